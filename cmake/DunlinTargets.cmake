@@ -1,0 +1,75 @@
+# Functions that declare a folder's library, a unit test and a fuzz target with the project's flags.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bin")
+
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
+endif()
+
+find_program(DUNLIN_CCACHE ccache)
+if(DUNLIN_CCACHE)
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${DUNLIN_CCACHE}")
+endif()
+
+add_library(dunlin_flags INTERFACE)
+target_compile_options(dunlin_flags INTERFACE
+  -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
+  # Bits of a result never depend on what the compiler chose to contract (docs/decisions/0002-numerics.md).
+  -ffp-contract=off
+  -fvisibility=hidden)
+target_include_directories(dunlin_flags INTERFACE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include")
+
+if(DUNLIN_SANITIZE)
+  target_compile_options(dunlin_flags INTERFACE "-fsanitize=${DUNLIN_SANITIZE}" -fno-omit-frame-pointer
+                                                -fno-sanitize-recover=all)
+  target_link_options(dunlin_flags INTERFACE "-fsanitize=${DUNLIN_SANITIZE}")
+endif()
+if(DUNLIN_FUZZ)
+  target_compile_options(dunlin_flags INTERFACE -fsanitize=fuzzer-no-link)
+endif()
+
+# dunlin_library(NAME SOURCES a.cpp b.cpp DEPS base tensor EXTERNAL fmt::fmt)
+# DEPS are folders of src/; the target is dunlin_<NAME>.
+function(dunlin_library NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;EXTERNAL" ${ARGN})
+  set(target "dunlin_${NAME}")
+  list(TRANSFORM ARG_DEPS PREPEND "dunlin_")
+  if(ARG_SOURCES)
+    add_library(${target} STATIC ${ARG_SOURCES})
+    target_link_libraries(${target} PRIVATE dunlin_flags PUBLIC ${ARG_DEPS} ${ARG_EXTERNAL})
+  else()
+    add_library(${target} INTERFACE)
+    target_link_libraries(${target} INTERFACE ${ARG_DEPS} ${ARG_EXTERNAL})
+  endif()
+endfunction()
+
+# dunlin_test(NAME SOURCES a_test.cpp DEPS base [LABELS slow] [ARGS ...]): one GoogleTest binary, one ctest entry.
+function(dunlin_test NAME)
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS;ARGS;EXTERNAL" ${ARGN})
+  list(TRANSFORM ARG_DEPS PREPEND "dunlin_")
+  add_executable(${NAME} ${ARG_SOURCES})
+  target_link_libraries(${NAME} PRIVATE dunlin_flags ${ARG_DEPS} ${ARG_EXTERNAL} GTest::gtest GTest::gmock
+                                        GTest::gtest_main)
+  target_compile_definitions(${NAME} PRIVATE "DUNLIN_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
+  add_test(NAME ${NAME} COMMAND ${NAME} ${ARG_ARGS})
+  set_tests_properties(${NAME} PROPERTIES TIMEOUT 600)
+  if(ARG_LABELS)
+    set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}")
+  endif()
+endfunction()
+
+# dunlin_fuzz(NAME SOURCES x.cpp DEPS ...): a libFuzzer binary, built by the fuzz preset only.
+function(dunlin_fuzz NAME)
+  if(NOT DUNLIN_FUZZ)
+    return()
+  endif()
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
+  list(TRANSFORM ARG_DEPS PREPEND "dunlin_")
+  add_executable(${NAME} ${ARG_SOURCES})
+  target_link_libraries(${NAME} PRIVATE dunlin_flags ${ARG_DEPS})
+  target_link_options(${NAME} PRIVATE -fsanitize=fuzzer)
+endfunction()

@@ -1,0 +1,38 @@
+// ByteSource: bytes at an offset, from a file by pread or from memory. Weights are read through it in bounded pieces,
+// so that the pages of a checkpoint never count as memory of the process.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+
+namespace dunlin {
+
+class ByteSource {
+ public:
+  virtual ~ByteSource() = default;
+
+  // Fills all of `into` from `offset`; an error names the source when fewer bytes are there. Safe from any thread.
+  virtual Result<void> read_at(uint64_t offset, std::span<std::byte> into) const = 0;
+  virtual uint64_t size() const = 0;             // bytes
+  virtual const std::string& name() const = 0;   // path, or a label for memory
+};
+
+// A regular file opened read-only. Directories, FIFOs and devices are refused.
+Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path);
+
+// Bytes held in memory, for tests and tools.
+std::shared_ptr<const ByteSource> memory_source(std::vector<std::byte> bytes, std::string label);
+
+// The whole of a regular file as text; larger than `limit` bytes is an error.
+Result<std::string> read_text_file(const std::string& path, uint64_t limit);
+
+// Writes a file atomically: a temporary beside `path`, fsync, rename, fsync of the folder.
+Result<void> write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
+
+}  // namespace dunlin

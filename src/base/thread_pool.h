@@ -1,0 +1,55 @@
+// ThreadPool: persistent workers that run one function over a range of tasks and meet at a barrier.
+// The caller is worker 0. Waiting is a bounded spin (pause), then a futex: spinning workers on a shared core cost far
+// more than the four microseconds of a wake-up.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+namespace dunlin {
+
+class ThreadPool {
+ public:
+  // `threads` >= 1, the caller included. Workers set flush-to-zero (docs/decisions/0002-numerics.md).
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const;
+
+  // Calls fn(context, begin, end, worker) over [0, tasks) split into pieces of `grain` tasks (>= 1) and returns when all
+  // are done. Each worker owns a contiguous range and takes from its front; an idle worker steals from another's tail.
+  // fn must not throw. No allocation.
+  using Function = void (*)(void* context, int64_t begin, int64_t end, int worker);
+  void parallel_for(int64_t tasks, int64_t grain, Function fn, void* context) noexcept;
+
+  // The same for any callable f(begin, end, worker).
+  template <typename F>
+  void parallel_for(int64_t tasks, int64_t grain, F&& f) noexcept {
+    parallel_for(
+        tasks, grain,
+        [](void* context, int64_t begin, int64_t end, int worker) {
+          (*static_cast<std::remove_reference_t<F>*>(context))(begin, end, worker);
+        },
+        static_cast<void*>(&f));
+  }
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// Sets flush-to-zero and denormals-are-zero on the calling thread for the life of the object, then restores.
+class FlushToZero {
+ public:
+  FlushToZero();
+  ~FlushToZero();
+  FlushToZero(const FlushToZero&) = delete;
+  FlushToZero& operator=(const FlushToZero&) = delete;
+
+ private:
+  unsigned saved_;
+};
+
+}  // namespace dunlin
