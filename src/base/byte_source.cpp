@@ -12,7 +12,9 @@
 namespace dunlin {
 namespace {
 
-std::string system_error(int code) { return std::strerror(code); }
+std::string system_error(int code) {
+  return std::strerror(code);
+}
 
 class FileDescriptor {
  public:
@@ -37,14 +39,16 @@ class FileSource final : public ByteSource {
 
   Result<void> read_at(uint64_t offset, std::span<std::byte> into) const override {
     if (offset > size_ || into.size() > size_ - offset) {
-      return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the file's {} bytes", path_, into.size(),
-                                     offset, size_));
+      return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the file's {} bytes",
+                                     path_, into.size(), offset, size_));
     }
     while (!into.empty()) {
-      const ssize_t count = ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset));
+      const ssize_t count =
+          ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset));
       if (count < 0 && errno == EINTR) continue;
       if (count < 0) return model_error(fmt::format("{}: {}", path_, system_error(errno)));
-      if (count == 0) return model_error(fmt::format("{}: the file became shorter while it was read", path_));
+      if (count == 0)
+        return model_error(fmt::format("{}: the file became shorter while it was read", path_));
       into = into.subspan(static_cast<size_t>(count));
       offset += static_cast<uint64_t>(count);
     }
@@ -61,12 +65,13 @@ class FileSource final : public ByteSource {
 
 class MemorySource final : public ByteSource {
  public:
-  MemorySource(std::vector<std::byte> bytes, std::string label) : bytes_(std::move(bytes)), label_(std::move(label)) {}
+  MemorySource(std::vector<std::byte> bytes, std::string label)
+      : bytes_(std::move(bytes)), label_(std::move(label)) {}
 
   Result<void> read_at(uint64_t offset, std::span<std::byte> into) const override {
     if (offset > bytes_.size() || into.size() > bytes_.size() - offset) {
-      return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the {} bytes there are", label_, into.size(),
-                                     offset, bytes_.size()));
+      return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the {} bytes there are",
+                                     label_, into.size(), offset, bytes_.size()));
     }
     if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
     return {};
@@ -97,7 +102,8 @@ Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path) {
   FileDescriptor fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   if (fd.get() < 0) return model_error(fmt::format("{}: {}", path, system_error(errno)));
   struct stat info = {};
-  if (::fstat(fd.get(), &info) != 0) return model_error(fmt::format("{}: {}", path, system_error(errno)));
+  if (::fstat(fd.get(), &info) != 0)
+    return model_error(fmt::format("{}: {}", path, system_error(errno)));
   if (!S_ISREG(info.st_mode)) return model_error(fmt::format("{}: not a regular file", path));
   return std::shared_ptr<const ByteSource>(
       std::make_shared<FileSource>(std::move(fd), static_cast<uint64_t>(info.st_size), path));
@@ -110,7 +116,8 @@ std::shared_ptr<const ByteSource> memory_source(std::vector<std::byte> bytes, st
 Result<std::string> read_text_file(const std::string& path, uint64_t limit) {
   DUNLIN_ASSIGN_OR_RETURN(const auto file, open_file(path));
   if (file->size() > limit) {
-    return model_error(fmt::format("{}: {} bytes, more than the {} that are accepted", path, file->size(), limit));
+    return model_error(
+        fmt::format("{}: {} bytes, more than the {} that are accepted", path, file->size(), limit));
   }
   std::string text(file->size(), '\0');
   DUNLIN_RETURN_IF_ERROR(file->read_at(0, std::as_writable_bytes(std::span(text))));
@@ -125,10 +132,12 @@ Result<void> write_file_atomically(const std::string& path, std::span<const std:
   if (!written.ok() || ::rename(temporary.c_str(), path.c_str()) != 0) {
     const int code = errno;
     ::unlink(temporary.c_str());
-    return written.ok() ? runtime_error(fmt::format("{}: {}", path, system_error(code))) : written.error();
+    return written.ok() ? runtime_error(fmt::format("{}: {}", path, system_error(code)))
+                        : written.error();
   }
   std::string folder = std::filesystem::path(path).parent_path().string();
-  FileDescriptor folder_fd(::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  FileDescriptor folder_fd(
+      ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (folder_fd.get() >= 0) ::fsync(folder_fd.get());
   return {};
 }

@@ -1,5 +1,5 @@
-// ByteSource: bytes at an offset, from a file by pread or from memory. Weights are read through it in bounded pieces,
-// so that the pages of a checkpoint never count as memory of the process.
+// ByteSource: bytes at an offset, from a file by pread or from memory. Weights are read through it
+// in bounded pieces, so that the pages of a checkpoint never count as memory of the process.
 #pragma once
 
 #include <cstddef>
@@ -17,10 +17,11 @@ class ByteSource {
  public:
   virtual ~ByteSource() = default;
 
-  // Fills all of `into` from `offset`; an error names the source when fewer bytes are there. Safe from any thread.
+  // Fills all of `into` from `offset`; an error names the source when fewer bytes are there. Safe
+  // from any thread.
   virtual Result<void> read_at(uint64_t offset, std::span<std::byte> into) const = 0;
-  virtual uint64_t size() const = 0;             // bytes
-  virtual const std::string& name() const = 0;   // path, or a label for memory
+  virtual uint64_t size() const = 0;            // bytes
+  virtual const std::string& name() const = 0;  // path, or a label for memory
 };
 
 // A regular file opened read-only. Directories, FIFOs and devices are refused.

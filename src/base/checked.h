@@ -1,4 +1,5 @@
-// Arithmetic on sizes that come from files: every product and sum is checked, so that no parser can wrap around.
+// Arithmetic on sizes that come from files: every product and sum is checked, so that no parser can
+// wrap around.
 #pragma once
 
 #include <concepts>

@@ -1,4 +1,5 @@
-// What the processor can run. Detected once, with the operating system's consent (XCR0, and arch_prctl for AMX tiles).
+// What the processor can run. Detected once, with the operating system's consent (XCR0, and
+// arch_prctl for AMX tiles).
 #pragma once
 
 #include <optional>
@@ -20,10 +21,11 @@ const char* isa_name(Isa isa);
 std::optional<Isa> parse_isa(std::string_view name);
 
 struct CpuFeatures {
-  std::string model;               // brand string
-  Isa best = Isa::scalar;          // the highest instruction set that may be used
-  std::vector<std::string> flags;  // what was found, in cpuinfo's spelling: avx2 fma f16c avx512f ... amx_bf16
-  int cores = 1;                   // processors in this process's affinity mask, at most the cgroup's quota
+  std::string model;       // brand string
+  Isa best = Isa::scalar;  // the highest instruction set that may be used
+  std::vector<std::string>
+      flags;      // what was found, in cpuinfo's spelling: avx2 fma f16c avx512f ... amx_bf16
+  int cores = 1;  // processors in this process's affinity mask, at most the cgroup's quota
 };
 
 const CpuFeatures& cpu_features();

@@ -28,13 +28,15 @@ Result<int64_t> Metadata::integer(const std::string& key, int64_t low, int64_t h
   int64_t number = 0;
   if (const auto* exact = std::get_if<int64_t>(value)) {
     number = *exact;
-  } else if (const auto* real = std::get_if<double>(value); real && *real == std::floor(*real) && std::abs(*real) < 9e15) {
+  } else if (const auto* real = std::get_if<double>(value);
+             real && *real == std::floor(*real) && std::abs(*real) < 9e15) {
     number = static_cast<int64_t>(*real);
   } else {
     return wrong_type(origin_, key, "an integer");
   }
   if (number < low || number > high) {
-    return model_error(fmt::format("{}: {} is {}, outside {}..{}", origin_, key, number, low, high));
+    return model_error(
+        fmt::format("{}: {} is {}, outside {}..{}", origin_, key, number, low, high));
   }
   return number;
 }
@@ -51,7 +53,8 @@ Result<double> Metadata::number(const std::string& key, double low, double high)
     return wrong_type(origin_, key, "a number");
   }
   if (!(number >= low && number <= high)) {  // NaN fails too
-    return model_error(fmt::format("{}: {} is {}, outside {}..{}", origin_, key, number, low, high));
+    return model_error(
+        fmt::format("{}: {} is {}, outside {}..{}", origin_, key, number, low, high));
   }
   return number;
 }
@@ -70,11 +73,13 @@ Result<std::string> Metadata::text(const std::string& key) const {
   return wrong_type(origin_, key, "a string");
 }
 
-Result<int64_t> Metadata::integer_or(const std::string& key, int64_t low, int64_t high, int64_t fallback) const {
+Result<int64_t> Metadata::integer_or(const std::string& key, int64_t low, int64_t high,
+                                     int64_t fallback) const {
   return has(key) ? integer(key, low, high) : Result<int64_t>(fallback);
 }
 
-Result<double> Metadata::number_or(const std::string& key, double low, double high, double fallback) const {
+Result<double> Metadata::number_or(const std::string& key, double low, double high,
+                                   double fallback) const {
   return has(key) ? number(key, low, high) : Result<double>(fallback);
 }
 

@@ -1,5 +1,5 @@
-// Result<T>: a value or an Error, for everything that can fail because the world is wrong (file, config, request,
-// device). Programming mistakes use check.h instead.
+// Result<T>: a value or an Error, for everything that can fail because the world is wrong (file,
+// config, request, device). Programming mistakes use check.h instead.
 #pragma once
 
 #include <optional>
@@ -31,15 +31,23 @@ struct Error {
   Error with_context(const std::string& prefix) const { return {kind, prefix + ": " + message}; }
 };
 
-inline Error model_error(std::string message) { return {ErrorKind::model, std::move(message)}; }
-inline Error usage_error(std::string message) { return {ErrorKind::usage, std::move(message)}; }
-inline Error runtime_error(std::string message) { return {ErrorKind::runtime, std::move(message)}; }
+inline Error model_error(std::string message) {
+  return {ErrorKind::model, std::move(message)};
+}
+inline Error usage_error(std::string message) {
+  return {ErrorKind::usage, std::move(message)};
+}
+inline Error runtime_error(std::string message) {
+  return {ErrorKind::runtime, std::move(message)};
+}
 
 template <typename T>
 class [[nodiscard]] Result {
  public:
-  Result(T value) : state_(std::in_place_index<0>, std::move(value)) {}          // NOLINT(google-explicit-constructor)
-  Result(Error error) : state_(std::in_place_index<1>, std::move(error)) {}      // NOLINT(google-explicit-constructor)
+  Result(T value)
+      : state_(std::in_place_index<0>, std::move(value)) {}  // NOLINT(google-explicit-constructor)
+  Result(Error error)
+      : state_(std::in_place_index<1>, std::move(error)) {}  // NOLINT(google-explicit-constructor)
 
   bool ok() const { return state_.index() == 0; }
   explicit operator bool() const { return ok(); }
@@ -95,7 +103,8 @@ class [[nodiscard]] Result<void> {
 #define DUNLIN_CONCAT_INNER(a, b) a##b
 #define DUNLIN_CONCAT(a, b) DUNLIN_CONCAT_INNER(a, b)
 
-// DUNLIN_ASSIGN_OR_RETURN(auto file, File::open(path)): declares `file`, or returns the error from this function.
+// DUNLIN_ASSIGN_OR_RETURN(auto file, File::open(path)): declares `file`, or returns the error from
+// this function.
 #define DUNLIN_ASSIGN_OR_RETURN(declaration, expression) \
   DUNLIN_ASSIGN_OR_RETURN_INNER(DUNLIN_CONCAT(result_, __LINE__), declaration, expression)
 #define DUNLIN_ASSIGN_OR_RETURN_INNER(result, declaration, expression) \
@@ -103,7 +112,7 @@ class [[nodiscard]] Result<void> {
   if (!result.ok()) return result.error();                             \
   declaration = std::move(result).value()
 
-#define DUNLIN_RETURN_IF_ERROR(expression)                          \
-  do {                                                              \
+#define DUNLIN_RETURN_IF_ERROR(expression)                               \
+  do {                                                                   \
     if (auto status = (expression); !status.ok()) return status.error(); \
   } while (false)

@@ -1,6 +1,6 @@
 // ThreadPool: persistent workers that run one function over a range of tasks and meet at a barrier.
-// The caller is worker 0. Waiting is a bounded spin (pause), then a futex: spinning workers on a shared core cost far
-// more than the four microseconds of a wake-up.
+// The caller is worker 0. Waiting is a bounded spin (pause), then a futex: spinning workers on a
+// shared core cost far more than the four microseconds of a wake-up.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,8 @@ namespace dunlin {
 
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller included. Workers set flush-to-zero (docs/decisions/0002-numerics.md).
+  // `threads` >= 1, the caller included. Workers set flush-to-zero
+  // (docs/decisions/0002-numerics.md).
   explicit ThreadPool(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
@@ -18,9 +19,9 @@ class ThreadPool {
 
   int threads() const;
 
-  // Calls fn(context, begin, end, worker) over [0, tasks) split into pieces of `grain` tasks (>= 1) and returns when all
-  // are done. Each worker owns a contiguous range and takes from its front; an idle worker steals from another's tail.
-  // fn must not throw. No allocation.
+  // Calls fn(context, begin, end, worker) over [0, tasks) split into pieces of `grain` tasks (>= 1)
+  // and returns when all are done. Each worker owns a contiguous range and takes from its front; an
+  // idle worker steals from another's tail. fn must not throw. No allocation.
   using Function = void (*)(void* context, int64_t begin, int64_t end, int worker);
   void parallel_for(int64_t tasks, int64_t grain, Function fn, void* context) noexcept;
 
@@ -40,7 +41,8 @@ class ThreadPool {
   std::unique_ptr<State> state_;
 };
 
-// Sets flush-to-zero and denormals-are-zero on the calling thread for the life of the object, then restores.
+// Sets flush-to-zero and denormals-are-zero on the calling thread for the life of the object, then
+// restores.
 class FlushToZero {
  public:
   FlushToZero();

@@ -1,0 +1,157 @@
+// Program: a model's forward pass, recorded once as a list of typed operations over symbolic sizes.
+// Back ends compile it, the planner reads it; models write it through recorder.h and ops.h.
+// Immutable once recorded.
+#pragma once
+
+#include <cstdint>
+#include <source_location>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "program/attributes.h"
+#include "program/axis.h"
+#include "program/dim.h"
+#include "tensor/dtype.h"
+
+namespace dunlin {
+
+enum class Op : uint8_t {
+  // Semantic operations, each with a definition in basic operations (definitions.h).
+  embed,
+  linear,
+  rms_norm,
+  rope_angles,
+  rope,
+  attention,
+  gated,
+  route,
+  experts,
+  softcap,
+  act,
+  gather_rows,
+  pool,
+  logits_view,
+  sample,
+  tap,
+  // Basic operations: definitions and gradients use only these.
+  add,
+  mul,
+  reshape,
+  slice,
+  concat,
+  constant,
+  iota,
+  convert,
+  broadcast,
+  transpose,
+  pad,
+  reduce,
+  dot,
+  gather,
+  scatter_add,
+  select,
+  compare,
+  top_k,
+  cumsum,
+  unary,
+  binary,
+  // The only stateful primitives.
+  state_write,
+  state_read,
+};
+
+const char* op_name(Op op);
+bool is_basic(Op op);
+
+using ValueId = int32_t;
+using WeightId = int32_t;
+
+struct ValueType {
+  DType dtype = DType::f32;
+  Dims dims;
+  friend bool operator==(const ValueType&, const ValueType&) = default;
+};
+
+enum class InputKind : uint8_t {
+  tokens,         // i32 [T]
+  positions,      // i32 [T]
+  row_sequences,  // i32 [T]: index of the row's sequence in the step
+  logit_rows,     // i32 [R]
+  temperatures,   // f32 [R]
+  random,         // f32 [R]: one uniform number per logit row
+};
+
+// A value is an input, a weight, or result number `result` of node `node`.
+struct Value {
+  enum class Kind : uint8_t { input, weight, node } kind = Kind::node;
+  InputKind input = InputKind::tokens;
+  WeightId weight = -1;
+  int32_t node = -1;
+  int32_t result = 0;
+  ValueType type;
+};
+
+struct Node {
+  Op op;
+  Attributes attributes;
+  std::vector<ValueId> operands;
+  std::vector<ValueId> results;
+  std::string name;  // unique: scope and label, "layers.3.attend.q_proj"
+  std::source_location where;
+};
+
+// A weight the model declares: what it is called and how its dimensions may be split, never its
+// format.
+struct WeightDeclaration {
+  std::string name;            // Hugging Face name, "model.layers.3.self_attn.q_proj.weight"
+  std::vector<AxisList> dims;  // one entry (vector), two ([out, in]) or three ([experts, out, in])
+  std::source_location where;
+
+  Dims shape() const;
+};
+
+// Layers whose keys and values live under one retention rule; a group has its own page table.
+struct KvGroup {
+  int64_t window = 0;  // 0: every position is kept
+  int64_t kv_heads = 0;
+  int64_t head_dim = 0;
+  int32_t layers = 0;
+};
+
+struct Output {
+  std::string name;  // "logits", or a tap's name
+  ValueId value;
+};
+
+struct ContentHash {
+  uint64_t high = 0;
+  uint64_t low = 0;
+  friend bool operator==(const ContentHash&, const ContentHash&) = default;
+};
+
+struct Program {
+  std::string model;  // "llama"
+  std::vector<Value> values;
+  std::vector<Node> nodes;  // in order of execution
+  std::vector<WeightDeclaration> weights;
+  std::vector<KvGroup> kv_groups;
+  std::vector<Output> outputs;
+
+  const ValueType& type(ValueId id) const { return values[static_cast<size_t>(id)].type; }
+  const Output* find_output(const std::string& name) const;
+};
+
+// Structural soundness: operands defined before use, types as the operations' rules give them,
+// unique names, outputs and weights in use. The error names the node and the model's line.
+Result<void> verify(const Program& program);
+
+// One line per node: %12 = linear(%9, model.layers.0.self_attn.q_proj.weight) : f32 [T,576]
+// layers.0.attend.q_proj
+std::string print(const Program& program);
+
+// Hash of everything that changes results (not names of nodes or source lines); keys caches.
+ContentHash content_hash(const Program& program);
+std::string to_string(const ContentHash& hash);  // 32 hexadecimal digits
+
+}  // namespace dunlin

@@ -1,0 +1,86 @@
+// What one step of a model takes and gives: plain data, the same for every back end.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tensor/view.h"
+
+namespace dunlin {
+
+// Decides the arithmetic of a row (docs/decisions/0002-numerics.md).
+enum class RowClass : uint8_t { prompt, generated };
+
+// `sequences` consecutive sequences with `rows_each` rows each. Rows are flat, in the order of the
+// segments; decodes come first.
+struct Segment {
+  int32_t sequences = 0;
+  int32_t rows_each = 0;
+  RowClass row_class = RowClass::prompt;
+};
+
+inline constexpr int32_t kPageTokens = 16;
+
+// The KV pages of each sequence of a step in one KV group: page number p of sequence s holds
+// positions [16 p, 16 p + 16) and is physical page pages[first[s] + p], or -1 where it was freed or
+// evicted.
+struct KvTable {
+  std::vector<int32_t> first;  // [S + 1]
+  std::vector<int32_t> pages;
+
+  std::span<const int32_t> of(int64_t sequence) const {
+    const auto index = static_cast<size_t>(sequence);
+    return std::span(pages).subspan(static_cast<size_t>(first[index]),
+                                    static_cast<size_t>(first[index + 1] - first[index]));
+  }
+};
+
+// A copy of one physical page over another, before the step's first write.
+struct PageMove {
+  int32_t group = 0;
+  int32_t from = 0;
+  int32_t to = 0;
+};
+
+struct StepPlan {
+  std::vector<Segment> segments;
+  std::vector<int32_t> tokens;      // [T]
+  std::vector<int32_t> positions;   // [T], ascending within a sequence's rows
+  std::vector<int32_t> logit_rows;  // [R], row numbers
+  std::vector<KvTable> tables;      // one per KV group
+  std::vector<PageMove> moves;
+
+  int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
+  int64_t sequences() const {
+    int64_t count = 0;
+    for (const Segment& segment : segments) count += segment.sequences;
+    return count;
+  }
+};
+
+// A row of logits as the sampler reads it: statistics and the best candidates; `row` is the whole
+// row [V].
+struct LogitsView {
+  float lse = 0;                  // log-sum-exp of the row
+  float entropy = 0;              // nats
+  float varentropy = 0;           // nats squared
+  bool finite = true;             // false: the row holds a NaN or infinity and must not be sampled
+  std::span<const int32_t> ids;   // candidates by descending logit, ties by lowest id
+  std::span<const float> logits;  // of the candidates
+  std::span<const float> row;
+};
+
+struct TapView {
+  std::string name;
+  View view;
+};
+
+// Valid until the next step of the same executable.
+struct StepOutput {
+  std::vector<LogitsView> logits;  // [R]
+  std::vector<TapView> taps;       // in the Program's order of outputs
+};
+
+}  // namespace dunlin
