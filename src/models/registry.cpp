@@ -1,0 +1,33 @@
+// An explicit list: registration by static objects is dropped by linkers from static libraries.
+#include "models/registry.h"
+
+#include <fmt/format.h>
+
+#include "models/llama.h"
+
+namespace dunlin {
+namespace {
+
+constexpr ModelFamily kFamilies[] = {
+    {"llama", "Llama 3, 3.1, 3.2, 3.3, SmolLM2, DeepSeek-R1-Distill-Llama", record_llama},
+    {"qwen2", "Qwen2, Qwen2.5, DeepSeek-R1-Distill-Qwen", record_qwen2},
+};
+
+}  // namespace
+
+std::span<const ModelFamily> model_families() {
+  return kFamilies;
+}
+
+Result<Program> record_model(const Metadata& config, const RecordOptions& options) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string type, config.text("model_type"));
+  std::string known;
+  for (const ModelFamily& family : kFamilies) {
+    if (type == family.model_type) return family.record(config, options);
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", family.model_type);
+  }
+  return model_error(fmt::format("{}: model_type \"{}\" is not supported (known: {})",
+                                 config.origin(), type, known));
+}
+
+}  // namespace dunlin
