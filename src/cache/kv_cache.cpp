@@ -1,0 +1,330 @@
+#include "cache/kv_cache.h"
+
+#include <fmt/format.h>
+#include <xxhash.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <ranges>
+#include <utility>
+
+#include "base/check.h"
+#include "cache/page_pool.h"
+
+namespace dunlin {
+namespace {
+
+int64_t pages_for(int64_t positions) {
+  return (positions + kPageTokens - 1) / kPageTokens;
+}
+
+// The first position that a row at `position` still sees.
+int64_t window_begin(int64_t window, int64_t position) {
+  return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1);
+}
+
+PageKey next_key(const PageKey& previous, std::span<const int32_t> page_tokens) {
+  std::array<std::byte, sizeof(PageKey) + kPageTokens * sizeof(int32_t)> bytes;
+  std::memcpy(bytes.data(), &previous, sizeof previous);
+  std::memcpy(bytes.data() + sizeof previous, page_tokens.data(), page_tokens.size_bytes());
+  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
+  return {hash.high64, hash.low64};
+}
+
+struct Sequence {
+  bool open = false;
+  std::vector<int32_t> tokens;              // committed
+  std::vector<std::vector<int32_t>> pages;  // [group][page number]: physical page or -1
+  std::vector<PageKey> keys;                // of the full pages
+  int64_t reproducible = 0;             // leading tokens a cold prefill would give the same bits
+  bool may_extend_reproducible = true;  // false after an eviction
+
+  int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+};
+
+}  // namespace
+
+struct KvCache::State {
+  KvCacheOptions options;
+  std::vector<PagePool> pools;
+  std::vector<Sequence> sequences;
+  std::vector<PageMove> moves;
+
+  Sequence& at(int32_t slot) {
+    DUNLIN_CHECK(slot >= 0 && static_cast<size_t>(slot) < sequences.size(), "slot out of range");
+    Sequence& sequence = sequences[static_cast<size_t>(slot)];
+    DUNLIN_CHECK(sequence.open, "slot is not open");
+    return sequence;
+  }
+
+  PagePool& pool(size_t group) { return pools[group]; }
+  int64_t window(size_t group) const { return options.groups[group].window; }
+
+  void drop(Sequence& sequence, size_t group, size_t page) {
+    int32_t& physical = sequence.pages[group][page];
+    if (physical >= 0) pool(group).drop_user(physical);
+    physical = -1;
+  }
+
+  // Frees pages that no row at or after `position` can see.
+  void free_behind_window(Sequence& sequence, int64_t position) {
+    for (size_t group = 0; group < pools.size(); ++group) {
+      const int64_t first_visible_page = window_begin(window(group), position) / kPageTokens;
+      const auto& pages = sequence.pages[group];
+      const auto end = std::min<size_t>(pages.size(), static_cast<size_t>(first_visible_page));
+      for (size_t page = 0; page < end; ++page) drop(sequence, group, page);
+    }
+  }
+
+  // Leading full pages that every group still has, at most `limit` of them.
+  int64_t cached_pages(const std::vector<PageKey>& keys, int64_t limit) const {
+    for (int64_t count = limit; count > 0; --count) {
+      if (std::ranges::all_of(std::views::iota(size_t{0}, pools.size()),
+                              [&](size_t group) { return has_pages(keys, group, count); })) {
+        return count;
+      }
+    }
+    return 0;
+  }
+
+  bool has_pages(const std::vector<PageKey>& keys, size_t group, int64_t count) const {
+    const int64_t first = window_begin(window(group), count * kPageTokens) / kPageTokens;
+    for (int64_t page = first; page < count; ++page) {
+      if (!pools[group].find(keys[static_cast<size_t>(page)]).has_value()) return false;
+    }
+    return true;
+  }
+
+  void adopt(Sequence& sequence, const std::vector<PageKey>& keys, int64_t count,
+             std::span<const int32_t> tokens) {
+    for (size_t group = 0; group < pools.size(); ++group) {
+      const int64_t first = window_begin(window(group), count * kPageTokens) / kPageTokens;
+      auto& pages = sequence.pages[group];
+      pages.assign(static_cast<size_t>(count), -1);
+      for (int64_t page = first; page < count; ++page) {
+        const int32_t physical = *pool(group).find(keys[static_cast<size_t>(page)]);
+        pool(group).add_user(physical);
+        pages[static_cast<size_t>(page)] = physical;
+      }
+    }
+    sequence.keys.assign(keys.begin(), keys.begin() + count);
+    const auto cached = tokens.first(static_cast<size_t>(count * kPageTokens));
+    sequence.tokens.assign(cached.begin(), cached.end());
+    sequence.reproducible = sequence.length();
+  }
+
+  // Pages the group must take for rows [length, end), the copy of a shared last page included.
+  int64_t pages_needed(const Sequence& sequence, size_t group, int64_t end) const {
+    const auto& pages = sequence.pages[group];
+    int64_t needed = std::max<int64_t>(0, pages_for(end) - static_cast<int64_t>(pages.size()));
+    if (last_page_is_shared(sequence, group)) ++needed;
+    return needed;
+  }
+
+  bool last_page_is_shared(const Sequence& sequence, size_t group) const {
+    if (sequence.length() % kPageTokens == 0) return false;
+    const int32_t physical =
+        sequence.pages[group][static_cast<size_t>(sequence.length() / kPageTokens)];
+    return physical >= 0 && pools[group].users(physical) > 1;
+  }
+
+  // Makes the partly filled last page the sequence's own, so that the next rows may be written to
+  // it.
+  void own_last_page(Sequence& sequence, size_t group) {
+    if (sequence.length() % kPageTokens == 0) return;
+    int32_t& physical = sequence.pages[group][static_cast<size_t>(sequence.length() / kPageTokens)];
+    if (physical < 0) return;
+    if (pool(group).users(physical) == 1) {
+      pool(group).forget(physical);
+      return;
+    }
+    const int32_t copy = *pool(group).take();
+    moves.push_back({static_cast<int32_t>(group), physical, copy});
+    pool(group).drop_user(physical);
+    physical = copy;
+  }
+
+  // Computes the keys of pages that became full and indexes the reproducible ones.
+  void index_full_pages(Sequence& sequence) {
+    const std::span<const int32_t> tokens = sequence.tokens;
+    const auto full = static_cast<size_t>(sequence.length() / kPageTokens);
+    while (sequence.keys.size() < full) {
+      const size_t page = sequence.keys.size();
+      const PageKey previous = page == 0 ? PageKey{} : sequence.keys.back();
+      sequence.keys.push_back(next_key(previous, tokens.subspan(page * kPageTokens, kPageTokens)));
+      if (!options.prefix_index ||
+          static_cast<int64_t>(page + 1) * kPageTokens > sequence.reproducible)
+        continue;
+      for (size_t group = 0; group < pools.size(); ++group) {
+        const int32_t physical = sequence.pages[group][page];
+        if (physical >= 0) pool(group).index(physical, sequence.keys[page]);
+      }
+    }
+  }
+};
+
+KvCache::KvCache(KvCacheOptions options) : state_(std::make_unique<State>()) {
+  for (const KvCacheGroup& group : options.groups) state_->pools.emplace_back(group.pages);
+  state_->sequences.resize(static_cast<size_t>(options.slots));
+  state_->options = std::move(options);
+}
+
+KvCache::~KvCache() = default;
+
+Result<KvCache::Opened> KvCache::open(std::span<const int32_t> tokens) {
+  auto& sequences = state_->sequences;
+  const auto free = std::ranges::find_if(sequences, [](const Sequence& s) { return !s.open; });
+  if (free == sequences.end())
+    return runtime_error(fmt::format("all {} sequence slots are in use", sequences.size()));
+  *free = Sequence{};
+  free->open = true;
+  free->pages.resize(state_->pools.size());
+
+  // At least one token is left to compute: its logits are wanted.
+  const int64_t limit =
+      tokens.empty() ? 0 : (static_cast<int64_t>(tokens.size()) - 1) / kPageTokens;
+  std::vector<PageKey> keys;
+  for (int64_t page = 0; page < limit && state_->options.prefix_index; ++page) {
+    const PageKey previous = keys.empty() ? PageKey{} : keys.back();
+    keys.push_back(
+        next_key(previous, tokens.subspan(static_cast<size_t>(page) * kPageTokens, kPageTokens)));
+  }
+  const int64_t count = state_->cached_pages(keys, static_cast<int64_t>(keys.size()));
+  state_->adopt(*free, keys, count, tokens);
+  return Opened{static_cast<int32_t>(free - sequences.begin()), count * kPageTokens};
+}
+
+Result<void> KvCache::reserve(int32_t slot, int64_t rows) {
+  Sequence& sequence = state_->at(slot);
+  const int64_t end = sequence.length() + rows;
+  if (end > state_->options.context) {
+    return usage_error(
+        fmt::format("{} tokens do not fit the context of {}", end, state_->options.context));
+  }
+  state_->free_behind_window(sequence, sequence.length());
+  for (size_t group = 0; group < state_->pools.size(); ++group) {
+    const int64_t needed = state_->pages_needed(sequence, group, end);
+    if (needed > state_->pool(group).available()) {
+      return Error{ErrorKind::does_not_fit,
+                   fmt::format("the KV cache needs {} more pages of {} tokens and has {}", needed,
+                               kPageTokens, state_->pool(group).available())};
+    }
+  }
+  for (size_t group = 0; group < state_->pools.size(); ++group) {
+    state_->own_last_page(sequence, group);
+    auto& pages = sequence.pages[group];
+    while (static_cast<int64_t>(pages.size()) < pages_for(end))
+      pages.push_back(*state_->pool(group).take());
+  }
+  return {};
+}
+
+void KvCache::commit(int32_t slot, std::span<const int32_t> tokens, RowClass row_class) {
+  Sequence& sequence = state_->at(slot);
+  const int64_t end = sequence.length() + static_cast<int64_t>(tokens.size());
+  for (const auto& pages : sequence.pages) {
+    DUNLIN_CHECK(static_cast<int64_t>(pages.size()) >= pages_for(end),
+                 "commit of rows that were not reserved");
+  }
+  const bool same_bits = row_class == RowClass::prompt || state_->options.generated_is_reproducible;
+  if (same_bits && sequence.may_extend_reproducible && sequence.reproducible == sequence.length()) {
+    sequence.reproducible = end;
+  }
+  sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
+  state_->index_full_pages(sequence);
+}
+
+Result<void> KvCache::truncate(int32_t slot, int64_t length) {
+  Sequence& sequence = state_->at(slot);
+  if (length < 0 || length > sequence.length()) {
+    return runtime_error(fmt::format("cannot truncate {} tokens to {}", sequence.length(), length));
+  }
+  for (size_t group = 0; group < state_->pools.size(); ++group) {
+    const int64_t first = window_begin(state_->window(group), length) / kPageTokens;
+    for (int64_t page = first; page < pages_for(length); ++page) {
+      if (state_->window(group) > 0 && sequence.pages[group][static_cast<size_t>(page)] < 0) {
+        return runtime_error(fmt::format("positions before {} have left the window of {} tokens",
+                                         length, state_->window(group)));
+      }
+    }
+  }
+  for (size_t group = 0; group < state_->pools.size(); ++group) {
+    auto& pages = sequence.pages[group];
+    for (auto page = static_cast<size_t>(pages_for(length)); page < pages.size(); ++page) {
+      state_->drop(sequence, group, page);
+    }
+    pages.resize(std::min(pages.size(), static_cast<size_t>(pages_for(length))));
+  }
+  sequence.tokens.resize(static_cast<size_t>(length));
+  sequence.keys.resize(std::min(sequence.keys.size(), static_cast<size_t>(length / kPageTokens)));
+  sequence.reproducible = std::min(sequence.reproducible, length);
+  return {};
+}
+
+Result<int32_t> KvCache::fork(int32_t slot) {
+  DUNLIN_ASSIGN_OR_RETURN(const Opened opened, open({}));
+  const Sequence& parent = state_->at(slot);
+  state_->at(opened.slot) = parent;
+  for (size_t group = 0; group < state_->pools.size(); ++group) {
+    for (const int32_t physical : parent.pages[group]) {
+      if (physical >= 0) state_->pool(group).add_user(physical);
+    }
+  }
+  return opened.slot;
+}
+
+Result<void> KvCache::evict(int32_t slot, int32_t group, int64_t page) {
+  Sequence& sequence = state_->at(slot);
+  const KvCacheOptions& options = state_->options;
+  const int64_t begin = page * kPageTokens;
+  if (page < 0 || begin + kPageTokens > sequence.length()) {
+    return runtime_error(fmt::format("page {} of {} tokens is not full", page, sequence.length()));
+  }
+  if (begin < options.sink_tokens ||
+      begin + kPageTokens > sequence.length() - options.recent_tokens) {
+    return runtime_error(fmt::format("page {} holds sink or recent tokens and is kept", page));
+  }
+  state_->drop(sequence, static_cast<size_t>(group), static_cast<size_t>(page));
+  // Rows computed from here on no longer see what a cold prefill would.
+  sequence.may_extend_reproducible = false;
+  return {};
+}
+
+void KvCache::close(int32_t slot) {
+  Sequence& sequence = state_->at(slot);
+  for (size_t group = 0; group < state_->pools.size(); ++group) {
+    // From the end: an index is worth more the closer its page is to the start.
+    for (size_t page = sequence.pages[group].size(); page > 0; --page)
+      state_->drop(sequence, group, page - 1);
+  }
+  sequence = Sequence{};
+}
+
+int64_t KvCache::length(int32_t slot) const {
+  return state_->at(slot).length();
+}
+
+std::span<const int32_t> KvCache::tokens(int32_t slot) const {
+  return state_->at(slot).tokens;
+}
+
+int64_t KvCache::free_pages(int32_t group) const {
+  return state_->pool(static_cast<size_t>(group)).available();
+}
+
+void KvCache::table(std::span<const int32_t> slots, int32_t group, KvTable& into) const {
+  into.first.assign(1, 0);
+  into.pages.clear();
+  for (const int32_t slot : slots) {
+    const auto& pages = state_->at(slot).pages[static_cast<size_t>(group)];
+    into.pages.insert(into.pages.end(), pages.begin(), pages.end());
+    into.first.push_back(static_cast<int32_t>(into.pages.size()));
+  }
+}
+
+std::vector<PageMove> KvCache::take_moves() {
+  return std::exchange(state_->moves, {});
+}
+
+}  // namespace dunlin
