@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "base/result.h"
+#include "formats/arithmetic.h"
 #include "formats/weight_view.h"
 #include "program/program.h"
 #include "step/step.h"
@@ -20,8 +21,6 @@ namespace dunlin {
 enum class Precision : uint8_t { automatic, exact, f32 };
 
 const char* precision_name(Precision precision);  // "auto", "exact", "f32"
-
-enum class Arithmetic : uint8_t { f32, bf16, int8 };
 
 // The table of docs/decisions/0002-numerics.md.
 Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class);

@@ -18,7 +18,7 @@ struct SamplingParams {
   float frequency_penalty = 0.0f;  // times the count of the token in the output
   float presence_penalty = 0.0f;   // once for a token in the output
   int32_t repeat_last_n = 64;  // tokens of history that repeat_penalty looks at; 0: off, -1: all
-  std::vector<std::pair<int32_t, float>> logit_bias;  // added before everything else
+  std::vector<std::pair<int32_t, float>> logit_bias = {};  // added before everything else
   uint64_t seed = 0;
 };
 
