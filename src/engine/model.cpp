@@ -60,6 +60,25 @@ std::vector<int32_t> stop_ids(const Metadata& config) {
   return ids;
 }
 
+// A model can run on token ids alone, so what is wrong with its text side is kept for whoever needs it.
+void load_text(Model& model) {
+  auto tokenizer = load_tokenizer(*model.checkpoint);
+  if (tokenizer.ok()) {
+    model.tokenizer = *std::move(tokenizer);
+  } else {
+    model.tokenizer_error = tokenizer.error();
+  }
+  auto source = chat_template_source(*model.checkpoint);
+  if (source.ok() && !source->has_value()) return;
+  auto parsed =
+      source.ok() ? ChatTemplate::parse(**std::move(source), "chat_template") : source.error();
+  if (parsed.ok()) {
+    model.chat_template = *std::move(parsed);
+  } else {
+    model.chat_template_error = parsed.error();
+  }
+}
+
 }  // namespace
 
 Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkpoint) {
@@ -83,17 +102,12 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   const Metadata& config = model->checkpoint->config();
 
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
-                          config.integer("max_position_embeddings", 1, int64_t{1} << 31));
+                          config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
   DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context));
   DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
   model->stop_ids = stop_ids(config);
 
-  DUNLIN_ASSIGN_OR_RETURN(model->tokenizer, load_tokenizer(*model->checkpoint));
-  DUNLIN_ASSIGN_OR_RETURN(auto source, chat_template_source(*model->checkpoint));
-  if (source.has_value()) {
-    DUNLIN_ASSIGN_OR_RETURN(model->chat_template,
-                            ChatTemplate::parse(*std::move(source), "chat_template"));
-  }
+  load_text(*model);
 
   DUNLIN_ASSIGN_OR_RETURN(model->program,
                           record_model(config, {.taps = options.taps,
