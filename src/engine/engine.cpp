@@ -94,7 +94,7 @@ Result<void> Engine::State::check(const Request& request) const {
   }
   if (request.max_tokens < -1)
     return usage_error(fmt::format("max_tokens is {}", request.max_tokens));
-  if (!request.stop.empty() && model.tokenizer == nullptr) {
+  if (!request.stop.empty() && model.text.tokenizer == nullptr) {
     return usage_error("stop strings need a tokenizer, which this model does not have");
   }
   return validate(request.sampling, model.vocabulary);
@@ -172,7 +172,8 @@ void Engine::State::admit() {
       params.stop_ids.insert(params.stop_ids.end(), model.stop_ids.begin(), model.stop_ids.end());
     }
     entry->decoder.emplace(request.prompt, *cached, std::move(params));
-    if (model.tokenizer != nullptr) entry->text.emplace(model.tokenizer, /*skip_special=*/true);
+    if (model.text.tokenizer != nullptr)
+      entry->text.emplace(model.text.tokenizer, /*skip_special=*/true);
     entry->stats.prompt_tokens = static_cast<int64_t>(request.prompt.size());
     entry->stats.cached_tokens = *cached;
     entry->started = entry->first_token = entry->last_token = Clock::now();

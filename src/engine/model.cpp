@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <filesystem>
 #include <map>
 
 #include "backend/cpu/cpu_backend.h"
@@ -20,26 +19,6 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name) {
   if (name == "cpu") return make_cpu_backend();
   if (name == "reference") return make_reference_backend();
   return usage_error(fmt::format("unknown back end \"{}\" (cpu, reference)", name));
-}
-
-std::string directory_of(const Checkpoint& checkpoint) {
-  const std::filesystem::path path(checkpoint.path());
-  std::error_code ignored;
-  return std::filesystem::is_directory(path, ignored) ? path.string() : path.parent_path().string();
-}
-
-bool is_gguf(const Checkpoint& checkpoint) {
-  return std::string_view(checkpoint.container()) == "gguf";
-}
-
-Result<std::optional<std::string>> chat_template_source(const Checkpoint& checkpoint) {
-  if (is_gguf(checkpoint)) {
-    const Metadata& header = checkpoint.header();
-    if (!header.has("tokenizer.chat_template")) return std::optional<std::string>();
-    DUNLIN_ASSIGN_OR_RETURN(std::string source, header.text("tokenizer.chat_template"));
-    return std::optional(std::move(source));
-  }
-  return read_chat_template(directory_of(checkpoint));
 }
 
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained) {
@@ -60,39 +39,7 @@ std::vector<int32_t> stop_ids(const Metadata& config) {
   return ids;
 }
 
-// A model can run on token ids alone, so what is wrong with its text side is kept for whoever needs it.
-void load_text(Model& model) {
-  auto tokenizer = load_tokenizer(*model.checkpoint);
-  if (tokenizer.ok()) {
-    model.tokenizer = *std::move(tokenizer);
-  } else {
-    model.tokenizer_error = tokenizer.error();
-  }
-  auto source = chat_template_source(*model.checkpoint);
-  if (source.ok() && !source->has_value()) return;
-  auto parsed =
-      source.ok() ? ChatTemplate::parse(**std::move(source), "chat_template") : source.error();
-  if (parsed.ok()) {
-    model.chat_template = *std::move(parsed);
-  } else {
-    model.chat_template_error = parsed.error();
-  }
-}
-
 }  // namespace
-
-Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkpoint) {
-  if (is_gguf(checkpoint)) {
-    if (!checkpoint.header().has("tokenizer.ggml.model")) return std::shared_ptr<const Tokenizer>();
-    return Tokenizer::from_gguf(checkpoint.header());
-  }
-  const std::string directory = directory_of(checkpoint);
-  std::error_code ignored;
-  if (!std::filesystem::exists(std::filesystem::path(directory) / "tokenizer.json", ignored)) {
-    return std::shared_ptr<const Tokenizer>();
-  }
-  return Tokenizer::from_directory(directory);
-}
 
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
   const auto start = Clock::now();
@@ -107,7 +54,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
   model->stop_ids = stop_ids(config);
 
-  load_text(*model);
+  model->text = load_text_model(*model->checkpoint);
 
   DUNLIN_ASSIGN_OR_RETURN(model->program,
                           record_model(config, {.taps = options.taps,

@@ -1,4 +1,5 @@
-// Model: everything a checkpoint gives, loaded for one back end: configuration, tokenizer, chat template, executable.
+// Model: everything a checkpoint gives, loaded for one back end: configuration, text side, Program and
+// executable.
 #pragma once
 
 #include <cstdint>
@@ -10,9 +11,8 @@
 #include "backend/api.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
+#include "engine/text_model.h"
 #include "program/program.h"
-#include "tokenizer/jinja/chat_template.h"
-#include "tokenizer/tokenizer.h"
 
 namespace dunlin {
 
@@ -35,8 +35,7 @@ inline constexpr int64_t kDefaultContext = 8192;
 
 struct Model {
   std::unique_ptr<Checkpoint> checkpoint = {};
-  std::shared_ptr<const Tokenizer> tokenizer = {};  // null: the checkpoint has none
-  std::optional<ChatTemplate> chat_template = {};
+  TextModel text;
   Program program;
   std::unique_ptr<Executable> executable = {};
   StepLimits limits;
@@ -50,9 +49,6 @@ struct Model {
 // Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's
 // is of kind usage.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
-
-// The tokenizer of a checkpoint (GGUF) or of a directory; null when there is none.
-Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkpoint);
 
 // One line per fact for people: parameters, formats, context.
 int64_t parameter_count(const Checkpoint& checkpoint);
