@@ -20,15 +20,28 @@ int combining_class(int32_t code_point) {
 }
 
 // Sorts every run of combining marks by class, keeping the order of equal classes.
+// (std::stable_sort of libstdc++ 12 uses a function that clang 19 reports as deprecated; the
+// position as the second key gives the same order.)
 void order_canonically(std::vector<int32_t>& code_points) {
+  constexpr int kCodePointBits = 21;
+  constexpr int kPositionBits = 35;
   const auto is_mark = [](int32_t c) { return combining_class(c) != 0; };
+  std::vector<uint64_t> keys;
   auto at = code_points.begin();
   while (true) {
     const auto begin = std::find_if(at, code_points.end(), is_mark);
     if (begin == code_points.end()) return;
     at = std::find_if_not(begin, code_points.end(), is_mark);
-    std::stable_sort(begin, at,
-                     [](int32_t a, int32_t b) { return combining_class(a) < combining_class(b); });
+    keys.clear();
+    for (auto mark = begin; mark != at; ++mark) {
+      const auto mark_class = static_cast<uint64_t>(combining_class(*mark));
+      keys.push_back(mark_class << (kPositionBits + kCodePointBits) |
+                     uint64_t{keys.size()} << kCodePointBits | static_cast<uint64_t>(*mark));
+    }
+    std::sort(keys.begin(), keys.end());
+    std::transform(keys.begin(), keys.end(), begin, [](uint64_t key) {
+      return static_cast<int32_t>(key & ((uint64_t{1} << kCodePointBits) - 1));
+    });
   }
 }
 

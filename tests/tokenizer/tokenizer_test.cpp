@@ -113,18 +113,20 @@ TEST(Tokenizer, OrdinaryTextIsSplitAcrossSpanBorders) {
 
 // A file whose special token is a word that merging makes: text must not spell it.
 TEST(Tokenizer, MergingNeverMakesASpecialToken) {
+  const std::string text = "in the hills";
   for (const std::string& name : kSmallTokenizers) {
+    SCOPED_TRACE(name);
     auto document = load_golden_json(name + "/tokenizer.json");
-    const std::string word = "river";  // the training text has it; made by a merge
-    const auto id = document["model"]["vocab"].value("\u0120" + word, -1);
-    ASSERT_GE(id, 0) << name;
-    document["added_tokens"].push_back(
-        {{"id", id}, {"content", "\u0120" + word}, {"special", true}});
+    const int32_t id = document["model"]["vocab"].value("\u0120the", -1);
+    const auto usual = encode(*small_tokenizer(name), text, false);
+    ASSERT_NE(std::find(usual.begin(), usual.end(), id), usual.end());
+
+    document["added_tokens"].push_back({{"id", id}, {"content", "\u0120the"}, {"special", true}});
     const auto tokenizer = Tokenizer::from_json_text(document.dump(), name).value();
-    const auto ids = encode(*tokenizer, "The river rises", false);
-    EXPECT_FALSE(has_special(*tokenizer, ids)) << name;
-    EXPECT_EQ(tokenizer->decode(ids, false), "The river rises");
-    EXPECT_TRUE(has_special(*tokenizer, encode(*tokenizer, "a\u0120river", true))) << name;
+    const auto ids = encode(*tokenizer, text, false);
+    EXPECT_FALSE(has_special(*tokenizer, ids));
+    EXPECT_EQ(tokenizer->decode(ids, false), text);
+    EXPECT_TRUE(has_special(*tokenizer, encode(*tokenizer, "in\u0120the", true)));
   }
 }
 
