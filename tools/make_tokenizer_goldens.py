@@ -11,6 +11,7 @@
     NAME/tokenizer.json   a small tokenizer (also NAME/tokenizer_config.json for one of them)
     NAME.ids.json         "ids": one list per text; "no_special": {index: ids} where --no-special changes them;
                           "pieces" (small tokenizers): byte lengths of the pre-tokenised text, added tokens not looked for
+    unicode_classes.json  the code points of \\p{L}, \\p{N} and \\s as ranges [first, last]
 """
 
 import argparse
@@ -182,6 +183,20 @@ def golden(tokenizer, texts, with_pieces):
     return result
 
 
+def class_ranges(pattern):
+    """The code points that a regular expression class of the package matches."""
+    matcher = pre_tokenizers.Split(Regex(pattern), "isolated")
+    ranges = []
+    for code_point in range(0x110000):
+        if 0xD800 <= code_point < 0xE000 or len(matcher.pre_tokenize_str(chr(code_point) + "\x01")) == 1:
+            continue
+        if ranges and ranges[-1][1] == code_point - 1:
+            ranges[-1][1] = code_point
+        else:
+            ranges.append([code_point, code_point])
+    return ranges
+
+
 def as_json(text):
     try:
         return text.decode()
@@ -203,6 +218,7 @@ def main():
 
     texts = corpus()
     dump(options.out / "corpus.json", [as_json(text) for text in texts])
+    dump(options.out / "unicode_classes.json", {pattern: class_ranges(pattern) for pattern in [r"\p{L}", r"\p{N}", r"\s"]})
     for name, document in small_tokenizers().items():
         dump(options.out / name / "tokenizer.json", document)
         dump(options.out / f"{name}.ids.json", golden(Tokenizer.from_str(json.dumps(document)), texts, True))

@@ -1,6 +1,6 @@
 // Categories are those of Unicode 15.0 (utf8proc 2.8) and the letters and numbers that 15.1
-// and 16.0 added: the version whose classes the `tokenizers` package 0.23 uses.
-// tools/check_unicode_classes.py compares all code points.
+// and 16.0 added: together the classes of the `tokenizers` package 0.23
+// (tests/tokenizer/data/unicode_classes.json).
 #include "tokenizer/unicode_classes.h"
 
 #include <utf8proc.h>
@@ -10,7 +10,6 @@
 #include <map>
 #include <span>
 #include <string>
-
 
 namespace dunlin {
 namespace {
