@@ -1,4 +1,5 @@
-// What the processor can run. Detected once, with the operating system's consent (XCR0, and arch_prctl for AMX tiles).
+// What the processor can run. Detected once, with the operating system's consent (XCR0, and
+// arch_prctl for AMX tiles).
 #pragma once
 
 #include <optional>
@@ -15,17 +16,24 @@ enum class Isa {
   avx512,  // AVX-512 F, BW, DQ, VL, VNNI
   amx,     // AMX tiles with int8 and bf16, on top of avx512
 };
+inline constexpr int kIsas = 4;
 
 const char* isa_name(Isa isa);
-std::optional<Isa> parse_isa(std::string_view name);
+std::optional<Isa> parse_isa(std::string_view name);  // case-insensitive
 
 struct CpuFeatures {
-  std::string model;               // brand string
-  Isa best = Isa::scalar;          // the highest instruction set that may be used
-  std::vector<std::string> flags;  // what was found, in cpuinfo's spelling: avx2 fma f16c avx512f ... amx_bf16
-  int cores = 1;                   // processors in this process's affinity mask, at most the cgroup's quota
+  std::string model;       // brand string
+  Isa best = Isa::scalar;  // the highest instruction set that may be used
+  std::vector<std::string>
+      flags;      // what was found, in cpuinfo's spelling: avx2 fma f16c avx512f ... amx_bf16
+  int cores = 1;  // processors in this process's affinity mask, at most the cgroup's quota
 };
 
 const CpuFeatures& cpu_features();
+
+// The tightest CPU quota, in processors, of the control groups that `membership` (the text of
+// /proc/self/cgroup) names below `mount` (/sys/fs/cgroup), parents included: cpu.max of version 2,
+// cpu.cfs_quota_us of version 1.
+std::optional<double> cgroup_cpu_quota(std::string_view membership, const std::string& mount);
 
 }  // namespace dunlin
