@@ -79,7 +79,7 @@ class Engine {
  private:
   struct State;
   explicit Engine(std::unique_ptr<State> state);
-  std::unique_ptr<State> state_ = {};
+  std::unique_ptr<State> state_;
 };
 
 }  // namespace dunlin

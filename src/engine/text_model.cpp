@@ -21,7 +21,7 @@ fs::path directory_of(const Checkpoint& checkpoint) {
   return fs::is_directory(path, ignored) ? path : path.parent_path();
 }
 
-bool exists(const fs::path& path) {
+bool is_there(const fs::path& path) {
   std::error_code ignored;
   return fs::exists(path, ignored);
 }
@@ -33,7 +33,7 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkp
     return Tokenizer::from_gguf(checkpoint.header());
   }
   const fs::path directory = directory_of(checkpoint);
-  if (!exists(directory / "tokenizer.json"))
+  if (!is_there(directory / "tokenizer.json"))
     return model_error(directory.string() + ": no tokenizer.json");
   return Tokenizer::from_directory(directory.string());
 }
@@ -58,7 +58,7 @@ Result<std::string> template_of_config(const fs::path& path) {
 Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
   if (is_gguf(checkpoint)) return checkpoint.header().text("tokenizer.chat_template");
   const fs::path directory = directory_of(checkpoint);
-  if (exists(directory / "chat_template.jinja")) {
+  if (is_there(directory / "chat_template.jinja")) {
     return read_text_file((directory / "chat_template.jinja").string(), kMaxConfigBytes);
   }
   return template_of_config(directory / "tokenizer_config.json");

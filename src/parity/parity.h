@@ -27,11 +27,11 @@ struct ParityOptions {
 };
 
 struct ParityRow {
-  std::string name;
+  std::string name = {};
   bool pass = false;
   double max_abs_diff = 0;
   double allowed = 0;
-  std::string where;  // of the largest difference: "[3,17]: 0.25, reference 0.75"
+  std::string where = {};  // of the largest difference: "[3,17]: 0.25, reference 0.75"
 };
 
 struct ParityReport {
