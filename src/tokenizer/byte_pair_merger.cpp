@@ -71,6 +71,10 @@ uint32_t BytePairMerger::rank_of(int32_t left, int32_t right) const noexcept {
   return merge == nullptr ? kNoMerge : merge->rank;
 }
 
+bool BytePairMerger::has_all_bytes() const noexcept {
+  return std::find(byte_ids_.begin(), byte_ids_.end(), Vocabulary::kNone) == byte_ids_.end();
+}
+
 void BytePairMerger::encode(std::string_view piece, Workspace& workspace,
                             std::vector<int32_t>& out) const {
   if (piece.size() <= kScanLimit) {

@@ -36,6 +36,8 @@ class BytePairMerger {
   Result<void> build(const Vocabulary& vocabulary, const MergeList& merges,
                      const std::vector<bool>& never_made);
 
+  bool has_all_bytes() const noexcept;  // whether every byte has a token
+
   // Appends the tokens of `piece` (below 2^32 bytes). A byte that has no token yields nothing.
   void encode(std::string_view piece, Workspace& workspace, std::vector<int32_t>& out) const;
 

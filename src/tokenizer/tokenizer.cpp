@@ -163,6 +163,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(TokenizerParts parts,
   if (const auto index = parts.vocabulary.build_index(); !index.ok())
     return index.error().with_context(origin);
   const MergeList merges = std::move(parts.merges);
+  const bool drops_unknown_bytes = parts.drops_unknown_bytes;
   const std::shared_ptr<Tokenizer> tokenizer(new Tokenizer(std::move(parts)));
   // A special token never comes out of merging: text that is not allowed to name it cannot spell it
   // either. Where special tokens are parsed this changes nothing, because their contents are cut
@@ -170,6 +171,13 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(TokenizerParts parts,
   const auto built =
       tokenizer->merger_.build(tokenizer->vocabulary_, merges, tokenizer->is_special_);
   if (!built.ok()) return built.error().with_context(origin);
+  if (!drops_unknown_bytes && !tokenizer->merger_.has_all_bytes()) {
+    return model_error(
+        fmt::format("{}: model.vocab has no token for some bytes, and model.unk_token or "
+                    "model.byte_fallback for them is "
+                    "not supported",
+                    origin));
+  }
   return std::shared_ptr<const Tokenizer>(tokenizer);
 }
 

@@ -59,9 +59,11 @@ std::vector<const json*> sequence(const json* value, const char* list) {
 }
 
 constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
+    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
+    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
 
 // One pre-tokenizer as text, with every option that changes pieces; empty when it is none of the
 // supported kinds.
@@ -225,6 +227,8 @@ Result<TokenizerParts> interpret(TokenizerJson read) {
   DUNLIN_ASSIGN_OR_RETURN(parts.splitter, find_splitter(document));
   DUNLIN_ASSIGN_OR_RETURN(parts.nfc, read_normalizer(document));
   DUNLIN_ASSIGN_OR_RETURN(parts.ignore_merges, boolean_or(*model, "ignore_merges", false));
+  parts.drops_unknown_bytes =
+      member(*model, "unk_token") == nullptr && !is_true(*model, "byte_fallback");
   const json* decoder = member(document, "decoder");
   if (decoder == nullptr || text_member(*decoder, "type") != "ByteLevel") {
     return model_error("decoder is not ByteLevel, the only supported one");

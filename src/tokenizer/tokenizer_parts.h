@@ -27,6 +27,9 @@ struct TokenizerParts {
   bool nfc = false;  // text between added tokens is normalised to NFC
   bool ignore_merges =
       false;  // a piece that is a token is that token, even where merging would not reach it
+  // Bytes without a token yield nothing (SmolLM2 lacks some control characters). False where the
+  // file wants another token for them, which is not supported: then every byte needs its own.
+  bool drops_unknown_bytes = true;
   std::optional<int32_t> bos_id;
   std::optional<int32_t> eos_id;
   bool adds_bos = false;

@@ -40,8 +40,10 @@ std::vector<std::shared_ptr<const Tokenizer>> tokenizers() {
       R"({"type":"Sequence","pretokenizers":[{"type":"Digits","individual_digits":true},)" + gpt2 +
       "]}";
   const std::string qwen2 =
-      R"({"type":"Sequence","pretokenizers":[{"type":"Split","behavior":"Isolated","pattern":{"Regex":)"
-      R"("(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},)"
+      R"({"type":"Sequence","pretokenizers":[)"
+      R"({"type":"Split","behavior":"Isolated","pattern":{"Regex":"(?i:'s|'t|'re|'ve|'m|'ll|'d)|)"
+      R"([^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|)"
+      R"(\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},)"
       R"({"type":"ByteLevel","add_prefix_space":false,"use_regex":false}]})";
   return {Tokenizer::from_json_text(tokenizer_json(gpt2, "null"), "gpt2").value(),
           Tokenizer::from_json_text(tokenizer_json(smollm2, "null"), "smollm2").value(),

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <utf8proc.h>
 
+#include <cstdlib>
 #include <random>
 
 #include "tokenizer/utf8.h"

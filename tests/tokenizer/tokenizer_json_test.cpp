@@ -126,6 +126,18 @@ TEST(TokenizerJson, UnsupportedModels) {
   });
 }
 
+TEST(TokenizerJson, UnknownTokensMatterOnlyWhereBytesHaveNone) {
+  json complete = load_golden_json("small_gpt2/tokenizer.json");
+  complete["model"]["unk_token"] = "<|endoftext|>";
+  EXPECT_TRUE(Tokenizer::from_json_text(complete.dump(), "tokenizer.json").ok());
+  for (const char* field : {"unk_token", "byte_fallback"}) {
+    json incomplete = load_golden_json("small_smollm2/tokenizer.json");
+    incomplete["model"][field] =
+        field == std::string("unk_token") ? json("<|endoftext|>") : json(true);
+    expect_error(incomplete.dump(), "model.vocab has no token for some bytes");
+  }
+}
+
 TEST(TokenizerJson, UnsupportedSplittersAreNeverReplacedByAnother) {
   const std::string message =
       "pre_tokenizer is not one of the supported ones (Llama 3, Qwen2, GPT-2, SmolLM2): ";
