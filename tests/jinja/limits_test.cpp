@@ -119,18 +119,19 @@ TEST(Limits, RecursionIsBounded) {
 
 TEST(Limits, NestingInTheSourceIsBounded) {
   expect_error("{{ " + repeat("(", 1000) + "1" + repeat(")", 1000) + " }}", "64");
-  expect_error("{{ " + repeat("[", 100000) + " }}", "64");
-  expect_error("{{ " + repeat("{1:", 1000) + " }}", "64");
+  expect_error("{{ " + repeat("[", 100000) + repeat("]", 100000) + " }}", "64");
+  expect_error("{{ " + repeat("{1:", 1000) + "1" + repeat("}", 1000) + " }}", "64");
   expect_error("{{ " + repeat("not ", 100000) + "1 }}", "64");
   expect_error("{{ " + repeat("-", 100000) + "1 }}", "64");
-  expect_error("{{ " + repeat("f(", 1000) + " }}", "64");
+  expect_error("{{ " + repeat("f(", 1000) + repeat(")", 1000) + " }}", "64");
   expect_error("{{ x" + repeat("[0]", 1000) + " }}", "64");
   expect_error("{{ x" + repeat("|d", 1000) + " }}", "64");
   expect_error("{{ x" + repeat(" is defined", 2) + " }}", "chained");
   expect_error("{{ 1" + repeat(" if 1 else 1", 1000) + " }}", "64");
   expect_error(repeat("{% if 1 %}", 1000), "64");
   expect_error(repeat("{% for x in y %}", 1000), "64");
-  expect_error("{% for " + repeat("(", 1000) + " %}", "64");
+  expect_error("{% for " + repeat("(", 1000) + "x" + repeat(")", 1000) + " in y %}{% endfor %}",
+               "64");
 }
 
 TEST(Limits, LongFlatTemplatesAreFine) {
