@@ -129,6 +129,16 @@ TEST(Goldens, ErrorsNameTemplateLineAndCause) {
   EXPECT_EQ(in_macro.error().message.rfind("test:4: ", 0), 0U) << in_macro.error().message;
 }
 
+TEST(Goldens, ArgumentErrorsNameTheParameter) {
+  const ChatInputs inputs;
+  EXPECT_EQ(render("{{ range('1', 2) }}", inputs).error().message,
+            "test:1: range(): 'start' must be an integer");
+  EXPECT_EQ(render("{{ 'a' | replace('a') }}", inputs).error().message,
+            "test:1: replace() misses 'new'");
+  EXPECT_EQ(render("{{ 'a' | trim(x=1) }}", inputs).error().message,
+            "test:1: strip() has no parameter 'x'");
+}
+
 TEST(Goldens, TagsThatReachOtherFilesAreRefused) {
   for (const char* tag :
        {"include 'x'", "import 'x' as y", "extends 'x'", "from 'x' import y", "block b", "do x"}) {
