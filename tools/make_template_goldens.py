@@ -3,10 +3,11 @@
 
 Usage: make_template_goldens.py OUTPUT_DIRECTORY [--tokenizers DIRECTORY] [--gguf FILE]
 
-constructs.json  small templates, one construct each
-chat.json        chat templates of our own over several conversations
-real.json        with --tokenizers: the templates of real models, by the name of their folder; the template is not stored
-gguf.json        with --gguf: the template in that file's metadata; the template is not stored
+constructs.json     small templates, one construct each
+conversations.json  messages and tools that the files below name
+chat.json           chat templates of our own over those conversations
+real.json           with --tokenizers: the templates of real models, by their folder's name; they are not stored
+gguf.json           with --gguf: the template in that file's metadata, which is not stored either
 """
 
 import argparse
@@ -42,9 +43,8 @@ def conversation_cases(template):
     for name, messages in CONVERSATIONS.items():
         for prompt in (True, False):
             for tools in (None, TOOLS):
-                inputs = {"messages": messages, "add_generation_prompt": prompt, "tools": tools}
-                label = f"{name} prompt={prompt} tools={tools is not None}"
-                yield {"name": label, **inputs, **render(template, **inputs)}
+                rendered = render(template, messages, prompt, tools=tools)
+                yield {"conversation": name, "prompt": prompt, "tools": tools is not None, **rendered}
 
 
 def chat_cases(templates):
@@ -54,7 +54,7 @@ def chat_cases(templates):
 def real_cases(directory):
     cases = []
     for path in sorted(directory.glob("*/tokenizer_config.json")):
-        template = json.loads(path.read_text())["chat_template"] if "chat_template" in path.read_text() else None
+        template = json.loads(path.read_text()).get("chat_template")
         if isinstance(template, str):
             cases.append({"name": path.parent.name, "cases": list(conversation_cases(template))})
     return cases
@@ -69,8 +69,8 @@ def gguf_cases(path):
 
 
 def write(path, cases):
-    path.write_text(json.dumps(cases, ensure_ascii=False, indent=1) + "\n")
-    print(path, len(cases))
+    path.write_text(json.dumps(cases, ensure_ascii=False, indent=0) + "\n")
+    print(path, path.stat().st_size, "bytes")
 
 
 def main():
@@ -81,6 +81,7 @@ def main():
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)
     write(options.output / "constructs.json", construct_cases())
+    write(options.output / "conversations.json", {"conversations": CONVERSATIONS, "tools": TOOLS})
     write(options.output / "chat.json", chat_cases(CHAT_TEMPLATES))
     if options.tokenizers:
         write(options.output / "real.json", real_cases(options.tokenizers))

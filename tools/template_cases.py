@@ -171,6 +171,8 @@ CONSTRUCTS = [
     ("break", "{% for x in range(9) %}{% if x == 3 %}{% break %}{% endif %}{{ x }}{% endfor %}"),
     ("continue", "{% for x in range(5) %}{% if x == 3 %}{% continue %}{% endif %}{{ x }}{% endfor %}"),
     ("break is not empty", "{% for x in [1] %}{% break %}{% else %}e{% endfor %}|"),
+    ("continue is not an iteration", "{% for x in [1, 2] %}{% continue %}{% else %}e{% endfor %}|"),
+    ("break after an iteration", "{% for x in [1, 2] %}{% if x == 2 %}{% break %}{% endif %}{% else %}e{% endfor %}|"),
     ("break outside loop", "{% break %}"),
     ("break in macro in loop", "{% for x in [1] %}{% macro m() %}{% break %}{% endmacro %}{% endfor %}"),
     ("for scope", "{% set x = 1 %}{% for i in [1, 2] %}{{ x }}{% set x = 5 %}{{ x }}{% endfor %}{{ x }}"),
@@ -301,6 +303,7 @@ CONSTRUCTS = [
     # Methods.
     ("strip methods", "[{{ ' a '.strip() }}][{{ ' a '.lstrip() }}][{{ ' a '.rstrip() }}][{{ 'xyaxy'.strip('yx') }}][{{ 'xa'.lstrip('x') }}][{{ 'a\n'.rstrip('\n') }}]"),
     ("split", "{{ 'a b  c'.split() }}{{ 'a,b,,c'.split(',') }}{{ 'a,b,c'.split(',', 1) }}{{ ' a b '.split(' ') }}{{ ' a  b c '.split(none, 1) }}{{ ''.split(',') }}{{ ''.split() }}"),
+    ("split limit", "{{ ' a b '.split(none, 0) }}{{ 'a b'.split(maxsplit=5) }}{{ '  '.split(none, 0) }}{{ 'a  '.split(none, 1) }}"),
     ("split keyword", "{{ 'a-b-c'.split('-', maxsplit=1) }}{{ 'a-b'.split(sep='-') }}"),
     ("split empty separator", "{{ 'a'.split('') }}"),
     ("rsplit", "{{ 'a,b,c'.rsplit(',', 1) }}{{ 'aaa'.rsplit('aa') }}{{ 'a,b'.rsplit(',') }}"),

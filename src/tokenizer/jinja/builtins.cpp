@@ -58,7 +58,7 @@ BoundArguments::BoundArguments(std::string_view function, const Arguments& argum
 void BoundArguments::fail_type(size_t parameter, std::string_view expected) const {
   if (values_[parameter]) require_defined(*values_[parameter]);
   throw TemplateError(
-      fmt::format("{}(): '{}' must be {}", function_, parameters_.begin()[parameter], expected));
+      fmt::format("{}(): '{}' must be {}", function_, parameters_[parameter], expected));
 }
 
 const Text& BoundArguments::text(size_t parameter) const {

@@ -6,6 +6,7 @@
 #include <optional>
 #include <span>
 #include <string_view>
+#include <vector>
 
 #include "tokenizer/jinja/objects.h"
 
@@ -65,7 +66,7 @@ class BoundArguments {
   [[noreturn]] void fail_type(size_t parameter, std::string_view expected) const;
 
   std::string_view function_;
-  std::initializer_list<std::string_view> parameters_;
+  std::vector<std::string_view> parameters_;
   std::vector<const Value*> values_;
 };
 

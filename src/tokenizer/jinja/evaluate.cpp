@@ -151,7 +151,9 @@ Value Interpreter::evaluate_conditional(const Expression& expression, const Scop
   if (evaluate(*expression.operands[0], scope).truthy())
     return evaluate(*expression.operands[1], scope);
   if (expression.operands[2]) return evaluate(*expression.operands[2], scope);
-  return Value::undefined("the inline if-expression evaluated to false and has no else");
+  return Value::undefined(fmt::format(
+      "the inline if-expression on line {} evaluated to false and no else section was defined.",
+      expression.line));
 }
 
 // `block_input` is the text of the filter block or set block that the innermost filter of the chain

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <list>
 #include <unordered_set>
 
 #include "tokenizer/jinja/builtins.h"
@@ -144,9 +145,12 @@ Value sort_key(Runtime& runtime, const Value& item, const Value* path, bool case
   return make_string(to_lower(*key.text()), runtime.budget);
 }
 
-std::vector<Value> sort_by_keys(Runtime& runtime, std::vector<std::pair<Value, Value>> keyed,
-                                bool reverse) {
-  std::stable_sort(keyed.begin(), keyed.end(), [&](const auto& a, const auto& b) {
+// Keys with their items. A list's merge sort is stable, and safe when NaN keys make the order
+// inconsistent.
+using Keyed = std::list<std::pair<Value, Value>>;
+
+std::vector<Value> sort_by_keys(Runtime& runtime, Keyed keyed, bool reverse) {
+  keyed.sort([&](const auto& a, const auto& b) {
     return reverse ? less_than(b.first, a.first, runtime.budget)
                    : less_than(a.first, b.first, runtime.budget);
   });
@@ -173,7 +177,7 @@ Value multi_key(Runtime& runtime, const Value& item, const Value* attribute, boo
 
 Value sort_filter(Runtime& runtime, const Value& input, const Arguments& arguments) {
   const BoundArguments bound("sort", arguments, {"reverse", "case_sensitive", "attribute"});
-  std::vector<std::pair<Value, Value>> keyed;
+  Keyed keyed;
   for (const Value& item : iterate(input, runtime.budget)) {
     Value key = multi_key(runtime, item, bound.find(2), bound.boolean_or(1, false));
     keyed.emplace_back(std::move(key), item);
@@ -188,7 +192,7 @@ Value dictsort_filter(Runtime& runtime, const Value& input, const Arguments& arg
   if (!input.dict()) throw TemplateError("dictsort needs a mapping");
   const std::string by = bound.find(1) ? bound.text(1).bytes() : "key";
   if (by != "key" && by != "value") throw TemplateError("dictsort sorts by 'key' or 'value'");
-  std::vector<std::pair<Value, Value>> keyed;
+  Keyed keyed;
   for (const Value& pair : dict_items(runtime, *input.dict())) {
     const Value& part = pair.sequence()->items[by == "key" ? 0 : 1];
     keyed.emplace_back(sort_key(runtime, part, nullptr, bound.boolean_or(0, false)), pair);

@@ -190,17 +190,20 @@ Interpreter::Flow Interpreter::run_loop(const Statement& statement, const Value&
   loop->depth = depth;
   loop->recursive = statement.recursive ? &statement : nullptr;
   loop->scope = scope;
-  if (loop->items.empty()) return execute(statement.otherwise, nested_scope(scope));
+  bool completed =
+      false;  // Jinja2 runs the else block unless an iteration reached the end of the body
   for (loop->index = 0; loop->index < loop->items.size(); ++loop->index) {
     runtime_.budget.step();
     const ScopePointer inner = nested_scope(scope);
     inner->set("loop", Value(loop));
     assign(statement.targets[0], loop->items[loop->index], *inner);
-    if (execute(statement.body, inner) == Flow::break_loop) break;
+    const Flow flow = execute(statement.body, inner);
+    if (flow == Flow::break_loop) break;
+    completed |= flow == Flow::normal;
   }
   loop->items = {};
   loop->last_changed.reset();
-  return Flow::normal;
+  return completed ? Flow::normal : execute(statement.otherwise, nested_scope(scope));
 }
 
 const Value* Scope::find_here(std::string_view name) const {

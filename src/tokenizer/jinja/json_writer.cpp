@@ -113,7 +113,7 @@ void JsonWriter::write_dict(const Dict& dict) {
   budget_.work(dict.size() * sizeof(void*));
   for (const auto& entry : dict.entries()) entries.push_back(&entry);
   if (options_.sort_keys) {
-    std::stable_sort(entries.begin(), entries.end(), [](const auto* a, const auto* b) {
+    std::sort(entries.begin(), entries.end(), [](const auto* a, const auto* b) {
       const Text* left = a->key.text();
       const Text* right = b->key.text();
       if (!left || !right) throw TemplateError("tojson sorts only keys that are strings");

@@ -146,7 +146,7 @@ std::vector<Value> split_whitespace(const Text& self, int64_t limit, Budget& bud
     size_t end = self.size();
     position = begin;
     if (limit == 0) {
-      pieces.push_back(make_string(strip(self.slice(begin, end), nullptr, Side::right), budget));
+      pieces.push_back(make_string(self.slice(begin, end), budget));
       break;
     }
     for (size_t next = begin; next < self.size();) {

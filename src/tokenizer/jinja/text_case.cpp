@@ -9,23 +9,34 @@
 namespace dunlin::jinja {
 namespace {
 
+void append_converted(char32_t c, bool upper, std::string& out) {
+  if (c < 0x80) {
+    const bool changes = upper ? c >= U'a' && c <= U'z' : c >= U'A' && c <= U'Z';
+    out.push_back(static_cast<char>(changes ? c ^ 0x20 : c));
+  } else if (upper) {
+    append_upper(c, out);
+  } else {
+    append_lower(c, out);
+  }
+}
+
 // Calls choose(code point) -> bool for each code point: true for upper case, false for lower case.
 template <typename Choose>
 Text convert(const Text& text, Choose choose) {
   TextBuilder builder;
   OriginCursor origin(text);
-  std::string converted;
+  std::string converted;  // of the run of one origin
+  bool run_trusted = false;
   for (size_t position = 0; position < text.size();) {
-    const bool trusted = origin.trusted(position);
-    const char32_t c = next_code_point(text.bytes(), position);
-    converted.clear();
-    if (choose(c)) {
-      append_upper(c, converted);
-    } else {
-      append_lower(c, converted);
+    if (const bool trusted = origin.trusted(position); trusted != run_trusted) {
+      builder.append(converted, run_trusted);
+      converted.clear();
+      run_trusted = trusted;
     }
-    builder.append(converted, trusted);
+    const char32_t c = next_code_point(text.bytes(), position);
+    append_converted(c, choose(c), converted);
   }
+  builder.append(converted, run_trusted);
   return builder.take();
 }
 

@@ -70,12 +70,17 @@ int Value::depth() const {
 }
 
 std::string Value::type_name() const {
-  static constexpr const char* kNames[] = {"NoneType", "Undefined", "bool", "int",    "float",
-                                           "str",      "list",      "dict", "method", "object"};
+  static constexpr const char* kNames[] = {"NoneType", "Undefined", "bool", "int",   "float",
+                                           "str",      "list",      "dict", "method"};
   if (const Sequence* s = sequence()) {
     static constexpr const char* kSequences[] = {"list", "tuple", "range", "dict view",
                                                  "generator"};
     return kSequences[static_cast<size_t>(s->kind)];
+  }
+  if (object()) {
+    static constexpr const char* kObjects[] = {"Namespace", "LoopContext", "Macro",
+                                               "Cycler",    "Joiner",      "function"};
+    return kObjects[static_cast<size_t>(object()->kind)];
   }
   return kNames[data_.index()];
 }
