@@ -1,6 +1,6 @@
 // Row and element-wise kernels on AVX2.
-#include "backend/cpu/kernels/avx2/simd.h"
 #include "backend/cpu/kernels/activations.h"
+#include "backend/cpu/kernels/avx2/simd.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/scalar_math.h"
 
@@ -16,6 +16,8 @@ DUNLIN_TARGET_END
 
 namespace dunlin {
 
-void add_avx2_rows(Kernels& table) { DUNLIN_ROW_ROWS(table, avx2); }
+void add_avx2_rows(Kernels& table) {
+  DUNLIN_ROW_ROWS(table, avx2);
+}
 
 }  // namespace dunlin

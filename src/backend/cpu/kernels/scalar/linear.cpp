@@ -1,6 +1,6 @@
 // `linear` on plain C++.
-#include "backend/cpu/kernels/scalar/simd.h"
 #include "backend/cpu/kernels/activations.h"
+#include "backend/cpu/kernels/scalar/simd.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/scalar_math.h"
 
@@ -14,6 +14,8 @@ namespace {
 
 namespace dunlin {
 
-void add_scalar_linear(Kernels& table) { DUNLIN_LINEAR_ROWS(table, scalar); }
+void add_scalar_linear(Kernels& table) {
+  DUNLIN_LINEAR_ROWS(table, scalar);
+}
 
 }  // namespace dunlin
