@@ -8,10 +8,12 @@
 DUNLIN_TARGET_AVX2
 namespace dunlin::avx2 {
 namespace {
-#include "backend/cpu/kernels/vector/math.inl.h"
 // In this order: each uses the names of those before.
-#include "backend/cpu/kernels/vector/attention.inl.h"
+#include "backend/cpu/kernels/vector/math.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
+
+#include "backend/cpu/kernels/vector/attention.inl.h"
 }  // namespace
 }  // namespace dunlin::avx2
 DUNLIN_TARGET_END

@@ -7,8 +7,9 @@
 DUNLIN_TARGET_AVX2
 namespace dunlin::avx2 {
 namespace {
+// In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
-// After math.inl.h, whose names it uses.
+
 #include "backend/cpu/kernels/vector/rows.inl.h"
 }  // namespace
 }  // namespace dunlin::avx2

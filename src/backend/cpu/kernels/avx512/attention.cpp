@@ -8,10 +8,12 @@
 DUNLIN_TARGET_AVX512
 namespace dunlin::avx512 {
 namespace {
-#include "backend/cpu/kernels/vector/math.inl.h"
 // In this order: each uses the names of those before.
-#include "backend/cpu/kernels/vector/attention.inl.h"
+#include "backend/cpu/kernels/vector/math.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
+
+#include "backend/cpu/kernels/vector/attention.inl.h"
 }  // namespace
 }  // namespace dunlin::avx512
 DUNLIN_TARGET_END

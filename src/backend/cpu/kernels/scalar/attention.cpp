@@ -7,10 +7,12 @@
 
 namespace dunlin::scalar {
 namespace {
-#include "backend/cpu/kernels/vector/math.inl.h"
 // In this order: each uses the names of those before.
-#include "backend/cpu/kernels/vector/attention.inl.h"
+#include "backend/cpu/kernels/vector/math.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
+
+#include "backend/cpu/kernels/vector/attention.inl.h"
 }  // namespace
 }  // namespace dunlin::scalar
 

@@ -6,8 +6,9 @@
 
 namespace dunlin::scalar {
 namespace {
+// In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
-// After math.inl.h, whose names it uses.
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
 }  // namespace
 }  // namespace dunlin::scalar
