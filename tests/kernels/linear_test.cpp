@@ -1,0 +1,112 @@
+// linear: every arithmetic x packed form x instruction set against the plain loops, bit for bit,
+// whatever the number of rows and the split over threads.
+#include "base/thread_pool.h"
+#include "linear_case.h"
+
+namespace dunlin {
+namespace {
+
+TEST_P(LinearTest, EqualsThePlainLoopsOnEveryInstructionSet) {
+  const FlushToZero flush_to_zero;
+  for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::bf16, Arithmetic::int8}) {
+    const auto& entry =
+        kernels(Isa::scalar).linear[static_cast<int>(arithmetic)][static_cast<int>(weight_->form)];
+    if (entry.run == nullptr) continue;
+    // Packing F16 as bf16 is for the bf16 arithmetic alone.
+    if (weight_->traits.format == Format::f16 && !weight_->exact_rows &&
+        arithmetic != Arithmetic::bf16)
+      continue;
+    const std::vector<float> sums = expected(arithmetic);
+    for (const Isa isa : available_isas()) {
+      const Kernels& table = kernels(isa);
+      for (const int64_t rows : kRowCounts) {
+        SCOPED_TRACE(
+            std::string(
+                table.linear[static_cast<int>(arithmetic)][static_cast<int>(weight_->form)].name) +
+            " rows " + std::to_string(rows));
+        const std::vector<float> y = run(table, arithmetic, {rows});
+        ASSERT_TRUE(same_bits(y.data(), sums.data(), rows * channels_));
+      }
+    }
+  }
+}
+
+TEST_P(LinearTest, BiasAndResidualAreAddedInOrderAndSplitsChangeNothing) {
+  const FlushToZero flush_to_zero;
+  for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::bf16, Arithmetic::int8}) {
+    const auto& entry =
+        kernels(Isa::scalar).linear[static_cast<int>(arithmetic)][static_cast<int>(weight_->form)];
+    if (entry.run == nullptr) continue;
+    for (const Isa isa : available_isas()) {
+      const Kernels& table = kernels(isa);
+      SCOPED_TRACE(
+          table.linear[static_cast<int>(arithmetic)][static_cast<int>(weight_->form)].name);
+      const std::vector<float> sums = run(table, arithmetic, {kMostRows});
+      std::vector<float> with_bias = sums;
+      std::vector<float> with_both = sums;
+      for (size_t i = 0; i < sums.size(); ++i) {
+        with_bias[i] = sums[i] + bias_[i % static_cast<size_t>(channels_)];
+        with_both[i] = residual_[i] + with_bias[i];
+      }
+      EXPECT_TRUE(same_bits(run(table, arithmetic, {kMostRows, bias_.data()}), with_bias));
+      const Run pieces{kMostRows, bias_.data(), residual_.data(), 1, 16};
+      EXPECT_TRUE(same_bits(run(table, arithmetic, pieces), with_both));
+    }
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Forms, LinearTest,
+                         testing::Combine(testing::Range(0,
+                                                         static_cast<int>(weight_cases().size())),
+                                          testing::Values(32, 64, 96, 576, 1536)),
+                         linear_case_name);
+
+TEST(Linear, RowsBeyondOneBlockAndManyStripesAgreeWithSingleRows) {
+  const FlushToZero flush_to_zero;
+  const WeightCase& weight = weight_cases()[4];
+  std::mt19937 random(7);
+  const int64_t columns = 320;
+  const int64_t channels = 16 * 11 + 3;  // more than one block of stripes
+  const int64_t rows = kLinearRowBlock + 37;
+  const reference::Matrix matrix = random_matrix(weight, channels, columns, random);
+  const PackedCase packed = pack(weight, matrix);
+  const std::vector<float> x = random_floats(rows * columns, random);
+  const AlignedMemory workspace(kLinearWorkspaceBytes);
+  for (const Isa isa : available_isas()) {
+    if (isa == Isa::scalar) continue;  // slow, and the same code
+    const Kernels& table = kernels(isa);
+    const auto multiply = [&](const float* from, int64_t count) {
+      const AlignedMemory activations(activation_bytes(Arithmetic::bf16, count, columns));
+      table.prepare[int(Arithmetic::bf16)].run(
+          {from, columns, count, columns, 0, count, activations.get()});
+      std::vector<float> y(static_cast<size_t>(count * channels));
+      table.linear[int(Arithmetic::bf16)][int(PackedForm::q4)].run(
+          {packed.matrix, 0, packed.matrix.layout.stripes(), activations.get(), count, 0, count,
+           y.data(), channels, nullptr, nullptr, workspace.get()});
+      return y;
+    };
+    const std::vector<float> all = multiply(x.data(), rows);
+    for (const int64_t row :
+         {int64_t{0}, int64_t{5}, kLinearRowBlock - 1, kLinearRowBlock, rows - 1}) {
+      const std::vector<float> one = multiply(x.data() + row * columns, 1);
+      EXPECT_TRUE(same_bits(all.data() + row * channels, one.data(), channels))
+          << isa_name(isa) << " row " << row;
+    }
+  }
+}
+
+TEST(Linear, EveryEntryOfTheTableHasAName) {
+  for (int i = 0; i < kIsas; ++i) {
+    const Kernels& table = kernels(static_cast<Isa>(i));
+    EXPECT_EQ(static_cast<int>(table.isa), i);
+    for (const auto& row : table.linear) {
+      for (const auto& entry : row) EXPECT_EQ(entry.name == nullptr, entry.run == nullptr);
+    }
+  }
+  EXPECT_STREQ(kernels(Isa::avx512).linear[int(Arithmetic::int8)][int(PackedForm::q4_min)].name,
+               "linear_int8_q4_min_avx512");
+  EXPECT_EQ(kernels(Isa::avx512).linear[int(Arithmetic::int8)][int(PackedForm::bf16)].run, nullptr);
+}
+
+}  // namespace
+}  // namespace dunlin
