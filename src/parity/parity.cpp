@@ -9,6 +9,7 @@
 
 #include "cache/kv_cache.h"
 #include "engine/model.h"
+#include "models/registry.h"
 #include "parity/array_file.h"
 
 namespace dunlin {
@@ -177,6 +178,17 @@ Result<std::map<std::string, Array>> compute(Model& model, std::span<const int32
   return values;
 }
 
+// The reference's tensors that the model has a tap for. Only these are asked for: a tap keeps the
+// back end from fusing across it, and the fused path is what wants checking.
+Result<std::vector<std::string>> shared_taps(const Metadata& config, const ArrayFile& reference) {
+  DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(config, {.taps = {"*"}}));
+  std::vector<std::string> taps;
+  for (const Output& output : program.outputs) {
+    if (output.name != "logits" && reference.has(output.name)) taps.push_back(output.name);
+  }
+  return taps;
+}
+
 bool is_logits(const std::string& name) {
   return name == "logits" || name == "greedy_logits";
 }
@@ -211,6 +223,7 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
     DUNLIN_ASSIGN_OR_RETURN(continuation, read_ids(reference, "greedy_ids", vocabulary));
   }
 
+  DUNLIN_ASSIGN_OR_RETURN(const auto taps, shared_taps(checkpoint->config(), reference));
   const auto rows = static_cast<int64_t>(prompt.size());
   DUNLIN_ASSIGN_OR_RETURN(
       const auto model,
@@ -220,7 +233,7 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
                               .isa = options.isa,
                               .context = rows + static_cast<int64_t>(continuation.size()),
                               .rows = rows,
-                              .taps = reference.names(),
+                              .taps = taps,
                               .all_logits = true}));
   std::vector<std::string> order;
   DUNLIN_ASSIGN_OR_RETURN(const auto values, compute(*model, prompt, continuation, order));
