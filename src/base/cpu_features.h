@@ -16,9 +16,10 @@ enum class Isa {
   avx512,  // AVX-512 F, BW, DQ, VL, VNNI
   amx,     // AMX tiles with int8 and bf16, on top of avx512
 };
+inline constexpr int kIsas = 4;
 
 const char* isa_name(Isa isa);
-std::optional<Isa> parse_isa(std::string_view name);
+std::optional<Isa> parse_isa(std::string_view name);  // case-insensitive
 
 struct CpuFeatures {
   std::string model;       // brand string
@@ -29,5 +30,10 @@ struct CpuFeatures {
 };
 
 const CpuFeatures& cpu_features();
+
+// The tightest CPU quota, in processors, of the control groups that `membership` (the text of
+// /proc/self/cgroup) names below `mount` (/sys/fs/cgroup), parents included: cpu.max of version 2,
+// cpu.cfs_quota_us of version 1.
+std::optional<double> cgroup_cpu_quota(std::string_view membership, const std::string& mount);
 
 }  // namespace dunlin

@@ -5,44 +5,51 @@
 
 #include <cstdint>
 #include <memory>
+#include <type_traits>
+
+#include "base/result.h"
 
 namespace dunlin {
 
 class ThreadPool {
  public:
-  // `threads` >= 1, the caller included. Workers set flush-to-zero
-  // (docs/decisions/0002-numerics.md).
-  explicit ThreadPool(int threads);
+  // `threads` in [1, 1024], the caller included; an error when the system refuses a thread. Workers
+  // set flush-to-zero (docs/decisions/0002-numerics.md) and are not pinned.
+  static Result<std::unique_ptr<ThreadPool>> create(int threads);
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
 
-  // Calls fn(context, begin, end, worker) over [0, tasks) split into pieces of `grain` tasks (>= 1)
-  // and returns when all are done. Each worker owns a contiguous range and takes from its front; an
-  // idle worker steals from another's tail. fn must not throw. No allocation.
+  // Calls fn(context, begin, end, worker) over [0, tasks) split into pieces of `grain` tasks (>= 1,
+  // at most 2^32 - 1 pieces) and returns when all are done. Each worker owns a contiguous range and
+  // takes from its front; an idle worker steals from another's tail. fn must not throw, and must
+  // not call this pool. One caller at a time; flush-to-zero holds on the caller for the duration.
+  // No allocation.
   using Function = void (*)(void* context, int64_t begin, int64_t end, int worker);
   void parallel_for(int64_t tasks, int64_t grain, Function fn, void* context) noexcept;
 
   // The same for any callable f(begin, end, worker).
   template <typename F>
   void parallel_for(int64_t tasks, int64_t grain, F&& f) noexcept {
+    using Callable = std::remove_reference_t<F>;
     parallel_for(
         tasks, grain,
         [](void* context, int64_t begin, int64_t end, int worker) {
-          (*static_cast<std::remove_reference_t<F>*>(context))(begin, end, worker);
+          (*static_cast<Callable*>(context))(begin, end, worker);
         },
-        static_cast<void*>(&f));
+        const_cast<void*>(static_cast<const void*>(std::addressof(f))));
   }
 
  private:
   struct State;
+  explicit ThreadPool(std::unique_ptr<State> state);
   std::unique_ptr<State> state_;
 };
 
-// Sets flush-to-zero and denormals-are-zero on the calling thread for the life of the object, then
-// restores.
+// Sets flush-to-zero, denormals-are-zero and round-to-nearest on the calling thread for the life of
+// the object, then restores.
 class FlushToZero {
  public:
   FlushToZero();

@@ -1,0 +1,201 @@
+// The table of CPU kernels: one row per instruction set, every row with the same bits
+// (docs/decisions/0002-numerics.md).
+//
+// All functions are noexcept, allocate nothing and take raw pointers and sizes; callers split the
+// work over threads and hold flush-to-zero. Pointers named workspace, activations and packed data
+// are 64-byte aligned; plain float arrays need only their natural alignment.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/kernels/kv_page.h"
+#include "backend/cpu/kernels/packed.h"
+#include "base/cpu_features.h"
+
+namespace dunlin {
+
+// The arithmetic of a `linear`.
+enum class Arithmetic : uint8_t { f32, bf16, int8 };
+
+// ---- linear: y[rows, N] = x[rows, K] * w[N, K]^T
+// --------------------------------------------------------------------
+
+// Prepares rows [row_begin, row_end) of x for `linear`. The layout of `out` belongs to the
+// instruction set and depends on `rows`, so preparing and multiplying name the same rows, columns
+// and table. Rows may be prepared in any order.
+struct PrepareArgs {
+  const float* x;
+  int64_t x_stride;  // floats between rows
+  int64_t rows;      // all rows of the multiplication
+  int64_t columns;   // K; a multiple of 32 for int8
+  int64_t row_begin;
+  int64_t row_end;
+  std::byte* out;  // activation_bytes(arithmetic, rows, columns)
+};
+using PrepareFunction = void(const PrepareArgs&) noexcept;
+int64_t activation_bytes(Arithmetic arithmetic, int64_t rows, int64_t columns);
+
+// Computes stripes [stripe_begin, stripe_end) for rows [row_begin, row_end): y = residual + (sum +
+// bias), where a null residual or bias is left out. `residual` may be `y`.
+struct LinearArgs {
+  PackedMatrix weight;
+  int64_t stripe_begin;
+  int64_t stripe_end;
+  const std::byte* activations;
+  int64_t rows;       // as prepared
+  int64_t row_begin;  // a multiple of 16
+  int64_t row_end;    // a multiple of 16, or rows
+  float* y;
+  int64_t y_stride;  // floats between rows, also of the residual
+  const float* bias;
+  const float* residual;
+  std::byte* workspace;  // kLinearWorkspaceBytes, one per thread
+};
+using LinearFunction = void(const LinearArgs&) noexcept;
+
+// Expanded weight panels and unfinished sums of at most 512 rows x 8 stripes: a call with a few
+// stripes per worker (8 at many rows) wastes nothing.
+inline constexpr int64_t kLinearStripeBlock = 8;
+inline constexpr int64_t kLinearRowBlock = 512;
+inline constexpr int64_t kLinearWorkspaceBytes = 512 * 1024;
+
+// ---- rows and elements
+// ----------------------------------------------------------------------------------------------
+
+// Row `row` of a packed matrix as float32, times `scale` unless that is 1: y[columns].
+using DecodeRowFunction = void(const PackedMatrix& weight, int64_t row, float scale,
+                               float* y) noexcept;
+
+// y[n] = (x * r) * w with r = 1 / sqrt(mean square + eps). y may be x.
+using RmsNormFunction = void(const float* x, const float* w, int64_t n, float eps,
+                             float* y) noexcept;
+
+// y[n] = a[n] op b[n]. y may be either operand.
+using BinaryFunction = void(const float* a, const float* b, int64_t n, float* y) noexcept;
+
+// y[n] = act(gate) * up; alpha and limit are read by oai only. y may be either operand.
+enum class Gate : uint8_t { silu, gelu_tanh, oai };
+inline constexpr int kGates = 3;
+using GatedFunction = void(const float* gate, const float* up, int64_t n, float alpha, float limit,
+                           float* y) noexcept;
+
+// angles[half][2] = (cos, sin) of position * inv_freq[i], times `scale` unless that is 1.
+using RopeAnglesFunction = void(int32_t position, const float* inv_freq, int64_t half, float scale,
+                                float* angles) noexcept;
+
+// Rotates the first rotary_dim of every head of one row x[heads, head_dim] by angles[rotary_dim /
+// 2][2]; the others are copied. y may be x.
+using RopeFunction = void(const float* x, int64_t heads, int64_t head_dim, int64_t rotary_dim,
+                          const float* angles, float* y) noexcept;
+
+// ---- attention
+// ------------------------------------------------------------------------------------------------------
+
+// Rounds k[head_dim] and v[head_dim] to the storage type into slot (position mod 16) of a page
+// (kv_page.h).
+using KvWriteFunction = void(const float* k, const float* v, int64_t head_dim, int64_t slot,
+                             std::byte* page) noexcept;
+
+// Query rows of one sequence against the keys of one kv head. Query (r, h) is at q + r * q_stride +
+// h * head_dim and belongs to the h-th of the `group` query heads that share this kv head.
+struct AttentionArgs {
+  const float* q;
+  int64_t q_stride;
+  int64_t rows;
+  const int32_t* positions;  // [rows]
+  int64_t group;
+  int64_t head_dim;
+
+  const std::byte* pages;   // page p lies at pages + page_ids[p] * page_stride
+  int64_t page_stride;      // bytes
+  const int32_t* page_ids;  // of positions 16 p; negative: no page, none of its keys is visible
+  int64_t length;           // keys at positions [0, length) are written; page_ids covers them
+
+  bool causal;         // u <= t
+  int64_t window;      // u > t - window; 0: no window
+  float scale;         // of the scores
+  float softcap;       // 0: none
+  const float* sinks;  // [group], or null
+
+  std::byte* workspace;  // attention_workspace_bytes(head_dim), one per thread
+};
+int64_t attention_workspace_bytes(int64_t head_dim);
+
+// Splits [first, end) of kSplitTokens positions that hold a key some row of `args` may see.
+struct SplitRange {
+  int64_t first;
+  int64_t end;
+};
+SplitRange attention_splits(const AttentionArgs& args);
+
+// The result of one query over one split: m, l, then from float 16 on o[head_dim]. l = 0: no
+// visible key.
+inline constexpr int64_t attention_partial_floats(int64_t head_dim) {
+  return 16 + kv_value_dims(head_dim);
+}
+
+// One split for all queries. The result of query (r, h) goes to
+// partials + (r * group + h) * partial_stride floats.
+using AttentionSplitFunction = void(const AttentionArgs& args, int64_t split, float* partials,
+                                    int64_t partial_stride) noexcept;
+
+// Merges `count` results, ascending by split, `stride` floats apart, into y[head_dim]; `sink` may
+// be null.
+using AttentionMergeFunction = void(const float* partials, int64_t count, int64_t stride,
+                                    int64_t head_dim, const float* sink, float* y) noexcept;
+
+// All splits and the merge: y of query (r, h) at y + r * y_stride + h * head_dim. The form for many
+// rows, where threads share rows and kv heads rather than splits. y may be q.
+using AttentionFunction = void(const AttentionArgs& args, float* y, int64_t y_stride) noexcept;
+
+// ---- logits
+// ---------------------------------------------------------------------------------------------------------
+
+struct LogitStatistics {
+  float max;
+  float log_sum_exp;
+  float entropy;     // nats
+  float varentropy;  // nats squared
+  bool finite;       // no NaN, no +infinity, and some logit above -infinity
+};
+using LogitStatisticsFunction = void(const float* logits, int64_t n,
+                                     LogitStatistics* statistics) noexcept;
+
+// The k (1 <= k <= n) largest logits, descending, ties by lowest id; NaN counts as -infinity.
+using TopKFunction = void(const float* logits, int64_t n, int64_t k, int32_t* ids,
+                          float* values) noexcept;
+
+// ---- the table
+// ------------------------------------------------------------------------------------------------------
+
+template <typename Function>
+struct Kernel {
+  const char* name = nullptr;  // operation_activation_weight_isa
+  Function* run = nullptr;     // null: the arithmetic is not defined for the form
+};
+
+struct Kernels {
+  Isa isa;
+  Kernel<PrepareFunction> prepare[3];              // by Arithmetic
+  Kernel<LinearFunction> linear[3][kPackedForms];  // by Arithmetic and PackedForm
+  Kernel<DecodeRowFunction> decode_row[kPackedForms];
+  Kernel<RmsNormFunction> rms_norm;
+  Kernel<BinaryFunction> add;
+  Kernel<BinaryFunction> mul;
+  Kernel<GatedFunction> gated[kGates];
+  Kernel<RopeAnglesFunction> rope_angles;
+  Kernel<RopeFunction> rope;
+  Kernel<KvWriteFunction> kv_write[2];                // by KvType
+  Kernel<AttentionSplitFunction> attention_split[2];  // by KvType
+  Kernel<AttentionFunction> attention[2];             // by KvType
+  Kernel<AttentionMergeFunction> attention_merge;
+  Kernel<LogitStatisticsFunction> logit_statistics;
+  Kernel<TopKFunction> top_k;
+};
+
+// The row of an instruction set; the caller has checked that the processor runs it. An entry
+// without a kernel of its own is the lower instruction set's, under that one's name.
+const Kernels& kernels(Isa isa);
+
+}  // namespace dunlin
