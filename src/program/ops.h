@@ -23,9 +23,9 @@ Tensor rope_angles(Tensor positions, RopeAnglesAttributes attributes,
                    DUNLIN_HERE);                                               // [T] -> [T,h/2,2]
 Tensor rope(Tensor x, Tensor angles, RopeAttributes attributes, DUNLIN_HERE);  // [T,n,h] -> [T,n,h]
 
-// q [T,H,h], k and v [T,K,h], sinks [H] or undefined -> [T,H,h]. Query head a reads kv head a / (H
-// / K). Stateful: writes k and v at (sequence, position), then attends every visible slot of the
-// row's sequence.
+// q [T,H,h], k and v [T,K,h], sinks [H] or undefined -> [T,H,h]. Query head a reads kv head
+// a / (H / K). Stateful: writes k and v at (sequence, position), then attends every visible slot of
+// the row's sequence. In a recording without state (RecordOptions) no attention is stateful.
 Tensor attention(Tensor q, Tensor k, Tensor v, Tensor sinks, AttentionAttributes attributes,
                  DUNLIN_HERE);
 
@@ -40,7 +40,7 @@ Routes route(Tensor x, Tensor weight, Tensor bias, RouteAttributes attributes,
 struct ExpertWeights {
   Tensor gate, up;                       // [E,F,D]
   Tensor down;                           // [E,D,F]
-  Tensor gate_bias, up_bias, down_bias;  // [E,F], [E,F], [E,D]; undefined: none
+  Tensor gate_bias, up_bias, down_bias;  // [E,F], [E,F], [E,D]; all three or none
 };
 Tensor experts(Tensor x, Routes routes, ExpertWeights weights, GatedAttributes attributes,
                DUNLIN_HERE);  // -> [T,D]
@@ -50,14 +50,16 @@ Tensor gather_rows(Tensor x, Tensor rows, DUNLIN_HERE);         // [T,..], [R] -
 Tensor pool(Tensor x, PoolAttributes::Kind kind, DUNLIN_HERE);  // [T,D] -> [S,D]
 struct LogitsViewTensors {
   Tensor statistics;  // f32 [R,5]: lse at temperature 1, lse at the row's, entropy, varentropy
-                      // (nats), 1 when all finite
+                      // (nats), 1 when all finite. Temperature 0 counts as 1 here.
   Tensor ids;         // i32 [R,k], by descending logit
   Tensor logits;      // f32 [R,k]
 };
 LogitsViewTensors logits_view(Tensor logits, Tensor temperatures, int64_t k, DUNLIN_HERE);
 // Inverse CDF over the candidates in descending probability at the row's temperature, u uniform in
-// [0, 1): i32 [R].
+// [0, 1): i32 [R]. Temperature 0: the first candidate. -1 where u is beyond the mass of the
+// candidates and the whole row is needed.
 Tensor sample(LogitsViewTensors view, Tensor temperatures, Tensor random, DUNLIN_HERE);
+// Returns x. When the options ask for the name, a tap node also becomes an output.
 Tensor tap(Tensor x, const std::string& name, DUNLIN_HERE);
 Tensor tap(Tensor x, const std::string& name, int64_t layer, DUNLIN_HERE);  // name.layer
 
@@ -65,13 +67,13 @@ Tensor tap(Tensor x, const std::string& name, int64_t layer, DUNLIN_HERE);  // n
 Tensor add(Tensor a, Tensor b, DUNLIN_HERE);
 Tensor mul(Tensor a, Tensor b, DUNLIN_HERE);
 
-// Views: the same elements under another shape. At most one dimension of `dims` differs in its
-// symbol.
+// The same elements under another shape: the same symbols in the same order, the same product of
+// the known sizes. Slice and concat work on dimensions of known size.
 Tensor reshape(Tensor x, Dims dims, DUNLIN_HERE);
 Tensor slice(Tensor x, SliceAttributes attributes, DUNLIN_HERE);
 Tensor concat(const std::vector<Tensor>& parts, int64_t axis, DUNLIN_HERE);
 
-// Basic operations, for definitions.
+// Basic operations, for definitions. Operands of the elementwise ones have the same shape.
 Tensor constant(Recorder& recorder, Dims dims, std::vector<double> values, DType dtype,
                 DUNLIN_HERE);
 Tensor iota(Recorder& recorder, Dims dims, int64_t axis, DType dtype, DUNLIN_HERE);

@@ -12,57 +12,10 @@
 #include "program/attributes.h"
 #include "program/axis.h"
 #include "program/dim.h"
+#include "program/op.h"
 #include "tensor/dtype.h"
 
 namespace dunlin {
-
-enum class Op : uint8_t {
-  // Semantic operations, each with a definition in basic operations (definitions.h).
-  embed,
-  linear,
-  rms_norm,
-  rope_angles,
-  rope,
-  attention,
-  gated,
-  route,
-  experts,
-  softcap,
-  act,
-  gather_rows,
-  pool,
-  logits_view,
-  sample,
-  tap,
-  // Basic operations: definitions and gradients use only these.
-  add,
-  mul,
-  reshape,
-  slice,
-  concat,
-  constant,
-  iota,
-  convert,
-  broadcast,
-  transpose,
-  pad,
-  reduce,
-  dot,
-  gather,
-  scatter_add,
-  select,
-  compare,
-  top_k,
-  cumsum,
-  unary,
-  binary,
-  // The only stateful primitives.
-  state_write,
-  state_read,
-};
-
-const char* op_name(Op op);
-bool is_basic(Op op);
 
 using ValueId = int32_t;
 using WeightId = int32_t;
@@ -81,6 +34,10 @@ enum class InputKind : uint8_t {
   temperatures,   // f32 [R]
   random,         // f32 [R]: one uniform number per logit row
 };
+inline constexpr size_t kInputKinds = 6;
+
+const char* input_name(InputKind kind);
+ValueType input_type(InputKind kind);
 
 // A value is an input, a weight, or result number `result` of node `node`.
 struct Value {
@@ -95,7 +52,8 @@ struct Value {
 struct Node {
   Op op;
   Attributes attributes;
-  std::vector<ValueId> operands;
+  std::vector<ValueId>
+      operands;  // the function's arguments in ops.h, in order, without absent ones
   std::vector<ValueId> results;
   std::string name;  // unique: scope and label, "layers.3.attend.q_proj"
   std::source_location where;

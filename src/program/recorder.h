@@ -2,68 +2,23 @@
 // operation appends a node.
 #pragma once
 
+#include <array>
 #include <functional>
+#include <optional>
 #include <source_location>
-#include <stdexcept>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "base/result.h"
+#include "program/handles.h"
 #include "program/program.h"
 
 namespace dunlin {
 
-class Recorder;
-
-// A value of the Program being recorded. Models cannot read or branch on its contents or on
-// symbolic sizes.
-class Tensor {
- public:
-  Tensor() = default;
-  Tensor(Recorder* recorder, ValueId id) : recorder_(recorder), id_(id) {}
-  bool defined() const { return recorder_ != nullptr; }
-  Recorder& recorder() const { return *recorder_; }
-  ValueId id() const { return id_; }
-  const ValueType& type() const;
-  const Dims& dims() const { return type().dims; }
-
- private:
-  Recorder* recorder_ = nullptr;
-  ValueId id_ = -1;
-};
-
-// A wrong shape or type in a recording, thrown by the operations and turned into an Error by
-// record().
-class ProgramError : public std::runtime_error {
- public:
-  ProgramError(const std::string& message, const std::source_location& where);
-};
-
-// Declares weights under a name prefix: scope("layers").scope(3).matrix("self_attn.q_proj.weight",
-// rows, columns).
-class WeightScope {
- public:
-  WeightScope(Recorder* recorder, std::string prefix)
-      : recorder_(recorder), prefix_(std::move(prefix)) {}
-  WeightScope scope(const std::string& name) const;
-  WeightScope scope(int64_t index) const;
-
-  Tensor vector(const std::string& name, const AxisList& axes,
-                std::source_location where = std::source_location::current()) const;
-  Tensor matrix(const std::string& name, const AxisList& out, const AxisList& in,
-                std::source_location where = std::source_location::current()) const;
-  Tensor stack(const std::string& name, const AxisList& experts, const AxisList& out,
-               const AxisList& in,
-               std::source_location where = std::source_location::current()) const;
-
- private:
-  std::string full_name(const std::string& name) const;
-  Recorder* recorder_;
-  std::string prefix_;
-};
-
 struct RecordOptions {
-  // Names or globs ("hidden.*") of taps to keep as outputs; other taps are removed.
+  // Names or globs ("hidden.*") of taps to keep as outputs; other taps are removed. A pattern that
+  // no tap matches is an error.
   std::vector<std::string> taps;
   int64_t layers = -1;        // >= 0: only so many layers (models apply it)
   int64_t logits_view_k = 0;  // > 0: also output the logits view with k candidates
@@ -85,38 +40,69 @@ class Recorder {
   WeightScope weights() { return {this, ""}; }
 
   // A layer's place in the KV state: layers with the same window, heads and width share a group.
+  // Without state (options) there are no groups and every place is {0, 0}.
   struct KvLayer {
     int32_t group;
     int32_t layer;
   };
   KvLayer kv_layer(int64_t window, int64_t kv_heads, int64_t head_dim);
 
+  // Notes that the model has a tap of this name; true when the options ask for it.
+  bool offer_tap(const std::string& name);
+
+  // `label` under the scopes open now, "layers.3.attend.q_proj".
+  std::string scoped(const std::string& label) const;
+
+  // Where an operation recorded at `where` belongs: the innermost Scope with a place decides.
+  std::source_location place(const std::source_location& where) const;
+
   // Appends a node and returns its results. `label` ends its name; `types` are its results' types.
+  // Does not check the operation's rules: the functions of ops.h do, and verify().
   std::vector<Tensor> append(Op op, Attributes attributes, const std::vector<Tensor>& operands,
                              std::vector<ValueType> types, const std::string& label,
                              const std::source_location& where);
+  // A weight of one to three dimensions. The same name again with the same shape is the same value.
   Tensor declare_weight(WeightDeclaration declaration);
-  void output(const std::string& name, Tensor value);
+  void output(const std::string& name, Tensor value,
+              std::source_location where = std::source_location::current());
 
   const Program& program() const { return program_; }
   const Value& value(ValueId id) const { return program_.values[static_cast<size_t>(id)]; }
-  Program finish() &&;  // taps that were not asked for and nodes without a use are removed
+  // Taps that were not asked for and nodes without a use are removed; a weight that no node reads
+  // throws.
+  Program finish() &&;
 
  private:
   friend class Scope;
-  Tensor input(InputKind kind, ValueType type);
+  friend Result<Program> record(const std::string& model, const RecordOptions& options,
+                                const std::function<void(Recorder&)>& forward);
+  struct OpenScope {
+    std::string name;
+    std::optional<std::source_location> place;
+  };
+  Tensor input(InputKind kind);
+  Tensor add_value(Value value);
   std::string unique_name(const std::string& label);
+  void check_weights_are_read() const;
+  Result<void> check_taps() const;
 
   RecordOptions options_;
   Program program_;
-  std::vector<std::string> scopes_;
+  std::vector<OpenScope> scopes_;
+  std::array<ValueId, kInputKinds> inputs_;  // -1: not used yet
+  std::unordered_map<std::string, ValueId> weights_;
+  std::unordered_map<std::string, int> names_;  // of nodes; the last suffix given to each
+  std::vector<bool> pattern_matched_;           // for each of options_.taps
+  std::vector<std::string> offered_taps_;
 };
 
-// Names the nodes recorded while it lives: Scope layer(recorder, "layers", 3).
+// Names the nodes recorded while it lives: Scope layer(recorder, "layers", 3). With a place, they
+// are attributed to that source line.
 class Scope {
  public:
   Scope(Recorder& recorder, const std::string& name);
   Scope(Recorder& recorder, const std::string& name, int64_t index);
+  Scope(Recorder& recorder, const std::string& name, const std::source_location& place);
   ~Scope();
   Scope(const Scope&) = delete;
   Scope& operator=(const Scope&) = delete;
