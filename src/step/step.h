@@ -51,6 +51,11 @@ struct StepPlan {
   std::vector<int32_t> logit_rows;  // [R], row numbers
   std::vector<KvTable> tables;      // one per KV group
   std::vector<PageMove> moves;
+  // Positions each sequence holds in the cache once the step's rows are written: what full
+  // attention sees. Empty: up to the sequence's last row.
+  std::vector<int32_t> lengths;     // [S]
+  std::vector<float> temperatures;  // [R], for logits_view and sample; empty: 1
+  std::vector<float> random;        // [R], uniform in [0, 1), for sample; empty: 0
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
   int64_t sequences() const {

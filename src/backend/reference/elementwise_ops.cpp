@@ -200,18 +200,16 @@ Array add(const Array& a, const Array& b, const Shape& shape) {
   if (a.dtype() == DType::f32) {
     return map_pairs<float, float>(a, b, DType::f32, shape, [](float x, float y) { return x + y; });
   }
-  return map_pairs<int32_t, int32_t>(a, b, DType::i32, shape, [](int32_t x, int32_t y) {
-    return wrap(bits(x) + bits(y));
-  });
+  return map_pairs<int32_t, int32_t>(a, b, DType::i32, shape,
+                                     [](int32_t x, int32_t y) { return wrap(bits(x) + bits(y)); });
 }
 
 Array mul(const Array& a, const Array& b, const Shape& shape) {
   if (a.dtype() == DType::f32) {
     return map_pairs<float, float>(a, b, DType::f32, shape, [](float x, float y) { return x * y; });
   }
-  return map_pairs<int32_t, int32_t>(a, b, DType::i32, shape, [](int32_t x, int32_t y) {
-    return wrap(bits(x) * bits(y));
-  });
+  return map_pairs<int32_t, int32_t>(a, b, DType::i32, shape,
+                                     [](int32_t x, int32_t y) { return wrap(bits(x) * bits(y)); });
 }
 
 Array binary(BinaryKind kind, const Array& a, const Array& b, const Shape& shape) {

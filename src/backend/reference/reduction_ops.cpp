@@ -1,5 +1,6 @@
 // Basic operations that combine elements: sums, contractions, scatters and orders.
 #include <algorithm>
+#include <limits>
 
 #include "backend/reference/basic_ops.h"
 #include "backend/reference/scalar.h"
@@ -46,6 +47,14 @@ int32_t sum_integers(const int32_t* values, int64_t count) {
   return static_cast<int32_t>(sum);
 }
 
+template <typename T>
+T largest(const T* values, int64_t count) {
+  T result = std::numeric_limits<T>::has_infinity ? -std::numeric_limits<T>::infinity()
+                                                  : std::numeric_limits<T>::lowest();
+  for (int64_t i = 0; i < count; ++i) result = std::max(result, values[i]);
+  return result;
+}
+
 template <typename T, typename Add>
 void cumulate(const T* in, int64_t outer, int64_t size, int64_t inner, T* out, Add add) {
   for (int64_t o = 0; o < outer; ++o) {
@@ -73,10 +82,10 @@ Array reduce(const Array& x, const ReduceAttributes& attributes, const Shape& sh
   for (int64_t i = 0; i < result.size(); ++i) {
     if (x.dtype() == DType::f32) {
       const float* row = rows.f32() + i * width;
-      result.f32()[i] = sum ? lane_sum(row, width) : *std::max_element(row, row + width);
+      result.f32()[i] = sum ? lane_sum(row, width) : largest(row, width);
     } else {
       const int32_t* row = rows.i32() + i * width;
-      result.i32()[i] = sum ? sum_integers(row, width) : *std::max_element(row, row + width);
+      result.i32()[i] = sum ? sum_integers(row, width) : largest(row, width);
     }
   }
   return result;
@@ -146,7 +155,8 @@ Array cumsum(const Array& x, int64_t axis) {
 
 void top_k(const Array& x, int64_t k, Array& values, Array& indices) {
   const int64_t width = x.last_dim();
-  for (int64_t row = 0; row < x.size() / width; ++row) {
+  DUNLIN_CHECK(k <= width, "top_k of fewer elements than k");
+  for (int64_t row = 0; row < values.size() / k; ++row) {
     top_k(x.f32() + row * width, width, k, indices.i32() + row * k, values.f32() + row * k);
   }
 }

@@ -32,7 +32,8 @@ float round_to_bf16(float value);
 inline constexpr int64_t kActivationGroup = 32;  // k that share an activation scale
 
 // q and s of every 32 k: s = max |x| / 127, q = round_half_even(x * (127 / max |x|)); s = q = 0
-// where max |x| < 2^-100; s = NaN, so that the sum is, where an x is not finite. codes[K], scales[K / 32]; K is a multiple of 32.
+// where max |x| < 2^-100; s = NaN, so that the sum is, where an x is not finite. codes[K], scales[K
+// / 32]; K is a multiple of 32.
 void quantize_activations(const float* x, int64_t columns, int8_t* codes, float* scales);
 
 // One row of an integer weight: codes[K], scales[K / group], mins[K / group] or null.
@@ -60,8 +61,8 @@ void rope_angles(int32_t position, const RopeAnglesAttributes& attributes, float
 // copied.
 void rope(const float* x, const float* angles, int64_t head_dim, int64_t rotary_dim, float* y);
 
-float gelu_tanh(float x);             // x * sigmoid(1.5957691 * (x + 0.044715 x^3))
-float softcap(float x, float cap);    // cap * tanh(x / cap)
+float gelu_tanh(float x);           // x * sigmoid(1.5957691 * (x + 0.044715 x^3))
+float softcap(float x, float cap);  // cap * tanh(x / cap)
 float act(ActAttributes::Kind kind, float x);
 float gated(const GatedAttributes& attributes, float gate, float up);
 

@@ -1,0 +1,135 @@
+// y = x w^T over prepared weights. Panels let one pass over 16 weight rows use vectors without
+// touching the order of any sum; weights are the outer loop so that they are read once for all rows
+// of a step.
+#include "backend/reference/linear.h"
+
+#include <algorithm>
+
+#include "backend/reference/scalar.h"
+
+namespace dunlin::reference {
+namespace {
+
+template <typename T>
+uint64_t vector_bytes(const std::vector<T>& values) {
+  return values.size() * sizeof(T);
+}
+
+// The rows of x that use one arithmetic, gathered: rounded for bf16.
+struct FloatRows {
+  std::vector<int64_t> rows;
+  std::vector<float> values;
+};
+
+FloatRows gather_float_rows(const LinearWeight& weight, const float* x,
+                            std::span<const RowClass> classes) {
+  FloatRows gathered;
+  for (size_t row = 0; row < classes.size(); ++row) {
+    const Arithmetic arithmetic = weight.arithmetic(classes[row]);
+    if (arithmetic == Arithmetic::int8) continue;
+    const float* values = x + static_cast<int64_t>(row) * weight.columns;
+    gathered.rows.push_back(static_cast<int64_t>(row));
+    gathered.values.insert(gathered.values.end(), values, values + weight.columns);
+    if (arithmetic == Arithmetic::bf16) {
+      std::for_each(gathered.values.end() - weight.columns, gathered.values.end(),
+                    [](float& value) { value = round_to_bf16(value); });
+    }
+  }
+  return gathered;
+}
+
+void multiply_panels(const LinearWeight& weight, const FloatRows& x, float* y) {
+  if (x.rows.empty()) return;
+  for (int64_t first = 0; first < weight.rows; first += kPanelRows) {
+    const float* panel = weight.panels.data() + first * weight.columns;
+    const int64_t width = std::min(kPanelRows, weight.rows - first);
+    for (size_t i = 0; i < x.rows.size(); ++i) {
+      const float* row = x.values.data() + static_cast<int64_t>(i) * weight.columns;
+      float sums[kPanelRows];
+      chain_dot_columns(row, panel, 0, weight.columns, kPanelRows, sums);
+      std::copy_n(sums, width, y + x.rows[i] * weight.rows + first);
+    }
+  }
+}
+
+IntegerRow integer_row(const LinearWeight& weight, int64_t row) {
+  const int64_t groups = weight.columns / weight.group;
+  return {weight.codes.data() + row * weight.columns, weight.scales.data() + row * groups,
+          weight.mins.empty() ? nullptr : weight.mins.data() + row * groups, weight.group};
+}
+
+void multiply_integers(const LinearWeight& weight, const float* x, float* y) {
+  std::vector<int8_t> codes(static_cast<size_t>(weight.columns));
+  std::vector<float> scales(static_cast<size_t>(weight.columns / kActivationGroup));
+  quantize_activations(x, weight.columns, codes.data(), scales.data());
+  for (int64_t row = 0; row < weight.rows; ++row) {
+    y[row] = int8_dot(codes.data(), scales.data(), integer_row(weight, row), weight.columns);
+  }
+}
+
+}  // namespace
+
+uint64_t LinearWeight::bytes() const {
+  return vector_bytes(panels) + vector_bytes(codes) + vector_bytes(scales) + vector_bytes(mins);
+}
+
+LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Precision precision) {
+  LinearWeight weight;
+  weight.rows = rows;
+  weight.columns = columns;
+  weight.prompt = linear_arithmetic(format, precision, RowClass::prompt);
+  weight.generated = linear_arithmetic(format, precision, RowClass::generated);
+  if (weight.prompt != Arithmetic::int8 || weight.generated != Arithmetic::int8) {
+    const int64_t padded_rows = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+    weight.panels.resize(static_cast<size_t>(padded_rows * columns));
+  }
+  if (weight.prompt == Arithmetic::int8 || weight.generated == Arithmetic::int8) {
+    const FormatTraits& format_traits = traits(format);
+    const auto groups = static_cast<size_t>(rows * (columns / format_traits.group));
+    weight.group = format_traits.group;
+    weight.codes.resize(static_cast<size_t>(rows * columns));
+    weight.scales.resize(groups);
+    if (format_traits.has_min) weight.mins.resize(groups);
+  }
+  return weight;
+}
+
+void set_rows(LinearWeight& weight, Format format, int64_t first, int64_t count,
+              const std::byte* blocks) {
+  const FormatTraits& format_traits = traits(format);
+  const int64_t stored = row_bytes(format_traits, weight.columns);
+  // No weight has both f32 and bf16 arithmetic, so one rounding serves both row classes.
+  const bool round = weight.prompt == Arithmetic::bf16 || weight.generated == Arithmetic::bf16;
+  std::vector<float> values(static_cast<size_t>(weight.columns));
+  for (int64_t row = first; row < first + count; ++row) {
+    const std::byte* block = blocks + (row - first) * stored;
+    if (!weight.panels.empty()) {
+      format_traits.decode(block, weight.columns, values.data());
+      float* panel =
+          weight.panels.data() + row / kPanelRows * kPanelRows * weight.columns + row % kPanelRows;
+      for (int64_t k = 0; k < weight.columns; ++k) {
+        const float value = values[static_cast<size_t>(k)];
+        panel[k * kPanelRows] = round ? round_to_bf16(value) : value;
+      }
+    }
+    if (!weight.codes.empty()) {
+      const int64_t groups = weight.columns / weight.group;
+      format_traits.decode_groups(
+          block, weight.columns, weight.codes.data() + row * weight.columns,
+          weight.scales.data() + row * groups,
+          weight.mins.empty() ? nullptr : weight.mins.data() + row * groups);
+    }
+  }
+}
+
+void linear(const LinearWeight& weight, const float* x, std::span<const RowClass> classes,
+            float* y) {
+  multiply_panels(weight, gather_float_rows(weight, x, classes), y);
+  for (size_t i = 0; i < classes.size(); ++i) {
+    if (weight.arithmetic(classes[i]) != Arithmetic::int8) continue;
+    const auto row = static_cast<int64_t>(i);
+    multiply_integers(weight, x + row * weight.columns, y + row * weight.rows);
+  }
+}
+
+}  // namespace dunlin::reference

@@ -1,0 +1,30 @@
+// Reads the weights a Program declares and decodes each once into what its operations read.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "backend/api.h"
+#include "backend/reference/array.h"
+#include "backend/reference/linear.h"
+
+namespace dunlin::reference {
+
+struct PreparedWeight {
+  Array decoded;  // float32, where an operation other than linear and experts reads it; else empty
+  std::vector<LinearWeight> linear;  // of linear: one; of experts: one per expert; else empty
+
+  uint64_t bytes() const;
+};
+
+// One entry per declared weight. A weight that is missing, unreadable or of another shape is an
+// error that names the tensor, its file and both shapes.
+Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
+                                                    const WeightSource& source,
+                                                    const CompileOptions& options);
+
+// Whether operand number `operand` of the node is a weight in the arithmetic of `linear`.
+bool is_linear_operand(const Node& node, size_t operand);
+
+}  // namespace dunlin::reference

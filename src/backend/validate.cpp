@@ -1,0 +1,211 @@
+// validate(): every promise that Executable::run relies on, so that a wrong plan is an error and
+// never a wild access.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <utility>
+
+#include "backend/api.h"
+
+namespace dunlin {
+namespace {
+
+template <typename... Arguments>
+Error step_error(fmt::format_string<Arguments...> text, Arguments&&... arguments) {
+  return runtime_error("step: " + fmt::format(text, std::forward<Arguments>(arguments)...));
+}
+
+// The rows of one sequence are [first, end).
+struct SequenceRows {
+  int64_t first;
+  int64_t end;
+};
+
+Result<std::vector<SequenceRows>> sequence_rows(const StepPlan& plan, const StepLimits& limits) {
+  std::vector<SequenceRows> sequences;
+  int64_t row = 0;
+  for (size_t i = 0; i < plan.segments.size(); ++i) {
+    const Segment& segment = plan.segments[i];
+    if (segment.sequences < 1 || segment.rows_each < 1) {
+      return step_error("segment {} has {} sequences of {} rows", i, segment.sequences,
+                        segment.rows_each);
+    }
+    const int64_t rows = int64_t{segment.sequences} * segment.rows_each;
+    if (row + rows > plan.rows()) {
+      return step_error("the segments have more rows than the {} tokens", plan.rows());
+    }
+    for (int32_t s = 0; s < segment.sequences; ++s) {
+      sequences.push_back({row, row + segment.rows_each});
+      row += segment.rows_each;
+    }
+  }
+  if (row != plan.rows()) {
+    return step_error("the segments have {} rows but there are {} tokens", row, plan.rows());
+  }
+  if (std::ssize(sequences) > limits.sequences) {
+    return step_error("{} sequences exceed the limit of {}", sequences.size(), limits.sequences);
+  }
+  return sequences;
+}
+
+// The smallest table that the step's tokens index.
+int64_t vocabulary(const Program& program) {
+  int64_t smallest = std::numeric_limits<int64_t>::max();
+  for (const Node& node : program.nodes) {
+    if (node.op != Op::embed && node.op != Op::gather) continue;
+    const ValueId ids = node.operands[node.op == Op::embed ? 0 : 1];
+    const Value& value = program.values[static_cast<size_t>(ids)];
+    if (value.kind != Value::Kind::input || value.input != InputKind::tokens) continue;
+    const Dim& rows = program.type(node.operands[node.op == Op::embed ? 1 : 0]).dims.front();
+    if (rows.known()) smallest = std::min(smallest, rows.size);
+  }
+  return smallest;
+}
+
+Result<void> validate_rows(const StepPlan& plan, const Program& program, const StepLimits& limits) {
+  if (plan.rows() < 1) return step_error("there are no rows");
+  if (plan.rows() > limits.rows) {
+    return step_error("{} rows exceed the limit of {}", plan.rows(), limits.rows);
+  }
+  if (plan.positions.size() != plan.tokens.size()) {
+    return step_error("{} positions for {} tokens", plan.positions.size(), plan.tokens.size());
+  }
+  const int64_t vocabulary_size = vocabulary(program);
+  for (size_t row = 0; row < plan.tokens.size(); ++row) {
+    if (plan.tokens[row] < 0 || plan.tokens[row] >= vocabulary_size) {
+      return step_error("token {} of row {} is outside the vocabulary of {}", plan.tokens[row], row,
+                        vocabulary_size);
+    }
+    if (plan.positions[row] < 0 || plan.positions[row] >= limits.context) {
+      return step_error("position {} of row {} is outside the context of {}", plan.positions[row],
+                        row, limits.context);
+    }
+  }
+  return {};
+}
+
+Result<void> validate_logit_rows(const StepPlan& plan, const StepLimits& limits) {
+  const size_t count = plan.logit_rows.size();
+  if (std::cmp_greater(count, limits.logit_rows)) {
+    return step_error("{} logit rows exceed the limit of {}", count, limits.logit_rows);
+  }
+  for (const int32_t row : plan.logit_rows) {
+    if (row < 0 || row >= plan.rows()) {
+      return step_error("logit row {} is not one of the {} rows", row, plan.rows());
+    }
+  }
+  if (!plan.temperatures.empty() && plan.temperatures.size() != count) {
+    return step_error("{} temperatures for {} logit rows", plan.temperatures.size(), count);
+  }
+  if (!plan.random.empty() && plan.random.size() != count) {
+    return step_error("{} random numbers for {} logit rows", plan.random.size(), count);
+  }
+  return {};
+}
+
+Result<void> validate_positions(const StepPlan& plan, const std::vector<SequenceRows>& sequences,
+                                const StepLimits& limits) {
+  for (const SequenceRows& rows : sequences) {
+    for (int64_t row = rows.first + 1; row < rows.end; ++row) {
+      const auto index = static_cast<size_t>(row);
+      if (plan.positions[index] <= plan.positions[index - 1]) {
+        return step_error("position {} of row {} does not follow {}", plan.positions[index], row,
+                          plan.positions[index - 1]);
+      }
+    }
+  }
+  if (plan.lengths.empty()) return {};
+  if (plan.lengths.size() != sequences.size()) {
+    return step_error("{} lengths for {} sequences", plan.lengths.size(), sequences.size());
+  }
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const int32_t last = plan.positions[static_cast<size_t>(sequences[s].end - 1)];
+    if (plan.lengths[s] <= last || plan.lengths[s] > limits.context) {
+      return step_error("length {} of sequence {} is not within {} and the context of {}",
+                        plan.lengths[s], s, last + 1, limits.context);
+    }
+  }
+  return {};
+}
+
+Result<void> validate_table_shape(const KvTable& table, size_t group, size_t sequences,
+                                  int64_t physical_pages) {
+  bool valid = table.first.size() == sequences + 1 && table.first.front() == 0 &&
+               std::is_sorted(table.first.begin(), table.first.end());
+  valid = valid && std::cmp_equal(table.first.back(), table.pages.size());
+  if (!valid) {
+    return step_error("the table of KV group {} does not list the pages of {} sequences", group,
+                      sequences);
+  }
+  for (const int32_t page : table.pages) {
+    if (page < -1 || page >= physical_pages) {
+      return step_error("page {} of KV group {} is not one of {}", page, group, physical_pages);
+    }
+  }
+  return {};
+}
+
+// Every row has a page to be written to, and no page is written for two sequences.
+Result<void> validate_written_pages(const StepPlan& plan, size_t group,
+                                    const std::vector<SequenceRows>& sequences,
+                                    int64_t physical_pages) {
+  const KvTable& table = plan.tables[group];
+  std::vector<int64_t> writer(static_cast<size_t>(physical_pages), -1);
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    const auto sequence = static_cast<int64_t>(s);
+    const std::span<const int32_t> pages = table.of(sequence);
+    for (int64_t row = sequences[s].first; row < sequences[s].end; ++row) {
+      const int32_t position = plan.positions[static_cast<size_t>(row)];
+      const auto number = static_cast<size_t>(position / kPageTokens);
+      if (number >= pages.size() || pages[number] < 0) {
+        return step_error("position {} of row {} has no page in KV group {}", position, row, group);
+      }
+      int64_t& owner = writer[static_cast<size_t>(pages[number])];
+      if (owner >= 0 && owner != sequence) {
+        return step_error("page {} of KV group {} is written for two sequences", pages[number],
+                          group);
+      }
+      owner = sequence;
+    }
+  }
+  return {};
+}
+
+Result<void> validate_moves(const StepPlan& plan, const Program& program, const KvState& state) {
+  for (const PageMove& move : plan.moves) {
+    if (move.group < 0 || std::cmp_greater_equal(move.group, program.kv_groups.size())) {
+      return step_error("a page move names KV group {}", move.group);
+    }
+    const int64_t pages = state.pages(move.group);
+    if (move.from < 0 || move.from >= pages || move.to < 0 || move.to >= pages) {
+      return step_error("a page move from {} to {} is outside the {} pages of KV group {}",
+                        move.from, move.to, pages, move.group);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<void> validate(const StepPlan& plan, const Program& program, const StepLimits& limits,
+                      const KvState& state) {
+  DUNLIN_RETURN_IF_ERROR(validate_rows(plan, program, limits));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<SequenceRows> sequences, sequence_rows(plan, limits));
+  DUNLIN_RETURN_IF_ERROR(validate_logit_rows(plan, limits));
+  DUNLIN_RETURN_IF_ERROR(validate_positions(plan, sequences, limits));
+  if (plan.tables.size() != program.kv_groups.size()) {
+    return step_error("{} page tables for {} KV groups", plan.tables.size(),
+                      program.kv_groups.size());
+  }
+  for (size_t group = 0; group < plan.tables.size(); ++group) {
+    const int64_t pages = state.pages(static_cast<int32_t>(group));
+    DUNLIN_RETURN_IF_ERROR(
+        validate_table_shape(plan.tables[group], group, sequences.size(), pages));
+    DUNLIN_RETURN_IF_ERROR(validate_written_pages(plan, group, sequences, pages));
+  }
+  return validate_moves(plan, program, state);
+}
+
+}  // namespace dunlin
