@@ -16,7 +16,7 @@
 //
 // Scales (and minima) of a record: for each group of the record in turn 16 values, one per channel,
 // f16 where that is what the format stores (exact), else f32. Columns that fill the last record and
-// rows that fill the last stripe are zero (code 0 and scale 0). Stripes start at multiples of 64
+// rows that fill the last stripe are zero bytes (scale 0). Stripes start at multiples of 64
 // bytes.
 #pragma once
 
@@ -63,10 +63,6 @@ struct PackedMatrix {
 // embedding). Nothing for a format without a form.
 std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t rows, int64_t columns,
                                           bool exact_rows);
-
-// The layout that holds a weight decoded to float32 (F32 weights, and any weight under `--precision
-// f32`).
-PackedLayout packed_layout_f32(int64_t rows, int64_t columns);
 
 // Packs one stripe from `count` (1..16) consecutive rows of `format`, each row_bytes(format,
 // columns) long. `scratch` holds pack_scratch_bytes(layout), 64-byte aligned; `stripe` receives

@@ -1,0 +1,260 @@
+// Sixteen lanes in plain C++: the meaning of every function of the vector interface, and the kernels of a processor
+// without AVX2.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+
+#include "backend/cpu/kernels/target.h"
+#include "base/float16.h"
+
+namespace dunlin::scalar {
+namespace {
+
+struct Floats {
+  float lane[16];
+};
+struct Ints {
+  int32_t lane[16];
+};
+struct Mask {
+  bool lane[16];
+};
+
+constexpr int kPanelStripes = 1;
+constexpr int kPanelRows = 1;
+constexpr int kDirectRows = 1;
+constexpr int kInt8Rows = 1;
+constexpr int kAttentionRows = 1;
+constexpr bool kQ8Unsigned = false;
+
+template <typename To, typename From, typename F>
+DUNLIN_INLINE To map(const From& a, F f) {
+  To result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = f(a.lane[i]);
+  return result;
+}
+template <typename To, typename From, typename F>
+DUNLIN_INLINE To map(const From& a, const From& b, F f) {
+  To result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = f(a.lane[i], b.lane[i]);
+  return result;
+}
+
+inline Floats broadcast(float x) {
+  Floats result;
+  for (float& lane : result.lane) lane = x;
+  return result;
+}
+inline Floats zero() { return broadcast(0.0f); }
+inline Floats load(const float* p) {
+  Floats result;
+  std::memcpy(result.lane, p, sizeof(result.lane));
+  return result;
+}
+// Lanes from n on are zero and not read.
+inline Floats load_first(const float* p, int64_t n) {
+  Floats result = zero();
+  for (int64_t i = 0; i < n && i < 16; ++i) result.lane[i] = p[i];
+  return result;
+}
+inline Floats load_f16(const std::byte* p) {
+  Floats result;
+  for (int i = 0; i < 16; ++i) {
+    float16 half;
+    std::memcpy(&half, p + 2 * i, 2);
+    result.lane[i] = to_float(half);
+  }
+  return result;
+}
+// p[0], p[2], ... p[30] and p[1], p[3], ... p[31].
+inline void load_pairs(const float* p, Floats* even, Floats* odd) {
+  for (int i = 0; i < 16; ++i) {
+    even->lane[i] = p[2 * i];
+    odd->lane[i] = p[2 * i + 1];
+  }
+}
+inline void store(float* p, Floats x) { std::memcpy(p, x.lane, sizeof(x.lane)); }
+inline void store_first(float* p, Floats x, int64_t n) {
+  for (int64_t i = 0; i < n && i < 16; ++i) p[i] = x.lane[i];
+}
+
+inline Floats add(Floats a, Floats b) {
+  return map<Floats>(a, b, [](float x, float y) { return x + y; });
+}
+inline Floats sub(Floats a, Floats b) {
+  return map<Floats>(a, b, [](float x, float y) { return x - y; });
+}
+inline Floats mul(Floats a, Floats b) {
+  return map<Floats>(a, b, [](float x, float y) { return x * y; });
+}
+inline Floats div(Floats a, Floats b) {
+  return map<Floats>(a, b, [](float x, float y) { return x / y; });
+}
+inline Floats fma(Floats a, Floats b, Floats c) {
+  Floats result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = std::fma(a.lane[i], b.lane[i], c.lane[i]);
+  return result;
+}
+// As MINPS and MAXPS: the second operand when the two are equal or not comparable.
+inline Floats min(Floats a, Floats b) {
+  return map<Floats>(a, b, [](float x, float y) { return x < y ? x : y; });
+}
+inline Floats max(Floats a, Floats b) {
+  return map<Floats>(a, b, [](float x, float y) { return x > y ? x : y; });
+}
+inline Floats abs(Floats x) {
+  return map<Floats>(x, [](float v) { return std::bit_cast<float>(std::bit_cast<uint32_t>(v) & 0x7fffffffu); });
+}
+inline Floats negate(Floats x) {
+  return map<Floats>(x, [](float v) { return std::bit_cast<float>(std::bit_cast<uint32_t>(v) ^ 0x80000000u); });
+}
+inline Floats round_even(Floats x) {
+  return map<Floats>(x, [](float v) { return std::nearbyintf(v); });
+}
+
+inline Mask less(Floats a, Floats b) {
+  return map<Mask>(a, b, [](float x, float y) { return x < y; });
+}
+inline Mask equal(Floats a, Floats b) {
+  return map<Mask>(a, b, [](float x, float y) { return x == y; });
+}
+inline Mask not_number(Floats x) {
+  return map<Mask>(x, [](float v) { return v != v; });
+}
+inline Mask lanes_between(int64_t begin, int64_t end) {
+  Mask mask;
+  for (int i = 0; i < 16; ++i) mask.lane[i] = i >= begin && i < end;
+  return mask;
+}
+inline uint32_t bits(Mask mask) {
+  uint32_t result = 0;
+  for (int i = 0; i < 16; ++i) result |= static_cast<uint32_t>(mask.lane[i]) << i;
+  return result;
+}
+inline Floats select(Mask mask, Floats yes, Floats no) {
+  Floats result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = mask.lane[i] ? yes.lane[i] : no.lane[i];
+  return result;
+}
+
+inline Ints load_ints(const std::byte* p) {
+  Ints result;
+  std::memcpy(result.lane, p, sizeof(result.lane));
+  return result;
+}
+inline Ints broadcast_int(int32_t x) {
+  Ints result;
+  for (int32_t& lane : result.lane) lane = x;
+  return result;
+}
+inline Ints as_ints(Floats x) { return std::bit_cast<Ints>(x); }
+inline Floats as_floats(Ints x) { return std::bit_cast<Floats>(x); }
+// Integer sums wrap, as the vector instructions do.
+inline Ints add(Ints a, Ints b) {
+  return map<Ints>(a, b, [](int32_t x, int32_t y) {
+    return static_cast<int32_t>(static_cast<uint32_t>(x) + static_cast<uint32_t>(y));
+  });
+}
+inline Ints sub(Ints a, Ints b) {
+  return map<Ints>(a, b, [](int32_t x, int32_t y) {
+    return static_cast<int32_t>(static_cast<uint32_t>(x) - static_cast<uint32_t>(y));
+  });
+}
+inline Ints bit_and(Ints a, Ints b) {
+  return map<Ints>(a, b, [](int32_t x, int32_t y) { return x & y; });
+}
+inline Ints bit_or(Ints a, Ints b) {
+  return map<Ints>(a, b, [](int32_t x, int32_t y) { return x | y; });
+}
+template <int N>
+inline Ints shift_left(Ints x) {
+  return map<Ints>(x, [](int32_t v) { return static_cast<int32_t>(static_cast<uint32_t>(v) << N); });
+}
+template <int N>
+inline Ints shift_right(Ints x) {
+  return map<Ints>(x, [](int32_t v) { return static_cast<int32_t>(static_cast<uint32_t>(v) >> N); });
+}
+template <int N>
+inline Ints shift_right_signed(Ints x) {
+  return map<Ints>(x, [](int32_t v) { return v >> N; });
+}
+inline Floats to_floats(Ints x) {
+  return map<Floats>(x, [](int32_t v) { return static_cast<float>(v); });
+}
+// Rounded half to even; outside the range of int32 the least integer, as CVTPS2DQ.
+inline Ints to_ints(Floats x) {
+  return map<Ints>(x, [](float v) {
+    const float rounded = std::nearbyintf(v);
+    if (!(rounded >= -2147483648.0f && rounded < 2147483648.0f)) return INT32_MIN;
+    return static_cast<int32_t>(rounded);
+  });
+}
+inline void store_int8(int8_t* p, Ints x) {
+  for (int i = 0; i < 16; ++i) p[i] = static_cast<int8_t>(x.lane[i]);
+}
+inline void split_f16(Ints pairs, Floats* even, Floats* odd) {
+  for (int i = 0; i < 16; ++i) {
+    const uint32_t pair = static_cast<uint32_t>(pairs.lane[i]);
+    even->lane[i] = to_float(float16{static_cast<uint16_t>(pair & 0xffffu)});
+    odd->lane[i] = to_float(float16{static_cast<uint16_t>(pair >> 16)});
+  }
+}
+
+inline float first(Floats x) { return x.lane[0]; }
+inline float fold_sum(Floats x) {
+  for (int s = 8; s >= 1; s /= 2) {
+    for (int i = 0; i < s; ++i) x.lane[i] = x.lane[i] + x.lane[i + s];
+  }
+  return x.lane[0];
+}
+inline float fold_max(Floats x) {
+  for (int s = 8; s >= 1; s /= 2) {
+    for (int i = 0; i < s; ++i) x.lane[i] = x.lane[i] > x.lane[i + s] ? x.lane[i] : x.lane[i + s];
+  }
+  return x.lane[0];
+}
+
+inline void prefetch(const std::byte*) {}
+
+inline int32_t code_at(const std::byte* line, int channel, int byte) {
+  return static_cast<int32_t>(line[4 * channel + byte]);
+}
+
+template <int R>
+inline void dot_q4(const std::byte* lines, const int8_t* x, int64_t x_stride, Ints (&dot)[R]) {
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < 16; ++c) {
+      int32_t sum = 0;
+      for (int j = 0; j < 4; ++j) {
+        for (int b = 0; b < 4; ++b) {
+          const int32_t code = code_at(lines + 64 * j, c, b);
+          sum += (code & 15) * x[r * x_stride + 8 * j + b];
+          sum += (code >> 4) * x[r * x_stride + 8 * j + 4 + b];
+        }
+      }
+      dot[r].lane[c] = sum;
+    }
+  }
+}
+
+template <int R, int Lines>
+inline void dot_q8(const std::byte* lines, const int8_t* x, int64_t x_stride, Ints (&dot)[R]) {
+  for (int r = 0; r < R; ++r) {
+    for (int c = 0; c < 16; ++c) {
+      int32_t sum = 0;
+      for (int j = 0; j < Lines; ++j) {
+        for (int b = 0; b < 4; ++b) {
+          sum += (code_at(lines + 64 * j, c, b) - 128) * x[r * x_stride + 4 * j + b];
+        }
+      }
+      dot[r].lane[c] = sum;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace dunlin::scalar
