@@ -98,6 +98,7 @@ class Compaction {
 
 void Recorder::check_weights_are_read() const {
   std::vector<bool> read(program_.values.size(), false);
+  for (const Output& output : program_.outputs) read[static_cast<size_t>(output.value)] = true;
   for (const Node& node : program_.nodes) {
     for (const ValueId operand : node.operands) read[static_cast<size_t>(operand)] = true;
   }
@@ -105,7 +106,7 @@ void Recorder::check_weights_are_read() const {
     const Value& value = program_.values[i];
     if (value.kind != Value::Kind::weight || read[i]) continue;
     const WeightDeclaration& weight = program_.weights[static_cast<size_t>(value.weight)];
-    throw ProgramError(fmt::format("weight {}: declared, but no operation reads it", weight.name),
+    throw ProgramError(fmt::format("weight {}: declared, but nothing reads it", weight.name),
                        weight.where);
   }
 }

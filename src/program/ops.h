@@ -50,7 +50,9 @@ Tensor gather_rows(Tensor x, Tensor rows, DUNLIN_HERE);         // [T,..], [R] -
 Tensor pool(Tensor x, PoolAttributes::Kind kind, DUNLIN_HERE);  // [T,D] -> [S,D]
 struct LogitsViewTensors {
   Tensor statistics;  // f32 [R,5]: lse at temperature 1, lse at the row's, entropy, varentropy
-                      // (nats), 1 when all finite. Temperature 0 counts as 1 here.
+                      // (nats), 1 when the row can be sampled: no NaN, no +infinity and a
+                      // logit above -infinity (else the others mean nothing). Temperature 0
+                      // counts as 1 here.
   Tensor ids;         // i32 [R,k], by descending logit
   Tensor logits;      // f32 [R,k]
 };
@@ -100,7 +102,7 @@ Tensor unary(Tensor x, UnaryKind kind, DUNLIN_HERE);
 Tensor binary(Tensor a, Tensor b, BinaryKind kind, DUNLIN_HERE);
 
 void state_write(Tensor k, Tensor v, StateAttributes state, DUNLIN_HERE);
-struct StateSlots {
+struct StateSlots {  // empty slots hold zeros
   Tensor k, v;       // f32 [S,C,K,h]
   Tensor positions;  // i32 [S,C], -1 where the slot is empty
 };

@@ -31,6 +31,7 @@ class Recorder {
 
   const RecordOptions& options() const { return options_; }
 
+  Tensor input(InputKind kind);
   Tensor tokens();         // i32 [T]
   Tensor positions();      // i32 [T]
   Tensor row_sequences();  // i32 [T]
@@ -68,7 +69,7 @@ class Recorder {
 
   const Program& program() const { return program_; }
   const Value& value(ValueId id) const { return program_.values[static_cast<size_t>(id)]; }
-  // Taps that were not asked for and nodes without a use are removed; a weight that no node reads
+  // Taps that were not asked for and nodes without a use are removed; a weight that nothing reads
   // throws.
   Program finish() &&;
 
@@ -80,7 +81,6 @@ class Recorder {
     std::string name;
     std::optional<std::source_location> place;
   };
-  Tensor input(InputKind kind);
   Tensor add_value(Value value);
   std::string unique_name(const std::string& label);
   void check_weights_are_read() const;
