@@ -1,0 +1,166 @@
+// StepPlans of a case: positions, tokens that depend on (sequence, position) only, and page tables
+// over a pool whose order is shuffled.
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+#include "case_random.h"
+#include "case_runner.h"
+#include "program/definitions.h"
+
+namespace dunlin {
+namespace {
+
+int32_t rows_end(const CaseSegment& segment, int32_t length) {
+  return (segment.start < 0 ? length : segment.start) + segment.rows_each;
+}
+
+// Pages of one KV group: which physical page each sequence has for each 16 positions.
+class CasePages {
+ public:
+  CasePages(int64_t window, int64_t count, uint64_t placement)
+      : window_(window), free_(static_cast<size_t>(count)) {
+    std::iota(free_.begin(), free_.end(), 0);
+    CaseRandom random(placement);
+    for (size_t i = free_.size(); i > 1; --i) {
+      std::swap(free_[i - 1], free_[static_cast<size_t>(random.below(static_cast<int64_t>(i)))]);
+    }
+  }
+
+  // The pages of a sequence whose next rows are [first, end); those behind the window are freed.
+  const std::vector<int32_t>& reserve(int32_t sequence, int32_t first, int32_t end) {
+    std::vector<int32_t>& pages = pages_[sequence];
+    for (size_t p = 0; window_ > 0 && p < pages.size(); ++p) {
+      const int64_t last_position = static_cast<int64_t>(p) * kPageTokens + kPageTokens - 1;
+      if (pages[p] < 0 || last_position > first - window_) continue;
+      free_.push_back(pages[p]);
+      pages[p] = -1;
+    }
+    while (static_cast<int64_t>(pages.size()) * kPageTokens < end) {
+      pages.push_back(free_.front());
+      free_.erase(free_.begin());
+    }
+    return pages;
+  }
+
+ private:
+  int64_t window_;
+  std::vector<int32_t> free_;
+  std::map<int32_t, std::vector<int32_t>> pages_;
+};
+
+class CasePlanner {
+ public:
+  CasePlanner(const OperationCase& operation_case, const Program& program, uint64_t placement)
+      : operation_case_(operation_case) {
+    const int64_t count = pages_needed();
+    for (const KvGroup& group : program.kv_groups) {
+      pages_.emplace_back(group.window, count, placement);
+      page_counts_.push_back(count);
+    }
+  }
+
+  const std::vector<int64_t>& page_counts() const { return page_counts_; }
+
+  StepPlan plan(const CaseStep& step) {
+    StepPlan plan;
+    plan.tables.resize(pages_.size());
+    for (KvTable& table : plan.tables) table.first.push_back(0);
+    bool partial = false;
+    for (const CaseSegment& segment : step.segments) {
+      plan.segments.push_back({static_cast<int32_t>(segment.sequences.size()), segment.rows_each,
+                               segment.row_class});
+      for (const int32_t sequence : segment.sequences) {
+        partial = add_sequence(segment, sequence, plan) || partial;
+        add_logit_rows(step, segment, plan);
+      }
+    }
+    if (!partial) plan.lengths.clear();
+    return plan;
+  }
+
+ private:
+  // Every page that the whole case can need at once, and a few that stay unused.
+  int64_t pages_needed() const {
+    std::map<int32_t, int32_t> lengths;
+    for (const CaseStep& step : operation_case_.steps) {
+      for (const CaseSegment& segment : step.segments) {
+        for (const int32_t sequence : segment.sequences) {
+          int32_t& length = lengths[sequence];
+          length = std::max(length, rows_end(segment, length));
+        }
+      }
+    }
+    int64_t pages = 3;
+    for (const auto& [sequence, length] : lengths) pages += (length + kPageTokens - 1) / kPageTokens;
+    return pages;
+  }
+
+  // Returns whether the sequence holds more than its rows of this step reach.
+  bool add_sequence(const CaseSegment& segment, int32_t sequence, StepPlan& plan) {
+    int32_t& length = lengths_[sequence];
+    const int32_t end = rows_end(segment, length);
+    const int32_t first = end - segment.rows_each;
+    for (int32_t position = first; position < end; ++position) {
+      CaseRandom random(static_cast<uint64_t>(sequence) * 100003u +
+                        static_cast<uint64_t>(position));
+      plan.tokens.push_back(static_cast<int32_t>(random.below(kCaseVocabulary)));
+      plan.positions.push_back(position);
+    }
+    for (size_t group = 0; group < pages_.size(); ++group) {
+      const std::vector<int32_t>& pages = pages_[group].reserve(sequence, first, end);
+      KvTable& table = plan.tables[group];
+      table.pages.insert(table.pages.end(), pages.begin(), pages.end());
+      table.first.push_back(static_cast<int32_t>(table.pages.size()));
+    }
+    length = std::max(length, end);
+    plan.lengths.push_back(length);
+    return length > end;
+  }
+
+  void add_logit_rows(const CaseStep& step, const CaseSegment& segment, StepPlan& plan) {
+    const auto end = static_cast<int32_t>(plan.rows());
+    for (int32_t row = step.all_logits ? end - segment.rows_each : end - 1; row < end; ++row) {
+      const auto index = static_cast<size_t>(row);
+      CaseRandom random(static_cast<uint64_t>(plan.tokens[index] + 1000 * plan.positions[index]));
+      plan.logit_rows.push_back(row);
+      plan.temperatures.push_back(0.5f + random.unit());
+      plan.random.push_back(random.unit());
+    }
+  }
+
+  const OperationCase& operation_case_;
+  std::vector<CasePages> pages_;
+  std::vector<int64_t> page_counts_;
+  std::map<int32_t, int32_t> lengths_;
+};
+
+}  // namespace
+
+Result<PreparedCase> prepare_case(const OperationCase& operation_case,
+                                  const CaseVariation& variation) {
+  RecordOptions options;
+  options.taps = operation_case.taps;
+  options.stateful = operation_case.stateful;
+  DUNLIN_ASSIGN_OR_RETURN(Program program,
+                          record(operation_case.name, options, operation_case.record));
+  PreparedCase prepared;
+  prepared.weights = case_weights(program, operation_case.format);
+  if (variation.expanded) {
+    DUNLIN_ASSIGN_OR_RETURN(prepared.program,
+                            expand(program, [](const Node&) { return false; }));
+  } else {
+    prepared.program = std::move(program);
+  }
+  CasePlanner planner(operation_case, prepared.program, variation.page_placement);
+  prepared.pages_per_group = planner.page_counts();
+  for (const CaseStep& step : operation_case.steps) prepared.plans.push_back(planner.plan(step));
+  for (const StepPlan& plan : prepared.plans) {
+    prepared.limits.rows = std::max(prepared.limits.rows, plan.rows());
+    const auto logit_rows = static_cast<int64_t>(plan.logit_rows.size());
+    prepared.limits.logit_rows = std::max(prepared.limits.logit_rows, logit_rows);
+  }
+  return prepared;
+}
+
+}  // namespace dunlin
