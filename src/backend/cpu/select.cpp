@@ -44,11 +44,13 @@ std::string refuse_linear(const Program& program, const Node& node) {
   return "";
 }
 
-// Dimensions of [rows, n, h] where n and h are known.
-std::string refuse_heads(const Program& program, const Node& node) {
-  const Dims& dims = program.type(node.operands[0]).dims;
-  const bool fits = dims.size() == 3 && dims[1].known() && dims[2].known();
-  return fits ? "" : "heads or their width are not known at compile";
+// Operand `operand` as rows of its last `inner` dimensions.
+std::string refuse_rows(const Program& program, const Node& node, size_t operand, size_t inner) {
+  const Dims& dims = program.type(node.operands[operand]).dims;
+  if (dims.size() < inner || !known(Dims(dims.end() - static_cast<int64_t>(inner), dims.end()))) {
+    return "the size of a row is not known at compile";
+  }
+  return leading_rows(dims, inner) ? "" : "the number of rows is a product of two symbols";
 }
 
 std::string refuse_kernel(const Program& program, const Node& node) {
@@ -56,21 +58,26 @@ std::string refuse_kernel(const Program& program, const Node& node) {
     case Op::linear:
       return refuse_linear(program, node);
     case Op::embed:
-      return is_weight(program, node.operands[1]) ? "" : "operand 1 is not a weight of the model";
+      if (!is_weight(program, node.operands[1])) return "operand 1 is not a weight of the model";
+      return refuse_rows(program, node, 0, 0);
     case Op::add:
     case Op::mul:
       return refuse_elementwise(program, node);
     case Op::rope:
-      return refuse_heads(program, node);
+      return refuse_rows(program, node, 0, 2);
+    case Op::rms_norm:
+      return refuse_rows(program, node, 0, 1);
+    case Op::rope_angles:
+      return refuse_rows(program, node, 0, 0);
+    case Op::gather_rows:
+      return refuse_rows(program, node, 1, 0);
     case Op::attention:
       return std::get<AttentionAttributes>(node.attributes).stateful
                  ? ""
                  : "keys and values are not in the KV cache";
-    case Op::rms_norm:
-    case Op::rope_angles:
-    case Op::gated:
-    case Op::gather_rows:
     case Op::logits_view:
+      return refuse_rows(program, node, 0, 1);
+    case Op::gated:
     case Op::state_write:
     case Op::state_read:
       return "";
