@@ -68,8 +68,8 @@ class CasePlanner {
     for (KvTable& table : plan.tables) table.first.push_back(0);
     bool partial = false;
     for (const CaseSegment& segment : step.segments) {
-      plan.segments.push_back({static_cast<int32_t>(segment.sequences.size()), segment.rows_each,
-                               segment.row_class});
+      plan.segments.push_back(
+          {static_cast<int32_t>(segment.sequences.size()), segment.rows_each, segment.row_class});
       for (const int32_t sequence : segment.sequences) {
         partial = add_sequence(segment, sequence, plan) || partial;
         add_logit_rows(step, segment, plan);
@@ -92,7 +92,8 @@ class CasePlanner {
       }
     }
     int64_t pages = 3;
-    for (const auto& [sequence, length] : lengths) pages += (length + kPageTokens - 1) / kPageTokens;
+    for (const auto& [sequence, length] : lengths)
+      pages += (length + kPageTokens - 1) / kPageTokens;
     return pages;
   }
 
@@ -147,8 +148,7 @@ Result<PreparedCase> prepare_case(const OperationCase& operation_case,
   PreparedCase prepared;
   prepared.weights = case_weights(program, operation_case.format);
   if (variation.expanded) {
-    DUNLIN_ASSIGN_OR_RETURN(prepared.program,
-                            expand(program, [](const Node&) { return false; }));
+    DUNLIN_ASSIGN_OR_RETURN(prepared.program, expand(program, [](const Node&) { return false; }));
   } else {
     prepared.program = std::move(program);
   }

@@ -25,9 +25,7 @@ class CaseRandom {
   }
   float unit() { return static_cast<float>(bits() >> 40) * 0x1p-24f; }  // [0, 1)
   float centered() { return 2.0f * unit() - 1.0f; }                     // [-1, 1)
-  int64_t below(int64_t end) {
-    return static_cast<int64_t>(bits() % static_cast<uint64_t>(end));
-  }
+  int64_t below(int64_t end) { return static_cast<int64_t>(bits() % static_cast<uint64_t>(end)); }
 
  private:
   uint64_t state_ = 0;

@@ -126,13 +126,13 @@ std::string first_difference(const CaseResult& actual, const CaseResult& expecte
 }
 
 std::string first_distance(const CaseResult& actual, const CaseResult& expected, float tolerance) {
-  return find_difference(
-      actual, expected, [tolerance](const CaseValue& a, const CaseValue& b, int64_t i) {
-        if (same_bits(a, b, i)) return true;
-        if (a.dtype != DType::f32) return false;
-        const float limit = tolerance * std::max(1.0f, std::fabs(b.f32()[i]));
-        return std::fabs(a.f32()[i] - b.f32()[i]) <= limit;
-      });
+  return find_difference(actual, expected,
+                         [tolerance](const CaseValue& a, const CaseValue& b, int64_t i) {
+                           if (same_bits(a, b, i)) return true;
+                           if (a.dtype != DType::f32) return false;
+                           const float limit = tolerance * std::max(1.0f, std::fabs(b.f32()[i]));
+                           return std::fabs(a.f32()[i] - b.f32()[i]) <= limit;
+                         });
 }
 
 }  // namespace dunlin

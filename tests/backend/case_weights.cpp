@@ -32,11 +32,10 @@ void random_q6_k(CaseRandom& random, float deviation, std::byte* block) {
   store_half(deviation / (64.0f * 18.0f), block + 208);
 }
 
-std::vector<float> random_row(CaseRandom& random, const std::string& name, bool matrix,
-                              int64_t row, int64_t columns) {
+std::vector<float> random_row(CaseRandom& random, const std::string& name, bool matrix, int64_t row,
+                              int64_t columns) {
   const bool input = name.starts_with("inputs.");
-  const float spread =
-      input ? 1.7f : matrix ? std::sqrt(3.0f / static_cast<float>(columns)) : 0.5f;
+  const float spread = input ? 1.7f : matrix ? std::sqrt(3.0f / static_cast<float>(columns)) : 0.5f;
   const float middle = name.find("norm") != std::string::npos ? 1.0f : 0.0f;
   std::vector<float> values(static_cast<size_t>(columns));
   for (float& value : values) value = middle + spread * random.centered();

@@ -1,6 +1,6 @@
 // One table of operation cases for every back end and instruction set: each case records a small
-// Program and a sequence of steps over it. Tests compare all outputs bit for bit with the reference;
-// the same cases are the micro-benchmarks.
+// Program and a sequence of steps over it. Tests compare all outputs bit for bit with the
+// reference; the same cases are the micro-benchmarks.
 #pragma once
 
 #include <cstdint>
@@ -45,10 +45,10 @@ const std::vector<OperationCase>& operation_cases();
 const OperationCase& operation_case(const std::string& name);
 
 // The parts of the table.
-std::vector<OperationCase> row_operation_cases();      // operation_cases_rows.cpp
-std::vector<OperationCase> linear_operation_cases();   // operation_cases_linear.cpp
+std::vector<OperationCase> row_operation_cases();        // operation_cases_rows.cpp
+std::vector<OperationCase> linear_operation_cases();     // operation_cases_linear.cpp
 std::vector<OperationCase> attention_operation_cases();  // operation_cases_attention.cpp
-std::vector<OperationCase> basic_operation_cases();    // operation_cases_basic.cpp
+std::vector<OperationCase> basic_operation_cases();      // operation_cases_basic.cpp
 
 // Activations for an operation under test: row t is the row of a random F32 table that token t
 // names. One token in 16 has a row of zeros.

@@ -156,7 +156,6 @@ float unary_element(UnaryKind kind, float x) {
 
 int32_t unary_element(UnaryKind kind, int32_t x) {
   if (kind == UnaryKind::neg) return wrap(0u - bits(x));
-  if (kind == UnaryKind::logical_not) return ~x;
   DUNLIN_CHECK(kind == UnaryKind::abs, "this function is not defined for integers");
   return x < 0 ? wrap(0u - bits(x)) : x;
 }

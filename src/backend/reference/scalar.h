@@ -109,8 +109,8 @@ LogitStatistics logit_statistics(const float* logits, int64_t vocabulary, float 
 void top_k(const float* values, int64_t count, int64_t k, int32_t* ids, float* best);
 
 // Inverse CDF over the candidates in their order: the first j with u < sum of p_i, i <= j, where
-// p_i = exp(l_i / temperature - lse_temperature); the last candidate when u exceeds their mass, the
-// first when temperature <= 0.
+// p_i = exp(l_i / temperature - lse_temperature); -1 when u exceeds their mass, the first candidate
+// when temperature <= 0.
 int32_t sample(std::span<const int32_t> ids, std::span<const float> logits, float lse_temperature,
                float temperature, float random);
 

@@ -94,7 +94,7 @@ int32_t sample(std::span<const int32_t> ids, std::span<const float> logits, floa
     mass = mass + exp_f32(logits[j] / temperature - lse_temperature);
     if (random < mass) return ids[j];
   }
-  return ids.back();
+  return -1;
 }
 
 }  // namespace dunlin::reference

@@ -118,11 +118,15 @@ void run_experts(NodeRun& run) {
   const Array& weights = run.operand(2);
   const int64_t width = x.last_dim();
   const int64_t k = chosen.last_dim();
+  const auto expert_count = static_cast<int64_t>(run.weights[3]->linear.size());
+  const std::vector<RowClass> classes =
+      run.step.classes_of({run.program.type(run.node.operands[0]).dims[0]});
   std::vector<float> y(static_cast<size_t>(width));
   for (int64_t row = 0; row < x.dim(0); ++row) {
     float* sum = run.result().f32() + row * width;
     for (int64_t j = 0; j < k; ++j) {
-      const auto expert = static_cast<size_t>(chosen.i32()[row * k + j]);
+      const auto expert =
+          static_cast<size_t>(std::clamp<int64_t>(chosen.i32()[row * k + j], 0, expert_count - 1));
       run_expert(run, expert, x.f32() + row * width, run.step.row_classes[static_cast<size_t>(row)],
                  y);
       const float weight = weights.f32()[row * k + j];
