@@ -1,15 +1,19 @@
 // Layouts of prepared activations, shared by the instruction sets.
 //
-//   floats: row-major float32 (already rounded for the bf16 arithmetic), K padded to 32 with zeros, the row stride an odd
+//   floats: row-major float32 (already rounded for the bf16 arithmetic), K padded to 32 with zeros,
+//   the row stride an odd
 //           number of 64-byte lines so that neighbouring rows do not fall into one cache set.
-//   int8:   per row the codes[K padded to 64], scales[K / 32], sums of 32 codes [K / 32], sums of 16 codes [K / 16].
+//   int8:   per row the codes[K padded to 64], scales[K / 32], sums of 32 codes [K / 32], sums of
+//   16 codes [K / 16].
 #pragma once
 
 #include <cstdint>
 
 namespace dunlin {
 
-inline constexpr int64_t padded_columns(int64_t columns) { return (columns + 31) / 32 * 32; }
+inline constexpr int64_t padded_columns(int64_t columns) {
+  return (columns + 31) / 32 * 32;
+}
 
 inline constexpr int64_t float_row_stride(int64_t columns) {
   const int64_t lines = padded_columns(columns) / 16;

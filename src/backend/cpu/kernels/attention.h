@@ -1,4 +1,5 @@
-// What the attention kernels of all instruction sets share: visible positions and the layout of their workspace.
+// What the attention kernels of all instruction sets share: visible positions and the layout of
+// their workspace.
 #pragma once
 
 #include "backend/cpu/kernels/kernels.h"
@@ -12,7 +13,8 @@ struct VisibleRange {
   int64_t end;
 };
 
-// Positions row `row` may see, before missing pages: causal u <= t, window u > t - W, written u < length.
+// Positions row `row` may see, before missing pages: causal u <= t, window u > t - W, written u <
+// length.
 inline VisibleRange visible_range(const AttentionArgs& args, int64_t row) {
   const int64_t t = args.positions[row];
   int64_t end = args.length;

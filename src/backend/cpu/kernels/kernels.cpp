@@ -60,8 +60,12 @@ int64_t attention_workspace_bytes(int64_t head_dim) {
   return static_cast<int64_t>(reinterpret_cast<uintptr_t>(workspace.end));
 }
 
-SplitRange attention_splits(const AttentionArgs& args) { return splits_of_rows(args, 0, args.rows); }
+SplitRange attention_splits(const AttentionArgs& args) {
+  return splits_of_rows(args, 0, args.rows);
+}
 
-float log_once(float z) { return static_cast<float>(std::log(static_cast<double>(z))); }
+float log_once(float z) {
+  return static_cast<float>(std::log(static_cast<double>(z)));
+}
 
 }  // namespace dunlin

@@ -13,13 +13,17 @@ namespace {
 
 constexpr int64_t kScratchAlign = 64;
 
-int64_t aligned(int64_t bytes) { return (bytes + kScratchAlign - 1) / kScratchAlign * kScratchAlign; }
+int64_t aligned(int64_t bytes) {
+  return (bytes + kScratchAlign - 1) / kScratchAlign * kScratchAlign;
+}
 
 bool is_integer(PackedForm form) {
   return form == PackedForm::q4 || form == PackedForm::q4_min || form == PackedForm::q8;
 }
 
-int64_t code_bytes(PackedForm form) { return form == PackedForm::q8 ? 1024 : 512; }
+int64_t code_bytes(PackedForm form) {
+  return form == PackedForm::q8 ? 1024 : 512;
+}
 
 // Value `index` of the scales or minima of a record.
 void put_scale(ScaleType type, std::byte* scales, int64_t index, float value) {
@@ -32,7 +36,8 @@ void put_scale(ScaleType type, std::byte* scales, int64_t index, float value) {
 }
 
 // One row of codes, 64 columns to a record, into its channel.
-void put_codes(const PackedLayout& layout, const int8_t* codes, int64_t channel, std::byte* stripe) {
+void put_codes(const PackedLayout& layout, const int8_t* codes, int64_t channel,
+               std::byte* stripe) {
   for (int64_t k = 0; k < layout.columns; ++k) {
     std::byte* record = stripe + k / 64 * layout.record_bytes();
     const int64_t within = k % 64;
@@ -47,21 +52,25 @@ void put_codes(const PackedLayout& layout, const int8_t* codes, int64_t channel,
   }
 }
 
-void put_scales(const PackedLayout& layout, const float* scales, int64_t channel, int64_t offset, std::byte* stripe) {
+void put_scales(const PackedLayout& layout, const float* scales, int64_t channel, int64_t offset,
+                std::byte* stripe) {
   const int64_t per_record = 64 / layout.group;
   for (int64_t group = 0; group < layout.columns / layout.group; ++group) {
     std::byte* record = stripe + group / per_record * layout.record_bytes();
-    put_scale(layout.scale, record + offset, group % per_record * kStripeRows + channel, scales[group]);
+    put_scale(layout.scale, record + offset, group % per_record * kStripeRows + channel,
+              scales[group]);
   }
 }
 
-void put_values(const PackedLayout& layout, const float* values, int64_t channel, std::byte* stripe) {
+void put_values(const PackedLayout& layout, const float* values, int64_t channel,
+                std::byte* stripe) {
   for (int64_t k = 0; k < layout.columns; ++k) {
     if (layout.form == PackedForm::f32) {
       std::memcpy(stripe + 64 * k + 4 * channel, values + k, 4);
       continue;
     }
-    const uint16_t bits = layout.form == PackedForm::bf16 ? to_bfloat16(values[k]).bits : to_float16(values[k]).bits;
+    const uint16_t bits =
+        layout.form == PackedForm::bf16 ? to_bfloat16(values[k]).bits : to_float16(values[k]).bits;
     std::memcpy(stripe + 64 * (k / 2) + 4 * channel + 2 * (k % 2), &bits, 2);
   }
 }
@@ -69,7 +78,8 @@ void put_values(const PackedLayout& layout, const float* values, int64_t channel
 }  // namespace
 
 const char* packed_form_name(PackedForm form) {
-  constexpr std::array<const char*, kPackedForms> kNames = {"f32", "bf16", "f16", "q4", "q4_min", "q8"};
+  constexpr std::array<const char*, kPackedForms> kNames = {"f32", "bf16",   "f16",
+                                                            "q4",  "q4_min", "q8"};
   return kNames[static_cast<size_t>(form)];
 }
 
@@ -84,7 +94,8 @@ int64_t PackedLayout::record_bytes() const {
   return code_bytes(form) + scale_bytes() * (form == PackedForm::q4_min ? 2 : 1);
 }
 
-std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t rows, int64_t columns, bool exact_rows) {
+std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t rows, int64_t columns,
+                                          bool exact_rows) {
   PackedLayout layout;
   layout.rows = rows;
   layout.columns = columns;
@@ -104,11 +115,13 @@ std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t ro
     }
   }
   const bool four_bits = format.bits == 4 && format.group == 32;
-  const bool eight_bits = format.bits == 8 && !format.has_min && (format.group == 32 || format.group == 16);
+  const bool eight_bits =
+      format.bits == 8 && !format.has_min && (format.group == 32 || format.group == 16);
   if (!four_bits && !eight_bits) return std::nullopt;
   layout.form = eight_bits ? PackedForm::q8 : format.has_min ? PackedForm::q4_min : PackedForm::q4;
   layout.group = static_cast<int>(format.group);
-  // A block of one group stores its scale as a half; a super-block multiplies two, which needs float32.
+  // A block of one group stores its scale as a half; a super-block multiplies two, which needs
+  // float32.
   layout.scale = format.block_elements == format.group ? ScaleType::f16 : ScaleType::f32;
   return layout;
 }
@@ -119,8 +132,8 @@ int64_t pack_scratch_bytes(const PackedLayout& layout) {
   return aligned(layout.columns) + 2 * aligned(layout.columns / layout.group * 4);
 }
 
-void pack_stripe(const PackedLayout& layout, const FormatTraits& format, const std::byte* rows, int64_t count,
-                 std::byte* scratch, std::byte* stripe) noexcept {
+void pack_stripe(const PackedLayout& layout, const FormatTraits& format, const std::byte* rows,
+                 int64_t count, std::byte* scratch, std::byte* stripe) noexcept {
   DUNLIN_CHECK(count >= 1 && count <= kStripeRows, "a stripe has 1 to 16 rows");
   std::memset(stripe, 0, static_cast<size_t>(layout.stripe_bytes()));
   const int64_t stored_bytes = row_bytes(format, layout.columns);

@@ -1,16 +1,18 @@
 // Attention on AVX2.
 #include "backend/cpu/kernels/attention.h"
-#include "backend/cpu/kernels/avx2/simd.h"
 #include "backend/cpu/kernels/activations.h"
+#include "backend/cpu/kernels/avx2/simd.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/scalar_math.h"
 
 DUNLIN_TARGET_AVX2
 namespace dunlin::avx2 {
 namespace {
-#include "backend/cpu/kernels/vector/math.inl.h"
 // In this order: each uses the names of those before.
+#include "backend/cpu/kernels/vector/math.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
+
 #include "backend/cpu/kernels/vector/attention.inl.h"
 }  // namespace
 }  // namespace dunlin::avx2
@@ -18,6 +20,8 @@ DUNLIN_TARGET_END
 
 namespace dunlin {
 
-void add_avx2_attention(Kernels& table) { DUNLIN_ATTENTION_ROWS(table, avx2); }
+void add_avx2_attention(Kernels& table) {
+  DUNLIN_ATTENTION_ROWS(table, avx2);
+}
 
 }  // namespace dunlin

@@ -1,14 +1,15 @@
 // `linear` on AVX2.
-#include "backend/cpu/kernels/avx2/simd.h"
 #include "backend/cpu/kernels/activations.h"
+#include "backend/cpu/kernels/avx2/simd.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/scalar_math.h"
 
 DUNLIN_TARGET_AVX2
 namespace dunlin::avx2 {
 namespace {
+// In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
-// After math.inl.h, whose names it uses.
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
 }  // namespace
 }  // namespace dunlin::avx2
@@ -16,6 +17,8 @@ DUNLIN_TARGET_END
 
 namespace dunlin {
 
-void add_avx2_linear(Kernels& table) { DUNLIN_LINEAR_ROWS(table, avx2); }
+void add_avx2_linear(Kernels& table) {
+  DUNLIN_LINEAR_ROWS(table, avx2);
+}
 
 }  // namespace dunlin

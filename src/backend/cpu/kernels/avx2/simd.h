@@ -1,5 +1,5 @@
-// Sixteen lanes on AVX2: two registers each. The interface that vector/*.inl.h is written against; scalar/simd.h
-// defines what every function means.
+// Sixteen lanes on AVX2: two registers each. The interface that vector/*.inl.h is written against;
+// scalar/simd.h defines what every function means.
 #pragma once
 
 #include <immintrin.h>
@@ -27,11 +27,11 @@ struct Mask {
 };
 
 constexpr int kPanelStripes = 1;
-constexpr int kPanelRows = 3;         // 3 x 2 even and odd sums: 12 of 16 registers
-constexpr int kDirectRows = 2;        // rows that share one pass over 16-bit weights
-constexpr int kInt8Rows = 4;          // rows that share one pass over integer weights
-constexpr int kAttentionRows = 2;     // queries that share one pass over a page
-constexpr bool kQ8Unsigned = false;   // dot_q8 multiplies code itself
+constexpr int kPanelRows = 3;        // 3 x 2 even and odd sums: 12 of 16 registers
+constexpr int kDirectRows = 2;       // rows that share one pass over 16-bit weights
+constexpr int kInt8Rows = 4;         // rows that share one pass over integer weights
+constexpr int kAttentionRows = 2;    // queries that share one pass over a page
+constexpr bool kQ8Unsigned = false;  // dot_q8 multiplies code itself
 
 DUNLIN_INLINE Mask lanes_between(int64_t begin, int64_t end) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -40,14 +40,22 @@ DUNLIN_INLINE Mask lanes_between(int64_t begin, int64_t end) {
   const int32_t e = static_cast<int32_t>(end < 0 ? 0 : end > 16 ? 16 : end);
   const __m256i before = _mm256_set1_epi32(b - 1);
   const __m256i after = _mm256_set1_epi32(e);
-  const __m256i low = _mm256_and_si256(_mm256_cmpgt_epi32(lane, before), _mm256_cmpgt_epi32(after, lane));
-  const __m256i high = _mm256_and_si256(_mm256_cmpgt_epi32(next, before), _mm256_cmpgt_epi32(after, next));
+  const __m256i low =
+      _mm256_and_si256(_mm256_cmpgt_epi32(lane, before), _mm256_cmpgt_epi32(after, lane));
+  const __m256i high =
+      _mm256_and_si256(_mm256_cmpgt_epi32(next, before), _mm256_cmpgt_epi32(after, next));
   return {_mm256_castsi256_ps(low), _mm256_castsi256_ps(high)};
 }
 
-DUNLIN_INLINE Floats zero() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
-DUNLIN_INLINE Floats broadcast(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
-DUNLIN_INLINE Floats load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+DUNLIN_INLINE Floats zero() {
+  return {_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+DUNLIN_INLINE Floats broadcast(float x) {
+  return {_mm256_set1_ps(x), _mm256_set1_ps(x)};
+}
+DUNLIN_INLINE Floats load(const float* p) {
+  return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
 DUNLIN_INLINE Floats load_first(const float* p, int64_t n) {
   const Mask mask = lanes_between(0, n);
   return {_mm256_maskload_ps(p, _mm256_castps_si256(mask.low)),
@@ -79,15 +87,27 @@ DUNLIN_INLINE void store_first(float* p, Floats x, int64_t n) {
   _mm256_maskstore_ps(p + 8, _mm256_castps_si256(mask.high), x.high);
 }
 
-DUNLIN_INLINE Floats add(Floats a, Floats b) { return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)}; }
-DUNLIN_INLINE Floats sub(Floats a, Floats b) { return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)}; }
-DUNLIN_INLINE Floats mul(Floats a, Floats b) { return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)}; }
-DUNLIN_INLINE Floats div(Floats a, Floats b) { return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)}; }
+DUNLIN_INLINE Floats add(Floats a, Floats b) {
+  return {_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+DUNLIN_INLINE Floats sub(Floats a, Floats b) {
+  return {_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+}
+DUNLIN_INLINE Floats mul(Floats a, Floats b) {
+  return {_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+DUNLIN_INLINE Floats div(Floats a, Floats b) {
+  return {_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
+}
 DUNLIN_INLINE Floats fma(Floats a, Floats b, Floats c) {
   return {_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
-DUNLIN_INLINE Floats min(Floats a, Floats b) { return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)}; }
-DUNLIN_INLINE Floats max(Floats a, Floats b) { return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)}; }
+DUNLIN_INLINE Floats min(Floats a, Floats b) {
+  return {_mm256_min_ps(a.low, b.low), _mm256_min_ps(a.high, b.high)};
+}
+DUNLIN_INLINE Floats max(Floats a, Floats b) {
+  return {_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
+}
 DUNLIN_INLINE Floats abs(Floats x) {
   const __m256 sign = _mm256_set1_ps(-0.0f);
   return {_mm256_andnot_ps(sign, x.low), _mm256_andnot_ps(sign, x.high)};
@@ -115,18 +135,29 @@ DUNLIN_INLINE uint32_t bits(Mask mask) {
          static_cast<uint32_t>(_mm256_movemask_ps(mask.high)) << 8;
 }
 DUNLIN_INLINE Floats select(Mask mask, Floats yes, Floats no) {
-  return {_mm256_blendv_ps(no.low, yes.low, mask.low), _mm256_blendv_ps(no.high, yes.high, mask.high)};
+  return {_mm256_blendv_ps(no.low, yes.low, mask.low),
+          _mm256_blendv_ps(no.high, yes.high, mask.high)};
 }
 
 DUNLIN_INLINE Ints load_ints(const std::byte* p) {
   const __m256i* q = reinterpret_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
 }
-DUNLIN_INLINE Ints broadcast_int(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
-DUNLIN_INLINE Ints as_ints(Floats x) { return {_mm256_castps_si256(x.low), _mm256_castps_si256(x.high)}; }
-DUNLIN_INLINE Floats as_floats(Ints x) { return {_mm256_castsi256_ps(x.low), _mm256_castsi256_ps(x.high)}; }
-DUNLIN_INLINE Ints add(Ints a, Ints b) { return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)}; }
-DUNLIN_INLINE Ints sub(Ints a, Ints b) { return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)}; }
+DUNLIN_INLINE Ints broadcast_int(int32_t x) {
+  return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
+}
+DUNLIN_INLINE Ints as_ints(Floats x) {
+  return {_mm256_castps_si256(x.low), _mm256_castps_si256(x.high)};
+}
+DUNLIN_INLINE Floats as_floats(Ints x) {
+  return {_mm256_castsi256_ps(x.low), _mm256_castsi256_ps(x.high)};
+}
+DUNLIN_INLINE Ints add(Ints a, Ints b) {
+  return {_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+DUNLIN_INLINE Ints sub(Ints a, Ints b) {
+  return {_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)};
+}
 DUNLIN_INLINE Ints bit_and(Ints a, Ints b) {
   return {_mm256_and_si256(a.low, b.low), _mm256_and_si256(a.high, b.high)};
 }
@@ -145,17 +176,23 @@ template <int N>
 DUNLIN_INLINE Ints shift_right_signed(Ints x) {
   return {_mm256_srai_epi32(x.low, N), _mm256_srai_epi32(x.high, N)};
 }
-DUNLIN_INLINE Floats to_floats(Ints x) { return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)}; }
-DUNLIN_INLINE Ints to_ints(Floats x) { return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)}; }
+DUNLIN_INLINE Floats to_floats(Ints x) {
+  return {_mm256_cvtepi32_ps(x.low), _mm256_cvtepi32_ps(x.high)};
+}
+DUNLIN_INLINE Ints to_ints(Floats x) {
+  return {_mm256_cvtps_epi32(x.low), _mm256_cvtps_epi32(x.high)};
+}
 DUNLIN_INLINE void store_int8(int8_t* p, Ints x) {
   const __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(x.low, x.high), 0xd8);
-  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  const __m128i bytes =
+      _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
 }
 
 DUNLIN_INLINE __m128i low_words(__m256i x) {
   const __m256i words = _mm256_permute4x64_epi64(
-      _mm256_packus_epi32(_mm256_and_si256(x, _mm256_set1_epi32(0xffff)), _mm256_setzero_si256()), 0xd8);
+      _mm256_packus_epi32(_mm256_and_si256(x, _mm256_set1_epi32(0xffff)), _mm256_setzero_si256()),
+      0xd8);
   return _mm256_castsi256_si128(words);
 }
 DUNLIN_INLINE void split_f16(Ints pairs, Floats* even, Floats* odd) {
@@ -165,7 +202,9 @@ DUNLIN_INLINE void split_f16(Ints pairs, Floats* even, Floats* odd) {
   odd->high = _mm256_cvtph_ps(low_words(_mm256_srli_epi32(pairs.high, 16)));
 }
 
-DUNLIN_INLINE float first(Floats x) { return _mm256_cvtss_f32(x.low); }
+DUNLIN_INLINE float first(Floats x) {
+  return _mm256_cvtss_f32(x.low);
+}
 DUNLIN_INLINE float fold_sum(Floats x) {
   const __m256 eight = _mm256_add_ps(x.low, x.high);
   const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
@@ -179,7 +218,9 @@ DUNLIN_INLINE float fold_max(Floats x) {
   return _mm_cvtss_f32(_mm_max_ss(two, _mm_shuffle_ps(two, two, 1)));
 }
 
-DUNLIN_INLINE void prefetch(const std::byte* p) { _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0); }
+DUNLIN_INLINE void prefetch(const std::byte* p) {
+  _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+}
 
 DUNLIN_INLINE int32_t four_codes(const int8_t* x) {
   int32_t word;
@@ -187,10 +228,11 @@ DUNLIN_INLINE int32_t four_codes(const int8_t* x) {
   return word;
 }
 
-// VPMADDUBSW adds pairs in 16 bits: a nibble gives at most 15 * 127 * 2 = 3810, eight of them 30480, so a whole group of
-// 32 k fits before widening.
+// VPMADDUBSW adds pairs in 16 bits: a nibble gives at most 15 * 127 * 2 = 3810, eight of them
+// 30480, so a whole group of 32 k fits before widening.
 template <int R>
-DUNLIN_INLINE void dot_q4(const std::byte* lines, const int8_t* x, int64_t x_stride, Ints (&dot)[R]) {
+DUNLIN_INLINE void dot_q4(const std::byte* lines, const int8_t* x, int64_t x_stride,
+                          Ints (&dot)[R]) {
   const __m256i nibble = _mm256_set1_epi8(15);
   for (int r = 0; r < R; ++r) dot[r] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
 #pragma GCC unroll 4
@@ -224,7 +266,8 @@ DUNLIN_INLINE __m256i dot_signed(__m256i codes, __m256i x) {
 
 // dot[r] = sum over 4 * Lines k of code * x[r].
 template <int R, int Lines>
-DUNLIN_INLINE void dot_q8(const std::byte* lines, const int8_t* x, int64_t x_stride, Ints (&dot)[R]) {
+DUNLIN_INLINE void dot_q8(const std::byte* lines, const int8_t* x, int64_t x_stride,
+                          Ints (&dot)[R]) {
   const __m256i flip = _mm256_set1_epi8(INT8_MIN);
   for (int r = 0; r < R; ++r) dot[r] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
 #pragma GCC unroll 8

@@ -1,16 +1,18 @@
 // Attention on AVX-512.
 #include "backend/cpu/kernels/attention.h"
-#include "backend/cpu/kernels/avx512/simd.h"
 #include "backend/cpu/kernels/activations.h"
+#include "backend/cpu/kernels/avx512/simd.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/scalar_math.h"
 
 DUNLIN_TARGET_AVX512
 namespace dunlin::avx512 {
 namespace {
-#include "backend/cpu/kernels/vector/math.inl.h"
 // In this order: each uses the names of those before.
+#include "backend/cpu/kernels/vector/math.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
+
 #include "backend/cpu/kernels/vector/attention.inl.h"
 }  // namespace
 }  // namespace dunlin::avx512
@@ -18,6 +20,8 @@ DUNLIN_TARGET_END
 
 namespace dunlin {
 
-void add_avx512_attention(Kernels& table) { DUNLIN_ATTENTION_ROWS(table, avx512); }
+void add_avx512_attention(Kernels& table) {
+  DUNLIN_ATTENTION_ROWS(table, avx512);
+}
 
 }  // namespace dunlin

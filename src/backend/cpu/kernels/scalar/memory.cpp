@@ -1,5 +1,5 @@
-// Kernels that move or decode a few values and have one version for every instruction set: rows of packed matrices, KV
-// writes, rope angles.
+// Kernels that move or decode a few values and have one version for every instruction set: rows of
+// packed matrices, KV writes, rope angles.
 #include <cstring>
 
 #include "backend/cpu/kernels/tables.h"
@@ -54,7 +54,8 @@ float value_at(const PackedLayout& layout, const std::byte* record, int64_t k, i
   } else {
     const std::byte* scales = record + (F == PackedForm::q8 ? 1024 : 512);
     const int64_t group = k / layout.group;
-    const float value = scale_at(layout.scale, scales, group, channel) * static_cast<float>(code_at<F>(record, k, channel));
+    const float value = scale_at(layout.scale, scales, group, channel) *
+                        static_cast<float>(code_at<F>(record, k, channel));
     if constexpr (F != PackedForm::q4_min) return value;
     return value + scale_at(layout.scale, scales + layout.scale_bytes(), group, channel);
   }
@@ -72,7 +73,8 @@ void decode_row(const PackedMatrix& weight, int64_t row, float scale, float* y) 
   }
 }
 
-void rope_angles(int32_t position, const float* inv_freq, int64_t half, float scale, float* angles) noexcept {
+void rope_angles(int32_t position, const float* inv_freq, int64_t half, float scale,
+                 float* angles) noexcept {
   for (int64_t i = 0; i < half; ++i) {
     const CosSin pair = cos_sin_f32(static_cast<float>(position) * inv_freq[i]);
     angles[2 * i] = scale == 1.0f ? pair.cos : pair.cos * scale;
@@ -91,16 +93,19 @@ void put(std::byte* at, float value) {
 }
 
 template <KvType T>
-void kv_write(const float* k, const float* v, int64_t head_dim, int64_t slot, std::byte* page) noexcept {
+void kv_write(const float* k, const float* v, int64_t head_dim, int64_t slot,
+              std::byte* page) noexcept {
   constexpr int64_t kBytes = kv_element_bytes(T);
-  constexpr int64_t kPack = 4 / kBytes;  // dimensions (keys) or positions (values) that share four bytes
+  constexpr int64_t kPack =
+      4 / kBytes;  // dimensions (keys) or positions (values) that share four bytes
   for (int64_t d = 0; d < kv_key_dims(head_dim); ++d) {
     put<T>(page + 64 * (d / kPack) + 4 * slot + kBytes * (d % kPack), d < head_dim ? k[d] : 0.0f);
   }
   std::byte* values = page + kv_value_offset(T, head_dim);
   for (int64_t d = 0; d < kv_value_dims(head_dim); ++d) {
     std::byte* block = values + d / 16 * kPageTokens * 16 * kBytes;
-    put<T>(block + 64 * (slot / kPack) + 4 * (d % 16) + kBytes * (slot % kPack), d < head_dim ? v[d] : 0.0f);
+    put<T>(block + 64 * (slot / kPack) + 4 * (d % 16) + kBytes * (slot % kPack),
+           d < head_dim ? v[d] : 0.0f);
   }
 }
 
@@ -108,10 +113,12 @@ void kv_write(const float* k, const float* v, int64_t head_dim, int64_t slot, st
 
 void add_memory_kernels(Kernels& table) {
   table.decode_row[int(PackedForm::f32)] = {"decode_row_f32_scalar", decode_row<PackedForm::f32>};
-  table.decode_row[int(PackedForm::bf16)] = {"decode_row_bf16_scalar", decode_row<PackedForm::bf16>};
+  table.decode_row[int(PackedForm::bf16)] = {"decode_row_bf16_scalar",
+                                             decode_row<PackedForm::bf16>};
   table.decode_row[int(PackedForm::f16)] = {"decode_row_f16_scalar", decode_row<PackedForm::f16>};
   table.decode_row[int(PackedForm::q4)] = {"decode_row_q4_scalar", decode_row<PackedForm::q4>};
-  table.decode_row[int(PackedForm::q4_min)] = {"decode_row_q4_min_scalar", decode_row<PackedForm::q4_min>};
+  table.decode_row[int(PackedForm::q4_min)] = {"decode_row_q4_min_scalar",
+                                               decode_row<PackedForm::q4_min>};
   table.decode_row[int(PackedForm::q8)] = {"decode_row_q8_scalar", decode_row<PackedForm::q8>};
   table.rope_angles = {"rope_angles_f32_scalar", rope_angles};
   table.kv_write[int(KvType::bf16)] = {"kv_write_bf16_scalar", kv_write<KvType::bf16>};

@@ -1,5 +1,5 @@
-// Sixteen lanes in plain C++: the meaning of every function of the vector interface, and the kernels of a processor
-// without AVX2.
+// Sixteen lanes in plain C++: the meaning of every function of the vector interface, and the
+// kernels of a processor without AVX2.
 #pragma once
 
 #include <bit>
@@ -49,7 +49,9 @@ inline Floats broadcast(float x) {
   for (float& lane : result.lane) lane = x;
   return result;
 }
-inline Floats zero() { return broadcast(0.0f); }
+inline Floats zero() {
+  return broadcast(0.0f);
+}
 inline Floats load(const float* p) {
   Floats result;
   std::memcpy(result.lane, p, sizeof(result.lane));
@@ -77,7 +79,9 @@ inline void load_pairs(const float* p, Floats* even, Floats* odd) {
     odd->lane[i] = p[2 * i + 1];
   }
 }
-inline void store(float* p, Floats x) { std::memcpy(p, x.lane, sizeof(x.lane)); }
+inline void store(float* p, Floats x) {
+  std::memcpy(p, x.lane, sizeof(x.lane));
+}
 inline void store_first(float* p, Floats x, int64_t n) {
   for (int64_t i = 0; i < n && i < 16; ++i) p[i] = x.lane[i];
 }
@@ -107,10 +111,12 @@ inline Floats max(Floats a, Floats b) {
   return map<Floats>(a, b, [](float x, float y) { return x > y ? x : y; });
 }
 inline Floats abs(Floats x) {
-  return map<Floats>(x, [](float v) { return std::bit_cast<float>(std::bit_cast<uint32_t>(v) & 0x7fffffffu); });
+  return map<Floats>(
+      x, [](float v) { return std::bit_cast<float>(std::bit_cast<uint32_t>(v) & 0x7fffffffu); });
 }
 inline Floats negate(Floats x) {
-  return map<Floats>(x, [](float v) { return std::bit_cast<float>(std::bit_cast<uint32_t>(v) ^ 0x80000000u); });
+  return map<Floats>(
+      x, [](float v) { return std::bit_cast<float>(std::bit_cast<uint32_t>(v) ^ 0x80000000u); });
 }
 inline Floats round_even(Floats x) {
   return map<Floats>(x, [](float v) { return std::nearbyintf(v); });
@@ -151,8 +157,12 @@ inline Ints broadcast_int(int32_t x) {
   for (int32_t& lane : result.lane) lane = x;
   return result;
 }
-inline Ints as_ints(Floats x) { return std::bit_cast<Ints>(x); }
-inline Floats as_floats(Ints x) { return std::bit_cast<Floats>(x); }
+inline Ints as_ints(Floats x) {
+  return std::bit_cast<Ints>(x);
+}
+inline Floats as_floats(Ints x) {
+  return std::bit_cast<Floats>(x);
+}
 // Integer sums wrap, as the vector instructions do.
 inline Ints add(Ints a, Ints b) {
   return map<Ints>(a, b, [](int32_t x, int32_t y) {
@@ -172,11 +182,13 @@ inline Ints bit_or(Ints a, Ints b) {
 }
 template <int N>
 inline Ints shift_left(Ints x) {
-  return map<Ints>(x, [](int32_t v) { return static_cast<int32_t>(static_cast<uint32_t>(v) << N); });
+  return map<Ints>(x,
+                   [](int32_t v) { return static_cast<int32_t>(static_cast<uint32_t>(v) << N); });
 }
 template <int N>
 inline Ints shift_right(Ints x) {
-  return map<Ints>(x, [](int32_t v) { return static_cast<int32_t>(static_cast<uint32_t>(v) >> N); });
+  return map<Ints>(x,
+                   [](int32_t v) { return static_cast<int32_t>(static_cast<uint32_t>(v) >> N); });
 }
 template <int N>
 inline Ints shift_right_signed(Ints x) {
@@ -204,7 +216,9 @@ inline void split_f16(Ints pairs, Floats* even, Floats* odd) {
   }
 }
 
-inline float first(Floats x) { return x.lane[0]; }
+inline float first(Floats x) {
+  return x.lane[0];
+}
 inline float fold_sum(Floats x) {
   for (int s = 8; s >= 1; s /= 2) {
     for (int i = 0; i < s; ++i) x.lane[i] = x.lane[i] + x.lane[i + s];

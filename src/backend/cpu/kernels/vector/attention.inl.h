@@ -1,22 +1,25 @@
-// Attention over KV pages, sixteen positions or dimensions per vector (docs/decisions/0002-numerics.md, "Attention").
-// Included inside the namespace and target region of an instruction set, after linear.inl.h.
+// Attention over KV pages, sixteen positions or dimensions per vector
+// (docs/decisions/0002-numerics.md, "Attention"). Included inside the namespace and target region
+// of an instruction set, after linear.inl.h.
 //
-// R queries of one kv head share every pass over a page. A block of 32 positions that all of them see takes the plain
-// path; at the edges (causal, window, length, missing pages) each query walks its own visible positions, so that what a
-// query must not see never enters its sums, not even multiplied by zero.
+// R queries of one kv head share every pass over a page. A block of 32 positions that all of them
+// see takes the plain path; at the edges (causal, window, length, missing pages) each query walks
+// its own visible positions, so that what a query must not see never enters its sums, not even
+// multiplied by zero.
 
 // What R queries see of one split: positions relative to the split, and its pages.
 template <int R>
 struct SplitView {
-  int64_t low[R];   // visible positions [low, high)
+  int64_t low[R];  // visible positions [low, high)
   int64_t high[R];
-  int64_t lowest;   // of all queries
+  int64_t lowest;  // of all queries
   int64_t highest;
   const std::byte* pages[kSplitTokens / kPageTokens];  // null: not there
 };
 
 template <int R>
-inline void view_split(const AttentionArgs& args, int64_t split, int64_t query, SplitView<R>* view) {
+inline void view_split(const AttentionArgs& args, int64_t split, int64_t query,
+                       SplitView<R>* view) {
   const int64_t base = split * kSplitTokens;
   view->lowest = kSplitTokens;
   view->highest = 0;
@@ -41,7 +44,8 @@ inline void view_split(const AttentionArgs& args, int64_t split, int64_t query, 
 
 // scores[r][256]: chain(q, k) * scale, capped. q[R][key_dims].
 template <KvType T, int R>
-inline void score_pages(const AttentionArgs& args, const SplitView<R>& view, const float* q, float* scores) {
+inline void score_pages(const AttentionArgs& args, const SplitView<R>& view, const float* q,
+                        float* scores) {
   constexpr PackedForm kForm = T == KvType::bf16 ? PackedForm::bf16 : PackedForm::f32;
   const int64_t dims = kv_key_dims(args.head_dim);
   const int64_t block_bytes = 32 * kPageTokens * kv_element_bytes(T);
@@ -94,13 +98,16 @@ inline void split_softmax(const SplitView<R>& view, int r, float* scores, float*
 
 // Values of positions 2j and 2j + 1 of a page for sixteen dimensions.
 template <KvType T>
-DUNLIN_INLINE const std::byte* value_lines(const AttentionArgs& args, const std::byte* page, int64_t dim_block) {
-  return page + kv_value_offset(T, args.head_dim) + dim_block * kPageTokens * 16 * kv_element_bytes(T);
+DUNLIN_INLINE const std::byte* value_lines(const AttentionArgs& args, const std::byte* page,
+                                           int64_t dim_block) {
+  return page + kv_value_offset(T, args.head_dim) +
+         dim_block * kPageTokens * 16 * kv_element_bytes(T);
 }
 
 // o[r][16] += even + odd over 32 positions that every query sees.
 template <KvType T, int R>
-DUNLIN_INLINE void add_values(const std::byte* const (&lines)[2], const float* p, float* o, int64_t o_stride) {
+DUNLIN_INLINE void add_values(const std::byte* const (&lines)[2], const float* p, float* o,
+                              int64_t o_stride) {
   constexpr PackedForm kForm = T == KvType::bf16 ? PackedForm::bf16 : PackedForm::f32;
   Floats even[R];
   Floats odd[R];
@@ -124,10 +131,11 @@ DUNLIN_INLINE void add_values(const std::byte* const (&lines)[2], const float* p
   }
 }
 
-// The same for one query and the positions [begin, end) of one block, skipping pages that are not there.
+// The same for one query and the positions [begin, end) of one block, skipping pages that are not
+// there.
 template <KvType T, int R>
-inline void add_visible_values(const AttentionArgs& args, const SplitView<R>& view, int64_t begin, int64_t end,
-                               const float* p, float* o) {
+inline void add_visible_values(const AttentionArgs& args, const SplitView<R>& view, int64_t begin,
+                               int64_t end, const float* p, float* o) {
   constexpr PackedForm kForm = T == KvType::bf16 ? PackedForm::bf16 : PackedForm::f32;
   for (int64_t dim_block = 0; dim_block < kv_value_dims(args.head_dim) / 16; ++dim_block) {
     Floats even = zero();
@@ -137,8 +145,8 @@ inline void add_visible_values(const AttentionArgs& args, const SplitView<R>& vi
       if (page == nullptr) continue;
       Floats value_even;
       Floats value_odd;
-      load_pair<kForm>(value_lines<T>(args, page, dim_block), static_cast<int>(u % kPageTokens / 2), &value_even,
-                       &value_odd);
+      load_pair<kForm>(value_lines<T>(args, page, dim_block), static_cast<int>(u % kPageTokens / 2),
+                       &value_even, &value_odd);
       if (u % 2 == 0) {
         even = fma(broadcast(p[u]), value_even, even);
       } else {
@@ -151,8 +159,8 @@ inline void add_visible_values(const AttentionArgs& args, const SplitView<R>& vi
 }
 
 template <KvType T, int R>
-inline void weigh_values(const AttentionArgs& args, const SplitView<R>& view, const float* p, float* o,
-                         int64_t o_stride) {
+inline void weigh_values(const AttentionArgs& args, const SplitView<R>& view, const float* p,
+                         float* o, int64_t o_stride) {
   const int64_t dim_blocks = kv_value_dims(args.head_dim) / 16;
   for (int r = 0; r < R; ++r) {
     for (int64_t d = 0; d < dim_blocks; ++d) store(o + r * o_stride + 16 * d, zero());
@@ -163,7 +171,8 @@ inline void weigh_values(const AttentionArgs& args, const SplitView<R>& view, co
     for (int r = 0; r < R; ++r) all = all && view.low[r] <= base && view.high[r] >= base + 32;
     if (all) {
       for (int64_t d = 0; d < dim_blocks; ++d) {
-        const std::byte* const lines[2] = {value_lines<T>(args, pages[0], d), value_lines<T>(args, pages[1], d)};
+        const std::byte* const lines[2] = {value_lines<T>(args, pages[0], d),
+                                           value_lines<T>(args, pages[1], d)};
         add_values<T, R>(lines, p + base, o + 16 * d, o_stride);
       }
       continue;
@@ -171,7 +180,8 @@ inline void weigh_values(const AttentionArgs& args, const SplitView<R>& view, co
     for (int r = 0; r < R; ++r) {
       const int64_t begin = view.low[r] > base ? view.low[r] : base;
       const int64_t end = view.high[r] < base + 32 ? view.high[r] : base + 32;
-      if (begin < end) add_visible_values<T, R>(args, view, begin, end, p + r * kSplitTokens, o + r * o_stride);
+      if (begin < end)
+        add_visible_values<T, R>(args, view, begin, end, p + r * kSplitTokens, o + r * o_stride);
     }
   }
 }
@@ -193,19 +203,20 @@ inline void round_queries(const AttentionArgs& args, int64_t query, int64_t coun
 }
 
 template <KvType T, int R>
-inline void split_queries(const AttentionArgs& args, int64_t split, int64_t query, const float* q, float* scores,
-                          float* partials, int64_t stride) {
+inline void split_queries(const AttentionArgs& args, int64_t split, int64_t query, const float* q,
+                          float* scores, float* partials, int64_t stride) {
   SplitView<R> view;
   view_split<R>(args, split, query, &view);
   score_pages<T, R>(args, view, q, scores);
-  for (int r = 0; r < R; ++r) split_softmax<T, R>(view, r, scores + r * kSplitTokens, partials + r * stride);
+  for (int r = 0; r < R; ++r)
+    split_softmax<T, R>(view, r, scores + r * kSplitTokens, partials + r * stride);
   weigh_values<T, R>(args, view, scores, partials + 16, stride);
 }
 
 // `count` queries as groups of R, then R / 2 ...
 template <KvType T, int R>
-inline void split_block(const AttentionArgs& args, int64_t split, int64_t query, int64_t count, const float* q,
-                        float* scores, float* partials, int64_t stride) {
+inline void split_block(const AttentionArgs& args, int64_t split, int64_t query, int64_t count,
+                        const float* q, float* scores, float* partials, int64_t stride) {
   const int64_t dims = kv_key_dims(args.head_dim);
   while (count >= R) {
     split_queries<T, R>(args, split, query, q, scores, partials, stride);
@@ -214,11 +225,13 @@ inline void split_block(const AttentionArgs& args, int64_t split, int64_t query,
     q += R * dims;
     partials += R * stride;
   }
-  if constexpr (R > 1) split_block<T, R / 2>(args, split, query, count, q, scores, partials, stride);
+  if constexpr (R > 1)
+    split_block<T, R / 2>(args, split, query, count, q, scores, partials, stride);
 }
 
 template <KvType T>
-void attention_split(const AttentionArgs& args, int64_t split, float* partials, int64_t stride) noexcept {
+void attention_split(const AttentionArgs& args, int64_t split, float* partials,
+                     int64_t stride) noexcept {
   const AttentionWorkspace workspace(args.workspace, args.head_dim);
   const int64_t queries = args.rows * args.group;
   for (int64_t query = 0; query < queries; query += kAttentionBlock) {
@@ -230,7 +243,8 @@ void attention_split(const AttentionArgs& args, int64_t split, float* partials, 
   }
 }
 
-// ---- merge ----------------------------------------------------------------------------------------------------------
+// ---- merge
+// ----------------------------------------------------------------------------------------------------------
 
 // state = m, l; o[dims] whole vectors.
 DUNLIN_INLINE void merge_partial(const float* partial, int64_t dims, float* state, float* o) {
@@ -241,7 +255,8 @@ DUNLIN_INLINE void merge_partial(const float* partial, int64_t dims, float* stat
   const Floats b = exp(broadcast(partial[0] - most));
   state[0] = most;
   state[1] = first(fma(broadcast(partial[1]), b, mul(broadcast(state[1]), a)));
-  for (int64_t d = 0; d < dims; d += 16) store(o + d, fma(load(partial + 16 + d), b, mul(load(o + d), a)));
+  for (int64_t d = 0; d < dims; d += 16)
+    store(o + d, fma(load(partial + 16 + d), b, mul(load(o + d), a)));
 }
 
 DUNLIN_INLINE void begin_merge(const float* sink, int64_t dims, float* state, float* o) {
@@ -252,11 +267,12 @@ DUNLIN_INLINE void begin_merge(const float* sink, int64_t dims, float* state, fl
 
 DUNLIN_INLINE void end_merge(const float* state, const float* o, int64_t head_dim, float* y) {
   const Floats inverse = broadcast(1.0f / state[1]);
-  for (int64_t d = 0; d < head_dim; d += 16) store_first(y + d, mul(load(o + d), inverse), head_dim - d);
+  for (int64_t d = 0; d < head_dim; d += 16)
+    store_first(y + d, mul(load(o + d), inverse), head_dim - d);
 }
 
-inline void attention_merge(const float* partials, int64_t count, int64_t stride, int64_t head_dim, const float* sink,
-                            float* y) noexcept {
+inline void attention_merge(const float* partials, int64_t count, int64_t stride, int64_t head_dim,
+                            const float* sink, float* y) noexcept {
   // Sixteen dimensions at a time, so that the sums need no memory beyond registers.
   for (int64_t d = 0; d < head_dim; d += 16) {
     float state[2];
@@ -292,8 +308,8 @@ void attention(const AttentionArgs& args, float* y, int64_t y_stride) noexcept {
     const int64_t last = query + count - 1;
     const SplitRange splits = splits_of_rows(args, query / args.group, last / args.group + 1);
     for (int64_t split = splits.first; split < splits.end; ++split) {
-      split_block<T, kAttentionRows>(args, split, query, count, workspace.q, workspace.scores, workspace.partials,
-                                     stride);
+      split_block<T, kAttentionRows>(args, split, query, count, workspace.q, workspace.scores,
+                                     workspace.partials, stride);
       for (int64_t i = 0; i < count; ++i) {
         float* state = workspace.states + i * stride;
         merge_partial(workspace.partials + i * stride, dims, state, state + 16);

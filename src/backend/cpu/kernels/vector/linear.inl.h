@@ -1,11 +1,13 @@
-// linear over packed weights, sixteen channels per vector (docs/decisions/0002-numerics.md, "Arithmetic of linear").
-// Included inside the namespace and target region of an instruction set.
+// linear over packed weights, sixteen channels per vector (docs/decisions/0002-numerics.md,
+// "Arithmetic of linear"). Included inside the namespace and target region of an instruction set.
 //
-// f32 and bf16 are one kernel: chain sums over float32 activations that prepare has rounded, or not. Few rows read
-// 16- and 32-bit weights where they lie; many rows, and integer weights, go through a panel of kPanelStripes stripes x
-// kPanelColumns columns that is expanded to float32 once for up to kLinearRowBlock rows.
+// f32 and bf16 are one kernel: chain sums over float32 activations that prepare has rounded, or
+// not. Few rows read 16- and 32-bit weights where they lie; many rows, and integer weights, go
+// through a panel of kPanelStripes stripes x kPanelColumns columns that is expanded to float32 once
+// for up to kLinearRowBlock rows.
 
-constexpr int64_t kPanelColumns = 256;  // panel of 32 channels: 32 KB, with the rows' 6 KB within a 48 KB L1
+constexpr int64_t kPanelColumns =
+    256;  // panel of 32 channels: 32 KB, with the rows' 6 KB within a 48 KB L1
 constexpr int64_t kPrefetchBytes = 2048;
 
 DUNLIN_INLINE Floats load_scale(ScaleType type, const std::byte* scales, int64_t index) {
@@ -20,16 +22,19 @@ DUNLIN_INLINE void write_sum(const LinearArgs& args, int64_t stripe, int64_t row
   float* y = args.y + row * args.y_stride + channel;
   if (count >= 16) {
     if (args.bias != nullptr) sum = add(sum, load(args.bias + channel));
-    if (args.residual != nullptr) sum = add(load(args.residual + row * args.y_stride + channel), sum);
+    if (args.residual != nullptr)
+      sum = add(load(args.residual + row * args.y_stride + channel), sum);
     store(y, sum);
     return;
   }
   if (args.bias != nullptr) sum = add(sum, load_first(args.bias + channel, count));
-  if (args.residual != nullptr) sum = add(load_first(args.residual + row * args.y_stride + channel, count), sum);
+  if (args.residual != nullptr)
+    sum = add(load_first(args.residual + row * args.y_stride + channel, count), sum);
   store_first(y, sum, count);
 }
 
-// ---- expansion of 32 columns of a stripe to float32 -----------------------------------------------------------------
+// ---- expansion of 32 columns of a stripe to float32
+// -----------------------------------------------------------------
 
 // Columns 2j and 2j + 1 of a floating-point record.
 template <PackedForm F>
@@ -59,12 +64,13 @@ DUNLIN_INLINE Floats code_value(Ints code, Floats scale, Floats min) {
 template <PackedForm F, bool Round, int Shift>
 DUNLIN_INLINE void store_code(Ints line, Floats scale, Floats min, float* out) {
   constexpr int32_t kMask = F == PackedForm::q8 ? 255 : 15;
-  store(out, code_value<F, Round>(bit_and(shift_right<Shift>(line), broadcast_int(kMask)), scale, min));
+  store(out,
+        code_value<F, Round>(bit_and(shift_right<Shift>(line), broadcast_int(kMask)), scale, min));
 }
 
 template <PackedForm F, bool Round>
-DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* record, int64_t half, float* out,
-                                int64_t stride) {
+DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* record, int64_t half,
+                                float* out, int64_t stride) {
   constexpr int64_t kCodeBytes = F == PackedForm::q8 ? 1024 : 512;
   const std::byte* scales = record + kCodeBytes;
   if constexpr (F == PackedForm::q8) {
@@ -81,7 +87,9 @@ DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* rec
     }
   } else {
     const Floats scale = load_scale(layout.scale, scales, half);
-    const Floats min = F == PackedForm::q4_min ? load_scale(layout.scale, scales + layout.scale_bytes(), half) : zero();
+    const Floats min = F == PackedForm::q4_min
+                           ? load_scale(layout.scale, scales + layout.scale_bytes(), half)
+                           : zero();
     for (int64_t j = 0; j < 4; ++j) {
       const Ints line = load_ints(record + 64 * (4 * half + j));
       float* to = out + 8 * j * stride;
@@ -99,9 +107,11 @@ DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* rec
 
 // Columns [32 block, 32 block + 32) of a stripe; column k goes to out + k * stride.
 template <PackedForm F, bool Round>
-inline void expand_block(const PackedLayout& layout, const std::byte* stripe, int64_t block, float* out, int64_t stride) {
+inline void expand_block(const PackedLayout& layout, const std::byte* stripe, int64_t block,
+                         float* out, int64_t stride) {
   if constexpr (F == PackedForm::q4 || F == PackedForm::q4_min || F == PackedForm::q8) {
-    expand_codes<F, Round>(layout, stripe + block / 2 * layout.record_bytes(), block % 2, out, stride);
+    expand_codes<F, Round>(layout, stripe + block / 2 * layout.record_bytes(), block % 2, out,
+                           stride);
   } else {
     const std::byte* record = stripe + block * layout.record_bytes();
     for (int j = 0; j < 16; ++j) {
@@ -114,11 +124,13 @@ inline void expand_block(const PackedLayout& layout, const std::byte* stripe, in
   }
 }
 
-// ---- chain sums: few rows over weights where they lie ---------------------------------------------------------------
+// ---- chain sums: few rows over weights where they lie
+// ---------------------------------------------------------------
 
 // c[r] += even + odd of 32 columns.
 template <PackedForm F, int R>
-DUNLIN_INLINE void chain_record(const std::byte* record, const float* x, int64_t x_stride, Floats (&c)[R]) {
+DUNLIN_INLINE void chain_record(const std::byte* record, const float* x, int64_t x_stride,
+                                Floats (&c)[R]) {
   Floats even[R];
   Floats odd[R];
   for (int r = 0; r < R; ++r) even[r] = odd[r] = zero();
@@ -153,11 +165,13 @@ inline void direct_rows(const LinearArgs& args, int64_t stripe, int64_t row, int
   if constexpr (R > 1) direct_rows<F, R / 2>(args, stripe, row, row_end);
 }
 
-// ---- chain sums through a panel -------------------------------------------------------------------------------------
+// ---- chain sums through a panel
+// -------------------------------------------------------------------------------------
 
 // c[rows][S * 16] += the panel's blocks, R rows at a time. panel[k][S * 16].
 template <int R, int S>
-inline void panel_rows(const float* panel, int64_t blocks, const float* x, int64_t x_stride, float* c, int64_t rows) {
+inline void panel_rows(const float* panel, int64_t blocks, const float* x, int64_t x_stride,
+                       float* c, int64_t rows) {
   int64_t row = 0;
   for (; rows - row >= R; row += R) {
     const float* x_rows = x + row * x_stride;
@@ -197,10 +211,11 @@ inline void panel_rows(const float* panel, int64_t blocks, const float* x, int64
   }
 }
 
-// S stripes from `stripe` on: one panel of `blocks` blocks from `block` on, for `rows` rows; sums in c.
+// S stripes from `stripe` on: one panel of `blocks` blocks from `block` on, for `rows` rows; sums
+// in c.
 template <PackedForm F, bool Round, int S>
-inline void panel_step(const LinearArgs& args, int64_t stripe, int64_t block, int64_t blocks, int64_t row, int64_t rows,
-                       float* panel, float* c) {
+inline void panel_step(const LinearArgs& args, int64_t stripe, int64_t block, int64_t blocks,
+                       int64_t row, int64_t rows, float* panel, float* c) {
   const PackedLayout& layout = args.weight.layout;
   const int64_t stride = float_row_stride(layout.columns);
   for (int s = 0; s < S; ++s) {
@@ -214,15 +229,18 @@ inline void panel_step(const LinearArgs& args, int64_t stripe, int64_t block, in
 }
 
 template <int S>
-inline void write_panel(const LinearArgs& args, int64_t stripe, int64_t row, int64_t rows, const float* c) {
+inline void write_panel(const LinearArgs& args, int64_t stripe, int64_t row, int64_t rows,
+                        const float* c) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int s = 0; s < S; ++s) write_sum(args, stripe + s, row + r, load(c + (r * S + s) * 16));
   }
 }
 
-// At most kLinearStripeBlock stripes and kLinearRowBlock rows: columns outside, so that the rows' slice stays in L2.
+// At most kLinearStripeBlock stripes and kLinearRowBlock rows: columns outside, so that the rows'
+// slice stays in L2.
 template <PackedForm F, bool Round>
-inline void panel_block(const LinearArgs& args, int64_t stripe, int64_t stripe_end, int64_t row, int64_t rows) {
+inline void panel_block(const LinearArgs& args, int64_t stripe, int64_t stripe_end, int64_t row,
+                        int64_t rows) {
   float* panel = reinterpret_cast<float*>(args.workspace);
   float* sums = panel + kPanelColumns * kPanelStripes * 16;
   const int64_t sum_count = (stripe_end - stripe) * rows * 16;
@@ -233,10 +251,12 @@ inline void panel_block(const LinearArgs& args, int64_t stripe, int64_t stripe_e
     const int64_t blocks = left < kPanelColumns / 32 ? left : kPanelColumns / 32;
     int64_t s = stripe;
     for (; stripe_end - s >= kPanelStripes; s += kPanelStripes) {
-      panel_step<F, Round, kPanelStripes>(args, s, block, blocks, row, rows, panel, sums + (s - stripe) * rows * 16);
+      panel_step<F, Round, kPanelStripes>(args, s, block, blocks, row, rows, panel,
+                                          sums + (s - stripe) * rows * 16);
     }
     for (; s < stripe_end; ++s) {
-      panel_step<F, Round, 1>(args, s, block, blocks, row, rows, panel, sums + (s - stripe) * rows * 16);
+      panel_step<F, Round, 1>(args, s, block, blocks, row, rows, panel,
+                              sums + (s - stripe) * rows * 16);
     }
   }
   int64_t s = stripe;
@@ -259,14 +279,16 @@ void linear_floats(const LinearArgs& args) noexcept {
   for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
     const int64_t left = args.row_end - row;
     const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
-    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end; stripe += kLinearStripeBlock) {
+    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end;
+         stripe += kLinearStripeBlock) {
       const int64_t end = stripe + kLinearStripeBlock;
       panel_block<F, Round>(args, stripe, end < args.stripe_end ? end : args.stripe_end, row, rows);
     }
   }
 }
 
-// ---- int8 -----------------------------------------------------------------------------------------------------------
+// ---- int8
+// -----------------------------------------------------------------------------------------------------------
 
 template <int R>
 struct Int8Activations {
@@ -278,16 +300,19 @@ struct Int8Activations {
 
   template <typename T>
   static DUNLIN_INLINE T at(const T* base, int64_t row_bytes, int64_t index) {
-    return *reinterpret_cast<const T*>(reinterpret_cast<const std::byte*>(base) + row_bytes + index * sizeof(T));
+    return *reinterpret_cast<const T*>(reinterpret_cast<const std::byte*>(base) + row_bytes +
+                                       index * sizeof(T));
   }
   DUNLIN_INLINE float scale(int r, int64_t g) const { return at(scales, r * stride, g); }
   DUNLIN_INLINE int32_t sum(int r, int64_t g) const { return at(sums, r * stride, g); }
   DUNLIN_INLINE int32_t half_sum(int r, int64_t g) const { return at(half_sums, r * stride, g); }
 };
 
-// acc[r] = fma(float(sum q * code), ws * s, acc[r]); `offset_sum` is what the stored codes are too large by, times q.
+// acc[r] = fma(float(sum q * code), ws * s, acc[r]); `offset_sum` is what the stored codes are too
+// large by, times q.
 template <int R>
-DUNLIN_INLINE void add_group(Ints dot, int32_t offset_sum, Floats weight_scale, float scale, Floats* acc) {
+DUNLIN_INLINE void add_group(Ints dot, int32_t offset_sum, Floats weight_scale, float scale,
+                             Floats* acc) {
   const Floats value = to_floats(sub(dot, broadcast_int(offset_sum)));
   *acc = fma(value, mul(weight_scale, broadcast(scale)), *acc);
 }
@@ -332,7 +357,8 @@ DUNLIN_INLINE void int8_group_q8(const PackedLayout& layout, const std::byte* re
     dot_q8<R, 4>(lines + 256 * part, x.codes + 32 * g + 16 * part, x.stride, dot);
     const Floats weight_scale = load_scale(layout.scale, scales, 2 * half + part);
     for (int r = 0; r < R; ++r) {
-      add_group<R>(dot[r], kOffset * x.half_sum(r, 2 * g + part), weight_scale, x.scale(r, g), &acc[r]);
+      add_group<R>(dot[r], kOffset * x.half_sum(r, 2 * g + part), weight_scale, x.scale(r, g),
+                   &acc[r]);
     }
   }
 }
@@ -343,17 +369,18 @@ inline void int8_rows(const LinearArgs& args, int64_t stripe, int64_t row, int64
   const Int8RowLayout rows(layout.columns);
   for (; row_end - row >= R; row += R) {
     const std::byte* x = args.activations + row * rows.row_bytes;
-    const Int8Activations<R> activations{reinterpret_cast<const int8_t*>(x),
-                                         reinterpret_cast<const float*>(x + rows.scales),
-                                         reinterpret_cast<const int32_t*>(x + rows.sums),
-                                         reinterpret_cast<const int32_t*>(x + rows.half_sums), rows.row_bytes};
+    const Int8Activations<R> activations{
+        reinterpret_cast<const int8_t*>(x), reinterpret_cast<const float*>(x + rows.scales),
+        reinterpret_cast<const int32_t*>(x + rows.sums),
+        reinterpret_cast<const int32_t*>(x + rows.half_sums), rows.row_bytes};
     const std::byte* record = args.weight.data + stripe * layout.stripe_bytes();
     const int64_t record_bytes = layout.record_bytes();
     Floats acc[R];
     for (int r = 0; r < R; ++r) acc[r] = zero();
     for (int64_t g = 0; g < rows.groups; ++g) {
       const int64_t half = g % 2;
-      // Half of a record ahead at a time: a burst of requests would hold up the loads that compute waits for.
+      // Half of a record ahead at a time: a burst of requests would hold up the loads that compute
+      // waits for.
       for (int64_t at = half * (record_bytes / 2); at < (half + 1) * (record_bytes / 2); at += 64) {
         prefetch(record + kPrefetchBytes + at);
       }

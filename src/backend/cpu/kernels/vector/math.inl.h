@@ -1,7 +1,10 @@
-// exp and its relatives over sixteen lanes, operation by operation those of base/scalar_math.h. Included inside the
-// namespace and target region of an instruction set (scalar/simd.h says what the functions mean).
+// exp and its relatives over sixteen lanes, operation by operation those of base/scalar_math.h.
+// Included inside the namespace and target region of an instruction set (scalar/simd.h says what
+// the functions mean).
 
-DUNLIN_INLINE Floats power_of_two_of(Ints n) { return as_floats(shift_left<23>(add(n, broadcast_int(127)))); }
+DUNLIN_INLINE Floats power_of_two_of(Ints n) {
+  return as_floats(shift_left<23>(add(n, broadcast_int(127))));
+}
 
 DUNLIN_INLINE Floats exp(Floats x) {
   const Floats n = round_even(mul(x, broadcast(kLog2E)));

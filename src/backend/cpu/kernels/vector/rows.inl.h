@@ -1,5 +1,6 @@
-// Element-wise and row kernels over sixteen lanes: activation rounding and quantisation, norms, gates, rope, logits
-// (docs/decisions/0002-numerics.md). Included inside the namespace and target region of an instruction set.
+// Element-wise and row kernels over sixteen lanes: activation rounding and quantisation, norms,
+// gates, rope, logits (docs/decisions/0002-numerics.md). Included inside the namespace and target
+// region of an instruction set.
 
 template <bool Round>
 void prepare_floats(const PrepareArgs& args) noexcept {
@@ -24,7 +25,8 @@ DUNLIN_INLINE void quantise_group(const float* x, int8_t* codes, float* scale) {
   const bool tiny = amax < 0x1p-100f;
   *scale = tiny ? 0.0f : amax / 127.0f;
   const Floats inverse = broadcast(tiny ? 0.0f : 127.0f / amax);
-  // The clamp changes no finite value; it gives infinities and NaN the same codes on every instruction set.
+  // The clamp changes no finite value; it gives infinities and NaN the same codes on every
+  // instruction set.
   const Floats most = broadcast(127.0f);
   const Floats least = broadcast(-127.0f);
   store_int8(codes, to_ints(min(max(mul(low, inverse), least), most)));
@@ -67,7 +69,9 @@ inline void rms_norm(const float* x, const float* w, int64_t n, float eps, float
   const float mean = fold_sum(squares) / static_cast<float>(n);
   const float r = 1.0f / __builtin_sqrtf(mean + eps);
   for (i = 0; i + 16 <= n; i += 16) store(y + i, mul(mul(load(x + i), broadcast(r)), load(w + i)));
-  if (i < n) store_first(y + i, mul(mul(load_first(x + i, n - i), broadcast(r)), load_first(w + i, n - i)), n - i);
+  if (i < n)
+    store_first(y + i, mul(mul(load_first(x + i, n - i), broadcast(r)), load_first(w + i, n - i)),
+                n - i);
 }
 
 template <Floats (*Op)(Floats, Floats)>
@@ -94,13 +98,15 @@ DUNLIN_INLINE Floats gate_value(Floats gate, Floats up, Floats alpha, Floats lim
 }
 
 template <Gate G>
-void gated(const float* gate, const float* up, int64_t n, float alpha, float limit, float* y) noexcept {
+void gated(const float* gate, const float* up, int64_t n, float alpha, float limit,
+           float* y) noexcept {
   const Floats a = broadcast(alpha);
   const Floats l = broadcast(limit);
   int64_t i = 0;
   for (; i + 16 <= n; i += 16) store(y + i, gate_value<G>(load(gate + i), load(up + i), a, l));
   if (i < n) {
-    store_first(y + i, gate_value<G>(load_first(gate + i, n - i), load_first(up + i, n - i), a, l), n - i);
+    store_first(y + i, gate_value<G>(load_first(gate + i, n - i), load_first(up + i, n - i), a, l),
+                n - i);
   }
 }
 
@@ -126,8 +132,8 @@ DUNLIN_INLINE void rope_head(const float* x, int64_t half, const float* angles, 
   }
 }
 
-inline void rope(const float* x, int64_t heads, int64_t head_dim, int64_t rotary_dim, const float* angles,
-                 float* y) noexcept {
+inline void rope(const float* x, int64_t heads, int64_t head_dim, int64_t rotary_dim,
+                 const float* angles, float* y) noexcept {
   for (int64_t head = 0; head < heads; ++head) {
     const float* from = x + head * head_dim;
     float* to = y + head * head_dim;
@@ -141,7 +147,8 @@ inline void rope(const float* x, int64_t heads, int64_t head_dim, int64_t rotary
 // Logits i .. i + 15; lanes past the end are -infinity.
 DUNLIN_INLINE Floats load_logits(const float* logits, int64_t i, int64_t n) {
   if (n - i >= 16) return load(logits + i);
-  return select(lanes_between(0, n - i), load_first(logits + i, n - i), broadcast(-__builtin_inff()));
+  return select(lanes_between(0, n - i), load_first(logits + i, n - i),
+                broadcast(-__builtin_inff()));
 }
 
 inline void logit_statistics(const float* logits, int64_t n, LogitStatistics* statistics) noexcept {
@@ -183,7 +190,8 @@ inline void logit_statistics(const float* logits, int64_t n, LogitStatistics* st
 }
 
 // ids and values stay sorted; a new entry goes behind its equals, which have lower ids.
-DUNLIN_INLINE void insert_candidate(int64_t kept, float value, int32_t id, int32_t* ids, float* values) {
+DUNLIN_INLINE void insert_candidate(int64_t kept, float value, int32_t id, int32_t* ids,
+                                    float* values) {
   int64_t at = kept;
   for (; at > 0 && values[at - 1] < value; --at) {
     values[at] = values[at - 1];
@@ -205,7 +213,8 @@ inline void top_k(const float* logits, int64_t n, int64_t k, int32_t* ids, float
     uint32_t better = bits(less(broadcast(values[k - 1]), load_logits(logits, i, n)));
     for (; better != 0; better &= better - 1) {
       const int64_t id = i + __builtin_ctz(better);
-      if (logits[id] > values[k - 1]) insert_candidate(k - 1, logits[id], static_cast<int32_t>(id), ids, values);
+      if (logits[id] > values[k - 1])
+        insert_candidate(k - 1, logits[id], static_cast<int32_t>(id), ids, values);
     }
     i += count;
   }
