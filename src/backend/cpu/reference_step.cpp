@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "backend/cpu/select.h"
+#include "program/location.h"
 
 namespace dunlin::cpu {
 
@@ -32,9 +33,8 @@ class ReferenceStep final : public BoundStep {
 Result<void> check_operands(const Program& program, const Node& node) {
   for (size_t i = 0; i < node.operands.size(); ++i) {
     if (!reference::is_linear_operand(node, i) || is_weight(program, node.operands[i])) continue;
-    return model_error(fmt::format("{}:{}: {} ({}): operand {} is not a weight of the model",
-                                   node.where.file_name(), node.where.line(), node.name,
-                                   op_name(node.op), i));
+    return model_error(fmt::format("{}: {} ({}): operand {} is not a weight of the model",
+                                   location_text(node.where), node.name, op_name(node.op), i));
   }
   return {};
 }

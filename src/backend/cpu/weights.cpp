@@ -148,10 +148,9 @@ Result<void> Loader::resolve_weight(WeightId weight) {
   if (source.use.plain) source.plain_at = reserve(view.rows * view.columns * int64_t{4});
   if (!source.use.packed) return {};
   const FormatTraits& format = traits(view.format);
-  std::optional<PackedLayout> layout =
-      options_.precision == Precision::f32
-          ? packed_layout_f32(view.rows, view.columns)
-          : packed_layout(format, view.rows, view.columns, source.use.embed);
+  const bool exact_rows = source.use.embed || options_.precision == Precision::f32;
+  const std::optional<PackedLayout> layout =
+      packed_layout(format, view.rows, view.columns, exact_rows);
   if (!layout) {
     return model_error(fmt::format("tensor {} in {}: the CPU back end does not pack format {}",
                                    declaration.name, view.source->name(), format.name));
