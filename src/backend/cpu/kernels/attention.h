@@ -2,7 +2,7 @@
 // their workspace.
 #pragma once
 
-#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/attention_kernels.h"
 
 namespace dunlin {
 

@@ -39,6 +39,7 @@ std::array<Kernels, kIsas> build_tables() {
   Kernels& amx = tables[static_cast<size_t>(Isa::amx)];
   amx = avx512;
   amx.isa = Isa::amx;
+  add_amx_linear(amx);
   return tables;
 }
 

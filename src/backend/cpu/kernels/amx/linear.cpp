@@ -1,0 +1,51 @@
+// `linear` in the bf16 arithmetic on AMX; few rows go to AVX-512.
+#include "backend/cpu/kernels/activations.h"
+#include "backend/cpu/kernels/amx/tiles.h"
+#include "backend/cpu/kernels/avx512/simd.h"
+#include "backend/cpu/kernels/tables.h"
+#include "base/scalar_math.h"
+
+DUNLIN_TARGET_AMX
+namespace dunlin::amx {
+namespace {
+using namespace avx512;  // the sixteen lanes; this file's target includes theirs
+// In this order: each uses the names of those before.
+#include "backend/cpu/kernels/vector/math.inl.h"
+
+#include "backend/cpu/kernels/vector/linear.inl.h"
+
+#include "backend/cpu/kernels/amx/linear.inl.h"
+
+template <PackedForm F>
+void linear_bf16(const LinearArgs& args) noexcept {
+  if (args.rows >= kTileRows) {
+    linear_tiles<HardwareTiles, F>(args);
+  } else {
+    kernels(Isa::avx512).linear[int(Arithmetic::bf16)][int(F)].run(args);
+  }
+}
+
+void prepare_bf16(const PrepareArgs& args) noexcept {
+  if (args.rows >= kTileRows) {
+    prepare_tiles(args);
+  } else {
+    kernels(Isa::avx512).prepare[int(Arithmetic::bf16)].run(args);
+  }
+}
+
+}  // namespace
+}  // namespace dunlin::amx
+DUNLIN_TARGET_END
+
+namespace dunlin {
+
+void add_amx_linear(Kernels& table) {
+  DUNLIN_ROW(table, amx, prepare[int(Arithmetic::bf16)], "prepare_bf16", prepare_bf16);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, bf16, linear_bf16<PackedForm::bf16>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, f16, linear_bf16<PackedForm::f16>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, q4, linear_bf16<PackedForm::q4>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, q4_min, linear_bf16<PackedForm::q4_min>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, q8, linear_bf16<PackedForm::q8>);
+}
+
+}  // namespace dunlin

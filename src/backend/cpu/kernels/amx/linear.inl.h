@@ -1,0 +1,176 @@
+// The bf16 arithmetic of linear on AMX tiles: TDPBF16PS is the chain sum of 32 columns for 16 rows
+// x 16 channels (docs/decisions/0002-numerics.md, "Sums"). Included inside the namespace and target
+// region of an instruction set, after the AVX-512 interface and vector/linear.inl.h; `Tiles` is
+// amx/tiles.h or an emulation.
+//
+// From kTileRows rows on, activations are bf16 tiles: row block of 16, then 32 columns, 1 KB each,
+// 64 bytes per row; rows that fill the last block are zero. Fewer rows are AVX-512's business (a
+// tile of one row does a sixteenth of its work).
+
+constexpr int64_t kTileRows = 16;
+constexpr int64_t kTileBytes = 1024;
+constexpr int64_t kStepBlocks = 8;  // 256 columns: weights of two stripes are 16 KB and stay in L1
+
+DUNLIN_INLINE const std::byte* row_tile(const LinearArgs& args, int64_t row_block, int64_t block) {
+  const int64_t blocks = padded_columns(args.weight.layout.columns) / 32;
+  return args.activations + (row_block * blocks + block) * kTileBytes;
+}
+
+DUNLIN_INLINE Ints pack_pairs(Floats even, Floats odd) {
+  return bit_or(shift_right<16>(as_ints(even)), bit_and(as_ints(odd), broadcast_int(-65536)));
+}
+
+inline void prepare_tiles(const PrepareArgs& args) noexcept {
+  const int64_t blocks = padded_columns(args.columns) / 32;
+  const int64_t row_end = args.row_end == args.rows ? (args.rows + 15) / 16 * 16 : args.row_end;
+  for (int64_t row = args.row_begin; row < row_end; ++row) {
+    const float* x = args.x + row * args.x_stride;
+    for (int64_t block = 0; block < blocks; ++block) {
+      const int64_t left = row < args.rows ? args.columns - 32 * block : 0;
+      float values[32];
+      for (int64_t half = 0; half < 2; ++half) {
+        const int64_t count = left - 16 * half;
+        store(values + 16 * half,
+              count <= 0 ? zero() : round_bf16(load_first(x + 32 * block + 16 * half, count)));
+      }
+      Floats even;
+      Floats odd;
+      load_pairs(values, &even, &odd);
+      std::byte* line = args.out + (row / 16 * blocks + block) * kTileBytes + row % 16 * 64;
+      store(reinterpret_cast<float*>(line), as_floats(pack_pairs(even, odd)));
+    }
+  }
+}
+
+// Weight tile of 32 columns of a stripe: in place for bf16, else expanded into `tile`.
+template <PackedForm F>
+DUNLIN_INLINE const std::byte* weight_tile(const PackedLayout& layout, const std::byte* stripe,
+                                           int64_t block, std::byte* tile) {
+  if constexpr (F == PackedForm::bf16) {
+    return stripe + block * kTileBytes;
+  } else {
+    float values[32 * 16];
+    expand_block<F, true>(layout, stripe, block, values, 16);
+    for (int j = 0; j < 16; ++j) {
+      const Ints pairs = pack_pairs(load(values + 32 * j), load(values + 32 * j + 16));
+      store(reinterpret_cast<float*>(tile + 64 * j), as_floats(pairs));
+    }
+    return tile;
+  }
+}
+
+// Sums of R row blocks x S stripes (tiles at sums + (r * S + s) KB) plus `blocks` blocks.
+template <typename Tiles, int R, int S>
+DUNLIN_INLINE void tile_step(const LinearArgs& args, int64_t row_block, int64_t block,
+                             int64_t blocks, const std::byte* const (&weights)[2][kStepBlocks],
+                             std::byte* sums) {
+  if (block == 0) {
+    Tiles::template zero<0>();
+    if constexpr (S == 2) Tiles::template zero<1>();
+    if constexpr (R == 2) Tiles::template zero<2>();
+    if constexpr (R == 2 && S == 2) Tiles::template zero<3>();
+  } else {
+    Tiles::template load<0>(sums);
+    if constexpr (S == 2) Tiles::template load<1>(sums + kTileBytes);
+    if constexpr (R == 2) Tiles::template load<2>(sums + S * kTileBytes);
+    if constexpr (R == 2 && S == 2) Tiles::template load<3>(sums + 3 * kTileBytes);
+  }
+  const std::byte* first_rows = row_tile(args, row_block, block);
+  const std::byte* next_rows = R == 2 ? row_tile(args, row_block + 1, block) : nullptr;
+  for (int64_t b = 0; b < blocks; ++b) {
+    Tiles::template load<4>(first_rows + b * kTileBytes);
+    Tiles::template load<6>(weights[0][b]);
+    Tiles::template dot_bf16<0, 0>();
+    if constexpr (S == 2) {
+      Tiles::template load<7>(weights[1][b]);
+      Tiles::template dot_bf16<0, 1>();
+    }
+    if constexpr (R == 2) {
+      Tiles::template load<5>(next_rows + b * kTileBytes);
+      Tiles::template dot_bf16<1, 0>();
+      if constexpr (S == 2) Tiles::template dot_bf16<1, 1>();
+    }
+  }
+  Tiles::template store<0>(sums);
+  if constexpr (S == 2) Tiles::template store<1>(sums + kTileBytes);
+  if constexpr (R == 2) Tiles::template store<2>(sums + S * kTileBytes);
+  if constexpr (R == 2 && S == 2) Tiles::template store<3>(sums + 3 * kTileBytes);
+}
+
+// S stripes x row blocks [first, last) over one step of columns. Sum tiles: row block, then stripe.
+template <typename Tiles, PackedForm F, int S>
+inline void tile_rows(const LinearArgs& args, int64_t stripe, int64_t block, int64_t blocks,
+                      int64_t first, int64_t last, std::byte* panel, std::byte* sums) {
+  const PackedLayout& layout = args.weight.layout;
+  const std::byte* weights[2][kStepBlocks];
+  for (int s = 0; s < S; ++s) {
+    const std::byte* packed = args.weight.data + (stripe + s) * layout.stripe_bytes();
+    for (int64_t b = 0; b < blocks; ++b) {
+      std::byte* tile = panel + (s * kStepBlocks + b) * kTileBytes;
+      weights[s][b] = weight_tile<F>(layout, packed, block + b, tile);
+    }
+  }
+  int64_t row_block = first;
+  for (; last - row_block >= 2; row_block += 2) {
+    tile_step<Tiles, 2, S>(args, row_block, block, blocks, weights,
+                           sums + (row_block - first) * S * kTileBytes);
+  }
+  if (row_block < last) {
+    tile_step<Tiles, 1, S>(args, row_block, block, blocks, weights,
+                           sums + (row_block - first) * S * kTileBytes);
+  }
+}
+
+template <int S>
+inline void write_tiles(const LinearArgs& args, int64_t stripe, int64_t row, int64_t rows,
+                        const std::byte* sums) {
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int s = 0; s < S; ++s) {
+      const std::byte* line = sums + (r / 16 * S + s) * kTileBytes + r % 16 * 64;
+      write_sum(args, stripe + s, row + r, load(reinterpret_cast<const float*>(line)));
+    }
+  }
+}
+
+// At most kLinearStripeBlock stripes and kLinearRowBlock rows.
+template <typename Tiles, PackedForm F>
+inline void tile_block(const LinearArgs& args, int64_t stripe, int64_t stripe_end, int64_t row,
+                       int64_t rows) {
+  std::byte* panel = args.workspace;
+  std::byte* sums = panel + 2 * kStepBlocks * kTileBytes;
+  const int64_t first = row / 16;
+  const int64_t last = (row + rows + 15) / 16;
+  const int64_t stripe_sums = (last - first) * kTileBytes;
+  const int64_t all_blocks = padded_columns(args.weight.layout.columns) / 32;
+  for (int64_t block = 0; block < all_blocks; block += kStepBlocks) {
+    const int64_t blocks = all_blocks - block < kStepBlocks ? all_blocks - block : kStepBlocks;
+    int64_t s = stripe;
+    for (; stripe_end - s >= 2; s += 2) {
+      tile_rows<Tiles, F, 2>(args, s, block, blocks, first, last, panel,
+                             sums + (s - stripe) * stripe_sums);
+    }
+    if (s < stripe_end) {
+      tile_rows<Tiles, F, 1>(args, s, block, blocks, first, last, panel,
+                             sums + (s - stripe) * stripe_sums);
+    }
+  }
+  int64_t s = stripe;
+  for (; stripe_end - s >= 2; s += 2)
+    write_tiles<2>(args, s, row, rows, sums + (s - stripe) * stripe_sums);
+  if (s < stripe_end) write_tiles<1>(args, s, row, rows, sums + (s - stripe) * stripe_sums);
+}
+
+template <typename Tiles, PackedForm F>
+inline void linear_tiles(const LinearArgs& args) noexcept {
+  Tiles::configure();
+  for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
+    const int64_t left = args.row_end - row;
+    const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
+    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end;
+         stripe += kLinearStripeBlock) {
+      const int64_t end = stripe + kLinearStripeBlock;
+      tile_block<Tiles, F>(args, stripe, end < args.stripe_end ? end : args.stripe_end, row, rows);
+    }
+  }
+  Tiles::release();
+}

@@ -1,0 +1,79 @@
+// The AMX tile instructions behind the interface that amx/linear.inl.h is written against; tests
+// put an emulation in its place. Eight tiles of 16 rows x 64 bytes: 0..3 are sums (2 row blocks x 2
+// stripes), 4 and 5 rows, 6 and 7 weights.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backend/cpu/kernels/target.h"
+
+DUNLIN_TARGET_AMX
+namespace dunlin::amx {
+namespace {
+
+struct alignas(64) TileConfiguration {
+  uint8_t palette = 1;
+  uint8_t start_row = 0;
+  uint8_t reserved[14] = {};
+  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+};
+
+// The compiler's tile macros name neither the memory they read nor all of the configuration:
+// without a barrier g++ 12 drops or moves the stores before them.
+DUNLIN_INLINE void memory_barrier() {
+  asm volatile("" ::: "memory");
+}
+
+struct HardwareTiles {
+  static DUNLIN_INLINE void configure() {
+    const TileConfiguration configuration;
+    asm volatile("" ::"r"(&configuration) : "memory");
+    _tile_loadconfig(&configuration);
+  }
+  static DUNLIN_INLINE void release() { _tile_release(); }
+
+  // Tile numbers are part of the instruction: the macros want literals.
+  template <int Tile>
+  static DUNLIN_INLINE void zero() {
+    if constexpr (Tile == 0) _tile_zero(0);
+    if constexpr (Tile == 1) _tile_zero(1);
+    if constexpr (Tile == 2) _tile_zero(2);
+    if constexpr (Tile == 3) _tile_zero(3);
+  }
+  template <int Tile>
+  static DUNLIN_INLINE void load(const std::byte* p) {
+    memory_barrier();
+    if constexpr (Tile == 0) _tile_loadd(0, p, 64);
+    if constexpr (Tile == 1) _tile_loadd(1, p, 64);
+    if constexpr (Tile == 2) _tile_loadd(2, p, 64);
+    if constexpr (Tile == 3) _tile_loadd(3, p, 64);
+    if constexpr (Tile == 4) _tile_loadd(4, p, 64);
+    if constexpr (Tile == 5) _tile_loadd(5, p, 64);
+    if constexpr (Tile == 6) _tile_loadd(6, p, 64);
+    if constexpr (Tile == 7) _tile_loadd(7, p, 64);
+  }
+  template <int Tile>
+  static DUNLIN_INLINE void store(std::byte* p) {
+    if constexpr (Tile == 0) _tile_stored(0, p, 64);
+    if constexpr (Tile == 1) _tile_stored(1, p, 64);
+    if constexpr (Tile == 2) _tile_stored(2, p, 64);
+    if constexpr (Tile == 3) _tile_stored(3, p, 64);
+    memory_barrier();
+  }
+  // Sum tile 2 * Row + Stripe += row tile 4 + Row times weight tile 6 + Stripe.
+  template <int Row, int Stripe>
+  static DUNLIN_INLINE void dot_bf16() {
+    if constexpr (Row == 0 && Stripe == 0) _tile_dpbf16ps(0, 4, 6);
+    if constexpr (Row == 0 && Stripe == 1) _tile_dpbf16ps(1, 4, 7);
+    if constexpr (Row == 1 && Stripe == 0) _tile_dpbf16ps(2, 5, 6);
+    if constexpr (Row == 1 && Stripe == 1) _tile_dpbf16ps(3, 5, 7);
+  }
+};
+
+}  // namespace
+}  // namespace dunlin::amx
+DUNLIN_TARGET_END
