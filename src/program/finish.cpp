@@ -1,5 +1,7 @@
 // The end of a recording: what no output and no state depends on is removed, and values are
-// numbered anew.
+// numbered anew: inputs, weights by their first use, results. The numbers, and with them the
+// content hash, do not depend on the order in which a compiler evaluated arguments that name inputs
+// and weights.
 #include <fmt/format.h>
 
 #include "program/recorder.h"
@@ -30,7 +32,7 @@ std::vector<bool> live_values(const Program& program, std::vector<bool>& live_no
   return needed;
 }
 
-// Copies what lives, in the same order, and translates every id.
+// Copies what lives and translates every id. Nodes keep their order.
 class Compaction {
  public:
   explicit Compaction(Program from)
@@ -44,7 +46,9 @@ class Compaction {
     to_.model = std::move(from_.model);
     to_.kv_groups = std::move(from_.kv_groups);
     number_nodes();
-    move_values();
+    move_inputs();
+    move_weights();
+    move_results();
     move_nodes();
     for (Output& output : from_.outputs) {
       to_.outputs.push_back({std::move(output.name), translated(output.value)});
@@ -62,17 +66,42 @@ class Compaction {
     }
   }
 
-  void move_values() {
-    for (size_t i = 0; i < values_.size(); ++i) {
-      if (!live_values_[i]) continue;
-      Value value = std::move(from_.values[i]);
-      if (value.kind == Value::Kind::node) value.node = nodes_[static_cast<size_t>(value.node)];
-      if (value.kind == Value::Kind::weight) {
-        to_.weights.push_back(std::move(from_.weights[static_cast<size_t>(value.weight)]));
-        value.weight = static_cast<WeightId>(to_.weights.size()) - 1;
+  Value& move_value(size_t i) {
+    values_[i] = static_cast<ValueId>(to_.values.size());
+    return to_.values.emplace_back(std::move(from_.values[i]));
+  }
+
+  void move_inputs() {
+    for (size_t kind = 0; kind < kInputKinds; ++kind) {
+      for (size_t i = 0; i < values_.size(); ++i) {
+        const Value& value = from_.values[i];
+        if (value.kind != Value::Kind::input || !live_values_[i]) continue;
+        if (value.input == static_cast<InputKind>(kind)) move_value(i);
       }
-      values_[i] = static_cast<ValueId>(to_.values.size());
-      to_.values.push_back(std::move(value));
+    }
+  }
+
+  void move_weights() {
+    for (size_t i = 0; i < nodes_.size(); ++i) {
+      if (!live_nodes_[i]) continue;
+      for (const ValueId operand : from_.nodes[i].operands) move_weight(operand);
+    }
+    for (const Output& output : from_.outputs) move_weight(output.value);
+  }
+
+  void move_weight(ValueId id) {
+    const auto i = static_cast<size_t>(id);
+    if (values_[i] >= 0 || from_.values[i].kind != Value::Kind::weight) return;
+    Value& value = move_value(i);
+    to_.weights.push_back(std::move(from_.weights[static_cast<size_t>(value.weight)]));
+    value.weight = static_cast<WeightId>(to_.weights.size()) - 1;
+  }
+
+  void move_results() {
+    for (size_t i = 0; i < values_.size(); ++i) {
+      if (from_.values[i].kind != Value::Kind::node || !live_values_[i]) continue;
+      Value& value = move_value(i);
+      value.node = nodes_[static_cast<size_t>(value.node)];
     }
   }
 

@@ -19,7 +19,7 @@ namespace dunlin {
 struct RecordOptions {
   // Names or globs ("hidden.*") of taps to keep as outputs; other taps are removed. A pattern that
   // no tap matches is an error.
-  std::vector<std::string> taps;
+  std::vector<std::string> taps = {};
   int64_t layers = -1;        // >= 0: only so many layers (models apply it)
   int64_t logits_view_k = 0;  // > 0: also output the logits view with k candidates
   bool stateful = true;       // false: attention over the rows of the step only (no KV cache)
