@@ -103,7 +103,7 @@ class CasePlanner {
     const int32_t end = rows_end(segment, length);
     const int32_t first = end - segment.rows_each;
     for (int32_t position = first; position < end; ++position) {
-      CaseRandom random(static_cast<uint64_t>(sequence) * 100003u +
+      CaseRandom random(static_cast<uint64_t>(sequence + 1) * 100003u +
                         static_cast<uint64_t>(position));
       plan.tokens.push_back(static_cast<int32_t>(random.below(kCaseVocabulary)));
       plan.positions.push_back(position);

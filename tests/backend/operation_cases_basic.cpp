@@ -27,6 +27,10 @@ Tensor integers(Tensor x) {  // -170..170
   return convert(mul(x, constant(x.recorder(), {1}, {100.0}, DType::f32)), DType::i32);
 }
 
+Tensor at_least_a_quarter(Tensor x) {
+  return add(unary(x, UnaryKind::abs), constant(x.recorder(), {1}, {0.25}, DType::f32));
+}
+
 std::vector<Tensor> arithmetic(Recorder& r, Tensor a, Tensor b) {
   const Tensor column = constant(r, {1}, {3.0}, DType::f32);
   const Tensor i = integers(a);
@@ -40,7 +44,7 @@ std::vector<Tensor> unary_functions(Recorder&, Tensor a, Tensor b) {
        {UnaryKind::neg, UnaryKind::exp, UnaryKind::sin, UnaryKind::cos, UnaryKind::abs}) {
     results.push_back(unary(a, kind));
   }
-  const Tensor positive = unary(b, UnaryKind::abs);
+  const Tensor positive = at_least_a_quarter(b);
   results.push_back(unary(positive, UnaryKind::log));
   results.push_back(unary(positive, UnaryKind::sqrt));
   results.push_back(unary(integers(a), UnaryKind::neg));
@@ -51,11 +55,12 @@ std::vector<Tensor> unary_functions(Recorder&, Tensor a, Tensor b) {
 
 std::vector<Tensor> binary_functions(Recorder& r, Tensor a, Tensor b) {
   std::vector<Tensor> results;
+  const Tensor divisor = at_least_a_quarter(b);
   const Tensor i = integers(a);
-  const Tensor j = integers(b);
+  const Tensor j = integers(divisor);
   for (const BinaryKind kind :
        {BinaryKind::sub, BinaryKind::div, BinaryKind::max, BinaryKind::min}) {
-    results.push_back(binary(a, b, kind));
+    results.push_back(binary(a, divisor, kind));
     results.push_back(binary(i, j, kind));
   }
   const Tensor less = compare(a, b, CompareKind::lt);

@@ -63,18 +63,20 @@ Result<std::unique_ptr<KvState>> ReferenceExecutable::make_kv_state(
     return runtime_error(fmt::format("KV state: page counts for {} groups, but the model has {}",
                                      pages_per_group.size(), program_.kv_groups.size()));
   }
+  const Error too_large{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
   for (size_t i = 0; i < pages_per_group.size(); ++i) {
-    if (pages_per_group[i] < 0 || !group_bytes(program_.kv_groups[i], pages_per_group[i])) {
+    if (pages_per_group[i] < 0) {
       return runtime_error(fmt::format("KV state: {} pages in group {}", pages_per_group[i], i));
     }
+    if (!group_bytes(program_.kv_groups[i], pages_per_group[i])) return too_large;
   }
   try {
     return std::unique_ptr<KvState>(
         std::make_unique<ReferenceKvState>(program_.kv_groups, pages_per_group, store_bf16_));
   } catch (const std::bad_alloc&) {
-    return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
+    return too_large;
   } catch (const std::length_error&) {
-    return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
+    return too_large;
   }
 }
 

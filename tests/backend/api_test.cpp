@@ -1,0 +1,55 @@
+// The table of docs/decisions/0002-numerics.md, row by row.
+#include "backend/api.h"
+
+#include <gtest/gtest.h>
+
+namespace dunlin {
+namespace {
+
+constexpr Format kIntegerFormats[] = {Format::q4_0, Format::q4_1, Format::q8_0, Format::q4_k,
+                                      Format::q6_k};
+
+TEST(Arithmetic, F32ProfileIsF32) {
+  for (const FormatTraits& format : all_formats()) {
+    for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
+      EXPECT_EQ(linear_arithmetic(format.format, Precision::f32, row_class), Arithmetic::f32);
+    }
+  }
+}
+
+TEST(Arithmetic, F32WeightsStayF32InEveryProfile) {
+  for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
+    for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
+      EXPECT_EQ(linear_arithmetic(Format::f32, precision, row_class), Arithmetic::f32);
+    }
+  }
+}
+
+TEST(Arithmetic, HalfFormatsAreBf16) {
+  for (const Format format : {Format::f16, Format::bf16}) {
+    for (const Precision precision : {Precision::automatic, Precision::exact}) {
+      for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
+        EXPECT_EQ(linear_arithmetic(format, precision, row_class), Arithmetic::bf16);
+      }
+    }
+  }
+}
+
+TEST(Arithmetic, IntegerFormatsAreInt8ForGeneratedRowsUnderAutoOnly) {
+  for (const Format format : kIntegerFormats) {
+    EXPECT_EQ(linear_arithmetic(format, Precision::automatic, RowClass::prompt), Arithmetic::bf16);
+    EXPECT_EQ(linear_arithmetic(format, Precision::automatic, RowClass::generated),
+              Arithmetic::int8);
+    EXPECT_EQ(linear_arithmetic(format, Precision::exact, RowClass::prompt), Arithmetic::bf16);
+    EXPECT_EQ(linear_arithmetic(format, Precision::exact, RowClass::generated), Arithmetic::bf16);
+  }
+}
+
+TEST(Precision, NamesAreThoseOfTheCommandLine) {
+  EXPECT_STREQ(precision_name(Precision::automatic), "auto");
+  EXPECT_STREQ(precision_name(Precision::exact), "exact");
+  EXPECT_STREQ(precision_name(Precision::f32), "f32");
+}
+
+}  // namespace
+}  // namespace dunlin
