@@ -12,11 +12,9 @@
 #include "backend/cpu/kernels/attention_kernels.h"
 #include "backend/cpu/kernels/packed.h"
 #include "base/cpu_features.h"
+#include "formats/arithmetic.h"
 
 namespace dunlin {
-
-// The arithmetic of a `linear`.
-enum class Arithmetic : uint8_t { f32, bf16, int8 };
 
 // ---- linear: y[rows, N] = x[rows, K] * w[N, K]^T ----
 
