@@ -1,4 +1,5 @@
-// Checkpoint: a model on disk (a Hugging Face directory or a GGUF file) as canonical configuration and named weights.
+// Checkpoint: a model on disk (a Hugging Face directory or a GGUF file) as canonical configuration
+// and named weights.
 #pragma once
 
 #include <cstdint>
@@ -31,12 +32,14 @@ class Checkpoint {
   virtual const char* container() const = 0;  // "gguf" or "safetensors"
 
   // Canonical keys, Hugging Face names with dots for nesting, the same for both containers:
-  //   model_type (llama, qwen2), hidden_size, intermediate_size, num_hidden_layers, num_attention_heads,
-  //   num_key_value_heads, head_dim, vocab_size, rms_norm_eps, rope_theta, max_position_embeddings,
-  //   tie_word_embeddings, attention_bias, mlp_bias, hidden_act, rope_scaling.{rope_type, factor, low_freq_factor,
-  //   high_freq_factor, original_max_position_embeddings}, rope_freq_divisors (GGUF's rope_freqs.weight, [head_dim / 2]),
-  //   bos_token_id, eos_token_id (always a list: the union of config.json and generation_config.json, or the GGUF's
-  //   eos/eot/eom ids), generation.{temperature, top_p, top_k, min_p, repetition_penalty, do_sample}.
+  //   model_type (llama, qwen2), hidden_size, intermediate_size, num_hidden_layers,
+  //   num_attention_heads, num_key_value_heads, head_dim, vocab_size, rms_norm_eps, rope_theta,
+  //   max_position_embeddings, tie_word_embeddings, attention_bias, mlp_bias, hidden_act,
+  //   rope_scaling.{rope_type, factor, low_freq_factor, high_freq_factor,
+  //   original_max_position_embeddings}, rope_freq_divisors (GGUF's rope_freqs.weight, [head_dim /
+  //   2]), bos_token_id, eos_token_id (always a list: the union of config.json and
+  //   generation_config.json, or the GGUF's eos/eot/eom ids), generation.{temperature, top_p,
+  //   top_k, min_p, repetition_penalty, do_sample}.
   virtual const Metadata& config() const = 0;
 
   // The GGUF header's own keys (tokenizer.ggml.*, general.*); empty for a directory.
@@ -45,13 +48,13 @@ class Checkpoint {
   virtual const std::vector<TensorInfo>& tensors() const = 0;
 
   virtual bool has_weight(const std::string& canonical_name) const = 0;
-  // The weight under its canonical name with its canonical shape; an error names the file and the tensor.
-  // A tied lm_head is not aliased here: models declare the embedding instead.
+  // The weight under its canonical name with its canonical shape; an error names the file and the
+  // tensor. A tied lm_head is not aliased here: models declare the embedding instead.
   virtual Result<WeightView> weight(const std::string& canonical_name) const = 0;
 };
 
-// A directory with config.json and safetensors, a .gguf file, or a path to config.json or model.safetensors(.index.json)
-// inside such a directory. Reads headers only.
+// A directory with config.json and safetensors, a .gguf file, or a path to config.json or
+// model.safetensors(.index.json) inside such a directory. Reads headers only.
 Result<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path);
 
 }  // namespace dunlin

@@ -1,5 +1,6 @@
-// Number formats of weights: one traits row per format, with its scalar decoder and encoder. Block layouts are ggml's
-// (byte for byte what PyPI `gguf` reads and writes); the same row serves safetensors' F32, F16 and BF16.
+// Number formats of weights: one traits row per format, with its scalar decoder and encoder. Block
+// layouts are ggml's (byte for byte what PyPI `gguf` reads and writes); the same row serves
+// safetensors' F32, F16 and BF16.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +13,25 @@ namespace dunlin {
 
 enum class Format : uint8_t { f32, f16, bf16, q4_0, q4_1, q8_0, q4_k, q6_k };
 
-// An integer format stores, per group of `group` consecutive k, value[k] = scale * code[k] + min, evaluated in float32
-// with a rounding after the product and one after the sum.
+// An integer format stores, per group of `group` consecutive k, value[k] = scale * code[k] + min,
+// evaluated in float32 with a rounding after the product and one after the sum.
 struct FormatTraits {
   Format format;
   const char* name;        // ggml's upper-case name: "F32", "Q4_K"
   uint32_t ggml_type;      // type id in a GGUF tensor record
   int64_t block_elements;  // elements of one block; rows are whole blocks
   int64_t block_bytes;
-  int64_t group;           // k that share a scale; 0 for a floating-point format
-  int bits;                // width of a code (4 or 8); 0 for a floating-point format
+  int64_t group;  // k that share a scale; 0 for a floating-point format
+  int bits;       // width of a code (4 or 8); 0 for a floating-point format
   bool has_min;
 
   // `elements` (whole blocks) to float32.
   void (*decode)(const std::byte* blocks, int64_t elements, float* values);
-  // Integer formats: codes[elements] (Q4_0: -8..7, Q4_1 and Q4_K: 0..15, Q6_K: -32..31, Q8_0: -128..127),
-  // scales[elements / group], and mins of the same count when has_min (otherwise untouched).
-  void (*decode_groups)(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales, float* mins);
+  // Integer formats: codes[elements] (Q4_0: -8..7, Q4_1 and Q4_K: 0..15, Q6_K: -32..31, Q8_0:
+  // -128..127), scales[elements / group], and mins of the same count when has_min (otherwise
+  // untouched).
+  void (*decode_groups)(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
+                        float* mins);
   // float32 to whole blocks; null where this build does not encode.
   void (*encode)(const float* values, int64_t elements, std::byte* blocks);
 };

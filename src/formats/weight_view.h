@@ -1,4 +1,5 @@
-// WeightView: a weight of a checkpoint as a back end reads it: canonical name and shape, format, and where the bytes lie.
+// WeightView: a weight of a checkpoint as a back end reads it: canonical name and shape, format,
+// and where the bytes lie.
 #pragma once
 
 #include <cstdint>
@@ -12,12 +13,14 @@
 
 namespace dunlin {
 
-// Where canonical row i (Hugging Face order: half-split rope, separate gate and up) lies among the stored rows.
+// Where canonical row i (Hugging Face order: half-split rope, separate gate and up) lies among the
+// stored rows.
 struct RowMap {
-  int64_t offset = 0;       // first stored row, for a weight that is part of a larger tensor
-  int64_t stride = 1;       // 2 for interleaved gate and up
-  int64_t rope_head_dim = 0;  // > 0: stored rows of each head are interleaved (GGUF arch llama, attn_q and attn_k):
-                              // canonical h*D + j is stored h*D + 2*(j mod D/2) + j div (D/2)
+  int64_t offset = 0;  // first stored row, for a weight that is part of a larger tensor
+  int64_t stride = 1;  // 2 for interleaved gate and up
+  int64_t rope_head_dim =
+      0;  // > 0: stored rows of each head are interleaved (GGUF arch llama, attn_q and attn_k):
+          // canonical h*D + j is stored h*D + 2*(j mod D/2) + j div (D/2)
 
   int64_t stored_row(int64_t row) const {
     if (rope_head_dim > 0) {
@@ -31,8 +34,8 @@ struct RowMap {
   bool identity() const { return offset == 0 && stride == 1 && rope_head_dim == 0; }
 };
 
-// A matrix [rows, columns], row-major, or a vector (rows == 1). Validated against the file when it was made: every row
-// that row_map can name lies inside the source.
+// A matrix [rows, columns], row-major, or a vector (rows == 1). Validated against the file when it
+// was made: every row that row_map can name lies inside the source.
 struct WeightView {
   std::string name;  // canonical (Hugging Face) name, for messages
   Format format = Format::f32;
@@ -44,8 +47,8 @@ struct WeightView {
 
   int64_t bytes_per_row() const { return row_bytes(traits(format), columns); }
 
-  // Reads canonical rows [first, first + count) into `into` (count * bytes_per_row() bytes), in canonical order.
-  // Safe from any thread.
+  // Reads canonical rows [first, first + count) into `into` (count * bytes_per_row() bytes), in
+  // canonical order. Safe from any thread.
   Result<void> read_rows(int64_t first, int64_t count, std::span<std::byte> into) const;
 };
 

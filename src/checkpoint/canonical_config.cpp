@@ -1,0 +1,156 @@
+// The fields that config.json and a GGUF header share.
+#include "checkpoint/canonical_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+
+#include "checkpoint/text_checks.h"
+
+namespace dunlin {
+namespace {
+
+constexpr std::array<std::string_view, 2> kModelTypes = {"llama", "qwen2"};
+
+enum class Kind { integer, number, boolean };
+enum class Need { optional, required, required_in_gguf };
+
+struct Field {
+  const char* key;   // canonical, as in config.json
+  const char* gguf;  // after "llama." for a field of the model
+  Kind kind;
+  double low;
+  double high;
+  Need need;
+};
+
+// The highest values leave room for models ten times larger than any known.
+constexpr Field kModelFields[] = {
+    {"hidden_size", "embedding_length", Kind::integer, 1, 1 << 20, Need::required},
+    {"intermediate_size", "feed_forward_length", Kind::integer, 1, 1 << 22, Need::required},
+    {"num_hidden_layers", "block_count", Kind::integer, 1, 4096, Need::required},
+    {"num_attention_heads", "attention.head_count", Kind::integer, 1, 1 << 14, Need::required},
+    {"num_key_value_heads", "attention.head_count_kv", Kind::integer, 1, 1 << 14, Need::optional},
+    {"head_dim", "attention.key_length", Kind::integer, 2, 4096, Need::optional},
+    {"vocab_size", "vocab_size", Kind::integer, 1, 1 << 24, Need::required},
+    {"max_position_embeddings", "context_length", Kind::integer, 1, 1 << 30, Need::required},
+    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", Kind::number, 0, 1,
+     Need::required_in_gguf},
+    {"rope_theta", "rope.freq_base", Kind::number, 1, 1e12, Need::optional},
+};
+
+constexpr Field kGenerationFields[] = {
+    {"temperature", "temp", Kind::number, 0, 1000, Need::optional},
+    {"top_p", "top_p", Kind::number, 0, 1, Need::optional},
+    {"top_k", "top_k", Kind::integer, -1, 1 << 30, Need::optional},
+    {"min_p", "min_p", Kind::number, 0, 1, Need::optional},
+    {"repetition_penalty", "penalty_repeat", Kind::number, 0.01, 100, Need::optional},
+    {"do_sample", nullptr, Kind::boolean, 0, 1, Need::optional},
+};
+
+Result<Metadata::Value> read_field(const Metadata& source, const std::string& name,
+                                   const Field& field) {
+  if (field.kind == Kind::integer) {
+    DUNLIN_ASSIGN_OR_RETURN(
+        const int64_t value,
+        source.integer(name, static_cast<int64_t>(field.low), static_cast<int64_t>(field.high)));
+    return Metadata::Value(value);
+  }
+  if (field.kind == Kind::boolean) {
+    DUNLIN_ASSIGN_OR_RETURN(const bool value, source.boolean(name));
+    return Metadata::Value(value);
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const double value, source.number(name, field.low, field.high));
+  return Metadata::Value(value);
+}
+
+Error disagreement(const Metadata& config, std::string_view problem) {
+  return model_error(fmt::format("{}: {}", config.origin(), problem));
+}
+
+Result<int64_t> positive(const Metadata& config, const char* key) {
+  return config.integer(key, 1, 1 << 30);
+}
+
+// Fills in the heads' defaults and checks that they divide.
+Result<void> complete_heads(Metadata& config) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t hidden, positive(config, "hidden_size"));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t heads, positive(config, "num_attention_heads"));
+  if (!config.has("num_key_value_heads")) config.set("num_key_value_heads", heads);
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t kv_heads, positive(config, "num_key_value_heads"));
+  if (heads % kv_heads != 0) {
+    return disagreement(config,
+                        fmt::format("{} attention heads are not a multiple of {} key-value heads "
+                                    "(num_attention_heads, num_key_value_heads)",
+                                    heads, kv_heads));
+  }
+  if (!config.has("head_dim")) {
+    if (hidden % heads != 0) {
+      return disagreement(
+          config,
+          fmt::format("hidden_size {} is not a multiple of num_attention_heads {}, and head_dim "
+                      "is not given",
+                      hidden, heads));
+    }
+    config.set("head_dim", hidden / heads);
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
+  if (head_dim % 2 != 0) {
+    return disagreement(config,
+                        fmt::format("head_dim {} is odd; rotary embedding needs pairs", head_dim));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::string> supported_model_type(const std::string& origin, const std::string& name) {
+  if (std::ranges::find(kModelTypes, name) != kModelTypes.end()) return name;
+  return model_error(fmt::format("{}: models of type {} are not supported; supported: {}", origin,
+                                 quoted_text(name), fmt::join(kModelTypes, ", ")));
+}
+
+Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spelling,
+                                  const std::string& model_type) {
+  const bool gguf = spelling == ConfigSpelling::gguf;
+  Metadata config(source.origin());
+  config.set("model_type", model_type);
+  for (const Field& field : kModelFields) {
+    const std::string name = gguf ? model_type + "." + field.gguf : field.key;
+    const bool required =
+        field.need == Need::required || (gguf && field.need == Need::required_in_gguf);
+    if (!required && !source.has(name)) continue;
+    DUNLIN_ASSIGN_OR_RETURN(auto value, read_field(source, name, field));
+    config.set(field.key, std::move(value));
+  }
+  DUNLIN_RETURN_IF_ERROR(complete_heads(config));
+  if (!config.has("rms_norm_eps")) config.set("rms_norm_eps", 1e-6);
+  if (!config.has("rope_theta")) config.set("rope_theta", 10000.0);
+  config.set("eos_token_id", std::vector<int64_t>{});
+  return config;
+}
+
+Result<void> add_eos_token(Metadata& config, int64_t id) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t vocabulary, positive(config, "vocab_size"));
+  if (id >= vocabulary) return {};
+  auto ids = std::get<std::vector<int64_t>>(*config.find("eos_token_id"));
+  if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
+  config.set("eos_token_id", std::move(ids));
+  return {};
+}
+
+Result<void> add_generation(Metadata& config, const Metadata& source, ConfigSpelling spelling) {
+  for (const Field& field : kGenerationFields) {
+    if (spelling == ConfigSpelling::gguf && field.gguf == nullptr) continue;
+    const std::string name = spelling == ConfigSpelling::gguf
+                                 ? std::string("general.sampling.") + field.gguf
+                                 : field.key;
+    if (!source.has(name)) continue;
+    DUNLIN_ASSIGN_OR_RETURN(auto value, read_field(source, name, field));
+    config.set(std::string("generation.") + field.key, std::move(value));
+  }
+  return {};
+}
+
+}  // namespace dunlin

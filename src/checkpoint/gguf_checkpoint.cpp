@@ -1,0 +1,177 @@
+// A GGUF file as a Checkpoint: its header's keys become the canonical configuration.
+#include "checkpoint/gguf_checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "checkpoint/canonical_config.h"
+#include "checkpoint/gguf_reader.h"
+#include "checkpoint/stored_checkpoint.h"
+#include "checkpoint/text_checks.h"
+
+namespace dunlin {
+namespace {
+
+const TensorInfo* find_tensor(const std::vector<TensorInfo>& tensors, std::string_view name) {
+  const auto it = std::ranges::find(tensors, name, &TensorInfo::name);
+  return it == tensors.end() ? nullptr : &*it;
+}
+
+Result<void> refuse_unsupported(const Metadata& header, const std::string& model_type) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t parts, header.integer_or("split.count", 0, 1 << 20, 0));
+  if (parts > 1) {
+    return model_error(fmt::format("{}: one of {} parts of a split file; merge them into one file",
+                                   header.origin(), parts));
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t experts,
+                          header.integer_or(model_type + ".expert_count", 0, 1 << 20, 0));
+  if (experts > 0) {
+    return model_error(fmt::format(
+        "{}: {}.expert_count is {}; mixtures of experts of this architecture are not supported",
+        header.origin(), model_type, experts));
+  }
+  const std::string scaling_key = model_type + ".rope.scaling.type";
+  DUNLIN_ASSIGN_OR_RETURN(const std::string scaling, header.text_or(scaling_key, "none"));
+  if (scaling != "none") {
+    return model_error(
+        fmt::format("{}: {} {} is not supported; supported: none, or a rope_freqs.weight tensor",
+                    header.origin(), scaling_key, quoted_text(scaling)));
+  }
+  return {};
+}
+
+// The whole head is rotated, and values are as wide as keys.
+Result<void> check_head_widths(const Metadata& header, const Metadata& config,
+                               const std::string& model_type) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
+  for (const char* suffix : {".rope.dimension_count", ".attention.value_length"}) {
+    const std::string key = model_type + suffix;
+    DUNLIN_ASSIGN_OR_RETURN(const int64_t width, header.integer_or(key, 0, 1 << 20, head_dim));
+    if (width != head_dim) {
+      return model_error(fmt::format("{}: {} is {}, but the heads have {}", header.origin(), key,
+                                     width, head_dim));
+    }
+  }
+  return {};
+}
+
+// Token types and scores, where present, go with the tokens one to one.
+Result<void> check_tokenizer(const Metadata& header) {
+  const Metadata::Value* tokens = header.find("tokenizer.ggml.tokens");
+  const auto* texts = tokens != nullptr ? std::get_if<std::vector<std::string>>(tokens) : nullptr;
+  const auto wrong = [&](const char* key, const std::string& wanted) {
+    return model_error(fmt::format("{}: {} is not {}", header.origin(), key, wanted));
+  };
+  if (tokens != nullptr && texts == nullptr)
+    return wrong("tokenizer.ggml.tokens", "a list of strings");
+  const size_t count = texts != nullptr ? texts->size() : 0;
+  if (const auto* types = header.find("tokenizer.ggml.token_type")) {
+    const auto* list = std::get_if<std::vector<int64_t>>(types);
+    if (list == nullptr || list->size() != count) {
+      return wrong("tokenizer.ggml.token_type",
+                   fmt::format("a list of {} integers, one per token", count));
+    }
+  }
+  if (const auto* scores = header.find("tokenizer.ggml.scores")) {
+    const auto* list = std::get_if<std::vector<double>>(scores);
+    if (list == nullptr || list->size() != count) {
+      return wrong("tokenizer.ggml.scores",
+                   fmt::format("a list of {} numbers, one per token", count));
+    }
+  }
+  if (const auto* merges = header.find("tokenizer.ggml.merges")) {
+    if (!std::holds_alternative<std::vector<std::string>>(*merges)) {
+      return wrong("tokenizer.ggml.merges", "a list of strings");
+    }
+  }
+  return {};
+}
+
+Result<void> read_special_tokens(Metadata& config, const Metadata& header) {
+  for (const char* name : {"eos", "eot", "eom"}) {
+    const std::string key = fmt::format("tokenizer.ggml.{}_token_id", name);
+    if (!header.has(key)) continue;
+    DUNLIN_ASSIGN_OR_RETURN(const int64_t id, header.integer(key, 0, UINT32_MAX));
+    DUNLIN_RETURN_IF_ERROR(add_eos_token(config, id));
+  }
+  if (header.has("tokenizer.ggml.bos_token_id")) {
+    DUNLIN_ASSIGN_OR_RETURN(const int64_t id,
+                            header.integer("tokenizer.ggml.bos_token_id", 0, UINT32_MAX));
+    config.set("bos_token_id", id);
+  }
+  return {};
+}
+
+// rope_freqs.weight: F32 [head_dim / 2], what each inverse frequency is divided by.
+Result<void> read_rope_divisors(Metadata& config, const ByteSource& source,
+                                const TensorInfo& tensor) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
+  const auto wrong = [&](std::string_view problem) {
+    return model_error(fmt::format("{}: the tensor {} {}", source.name(), tensor.name, problem));
+  };
+  if (tensor.format != Format::f32 || tensor.shape != std::vector<int64_t>{head_dim / 2}) {
+    return wrong(fmt::format("is not F32 [{}]", head_dim / 2));
+  }
+  std::vector<float> values(static_cast<size_t>(head_dim / 2));
+  DUNLIN_RETURN_IF_ERROR(source.read_at(tensor.offset, std::as_writable_bytes(std::span(values))));
+  for (const float value : values) {
+    if (!(value > 0.0f && std::isfinite(value)))
+      return wrong(fmt::format("holds {}, not a divisor", value));
+  }
+  config.set("rope_freq_divisors", std::vector<double>(values.begin(), values.end()));
+  return {};
+}
+
+// The keys of the architecture, without the vocabulary's long lists. X.vocab_size is optional: the
+// embedding's rows say the same.
+Metadata model_keys(const GgufHeader& file, const std::string& model_type) {
+  const std::string prefix = model_type + ".";
+  Metadata keys(file.metadata.origin());
+  for (const auto& [key, value] : file.metadata.values()) {
+    if (key.starts_with(prefix)) keys.set(key, value);
+  }
+  const TensorInfo* embedding = find_tensor(file.tensors, "token_embd.weight");
+  if (!keys.has(prefix + "vocab_size") && embedding != nullptr) {
+    keys.set(prefix + "vocab_size", embedding->shape.front());
+  }
+  return keys;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> source) {
+  DUNLIN_ASSIGN_OR_RETURN(GgufHeader file, read_gguf_header(*source));
+  const Metadata& header = file.metadata;
+  DUNLIN_ASSIGN_OR_RETURN(const std::string architecture, header.text("general.architecture"));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type,
+                          supported_model_type(header.origin(), architecture));
+  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(header, model_type));
+  DUNLIN_RETURN_IF_ERROR(check_tokenizer(header));
+
+  DUNLIN_ASSIGN_OR_RETURN(Metadata config, canonical_config(model_keys(file, model_type),
+                                                            ConfigSpelling::gguf, model_type));
+  DUNLIN_RETURN_IF_ERROR(check_head_widths(header, config, model_type));
+  config.set("tie_word_embeddings", find_tensor(file.tensors, "output.weight") == nullptr);
+  config.set("attention_bias",
+             model_type == "llama" && find_tensor(file.tensors, "blk.0.attn_q.bias") != nullptr);
+  config.set("mlp_bias", find_tensor(file.tensors, "blk.0.ffn_gate.bias") != nullptr);
+  config.set("hidden_act", std::string("silu"));
+  config.set("rope_scaling.rope_type", std::string("default"));
+  if (const TensorInfo* divisors = find_tensor(file.tensors, "rope_freqs.weight")) {
+    DUNLIN_RETURN_IF_ERROR(read_rope_divisors(config, *source, *divisors));
+  }
+  DUNLIN_RETURN_IF_ERROR(read_special_tokens(config, header));
+  DUNLIN_RETURN_IF_ERROR(add_generation(config, header, ConfigSpelling::gguf));
+
+  const size_t count = file.tensors.size();
+  return make_checkpoint({source->name(),
+                          "gguf",
+                          std::move(config),
+                          std::move(file.metadata),
+                          std::move(file.tensors),
+                          {count, source}});
+}
+
+}  // namespace dunlin

@@ -1,0 +1,202 @@
+// Translates config.json to the canonical configuration.
+#include "checkpoint/hf_config.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "checkpoint/canonical_config.h"
+#include "checkpoint/json_document.h"
+#include "checkpoint/text_checks.h"
+
+namespace dunlin {
+namespace {
+
+using nlohmann::json;
+
+// The scalars of an object; a null counts as missing. An array or object stays in place as an empty
+// list, so that reading it as a number names the key instead of calling it missing.
+Metadata scalars(const json& object, const std::string& origin) {
+  Metadata metadata(origin);
+  for (const auto& [key, value] : object.items()) {
+    if (value.is_boolean()) {
+      metadata.set(key, value.get<bool>());
+    } else if (value.is_number_integer() &&
+               !(value.is_number_unsigned() && value.get<uint64_t>() > INT64_MAX)) {
+      metadata.set(key, value.get<int64_t>());
+    } else if (value.is_number()) {
+      metadata.set(key, value.get<double>());
+    } else if (value.is_string()) {
+      metadata.set(key, value.get<std::string>());
+    } else if (!value.is_null()) {
+      metadata.set(key, std::vector<std::string>{});
+    }
+  }
+  return metadata;
+}
+
+// The value of a key, or null where it is missing.
+const json& value_or_null(const json& object, const char* key) {
+  static const json kNull;
+  const auto it = object.find(key);
+  return it == object.end() ? kNull : *it;
+}
+
+Result<std::string> read_model_type(const json& document, const Metadata& source) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string name, source.text("model_type"));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type,
+                          supported_model_type(source.origin(), name));
+  const std::string expected = model_type == "llama" ? "LlamaForCausalLM" : "Qwen2ForCausalLM";
+  const json& architectures = value_or_null(document, "architectures");
+  if (architectures.is_null()) return model_type;
+  if (!architectures.is_array()) {
+    return model_error(fmt::format("{}: architectures is not a list", source.origin()));
+  }
+  const bool listed = std::ranges::any_of(
+      architectures, [&](const json& name_value) { return name_value == expected; });
+  if (!architectures.empty() && !listed) {
+    return model_error(fmt::format(
+        "{}: architectures of model_type {} must name {}; other heads are not supported",
+        source.origin(), model_type, expected));
+  }
+  return model_type;
+}
+
+Result<void> refuse_unsupported(const json& document, const Metadata& source) {
+  if (!value_or_null(document, "quantization_config").is_null()) {
+    return model_error(fmt::format(
+        "{}: quantization_config is present; quantised Hugging Face models are not supported, "
+        "use the original or a GGUF file",
+        source.origin()));
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const bool sliding, source.boolean_or("use_sliding_window", false));
+  if (sliding)
+    return model_error(fmt::format("{}: use_sliding_window is not supported", source.origin()));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string act, source.text_or("hidden_act", "silu"));
+  if (act != "silu") {
+    return model_error(fmt::format("{}: hidden_act {} is not supported; supported: silu",
+                                   source.origin(), quoted_text(act)));
+  }
+  return {};
+}
+
+Result<void> copy_llama3_scaling(Metadata& config, const Metadata& rope) {
+  struct Number {
+    const char* key;
+    double low;
+    double high;
+  };
+  for (const Number& field : {Number{"factor", 1, 1e6}, Number{"low_freq_factor", 1e-6, 1e6},
+                              Number{"high_freq_factor", 1e-6, 1e6}}) {
+    DUNLIN_ASSIGN_OR_RETURN(const double value, rope.number(field.key, field.low, field.high));
+    config.set(std::string("rope_scaling.") + field.key, value);
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t original,
+                          rope.integer("original_max_position_embeddings", 1, 1 << 30));
+  config.set("rope_scaling.original_max_position_embeddings", original);
+  DUNLIN_ASSIGN_OR_RETURN(const double low, rope.number("low_freq_factor", 0, 1e6));
+  DUNLIN_ASSIGN_OR_RETURN(const double high, rope.number("high_freq_factor", 0, 1e6));
+  if (high <= low) {
+    return model_error(fmt::format("{}: high_freq_factor {} is not above low_freq_factor {}",
+                                   rope.origin(), high, low));
+  }
+  return {};
+}
+
+// rope_parameters (transformers 5) holds the base frequency too; rope_scaling (before) only the
+// scaling.
+Result<void> read_rope(Metadata& config, const json& document, const std::string& origin) {
+  const bool modern = !value_or_null(document, "rope_parameters").is_null();
+  const char* key = modern ? "rope_parameters" : "rope_scaling";
+  const json& object = value_or_null(document, key);
+  config.set("rope_scaling.rope_type", std::string("default"));
+  if (object.is_null()) return {};
+  if (!object.is_object()) return model_error(fmt::format("{}: {} is not an object", origin, key));
+  for (const auto& [name, value] : object.items()) {
+    if (value.is_object()) {
+      return model_error(
+          fmt::format("{}: {}.{} is an object; settings per kind of layer are not supported",
+                      origin, key, quoted_text(name)));
+    }
+  }
+  const Metadata rope = scalars(object, fmt::format("{}: {}", origin, key));
+  if (modern && rope.has("rope_theta")) {
+    DUNLIN_ASSIGN_OR_RETURN(const double theta, rope.number("rope_theta", 1, 1e12));
+    config.set("rope_theta", theta);
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const std::string old_type, rope.text_or("type", "default"));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string type, rope.text_or("rope_type", old_type));
+  if (type == "default") return {};
+  if (type != "llama3") {
+    return model_error(
+        fmt::format("{}: {}.rope_type {} is not supported; supported: default, llama3", origin, key,
+                    quoted_text(type)));
+  }
+  config.set("rope_scaling.rope_type", type);
+  return copy_llama3_scaling(config, rope);
+}
+
+// An id or a list of ids.
+Result<std::vector<int64_t>> read_ids(const json& document, const char* key,
+                                      const std::string& origin) {
+  const json& value = value_or_null(document, key);
+  if (value.is_null()) return std::vector<int64_t>{};
+  std::vector<int64_t> ids;
+  for (const json& element : value.is_array() ? value : json::array({value})) {
+    if (!element.is_number_integer() || element < 0 || element > INT32_MAX) {
+      return model_error(fmt::format("{}: {} is not a token id or a list of them", origin, key));
+    }
+    ids.push_back(element.get<int64_t>());
+  }
+  return ids;
+}
+
+Result<void> read_eos(Metadata& config, const json& document, const std::string& origin) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto ids, read_ids(document, "eos_token_id", origin));
+  for (const int64_t id : ids) DUNLIN_RETURN_IF_ERROR(add_eos_token(config, id));
+  return {};
+}
+
+Result<void> read_bos(Metadata& config, const json& document, const std::string& origin) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto ids, read_ids(document, "bos_token_id", origin));
+  if (!ids.empty()) config.set("bos_token_id", ids.front());
+  return {};
+}
+
+Result<void> read_switches(Metadata& config, const Metadata& source) {
+  DUNLIN_ASSIGN_OR_RETURN(const bool tied, source.boolean_or("tie_word_embeddings", false));
+  config.set("tie_word_embeddings", tied);
+  DUNLIN_ASSIGN_OR_RETURN(const bool attention_bias, source.boolean_or("attention_bias", false));
+  config.set("attention_bias", attention_bias);
+  DUNLIN_ASSIGN_OR_RETURN(const bool mlp_bias, source.boolean_or("mlp_bias", false));
+  config.set("mlp_bias", mlp_bias);
+  config.set("hidden_act", std::string("silu"));
+  return {};
+}
+
+}  // namespace
+
+Result<Metadata> read_hf_config(const ConfigText& config_text,
+                                const std::optional<ConfigText>& generation_text) {
+  DUNLIN_ASSIGN_OR_RETURN(const json document,
+                          parse_json_object(config_text.text, config_text.origin));
+  const Metadata source = scalars(document, config_text.origin);
+  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, read_model_type(document, source));
+  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(document, source));
+  DUNLIN_ASSIGN_OR_RETURN(Metadata config,
+                          canonical_config(source, ConfigSpelling::hugging_face, model_type));
+  DUNLIN_RETURN_IF_ERROR(read_switches(config, source));
+  DUNLIN_RETURN_IF_ERROR(read_rope(config, document, config_text.origin));
+  DUNLIN_RETURN_IF_ERROR(read_bos(config, document, config_text.origin));
+  DUNLIN_RETURN_IF_ERROR(read_eos(config, document, config_text.origin));
+  if (generation_text) {
+    DUNLIN_ASSIGN_OR_RETURN(const json generation,
+                            parse_json_object(generation_text->text, generation_text->origin));
+    DUNLIN_RETURN_IF_ERROR(read_eos(config, generation, generation_text->origin));
+    const Metadata values = scalars(generation, generation_text->origin);
+    DUNLIN_RETURN_IF_ERROR(add_generation(config, values, ConfigSpelling::hugging_face));
+  }
+  return config;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,246 @@
+// Reads the header of one safetensors file: eight bytes of length, a JSON object {name: {dtype,
+// shape, data_offsets}}, then the data. The JSON goes through a handler that accepts nothing else,
+// so it is never held as a tree.
+#include "checkpoint/safetensors_reader.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <tuple>
+#include <unordered_set>
+
+#include "base/checked.h"
+#include "checkpoint/text_checks.h"
+
+namespace dunlin {
+namespace {
+
+constexpr uint64_t kHeaderLimit = 100'000'000;  // the format's own limit
+constexpr size_t kMostDimensions = 8;
+
+struct Entry {
+  std::string name;
+  std::string dtype;
+  std::vector<uint64_t> shape;
+  std::vector<uint64_t> offsets;  // begin and end within the data
+  bool has_shape = false;
+};
+
+// What the next JSON value belongs to.
+enum class Place { file, tensors, metadata, tensor, shape, offsets };
+
+class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
+ public:
+  std::vector<Entry> entries;
+  std::string problem;  // why parsing stopped
+
+  bool start_object(std::size_t) override {
+    if (place_ == Place::file) return enter(Place::tensors);
+    if (place_ == Place::tensors) {
+      if (name_ == "__metadata__") return enter(Place::metadata);
+      entries.emplace_back().name = name_;
+      fields_.clear();
+      return enter(Place::tensor);
+    }
+    return unexpected("an object");
+  }
+
+  bool end_object() override {
+    if (place_ == Place::tensor) {
+      const Entry& entry = entries.back();
+      if (entry.dtype.empty() || !entry.has_shape || entry.offsets.size() != 2) {
+        return stop(
+            fmt::format("the tensor {} lacks its dtype, shape or two data_offsets", entry.name));
+      }
+    }
+    place_ = place_ == Place::tensors ? Place::file : Place::tensors;
+    return true;
+  }
+
+  bool key(std::string& text) override {
+    if (place_ == Place::tensors) {
+      if (!is_visible_ascii(text))
+        return stop(fmt::format("the tensor name {} is not visible ASCII", quoted_text(text)));
+      if (!names_.insert(text).second)
+        return stop(fmt::format("the tensor {} occurs twice", quoted_text(text)));
+      name_ = text;
+      return true;
+    }
+    if (!fields_.insert(text).second)
+      return stop(fmt::format("{} has the key {} twice", quoted_text(name_), quoted_text(text)));
+    field_ = text;
+    return true;
+  }
+
+  bool start_array(std::size_t) override {
+    if (place_ == Place::tensor && field_ == "shape") {
+      entries.back().has_shape = true;
+      return enter(Place::shape);
+    }
+    if (place_ == Place::tensor && field_ == "data_offsets") return enter(Place::offsets);
+    return unexpected("a list");
+  }
+
+  bool end_array() override { return enter(Place::tensor); }
+
+  bool number_unsigned(number_unsigned_t value) override {
+    if (place_ == Place::shape) return append(entries.back().shape, value, kMostDimensions);
+    if (place_ == Place::offsets) return append(entries.back().offsets, value, 2);
+    return unexpected("a number");
+  }
+
+  bool string(string_t& text) override {
+    if (place_ == Place::metadata) return true;
+    if (place_ != Place::tensor || field_ != "dtype") return unexpected("a string");
+    entries.back().dtype = text;
+    return true;
+  }
+
+  bool null() override { return unexpected("null"); }
+  bool boolean(bool) override { return unexpected("a boolean"); }
+  bool number_integer(number_integer_t) override { return unexpected("a negative number"); }
+  bool number_float(number_float_t, const string_t&) override {
+    return unexpected("a number that is not an integer");
+  }
+  bool binary(binary_t&) override { return unexpected("binary data"); }
+  bool parse_error(std::size_t position, const std::string&,
+                   const nlohmann::json::exception&) override {
+    return stop(fmt::format("the header is not valid JSON near byte {}", position));
+  }
+
+ private:
+  bool enter(Place place) {
+    if (place == Place::metadata) fields_.clear();
+    place_ = place;
+    return true;
+  }
+
+  bool stop(std::string why) {
+    if (problem.empty()) problem = std::move(why);
+    return false;
+  }
+
+  bool unexpected(std::string_view what) {
+    return stop(name_.empty()
+                    ? fmt::format("the header is {}, not an object of tensors", what)
+                    : fmt::format("{} is not expected in the entry {}", what, quoted_text(name_)));
+  }
+
+  bool append(std::vector<uint64_t>& list, uint64_t value, size_t most) {
+    if (list.size() == most)
+      return stop(fmt::format("the tensor {} has more than {} {}", name_, most, field_));
+    list.push_back(value);
+    return true;
+  }
+
+  Place place_ = Place::file;
+  std::string name_;
+  std::string field_;
+  std::unordered_set<std::string> names_;
+  std::unordered_set<std::string> fields_;
+};
+
+Error file_error(const ByteSource& source, std::string_view problem) {
+  return model_error(fmt::format("{}: {}", source.name(), problem));
+}
+
+Result<std::string> read_header_text(const ByteSource& source) {
+  if (source.size() < 8) {
+    return file_error(source,
+                      fmt::format("{} bytes are too few for a safetensors file", source.size()));
+  }
+  uint64_t length = 0;
+  DUNLIN_RETURN_IF_ERROR(source.read_at(0, std::as_writable_bytes(std::span(&length, 1))));
+  if (length > kHeaderLimit || length > source.size() - 8) {
+    return file_error(
+        source,
+        fmt::format("not a safetensors file, or cut short: a header of {} bytes in a file of {}",
+                    length, source.size()));
+  }
+  std::string text(length, '\0');
+  DUNLIN_RETURN_IF_ERROR(source.read_at(8, std::as_writable_bytes(std::span(text))));
+  if (!text.starts_with('{')) return file_error(source, "the header does not begin with {");
+  return text;
+}
+
+Result<Format> format_of(const ByteSource& source, const Entry& entry) {
+  for (const Format format : {Format::f32, Format::f16, Format::bf16}) {
+    if (entry.dtype == traits(format).name) return format;
+  }
+  return file_error(
+      source,
+      fmt::format("the tensor {} is stored as {}; the types that are read are F32, F16 and BF16",
+                  entry.name, quoted_text(entry.dtype)));
+}
+
+// Bytes of a tensor, or nothing when the shape overflows.
+std::optional<uint64_t> bytes_of(const Entry& entry, Format format) {
+  auto bytes = checked_cast<int64_t>(traits(format).block_bytes);
+  for (const uint64_t extent : entry.shape) {
+    const auto signed_extent = checked_cast<int64_t>(extent);
+    bytes = signed_extent && bytes ? checked_mul(*bytes, *signed_extent) : std::nullopt;
+  }
+  return bytes ? std::optional(static_cast<uint64_t>(*bytes)) : std::nullopt;
+}
+
+// `next` is where the data of the previous tensor ended; moved to the end of this one.
+Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t& next,
+                         const Entry& entry) {
+  DUNLIN_ASSIGN_OR_RETURN(const Format format, format_of(source, entry));
+  const uint64_t begin = entry.offsets[0];
+  const uint64_t end = entry.offsets[1];
+  if (begin != next) {
+    return file_error(
+        source,
+        fmt::format("the data of the tensor {} begin at {}, not at {} where the previous end",
+                    entry.name, begin, next));
+  }
+  if (end < begin || end > source.size() - data_start) {
+    return file_error(
+        source,
+        fmt::format("the data of the tensor {} are {}..{}, but the file holds {} bytes of data",
+                    entry.name, begin, end, source.size() - data_start));
+  }
+  const auto bytes = bytes_of(entry, format);
+  if (bytes != end - begin) {
+    return file_error(
+        source, fmt::format("the tensor {} of shape [{}] in {} does not have {} bytes", entry.name,
+                            fmt::join(entry.shape, ", "), entry.dtype, end - begin));
+  }
+  next = end;
+  TensorInfo info;
+  info.name = entry.name;
+  info.shape.assign(entry.shape.begin(), entry.shape.end());
+  info.format = format;
+  info.bytes = *bytes;
+  info.file = source.name();
+  info.offset = data_start + begin;
+  return info;
+}
+
+}  // namespace
+
+Result<std::vector<TensorInfo>> read_safetensors_header(const ByteSource& source) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_header_text(source));
+  HeaderHandler handler;
+  if (!nlohmann::json::sax_parse(text, &handler)) return file_error(source, handler.problem);
+  std::ranges::sort(handler.entries, {}, [](const Entry& entry) {
+    return std::tie(entry.offsets[0], entry.offsets[1], entry.name);
+  });
+  const uint64_t data_start = 8 + text.size();
+  uint64_t next = 0;
+  std::vector<TensorInfo> tensors;
+  tensors.reserve(handler.entries.size());
+  for (const Entry& entry : handler.entries) {
+    DUNLIN_ASSIGN_OR_RETURN(TensorInfo info, place(source, data_start, next, entry));
+    tensors.push_back(std::move(info));
+  }
+  if (next != source.size() - data_start) {
+    return file_error(source, fmt::format("the tensors end at {} of {} bytes of data", next,
+                                          source.size() - data_start));
+  }
+  return tensors;
+}
+
+}  // namespace dunlin

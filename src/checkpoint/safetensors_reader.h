@@ -1,0 +1,18 @@
+// Reads the header of one safetensors file (huggingface/safetensors, README: Format).
+#pragma once
+
+#include <vector>
+
+#include "base/byte_source.h"
+#include "base/result.h"
+#include "checkpoint/checkpoint.h"
+
+namespace dunlin {
+
+// The tensors in the order of their data. canonical_name is still empty; offsets count from the
+// start of the file. The data must begin at 0, follow each other without holes or overlaps, and end
+// with the file; the header may have 100 MB. Types other than F32, F16 and BF16 are an error that
+// names the tensor.
+Result<std::vector<TensorInfo>> read_safetensors_header(const ByteSource& source);
+
+}  // namespace dunlin

@@ -1,0 +1,107 @@
+"""What the tools that write models share: tensor names, GGUF header keys, rope permutation and divisors.
+
+Formulas: llama3 rope scaling as in transformers' modeling_rope_utils.py; the row permutation of the GGUF architecture
+`llama` is W_gguf[h*D + j] = W_hf[h*D + (j mod 2)*(D/2) + j div 2].
+Needs tools/requirements.txt.
+"""
+
+import math
+import re
+
+import gguf
+import numpy as np
+
+GLOBAL_NAMES = {
+    "model.embed_tokens.weight": "token_embd.weight",
+    "model.norm.weight": "output_norm.weight",
+    "lm_head.weight": "output.weight",
+}
+LAYER_NAMES = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+LAYER_PATTERN = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
+
+
+def gguf_name(name):
+    """The GGUF name of a Hugging Face tensor, or None for a tensor that no model reads."""
+    if name in GLOBAL_NAMES:
+        return GLOBAL_NAMES[name]
+    match = LAYER_PATTERN.fullmatch(name)
+    if match is None or match[2] not in LAYER_NAMES:
+        return None
+    return f"blk.{match[1]}.{LAYER_NAMES[match[2]]}.{match[3]}"
+
+
+def rope_settings(config):
+    """(theta, scaling dict or None) of a config.json of transformers 4 (rope_scaling) or 5 (rope_parameters)."""
+    scaling = config.get("rope_parameters") or config.get("rope_scaling")
+    theta = config.get("rope_theta") or (scaling or {}).get("rope_theta") or 10000.0
+    kind = (scaling or {}).get("rope_type") or (scaling or {}).get("type") or "default"
+    if kind == "default":
+        return theta, None
+    if kind != "llama3":
+        raise ValueError(f"rope scaling {kind} has no GGUF form here")
+    return theta, scaling
+
+
+def head_dim(config):
+    return config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+
+
+def rope_divisors(theta, scaling, dim):
+    """rope_freqs.weight of llama3 scaling, float32 [dim / 2]: inverse frequency i is divided by element i."""
+    inverse = 1.0 / theta ** (np.arange(0, dim, 2, dtype=np.float64) / dim)
+    factor = scaling["factor"]
+    low, high = scaling["low_freq_factor"], scaling["high_freq_factor"]
+    original = scaling["original_max_position_embeddings"]
+    wavelength = 2 * math.pi / inverse
+    smooth = (original / wavelength - low) / (high - low)
+    between = 1.0 / ((1.0 - smooth) / factor + smooth)
+    divisors = np.where(wavelength < original / high, 1.0, between)
+    return np.where(wavelength > original / low, factor, divisors).astype(np.float32)
+
+
+def permute_rows(array, dim):
+    """Half-split rope order to interleaved: rows of every head of `dim` rows (elements, for a bias)."""
+    heads = array.shape[0] // dim
+    return array.reshape(heads, 2, dim // 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
+
+
+def add_header(writer, config, name):
+    """The keys of general.* and of the architecture, from a config.json dictionary."""
+    arch = config["model_type"]
+    theta, _ = rope_settings(config)
+    dim = head_dim(config)
+    writer.add_string("general.name", name)
+    for key, value in {
+        "block_count": config["num_hidden_layers"],
+        "context_length": config["max_position_embeddings"],
+        "embedding_length": config["hidden_size"],
+        "feed_forward_length": config["intermediate_size"],
+        "attention.head_count": config["num_attention_heads"],
+        "attention.head_count_kv": config.get("num_key_value_heads") or config["num_attention_heads"],
+        "vocab_size": config["vocab_size"],
+        "rope.dimension_count": dim,
+    }.items():
+        writer.add_uint32(f"{arch}.{key}", value)
+    if config.get("head_dim"):
+        writer.add_uint32(f"{arch}.attention.key_length", dim)
+        writer.add_uint32(f"{arch}.attention.value_length", dim)
+    writer.add_float32(f"{arch}.attention.layer_norm_rms_epsilon", config.get("rms_norm_eps", 1e-6))
+    writer.add_float32(f"{arch}.rope.freq_base", theta)
+
+
+def quantized_shape(shape, qtype):
+    """Bytes of a tensor of `shape` in `qtype`, as a uint8 shape; rows must be whole blocks."""
+    block, size = gguf.GGML_QUANT_SIZES[qtype]
+    if shape[-1] % block != 0:
+        raise ValueError(f"rows of {shape[-1]} elements are not whole blocks of {block} ({qtype.name})")
+    return (*shape[:-1], shape[-1] // block * size)
