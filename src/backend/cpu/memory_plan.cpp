@@ -132,8 +132,8 @@ class Planner {
     int64_t readers = 0;
     for (const int32_t number : step.nodes()) {
       const Node& node = program_.nodes[static_cast<size_t>(number)];
-      readers += std::ranges::count_if(node.operands,
-                                       [&](ValueId id) { return root(id) == value; });
+      readers +=
+          std::ranges::count_if(node.operands, [&](ValueId id) { return root(id) == value; });
     }
     return readers;
   }
@@ -190,8 +190,7 @@ class Planner {
       whole.last = std::max(whole.last, buffers_[i].last);
       if (buffer(i) == i) order.push_back(i);
     }
-    std::ranges::stable_sort(order, std::greater<>(),
-                             [&](size_t i) { return buffers_[i].bytes; });
+    std::ranges::stable_sort(order, std::greater<>(), [&](size_t i) { return buffers_[i].bytes; });
     std::vector<const Buffer*> placed;  // by offset
     for (const size_t i : order) {
       place(buffers_[i], placed);

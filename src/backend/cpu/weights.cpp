@@ -104,8 +104,8 @@ class Loader {
   const WeightSource& source_;
   const CompileOptions& options_;
   ThreadPool& pool_;
-  std::vector<Source> sources_;   // by WeightId
-  std::vector<WeightId> order_;   // of first use
+  std::vector<Source> sources_;  // by WeightId
+  std::vector<WeightId> order_;  // of first use
   int64_t bytes_ = 0;
   std::vector<std::vector<std::byte>> buffers_;  // by worker
   std::vector<std::vector<std::byte>> scratch_;
@@ -168,8 +168,8 @@ Result<void> Loader::resolve() {
 
 void Loader::report(size_t done, const std::string& name) const {
   if (!options_.progress) return;
-  options_.progress(static_cast<double>(done) / static_cast<double>(std::max<size_t>(1, order_.size())),
-                    name);
+  options_.progress(
+      static_cast<double>(done) / static_cast<double>(std::max<size_t>(1, order_.size())), name);
 }
 
 Result<void> Loader::read(std::byte* arena) {
@@ -177,8 +177,7 @@ Result<void> Loader::read(std::byte* arena) {
     const Source& source = of(order_[i]);
     report(i, program_.weights[static_cast<size_t>(order_[i])].name);
     if (source.plain_at >= 0) {
-      DUNLIN_RETURN_IF_ERROR(
-          read_plain(source, reinterpret_cast<float*>(arena + source.plain_at)));
+      DUNLIN_RETURN_IF_ERROR(read_plain(source, reinterpret_cast<float*>(arena + source.plain_at)));
     }
     if (source.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(source, arena + source.packed_at));
   }
@@ -223,15 +222,15 @@ Result<void> Loader::pack_stripes(const Source& source, int64_t begin, int64_t e
   std::byte* aligned = scratch.data() + (kCacheLine - start % kCacheLine) % kCacheLine;
   const int64_t first = begin * kStripeRows;
   const int64_t rows = std::min(layout.rows, end * kStripeRows) - first;
-  return for_each_piece(
-      view, first, rows, kStripeRows, buffers_[worker],
-      [&](int64_t row, int64_t count, const std::byte* bytes) {
-        for (int64_t i = 0; i < count; i += kStripeRows) {
-          pack_stripe(layout, traits(view.format), bytes + i * view.bytes_per_row(),
-                      std::min(kStripeRows, count - i), aligned,
-                      packed + (row + i) / kStripeRows * layout.stripe_bytes());
-        }
-      });
+  return for_each_piece(view, first, rows, kStripeRows, buffers_[worker],
+                        [&](int64_t row, int64_t count, const std::byte* bytes) {
+                          for (int64_t i = 0; i < count; i += kStripeRows) {
+                            pack_stripe(layout, traits(view.format),
+                                        bytes + i * view.bytes_per_row(),
+                                        std::min(kStripeRows, count - i), aligned,
+                                        packed + (row + i) / kStripeRows * layout.stripe_bytes());
+                          }
+                        });
 }
 
 std::vector<HeldWeight> Loader::held(const std::byte* arena) const {
