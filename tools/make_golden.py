@@ -1,23 +1,26 @@
 #!/usr/bin/env python3
-"""Writes tiny random llama and qwen2 models and what transformers computes for them: the goldens of the parity tests.
+"""Writes tiny random llama and qwen2 models with what transformers computes for them, as goldens.
 
     pip install -r tools/requirements.txt torch transformers safetensors
-    python tools/make_golden.py --out tests/data                # everything, or only the models named after it
-    python tools/make_golden.py --out tests/data --check        # recompute what is there with numpy alone
+    python tools/make_golden.py --out tests/data            # all models, or those named after it
+    python tools/make_golden.py --out tests/data --check    # recompute what is there in numpy
 
-One folder per model: recipe.json, golden.safetensors (names and shapes as `dunlin verify` reads them), and for the
-tiny ones model/ (a Hugging Face directory) and model.gguf. The weights of the kernel shapes are too large to commit: a
-test writes them from recipe.json (tests/support/synthetic_model.h), because every weight is a formula of its place:
+One folder per model: recipe.json, golden.safetensors (names and shapes as `dunlin verify` reads
+them), and for the tiny ones model/ (a Hugging Face directory) and model.gguf. The weights of the
+kernel shapes are too large to commit: a test writes them from recipe.json
+(tests/support/synthetic_model.h), because every weight is a formula of its place:
 
     key   = splitmix64(fnv1a64(tensor name) + seed)
     code  = (splitmix64(key + element) >> 32) mod (2 span + 1) - span
     value = (offset + code) * 2^-exponent
 
-At most 8 significant bits: exact in BF16, F16 and F32 alike. splitmix64: Steele, Lea and Flood, "Fast splittable
-pseudorandom number generators", OOPSLA 2014. fnv1a64: the hash of Fowler, Noll and Vo.
+At most 8 significant bits: exact in BF16, F16 and F32 alike. splitmix64: Steele, Lea and Flood,
+"Fast splittable pseudorandom number generators", OOPSLA 2014. fnv1a64: the hash of Fowler, Noll
+and Vo.
 """
 
 import argparse
+import dataclasses
 import json
 import math
 import pathlib
@@ -30,139 +33,78 @@ import gguf
 import numpy as np
 
 import model_files
+import numpy_llama
 
 GREEDY_TOKENS = 12
-# A smaller gap between the two best logits of a greedy step, relative to the largest logit, is a near-tie that
-# rounding may decide: such a seed is refused.
+# A smaller gap between the two best logits of a greedy step, relative to the largest logit, is a
+# near-tie that rounding may decide: such a seed is refused.
 SMALLEST_GAP = 1e-3
 KERNEL_PROMPT = 300  # more rows than any tile, and not a multiple of one
 KERNEL_VOCAB = 384
 LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 
 
+@dataclasses.dataclass(frozen=True)
 class Model:
-    """A shape, how its files are written, and what its golden keeps. `style` is transformers' config.json: 4 or 5."""
+    """A shape and how its files are written."""
 
-    def __init__(self, name, family, seed, style, dtype, shape, **options):
-        self.name, self.family, self.seed, self.style, self.dtype = name, family, seed, style, dtype
-        (
-            self.hidden,
-            self.inter,
-            self.layers,
-            self.heads,
-            self.kv_heads,
-            self.head_dim,
-            self.vocab,
-        ) = shape
-        self.prompt = options.pop("prompt", 24)
-        self.tied = options.pop("tied", False)
-        self.bias = options.pop("bias", False)  # llama's attention_bias and mlp_bias
-        self.theta = options.pop("theta", 10000.0)
-        self.scaling = options.pop("scaling", None)
-        self.eps = options.pop("eps", 1e-5)
-        self.eos = options.pop("eos", 2)
-        self.generation = options.pop("generation", None)  # generation_config.json
-        self.shards = options.pop("shards", 1)
-        self.defaults = options.pop("defaults", False)  # leave out the keys that have a default
-        self.committed = options.pop("committed", True)
-        assert not options, options
+    name: str
+    style: int  # config.json of transformers 4 or 5
+    dtype: str
+    hidden: int
+    inter: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    seed: int = 1
+    prompt: int = 24  # tokens
+    tied: bool = False
+    bias: bool = False  # llama's attention_bias and mlp_bias
+    theta: float = 10000.0
+    eps: float = 1e-5
+    scaling: dict | None = None
+    eos: int | list = 2
+    generation: dict | None = None  # generation_config.json
+    shards: int = 1
+    defaults: bool = False  # leave out the keys that have a default
+    committed: bool = True
+
+    @property
+    def family(self):
+        return "qwen2" if "qwen2" in self.name else "llama"
 
 
-MODELS = [  # shape: hidden, inter, layers, heads, kv heads, head_dim, vocabulary
-    Model(
-        "llama_plain",
-        "llama",
-        1,
-        4,
-        "F32",
-        (64, 160, 2, 4, 2, 16, 160),
-        eos=[2, 5],
-        generation={"eos_token_id": [2, 5, 9], "temperature": 0.6, "top_p": 0.9, "do_sample": True},
-    ),
-    Model(
-        "llama_defaults", "llama", 1, 4, "F32", (64, 96, 1, 4, 4, 16, 128), defaults=True, eps=1e-6
-    ),
-    Model(
-        "llama_tied_bias", "llama", 1, 5, "BF16", (64, 96, 2, 4, 2, 24, 160), tied=True, bias=True
-    ),
-    Model(
-        "llama3_scaled",
-        "llama",
-        2,
-        4,
-        "F32",
-        (64, 96, 2, 4, 2, 32, 128),
-        prompt=48,
-        shards=2,
-        theta=500000.0,
-        scaling={**LLAMA3, "factor": 8.0, "original_max_position_embeddings": 32},
-        eos=[2, 3],
-    ),
-    Model(
-        "llama3_scaled_tied",
-        "llama",
-        1,
-        5,
-        "BF16",
-        (64, 96, 2, 8, 2, 16, 128),
-        prompt=48,
-        tied=True,
-        scaling={**LLAMA3, "factor": 32.0, "original_max_position_embeddings": 32},
-    ),
-    Model("llama_heads_9_3", "llama", 1, 5, "BF16", (144, 96, 1, 9, 3, 16, 128), theta=100000.0),
-    Model(
-        "qwen2_tied",
-        "qwen2",
-        1,
-        4,
-        "BF16",
-        (64, 160, 2, 4, 2, 16, 160),
-        tied=True,
-        theta=1000000.0,
-        eps=1e-6,
-    ),
-    Model("qwen2_untied", "qwen2", 1, 5, "F16", (64, 96, 3, 4, 1, 16, 160), eps=1e-6, eos=[2, 7]),
-    Model("qwen2_heads_14_2", "qwen2", 1, 4, "F32", (112, 96, 1, 14, 2, 8, 128), eps=1e-6),
-    Model(
-        "kernel_llama_9_3",
-        "llama",
-        3,
-        4,
-        "BF16",
-        (576, 1536, 2, 9, 3, 64, KERNEL_VOCAB),
-        tied=True,
-        theta=100000.0,
-        prompt=KERNEL_PROMPT,
-        committed=False,
-    ),
-    Model(
-        "kernel_llama3_6_2",
-        "llama",
-        1,
-        5,
-        "BF16",
-        (768, 2048, 2, 6, 2, 128, KERNEL_VOCAB),
-        prompt=KERNEL_PROMPT,
-        scaling={**LLAMA3, "factor": 8.0, "original_max_position_embeddings": 128},
-        committed=False,
-    ),
-    Model(
-        "kernel_qwen2_14_2",
-        "qwen2",
-        1,
-        4,
-        "BF16",
-        (896, 2048, 2, 14, 2, 64, KERNEL_VOCAB),
-        tied=True,
-        eps=1e-6,
-        theta=1000000.0,
-        prompt=KERNEL_PROMPT,
-        committed=False,
-    ),
+# fmt: off
+MODELS = [
+    # name, style, dtype, hidden, inter, layers, heads, kv heads, head_dim, vocabulary
+    Model("llama_plain", 4, "F32", 64, 160, 2, 4, 2, 16, 160, eos=[2, 5],
+          generation={"eos_token_id": [2, 5, 9], "temperature": 0.6, "top_p": 0.9,
+                      "do_sample": True}),
+    Model("llama_defaults", 4, "F32", 64, 96, 1, 4, 4, 16, 128, eps=1e-6, defaults=True),
+    Model("llama_tied_bias", 5, "BF16", 64, 96, 2, 4, 2, 24, 160, tied=True, bias=True),
+    Model("llama3_scaled", 4, "F32", 64, 96, 2, 4, 2, 32, 128, seed=2, prompt=48, theta=500000.0,
+          scaling={**LLAMA3, "factor": 8.0, "original_max_position_embeddings": 32}, eos=[2, 3],
+          shards=2),
+    Model("llama3_scaled_tied", 5, "BF16", 64, 96, 2, 8, 2, 16, 128, prompt=48, tied=True,
+          scaling={**LLAMA3, "factor": 32.0, "original_max_position_embeddings": 32}),
+    Model("llama_heads_9_3", 5, "BF16", 144, 96, 1, 9, 3, 16, 128, theta=100000.0),
+    Model("qwen2_tied", 4, "BF16", 64, 160, 2, 4, 2, 16, 160, tied=True, theta=1e6, eps=1e-6),
+    Model("qwen2_untied", 5, "F16", 64, 96, 3, 4, 1, 16, 160, eps=1e-6, eos=[2, 7]),
+    Model("qwen2_heads_14_2", 4, "F32", 112, 96, 1, 14, 2, 8, 128, eps=1e-6),
+    Model("kernel_llama_9_3", 4, "BF16", 576, 1536, 2, 9, 3, 64, KERNEL_VOCAB, seed=3, tied=True,
+          theta=100000.0, prompt=KERNEL_PROMPT, committed=False),
+    Model("kernel_llama3_6_2", 5, "BF16", 768, 2048, 2, 6, 2, 128, KERNEL_VOCAB,
+          scaling={**LLAMA3, "factor": 8.0, "original_max_position_embeddings": 128},
+          prompt=KERNEL_PROMPT, committed=False),
+    Model("kernel_qwen2_14_2", 4, "BF16", 896, 2048, 2, 14, 2, 64, KERNEL_VOCAB, tied=True,
+          theta=1e6, eps=1e-6, prompt=KERNEL_PROMPT, committed=False),
 ]
+# fmt: on
 
 
-# ---------------------------------------------------------------------------------------------- weights by formula
+# ------------------------------------------------------------------------------- weights by formula
 
 
 def fnv1a64(text):
@@ -210,13 +152,12 @@ def tensor_list(model):
     """Every tensor of the model, sorted by name as safetensors files are."""
     width, kv_width = model.heads * model.head_dim, model.kv_heads * model.head_dim
     qkv_bias, rest_bias = model.bias or model.family == "qwen2", model.bias
-    # Small embeddings, so that the layers rather than the last token decide tied logits; q and k doubled, so that
-    # attention is far from uniform and a wrong rotation shows.
+    # Embeddings of deviation 1/8, so that the layers rather than the last token decide tied logits;
+    # q and k doubled, so that attention is far from uniform and a wrong rotation shows.
     tensors = [
-        matrix("model.embed_tokens.weight", model.vocab, 64, 1.0),
+        matrix("model.embed_tokens.weight", model.vocab, model.hidden, math.sqrt(model.hidden) / 8),
         vector("model.norm.weight", model.hidden, 128),
     ]
-    tensors[0]["shape"][1] = model.hidden
     if not model.tied:
         tensors.append(matrix("lm_head.weight", model.vocab, model.hidden))
     for layer in range(model.layers):
@@ -238,7 +179,7 @@ def tensor_list(model):
     return sorted(tensors, key=lambda tensor: tensor["name"])
 
 
-# ------------------------------------------------------------------------------------------------ files of a model
+# --------------------------------------------------------------------------------- files of a model
 
 
 def make_config(model):
@@ -313,7 +254,7 @@ def write_recipe(path, recipe):
 
 
 def write_directory(folder, recipe):
-    """The Hugging Face directory; shard i of n holds tensors [i T / n, (i + 1) T / n) in name order."""
+    """A Hugging Face directory; shard i of n holds tensors [i T / n, (i + 1) T / n) by name."""
     import torch
     from safetensors.torch import save_file
 
@@ -325,24 +266,20 @@ def write_directory(folder, recipe):
     tensors, count, files, total = recipe["tensors"], recipe["shards"], {}, 0
     for shard in range(count):
         part = tensors[shard * len(tensors) // count : (shard + 1) * len(tensors) // count]
-        values = {
-            t["name"]: torch.from_numpy(tensor_values(t, recipe["seed"])).to(dtype) for t in part
-        }
-        name = (
-            "model.safetensors" if count == 1 else f"model-{shard + 1:05}-of-{count:05}.safetensors"
-        )
+        arrays = {tensor["name"]: tensor_values(tensor, recipe["seed"]) for tensor in part}
+        values = {name: torch.from_numpy(array).to(dtype) for name, array in arrays.items()}
+        suffix = "" if count == 1 else f"-{shard + 1:05}-of-{count:05}"
+        name = f"model{suffix}.safetensors"
         save_file(values, folder / name, metadata={"format": "pt"})
         files |= dict.fromkeys(values, name)
         total += sum(value.nbytes for value in values.values())
     if count > 1:
-        write_json(
-            folder / "model.safetensors.index.json",
-            {"metadata": {"total_size": total}, "weight_map": files},
-        )
+        index = {"metadata": {"total_size": total}, "weight_map": files}
+        write_json(folder / "model.safetensors.index.json", index)
 
 
 def write_gguf(folder, path, recipe):
-    """Converts the directory with hf_to_gguf.py; the recipe gets the content of the file, for the test that rebuilds it."""
+    """Runs hf_to_gguf.py on the directory; notes in the recipe what the file holds, in order."""
     converter = pathlib.Path(model_files.__file__).with_name("hf_to_gguf.py")
     subprocess.run([sys.executable, converter, folder, path, "--type", recipe["dtype"]], check=True)
     reader = gguf.GGUFReader(path)
@@ -367,38 +304,46 @@ def write_gguf(folder, path, recipe):
     recipe["gguf"] = rows
 
 
-# --------------------------------------------------------------------------------------------- values of transformers
+# --------------------------------------------------------------------------- values of transformers
 
 
-def record(network, names):
-    """Installs hooks; returns the dictionary that the next forward pass fills, [S, width] each."""
-    values = {}
-
-    def keep(name):
-        def hook(_module, _inputs, output):
-            values[name] = (
-                (output[0] if isinstance(output, tuple) else output)
-                .detach()
-                .reshape(-1, output[0].shape[-1])
-            )
-
-        return hook
-
+def watched_modules(network):
+    """The module whose output is each golden value."""
     modules = {
         "hidden.0": network.model.embed_tokens,
         "final_norm": network.model.norm,
         "logits": network.lm_head,
     }
     for i, layer in enumerate(network.model.layers):
-        attention, mlp = layer.self_attn, layer.mlp
         modules |= {
-            f"hidden.{i + 1}": layer, f"norm1.{i}": layer.input_layernorm, f"norm2.{i}": layer.post_attention_layernorm,
-            f"q.{i}": attention.q_proj, f"k.{i}": attention.k_proj, f"v.{i}": attention.v_proj,
-            f"attn_out.{i}": attention.o_proj, f"gate.{i}": mlp.gate_proj, f"up.{i}": mlp.up_proj, f"mlp_out.{i}": mlp.down_proj,
-        }  # fmt: skip
+            f"hidden.{i + 1}": layer,
+            f"norm1.{i}": layer.input_layernorm,
+            f"q.{i}": layer.self_attn.q_proj,
+            f"k.{i}": layer.self_attn.k_proj,
+            f"v.{i}": layer.self_attn.v_proj,
+            f"attn_out.{i}": layer.self_attn.o_proj,
+            f"norm2.{i}": layer.post_attention_layernorm,
+            f"gate.{i}": layer.mlp.gate_proj,
+            f"up.{i}": layer.mlp.up_proj,
+            f"mlp_out.{i}": layer.mlp.down_proj,
+        }
+    return modules
+
+
+def record(network, names):
+    """Installs hooks; the next forward pass fills the returned dictionary, [S, width] each."""
+    values = {}
+
+    def keep(name):
+        def hook(_module, _inputs, output):
+            whole = output[0] if isinstance(output, tuple) else output
+            values[name] = whole.reshape(-1, whole.shape[-1])
+
+        return hook
+
     handles = [
         module.register_forward_hook(keep(name))
-        for name, module in modules.items()
+        for name, module in watched_modules(network).items()
         if names is None or name in names
     ]
     return values, handles
@@ -433,7 +378,7 @@ def greedy(network, prompt):
 
 
 def require_varied(ids, eos):
-    """Raises for a continuation that a wrong cache could repeat by chance, or that a stop token would cut."""
+    """Raises for a continuation that a wrong cache may repeat or that a stop token would cut."""
     if len(set(ids)) < len(ids) * 2 // 3:
         raise ValueError(f"greedy ids {ids} repeat: choose another seed")
     if set(ids) & set(eos):
@@ -449,9 +394,8 @@ def make_golden(model, folder):
         folder, dtype=torch.float32, attn_implementation="eager"
     )
     network.eval()
-    prompt = (hashes("input_ids", model.seed, model.prompt) % np.uint64(model.vocab)).astype(
-        np.int32
-    )
+    tokens = hashes("input_ids", model.seed, model.prompt) % np.uint64(model.vocab)
+    prompt = tokens.astype(np.int32)
     names = None if model.committed else {f"hidden.{model.layers}", "logits"}
     with torch.no_grad():
         values, handles = record(network, names)
@@ -463,8 +407,9 @@ def make_golden(model, folder):
     require_varied(ids, set(stops) | set((model.generation or {}).get("eos_token_id", [])))
     golden = {name: value.numpy().copy() for name, value in values.items()}
     golden |= {"input_ids": prompt, "greedy_ids": np.array(ids, np.int32), "greedy_logits": logits}
-    versions = {"torch": torch.__version__, "transformers": transformers.__version__}
-    return golden, {"generator": "tools/make_golden.py", **versions}
+    # One entry: safetensors writes several in an order that changes from run to run.
+    versions = f"transformers {transformers.__version__}, torch {torch.__version__}"
+    return golden, {"generator": f"tools/make_golden.py, {versions}"}
 
 
 def generate(model, out):
@@ -483,150 +428,16 @@ def generate(model, out):
     print(f"{model.name}: greedy ids {golden['greedy_ids'].tolist()}")
 
 
-# ----------------------------------------------------------------------- an independent forward pass, in numpy float64
-
-
-class Hyper:
-    """What the forward pass needs to know, from a config.json or from the fields of a GGUF file."""
-
-
-def hyper_from_config(config):
-    hyper = Hyper()
-    hyper.layers, hyper.heads = config["num_hidden_layers"], config["num_attention_heads"]
-    hyper.kv_heads, hyper.eps = (
-        config.get("num_key_value_heads", hyper.heads),
-        config.get("rms_norm_eps", 1e-6),
-    )
-    hyper.interleaved = False
-    rope = config.get("rope_parameters") or {
-        "rope_theta": config.get("rope_theta", 1e4),
-        **(config.get("rope_scaling") or {}),
-    }
-    size = config.get("head_dim") or config["hidden_size"] // hyper.heads
-    inverse = rope["rope_theta"] ** -(np.arange(0, size, 2) / size)
-    if rope.get("rope_type", "default") == "llama3":
-        low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-        turns = rope["original_max_position_embeddings"] * inverse / (2 * np.pi)
-        blend = np.clip(
-            (turns - low) / (high - low), 0.0, 1.0
-        )  # 1 keeps the frequency, 0 divides it
-        inverse = inverse * (blend + (1 - blend) / rope["factor"])
-    hyper.inverse = inverse
-    return hyper
-
-
-def hyper_from_gguf(reader):
-    def field(name):
-        return reader.fields[f"{arch}.{name}"].contents()
-
-    arch = reader.fields["general.architecture"].contents()
-    hyper = Hyper()
-    hyper.layers, hyper.heads = field("block_count"), field("attention.head_count")
-    hyper.kv_heads, hyper.eps = (
-        field("attention.head_count_kv"),
-        field("attention.layer_norm_rms_epsilon"),
-    )
-    hyper.interleaved = arch == "llama"
-    size = field("rope.dimension_count")
-    divisors = [tensor.data for tensor in reader.tensors if tensor.name == "rope_freqs.weight"] or [
-        1.0
-    ]
-    hyper.inverse = field("rope.freq_base") ** -(np.arange(0, size, 2) / size) / divisors[0]
-    return hyper
-
-
-def rotate(x, hyper):
-    """x [S, heads, D]: pairs (2i, 2i + 1) when interleaved, (i, i + D / 2) otherwise."""
-    angle = np.arange(len(x))[:, None, None] * hyper.inverse
-    if hyper.interleaved:
-        x = x.reshape(*x.shape[:2], -1, 2)
-        first, second = x[..., 0], x[..., 1]
-    else:
-        first, second = np.split(x, 2, axis=-1)
-    pair = (
-        first * np.cos(angle) - second * np.sin(angle),
-        second * np.cos(angle) + first * np.sin(angle),
-    )
-    return (
-        np.stack(pair, axis=-1).reshape(*x.shape[:2], -1)
-        if hyper.interleaved
-        else np.concatenate(pair, axis=-1)
-    )
-
-
-def attend(q, k, v, hyper):
-    """Causal attention; q [S, heads D], k and v [S, kv heads D]."""
-    rows = len(q)
-    group = hyper.heads // hyper.kv_heads
-    q, k = (
-        rotate(x.reshape(rows, n, -1), hyper) for x, n in [(q, hyper.heads), (k, hyper.kv_heads)]
-    )
-    k, v = (
-        np.repeat(k, group, axis=1),
-        np.repeat(v.reshape(rows, hyper.kv_heads, -1), group, axis=1),
-    )
-    scores = np.einsum("thd,uhd->htu", q, k) / np.sqrt(q.shape[-1])
-    scores = np.where(np.tril(np.ones((rows, rows), bool)), scores, -np.inf)
-    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return np.einsum("htu,uhd->thd", weights / weights.sum(axis=-1, keepdims=True), v).reshape(
-        rows, -1
-    )
-
-
-def forward(weights, hyper, ids):
-    """Every golden value of one pass; `weights` by Hugging Face name."""
-
-    def linear(x, name):
-        return x @ weights[f"{name}.weight"].T + weights.get(f"{name}.bias", 0.0)
-
-    def norm(x, name):
-        return (
-            weights[f"{name}.weight"]
-            * x
-            / np.sqrt((x * x).mean(axis=-1, keepdims=True) + hyper.eps)
-        )
-
-    out = {"hidden.0": weights["model.embed_tokens.weight"][ids]}
-    for i in range(hyper.layers):
-        at, x = f"model.layers.{i}", out[f"hidden.{i}"]
-        h = out[f"norm1.{i}"] = norm(x, f"{at}.input_layernorm")
-        q, k, v = (linear(h, f"{at}.self_attn.{name}_proj") for name in "qkv")
-        out |= {f"q.{i}": q, f"k.{i}": k, f"v.{i}": v}
-        attention = out[f"attn_out.{i}"] = linear(attend(q, k, v, hyper), f"{at}.self_attn.o_proj")
-        h = out[f"norm2.{i}"] = norm(x + attention, f"{at}.post_attention_layernorm")
-        gate, up = (linear(h, f"{at}.mlp.{name}_proj") for name in ["gate", "up"])
-        out |= {f"gate.{i}": gate, f"up.{i}": up}
-        mlp = out[f"mlp_out.{i}"] = linear(gate / (1 + np.exp(-gate)) * up, f"{at}.mlp.down_proj")
-        out[f"hidden.{i + 1}"] = x + attention + mlp
-    out["final_norm"] = norm(out[f"hidden.{hyper.layers}"], "model.norm")
-    output = weights.get("lm_head.weight", weights["model.embed_tokens.weight"])
-    return out | {"logits": out["final_norm"] @ output.T}
-
-
-def directory_weights(folder):
-    import torch
-    from safetensors.torch import load_file
-
-    parts = [load_file(path) for path in sorted(folder.glob("*.safetensors"))]
-    return {name: value.to(torch.float64).numpy() for part in parts for name, value in part.items()}
-
-
-def gguf_weights(reader, recipe):
-    names = {model_files.gguf_name(tensor["name"]): tensor["name"] for tensor in recipe["tensors"]}
-    return {
-        names[tensor.name]: gguf.dequantize(tensor.data, tensor.tensor_type).astype(np.float64)
-        for tensor in reader.tensors
-        if tensor.name in names
-    }
+# ------------------------------------------------------------------------------- the check in numpy
 
 
 def compare(label, golden, weights, hyper):
-    """Largest difference over all tensors, relative to the largest value of each; raises above 1e-4."""
+    """Largest difference of any tensor, relative to its largest value; exits above 1e-4."""
     ids = golden["input_ids"].tolist()
-    computed = forward(weights, hyper, ids)
+    computed = numpy_llama.forward(weights, hyper, ids)
     rows = []
     for token in golden["greedy_ids"].tolist():
-        rows.append(forward(weights, hyper, ids)["logits"][-1])
+        rows.append(numpy_llama.forward(weights, hyper, ids)["logits"][-1])
         if int(rows[-1].argmax()) != token:
             raise SystemExit(
                 f"{label}: greedy token {len(rows)} is {rows[-1].argmax()}, the golden has {token}"
@@ -657,10 +468,11 @@ def check(model, out):
             write_gguf(place / "model", place / "model.gguf", recipe)
         config = json.loads((place / "model" / "config.json").read_text())
         reader = gguf.GGUFReader(place / "model.gguf")
-        from_directory = directory_weights(place / "model"), hyper_from_config(config)
-        from_gguf = gguf_weights(reader, recipe), hyper_from_gguf(reader)
-        differences = [compare(f"{model.name} {label}", golden, *source) for label, source in
-                       [("directory", from_directory), ("gguf", from_gguf)]]  # fmt: skip
+        weights = numpy_llama.directory_weights(place / "model")
+        hyper = numpy_llama.hyper_from_config(config)
+        differences = [compare(f"{model.name} directory", golden, weights, hyper)]
+        weights, hyper = numpy_llama.gguf_weights(reader), numpy_llama.hyper_from_gguf(reader)
+        differences.append(compare(f"{model.name} gguf", golden, weights, hyper))
     print(
         f"{model.name}: {len(golden)} tensors, largest relative difference {max(differences):.1e}"
     )

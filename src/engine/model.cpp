@@ -6,6 +6,7 @@
 #include <chrono>
 #include <map>
 
+#include "backend/cpu/cpu_backend.h"
 #include "backend/reference/reference.h"
 #include "models/registry.h"
 
@@ -15,6 +16,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 Result<std::unique_ptr<Backend>> make_backend(const std::string& name) {
+  if (name == "cpu") return make_cpu_backend();
   if (name == "reference") return make_reference_backend();
   return usage_error(fmt::format("unknown back end \"{}\" (cpu, reference)", name));
 }

@@ -9,8 +9,9 @@ namespace dunlin {
 const std::vector<OperationCase>& operation_cases() {
   static const std::vector<OperationCase> all = [] {
     std::vector<OperationCase> cases;
-    for (const auto& part : {row_operation_cases(), linear_operation_cases(),
-                             attention_operation_cases(), basic_operation_cases()}) {
+    for (const auto& part :
+         {row_operation_cases(), linear_operation_cases(), attention_operation_cases(),
+          basic_operation_cases(), block_operation_cases()}) {
       cases.insert(cases.end(), part.begin(), part.end());
     }
     return cases;

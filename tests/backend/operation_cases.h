@@ -49,6 +49,7 @@ std::vector<OperationCase> row_operation_cases();        // operation_cases_rows
 std::vector<OperationCase> linear_operation_cases();     // operation_cases_linear.cpp
 std::vector<OperationCase> attention_operation_cases();  // operation_cases_attention.cpp
 std::vector<OperationCase> basic_operation_cases();      // operation_cases_basic.cpp
+std::vector<OperationCase> block_operation_cases();      // operation_cases_blocks.cpp
 
 // Activations for an operation under test: row t is the row of a random F32 table that token t
 // names. One token in 16 has a row of zeros.

@@ -13,7 +13,8 @@ namespace {
 // The shapes of the seed in the corpus.
 constexpr const char* kConfig =
     R"({"model_type": "llama", "hidden_size": 8, "intermediate_size": 10,
-  "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 6, "vocab_size": 12,
+  "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+  "head_dim": 6, "vocab_size": 12,
   "max_position_embeddings": 128})";
 
 const dunlin::Metadata& config() {

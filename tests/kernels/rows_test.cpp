@@ -221,8 +221,10 @@ TEST_P(RowsTest, TopKIsAStableDescendingSort) {
     }
     std::vector<int32_t> order(static_cast<size_t>(n));
     std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
-      return clean[static_cast<size_t>(a)] > clean[static_cast<size_t>(b)];
+    std::sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+      const float x = clean[static_cast<size_t>(a)];
+      const float y = clean[static_cast<size_t>(b)];
+      return x > y || (x == y && a < b);
     });
     for (const int64_t k : {int64_t{1}, std::min<int64_t>(n, 40), n}) {
       std::vector<int32_t> ids(static_cast<size_t>(k));

@@ -14,9 +14,10 @@
 
 #include <cstdint>
 
+#include "step/step.h"
+
 namespace dunlin {
 
-inline constexpr int64_t kPageTokens = 16;
 inline constexpr int64_t kSplitTokens =
     256;  // positions per attention split (docs/decisions/0002-numerics.md)
 

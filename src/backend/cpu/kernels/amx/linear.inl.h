@@ -75,8 +75,10 @@ DUNLIN_INLINE void tile_step(const LinearArgs& args, int64_t row_block, int64_t 
     if constexpr (R == 2) Tiles::template load<2>(sums + S * kTileBytes);
     if constexpr (R == 2 && S == 2) Tiles::template load<3>(sums + 3 * kTileBytes);
   }
+  const std::byte* first_rows = row_tile(args, row_block, block);
+  const std::byte* next_rows = R == 2 ? row_tile(args, row_block + 1, block) : nullptr;
   for (int64_t b = 0; b < blocks; ++b) {
-    Tiles::template load<4>(row_tile(args, row_block, block + b));
+    Tiles::template load<4>(first_rows + b * kTileBytes);
     Tiles::template load<6>(weights[0][b]);
     Tiles::template dot_bf16<0, 0>();
     if constexpr (S == 2) {
@@ -84,7 +86,7 @@ DUNLIN_INLINE void tile_step(const LinearArgs& args, int64_t row_block, int64_t 
       Tiles::template dot_bf16<0, 1>();
     }
     if constexpr (R == 2) {
-      Tiles::template load<5>(row_tile(args, row_block + 1, block + b));
+      Tiles::template load<5>(next_rows + b * kTileBytes);
       Tiles::template dot_bf16<1, 0>();
       if constexpr (S == 2) Tiles::template dot_bf16<1, 1>();
     }

@@ -243,8 +243,7 @@ void attention_split(const AttentionArgs& args, int64_t split, float* partials,
   }
 }
 
-// ---- merge
-// ----------------------------------------------------------------------------------------------------------
+// ---- merge ----
 
 // state = m, l; o[dims] whole vectors.
 DUNLIN_INLINE void merge_partial(const float* partial, int64_t dims, float* state, float* o) {

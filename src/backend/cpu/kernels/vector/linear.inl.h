@@ -33,8 +33,7 @@ DUNLIN_INLINE void write_sum(const LinearArgs& args, int64_t stripe, int64_t row
   store_first(y, sum, count);
 }
 
-// ---- expansion of 32 columns of a stripe to float32
-// -----------------------------------------------------------------
+// ---- expansion of 32 columns of a stripe to float32 ----
 
 // Columns 2j and 2j + 1 of a floating-point record.
 template <PackedForm F>
@@ -124,8 +123,7 @@ inline void expand_block(const PackedLayout& layout, const std::byte* stripe, in
   }
 }
 
-// ---- chain sums: few rows over weights where they lie
-// ---------------------------------------------------------------
+// ---- chain sums: few rows over weights where they lie ----
 
 // c[r] += even + odd of 32 columns.
 template <PackedForm F, int R>
@@ -165,8 +163,7 @@ inline void direct_rows(const LinearArgs& args, int64_t stripe, int64_t row, int
   if constexpr (R > 1) direct_rows<F, R / 2>(args, stripe, row, row_end);
 }
 
-// ---- chain sums through a panel
-// -------------------------------------------------------------------------------------
+// ---- chain sums through a panel ----
 
 // c[rows][S * 16] += the panel's blocks, R rows at a time. panel[k][S * 16].
 template <int R, int S>
@@ -287,8 +284,7 @@ void linear_floats(const LinearArgs& args) noexcept {
   }
 }
 
-// ---- int8
-// -----------------------------------------------------------------------------------------------------------
+// ---- int8 ----
 
 template <int R>
 struct Int8Activations {

@@ -1,0 +1,277 @@
+// Micro-benchmarks of the CPU kernels on one thread, next to the two limits they are measured
+// against: a plain read stream and the multiply-add peak. Names are the kernels' own, then the
+// case.
+#include <benchmark/benchmark.h>
+#include <immintrin.h>
+#include <sys/mman.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/target.h"
+#include "base/thread_pool.h"
+
+namespace dunlin {
+namespace {
+
+struct Memory {
+  explicit Memory(int64_t bytes)
+      : size(static_cast<size_t>(bytes + (2 << 20)) / (2 << 20) * (2 << 20)) {
+    data = static_cast<std::byte*>(std::aligned_alloc(2 << 20, size));
+    madvise(data, size, MADV_HUGEPAGE);
+    std::memset(data, 0, size);
+  }
+  ~Memory() { std::free(data); }
+  Memory(const Memory&) = delete;
+  Memory& operator=(const Memory&) = delete;
+  float* floats() const { return reinterpret_cast<float*>(data); }
+
+  size_t size;
+  std::byte* data;
+};
+
+void fill(std::byte* p, int64_t bytes, std::mt19937& random) {
+  for (int64_t i = 0; i + 4 <= bytes; i += 4) {
+    const uint32_t word = static_cast<uint32_t>(random());
+    std::memcpy(p + i, &word, 4);
+  }
+}
+
+// Enough copies of a matrix that it always comes from memory: 64 MB and more.
+struct Weights {
+  Weights(PackedLayout shape, int64_t total)
+      : layout(shape), copies(total / shape.bytes() + 1), memory(copies * shape.bytes()) {
+    std::mt19937 random(1);
+    fill(memory.data, copies * layout.bytes(), random);
+    // Any bits are codes; scales and floating-point weights become small finite numbers.
+    for (int64_t record = 0; record < copies * layout.stripes() * layout.records(); ++record) {
+      std::byte* p = memory.data + record * layout.record_bytes();
+      const int64_t codes = layout.group == 0 ? 0 : layout.form == PackedForm::q8 ? 1024 : 512;
+      for (int64_t i = codes; i < layout.record_bytes(); i += 2) {
+        const uint16_t bits = layout.form == PackedForm::f32 ? (i % 4 == 0 ? 0 : 0x3c00) : 0x3400;
+        std::memcpy(p + i, &bits, 2);
+      }
+    }
+  }
+  PackedMatrix copy(int64_t i) const { return {layout, memory.data + i % copies * layout.bytes()}; }
+
+  PackedLayout layout;
+  int64_t copies;
+  Memory memory;
+};
+
+PackedLayout layout_of(PackedForm form, int64_t rows, int64_t columns) {
+  const bool floats =
+      form == PackedForm::f32 || form == PackedForm::bf16 || form == PackedForm::f16;
+  return {form, floats ? ScaleType::none : ScaleType::f16, floats ? 0 : 32, rows, columns};
+}
+
+void linear(benchmark::State& state, Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows,
+            int64_t channels, int64_t columns) {
+  const FlushToZero flush_to_zero;
+  const Kernels& table = kernels(isa);
+  const PackedLayout layout = layout_of(form, channels, columns);
+  const Weights weights(layout, rows == 1 ? int64_t{512} << 20 : 0);
+  const Memory x(rows * columns * 4);
+  for (int64_t i = 0; i < rows * columns; ++i) x.floats()[i] = static_cast<float>(i % 17) - 8.0f;
+  const Memory activations(activation_bytes(arithmetic, rows, columns));
+  const Memory workspace(kLinearWorkspaceBytes);
+  const Memory y(rows * channels * 4);
+  table.prepare[static_cast<int>(arithmetic)].run(
+      {x.floats(), columns, rows, columns, 0, rows, activations.data});
+  LinearArgs args{};
+  args.stripe_end = layout.stripes();
+  args.activations = activations.data;
+  args.rows = rows;
+  args.row_end = rows;
+  args.y = y.floats();
+  args.y_stride = channels;
+  args.workspace = workspace.data;
+  int64_t copy = 0;
+  for (auto _ : state) {
+    args.weight = weights.copy(copy++);
+    table.linear[static_cast<int>(arithmetic)][static_cast<int>(form)].run(args);
+    benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * layout.bytes());
+  state.counters["FLOP/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations() * 2 * rows * channels * columns),
+                         benchmark::Counter::kIsRate);
+}
+
+void prepare(benchmark::State& state, Isa isa, Arithmetic arithmetic, int64_t rows,
+             int64_t columns) {
+  const FlushToZero flush_to_zero;
+  const Memory x(rows * columns * 4);
+  for (int64_t i = 0; i < rows * columns; ++i) x.floats()[i] = static_cast<float>(i % 17) - 8.0f;
+  const Memory activations(activation_bytes(arithmetic, rows, columns));
+  for (auto _ : state) {
+    kernels(isa).prepare[static_cast<int>(arithmetic)].run(
+        {x.floats(), columns, rows, columns, 0, rows, activations.data});
+    benchmark::ClobberMemory();
+  }
+  state.SetBytesProcessed(state.iterations() * rows * columns * 4);
+}
+
+// `rows` query rows at the end of `length` keys, one kv head.
+void attention(benchmark::State& state, Isa isa, KvType type, int64_t head_dim, int64_t group,
+               int64_t rows, int64_t length) {
+  const FlushToZero flush_to_zero;
+  const int64_t pages = (length + 15) / 16;
+  const int64_t page_bytes = kv_page_bytes(type, head_dim);
+  const Memory cache(pages * page_bytes);
+  std::vector<float> row(static_cast<size_t>(head_dim), 0.25f);
+  for (int64_t u = 0; u < length; ++u) {
+    kernels(isa).kv_write[static_cast<int>(type)].run(row.data(), row.data(), head_dim, u % 16,
+                                                      cache.data + u / 16 * page_bytes);
+  }
+  std::vector<int32_t> ids;
+  for (int64_t p = 0; p < pages; ++p) ids.push_back(static_cast<int32_t>(p));
+  std::vector<int32_t> positions;
+  for (int64_t r = 0; r < rows; ++r) positions.push_back(static_cast<int32_t>(length - rows + r));
+  const int64_t width = group * head_dim;
+  const std::vector<float> q(static_cast<size_t>(rows * width), 0.5f);
+  std::vector<float> y(q.size());
+  const Memory workspace(attention_workspace_bytes(head_dim));
+  AttentionArgs args{};
+  args.q = q.data();
+  args.q_stride = width;
+  args.rows = rows;
+  args.positions = positions.data();
+  args.group = group;
+  args.head_dim = head_dim;
+  args.pages = cache.data;
+  args.page_stride = page_bytes;
+  args.page_ids = ids.data();
+  args.length = length;
+  args.causal = true;
+  args.scale = 0.125f;
+  args.workspace = workspace.data;
+  for (auto _ : state) {
+    kernels(isa).attention[static_cast<int>(type)].run(args, y.data(), width);
+    benchmark::ClobberMemory();
+  }
+  int64_t keys = 0;
+  for (const int32_t t : positions) keys += t + 1;
+  state.SetBytesProcessed(state.iterations() * length * head_dim * 2 * kv_element_bytes(type));
+  state.counters["FLOP/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations() * keys * group * head_dim * 4),
+                         benchmark::Counter::kIsRate);
+}
+
+void elements(benchmark::State& state, Isa isa, const char* what, int64_t n) {
+  const FlushToZero flush_to_zero;
+  const std::vector<float> a(static_cast<size_t>(n), 0.5f);
+  std::vector<float> y(static_cast<size_t>(n));
+  LogitStatistics statistics{};
+  const std::string name = what;
+  for (auto _ : state) {
+    if (name == "rms_norm") kernels(isa).rms_norm.run(a.data(), a.data(), n, 1e-5f, y.data());
+    if (name == "gated_silu") kernels(isa).gated[0].run(a.data(), a.data(), n, 0, 0, y.data());
+    if (name == "logit_statistics") kernels(isa).logit_statistics.run(a.data(), n, &statistics);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * n);
+}
+
+DUNLIN_TARGET_AVX512
+uint64_t read_avx512(const std::byte* p, size_t bytes) {
+  __m512i sums[4] = {};
+  for (size_t i = 0; i < bytes; i += 256) {
+    for (size_t j = 0; j < 4; ++j) {
+      _mm_prefetch(reinterpret_cast<const char*>(p + i + 64 * j + 2048), _MM_HINT_T0);
+      sums[j] = _mm512_xor_si512(sums[j], _mm512_loadu_si512(p + i + 64 * j));
+    }
+  }
+  const __m512i all =
+      _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]));
+  uint64_t words[8];
+  _mm512_storeu_si512(words, all);
+  return words[0];
+}
+
+// Sixteen independent chains of multiply-adds.
+float multiply_add_avx512(int64_t steps) {
+  __m512 sums[16];
+  for (int i = 0; i < 16; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
+  __m512 a = _mm512_set1_ps(0.999f);
+  __m512 b = _mm512_set1_ps(0.001f);
+  asm volatile("" : "+v"(a), "+v"(b));  // values the compiler cannot compute with
+  for (int64_t step = 0; step < steps; ++step) {
+    asm volatile("" : "+v"(a));
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) sums[i] = _mm512_fmadd_ps(sums[i], a, b);
+  }
+  __m512 all = sums[0];
+  for (int i = 1; i < 16; ++i) all = _mm512_add_ps(all, sums[i]);
+  float lanes[16];
+  _mm512_storeu_ps(lanes, all);
+  return lanes[0];
+}
+DUNLIN_TARGET_END
+
+void read_stream(benchmark::State& state) {
+  const Memory memory(int64_t{512} << 20);
+  for (auto _ : state) benchmark::DoNotOptimize(read_avx512(memory.data, memory.size));
+  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(memory.size));
+}
+
+void multiply_add_peak(benchmark::State& state) {
+  for (auto _ : state) benchmark::DoNotOptimize(multiply_add_avx512(100000));
+  state.counters["FLOP/s"] = benchmark::Counter(
+      static_cast<double>(state.iterations()) * 100000 * 16 * 32, benchmark::Counter::kIsRate);
+}
+
+void add_linear(Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows) {
+  const char* name = kernels(isa).linear[static_cast<int>(arithmetic)][static_cast<int>(form)].name;
+  const std::string full = std::string(name) + "/m" + std::to_string(rows) + "_n8192_k2048";
+  benchmark::RegisterBenchmark(full.c_str(), linear, isa, arithmetic, form, rows, 8192, 2048);
+}
+
+void register_all(Isa isa) {
+  for (const PackedForm form : {PackedForm::q4, PackedForm::q4_min, PackedForm::q8}) {
+    for (const int64_t rows : {1, 4, 8, 32}) add_linear(isa, Arithmetic::int8, form, rows);
+  }
+  for (const int64_t rows : {1, 4, 8}) add_linear(isa, Arithmetic::bf16, PackedForm::bf16, rows);
+  for (const int64_t rows : {1, 16, 128, 512})
+    add_linear(isa, Arithmetic::bf16, PackedForm::q4, rows);
+  add_linear(isa, Arithmetic::bf16, PackedForm::bf16, 512);
+  add_linear(isa, Arithmetic::f32, PackedForm::f32, 1);
+  const std::string suffix = std::string("_") + isa_name(isa);
+  for (const Arithmetic arithmetic : {Arithmetic::bf16, Arithmetic::int8}) {
+    const std::string name = kernels(isa).prepare[static_cast<int>(arithmetic)].name;
+    benchmark::RegisterBenchmark((name + "/m512_k2048").c_str(), prepare, isa, arithmetic, 512,
+                                 2048);
+  }
+  benchmark::RegisterBenchmark(("attention_bf16" + suffix + "/decode_h64_g4_2048").c_str(),
+                               attention, isa, KvType::bf16, 64, 4, 1, 2048);
+  benchmark::RegisterBenchmark(("attention_bf16" + suffix + "/prefill_h64_g4_512").c_str(),
+                               attention, isa, KvType::bf16, 64, 4, 512, 512);
+  for (const char* name : {"rms_norm", "gated_silu"}) {
+    benchmark::RegisterBenchmark((name + ("_f32" + suffix) + "/2048").c_str(), elements, isa, name,
+                                 2048);
+  }
+  benchmark::RegisterBenchmark(("logit_statistics_f32" + suffix + "/128256").c_str(), elements, isa,
+                               "logit_statistics", 128256);
+}
+
+}  // namespace
+}  // namespace dunlin
+
+int main(int argc, char** argv) {
+  using namespace dunlin;
+  if (cpu_features().best >= Isa::avx512) {
+    benchmark::RegisterBenchmark("read_stream_avx512", read_stream);
+    benchmark::RegisterBenchmark("multiply_add_peak_avx512", multiply_add_peak);
+  }
+  for (int isa = 1; isa <= static_cast<int>(cpu_features().best); ++isa)
+    register_all(static_cast<Isa>(isa));
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+  return 0;
+}

@@ -1,0 +1,61 @@
+// compile() of the CPU back end: options, the checks that run() relies on, then the executable.
+#include "backend/cpu/cpu_backend.h"
+
+#include <fmt/format.h>
+
+#include <new>
+#include <stdexcept>
+#include <utility>
+
+#include "backend/cpu/executable.h"
+#include "backend/cpu/isa.h"
+#include "backend/cpu/select.h"
+
+namespace dunlin {
+
+namespace {
+
+Result<void> check_limits(const StepLimits& limits) {
+  const auto in_range = [](int64_t value) { return value >= 1 && value <= (int64_t{1} << 31) - 1; };
+  if (in_range(limits.rows) && in_range(limits.logit_rows) && in_range(limits.sequences) &&
+      in_range(limits.context)) {
+    return {};
+  }
+  return usage_error(fmt::format(
+      "step limits: {} rows, {} logit rows, {} sequences, {} positions of context; each must be "
+      "at least 1",
+      limits.rows, limits.logit_rows, limits.sequences, limits.context));
+}
+
+class CpuBackend final : public Backend {
+ public:
+  const char* name() const override { return "cpu"; }
+
+  Result<std::unique_ptr<Executable>> compile(const Program& program, const WeightSource& weights,
+                                              const CompileOptions& options) override {
+    DUNLIN_RETURN_IF_ERROR(verify(program));
+    DUNLIN_RETURN_IF_ERROR(check_limits(options.limits));
+    DUNLIN_ASSIGN_OR_RETURN(const Isa isa, cpu::select_isa(options.isa));
+    CompileOptions chosen = options;
+    if (chosen.threads == 0) chosen.threads = cpu_features().cores;
+    try {
+      DUNLIN_ASSIGN_OR_RETURN(std::unique_ptr<Executable> executable,
+                              cpu::CpuExecutable::create(program, weights, chosen, isa));
+      return executable;
+    } catch (const std::bad_alloc&) {
+      return Error{ErrorKind::does_not_fit,
+                   "compiling for the CPU needs more memory than there is"};
+    } catch (const std::length_error&) {
+      return Error{ErrorKind::does_not_fit,
+                   "compiling for the CPU needs more memory than there is"};
+    }
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend() {
+  return std::make_unique<CpuBackend>();
+}
+
+}  // namespace dunlin

@@ -1,0 +1,229 @@
+// Compile: fuse, pack, plan memory, bind. Run: inputs, page moves, steps, outputs.
+#include "backend/cpu/executable.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "backend/cpu/memory_plan.h"
+#include "backend/cpu/select.h"
+
+namespace dunlin::cpu {
+
+namespace {
+
+constexpr int64_t kStatistics = 5;  // of a row in the logits view
+
+bool is_of_logits(const std::string& name) {
+  return name == kLogitsOutput || name == kStatisticsOutput || name == kCandidateIdsOutput ||
+         name == kCandidateLogitsOutput;
+}
+
+// `values`, or `count` times `otherwise` where it is empty.
+void copy_or_fill(const std::vector<float>& values, int64_t count, float otherwise, float* to) {
+  if (values.empty()) {
+    std::fill_n(to, count, otherwise);
+  } else {
+    std::ranges::copy(values, to);
+  }
+}
+
+}  // namespace
+
+CpuExecutable::CpuExecutable(Program program, const CompileOptions& options, Isa isa)
+    : program_(std::move(program)),
+      options_(options),
+      isa_(isa_name(isa)),
+      kv_type_(options.precision == Precision::f32 ? KvType::f32 : KvType::bf16),
+      tables_(options.limits) {}
+
+Result<std::unique_ptr<CpuExecutable>> CpuExecutable::create(const Program& program,
+                                                             const WeightSource& source,
+                                                             const CompileOptions& options,
+                                                             Isa isa) {
+  auto executable = std::unique_ptr<CpuExecutable>(new CpuExecutable(program, options, isa));
+  DUNLIN_RETURN_IF_ERROR(executable->compile(source, isa));
+  return executable;
+}
+
+Result<void> CpuExecutable::compile(const WeightSource& source, Isa isa) {
+  const FlushToZero flush_to_zero;
+  DUNLIN_ASSIGN_OR_RETURN(pool_, ThreadPool::create(options_.threads));
+  const std::vector<FusedStep> fused = fuse(program_);
+  DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused, source, options_, *pool_));
+  DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused, source, options_));
+  binding_ = std::make_unique<Binding>(
+      Binding{program_, options_, dunlin::kernels(isa), weights_, kv_type_, {}});
+  DUNLIN_RETURN_IF_ERROR(reserve_values(fused));
+  bind_steps(fused);
+  DUNLIN_RETURN_IF_ERROR(reserve_scratch());
+  find_outputs();
+  return {};
+}
+
+Result<void> CpuExecutable::reserve_values(const std::vector<FusedStep>& fused) {
+  const MemoryPlan plan = plan_memory(program_, fused, options_.limits);
+  DUNLIN_ASSIGN_OR_RETURN(values_, Arena::create(plan.bytes, "activations"));
+  values_.touch();
+  for (size_t i = 0; i < program_.values.size(); ++i) {
+    std::byte* address = plan.offsets[i] < 0 ? nullptr : values_.data() + plan.offsets[i];
+    const auto id = static_cast<ValueId>(i);
+    if (is_weight(program_, id)) {
+      // Plain weights are operands like others; nothing writes to an operand.
+      address = reinterpret_cast<std::byte*>(const_cast<float*>(weights_.of(program_, id).plain));
+    }
+    binding_->addresses.push_back(address);
+  }
+  return {};
+}
+
+void CpuExecutable::bind_steps(const std::vector<FusedStep>& fused) {
+  for (const FusedStep& step : fused) {
+    const Node& node = program_.nodes[static_cast<size_t>(step.node)];
+    steps_.push_back(select_runner(program_, node) == Runner::kernel
+                         ? bind(*binding_, step)
+                         : bind_reference(*binding_, node, *reference_));
+  }
+}
+
+Result<void> CpuExecutable::reserve_scratch() {
+  int64_t scratch = 0;
+  int64_t workspace = 0;
+  for (const std::unique_ptr<BoundStep>& step : steps_) {
+    scratch = std::max(scratch, step->scratch_bytes());
+    workspace = std::max(workspace, step->workspace_bytes());
+  }
+  workspaces_at_ = round_up(scratch, kCacheLine);
+  // A line between two workers' memory keeps the prefetchers of one out of the other's.
+  workspace_stride_ = round_up(workspace, kCacheLine) + kCacheLine;
+  DUNLIN_ASSIGN_OR_RETURN(
+      scratch_, Arena::create(workspaces_at_ + workspace_stride_ * pool_->threads(), "scratch"));
+  scratch_.touch();
+  return {};
+}
+
+void CpuExecutable::find_outputs() {
+  for (const Output& output : program_.outputs) {
+    const std::byte* data = binding_->addresses[static_cast<size_t>(output.value)];
+    const ValueType& type = program_.type(output.value);
+    if (!is_of_logits(output.name)) taps_.push_back({output.name, type, data});
+    if (output.name == kLogitsOutput) {
+      logits_.rows = reinterpret_cast<const float*>(data);
+      logits_.vocabulary = type.dims.back().size;
+    } else if (output.name == kStatisticsOutput) {
+      logits_.statistics = reinterpret_cast<const float*>(data);
+    } else if (output.name == kCandidateIdsOutput) {
+      logits_.ids = reinterpret_cast<const int32_t*>(data);
+      logits_.k = type.dims.back().size;
+    } else if (output.name == kCandidateLogitsOutput) {
+      logits_.candidates = reinterpret_cast<const float*>(data);
+    }
+  }
+}
+
+Result<std::unique_ptr<KvState>> CpuExecutable::make_kv_state(
+    const std::vector<int64_t>& pages_per_group) {
+  DUNLIN_ASSIGN_OR_RETURN(std::unique_ptr<KvState> state,
+                          CpuKvState::create(program_.kv_groups, pages_per_group, kv_type_));
+  return state;
+}
+
+void CpuExecutable::run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept {
+  const FlushToZero flush_to_zero;
+  auto* own_state = dynamic_cast<CpuKvState*>(&state);
+  DUNLIN_CHECK(own_state != nullptr, "a KV state of another back end");
+  tables_.read(plan);
+  read_inputs(plan);
+  for (const PageMove& move : plan.moves) own_state->move(move);
+  if (reference_ != nullptr) reference_->begin_step(plan);
+  const RunContext context{plan,
+                           *own_state,
+                           tables_,
+                           *pool_,
+                           scratch_.data(),
+                           scratch_.data() + workspaces_at_,
+                           workspace_stride_};
+  for (const std::unique_ptr<BoundStep>& step : steps_) step->run(context);
+  fill_logits(output);
+  fill_taps(output);
+}
+
+void CpuExecutable::read_inputs(const StepPlan& plan) noexcept {
+  for (size_t i = 0; i < program_.values.size(); ++i) {
+    const Value& value = program_.values[i];
+    if (value.kind == Value::Kind::input) read_input(value, binding_->addresses[i], plan);
+  }
+}
+
+void CpuExecutable::read_input(const Value& value, std::byte* to,
+                               const StepPlan& plan) const noexcept {
+  auto* integers = reinterpret_cast<int32_t*>(to);
+  auto* floats = reinterpret_cast<float*>(to);
+  switch (value.input) {
+    case InputKind::tokens:
+      std::ranges::copy(plan.tokens, integers);
+      return;
+    case InputKind::positions:
+      std::ranges::copy(plan.positions, integers);
+      return;
+    case InputKind::row_sequences:
+      std::ranges::copy(tables_.row_sequences(), integers);
+      return;
+    case InputKind::logit_rows:
+      std::ranges::copy(plan.logit_rows, integers);
+      return;
+    case InputKind::temperatures:
+      copy_or_fill(plan.temperatures, tables_.sizes().logit_rows, 1.0f, floats);
+      return;
+    case InputKind::random:
+      copy_or_fill(plan.random, tables_.sizes().logit_rows, 0.0f, floats);
+      return;
+  }
+}
+
+void CpuExecutable::fill_logits(StepOutput& output) const noexcept {
+  const int64_t rows = logits_.rows == nullptr ? 0 : tables_.sizes().logit_rows;
+  output.logits.resize(static_cast<size_t>(rows));
+  const auto k = static_cast<size_t>(logits_.k);
+  for (int64_t r = 0; r < rows; ++r) {
+    LogitsView view;
+    view.row = {logits_.rows + r * logits_.vocabulary, static_cast<size_t>(logits_.vocabulary)};
+    if (logits_.statistics != nullptr) {
+      const float* values = logits_.statistics + r * kStatistics;
+      view.lse = values[0];
+      view.entropy = values[2];
+      view.varentropy = values[3];
+      view.finite = values[4] != 0.0f;
+    }
+    if (logits_.ids != nullptr) view.ids = {logits_.ids + r * logits_.k, k};
+    if (logits_.candidates != nullptr) view.logits = {logits_.candidates + r * logits_.k, k};
+    output.logits[static_cast<size_t>(r)] = view;
+  }
+}
+
+void CpuExecutable::fill_taps(StepOutput& output) const noexcept {
+  output.taps.resize(taps_.size());
+  for (size_t i = 0; i < taps_.size(); ++i) {
+    TapView& to = output.taps[i];
+    to.name = taps_[i].name;
+    to.view.dtype = taps_[i].type.dtype;
+    to.view.data = taps_[i].data;
+    to.view.shape.clear();
+    for (const Dim& dim : taps_[i].type.dims) to.view.shape.push_back(tables_.sizes().of(dim));
+  }
+}
+
+std::vector<std::pair<std::string, std::string>> CpuExecutable::kernels() const {
+  std::vector<std::pair<std::string, std::string>> all;
+  for (const std::unique_ptr<BoundStep>& step : steps_) {
+    for (auto& pair : step->kernels()) {
+      if (std::ranges::find(all, pair) == all.end()) all.push_back(std::move(pair));
+    }
+  }
+  return all;
+}
+
+uint64_t CpuExecutable::weights_bytes() const {
+  return weights_.bytes() + (reference_ == nullptr ? 0 : reference_->bytes());
+}
+
+}  // namespace dunlin::cpu

@@ -1,0 +1,162 @@
+// The table of rewrites and their conditions.
+#include "backend/cpu/fuse.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "backend/cpu/select.h"
+
+namespace dunlin::cpu {
+
+namespace {
+
+// The linear that ends in operand `which` of an addition, if it may end in the addition itself.
+FusedStep* linear_before_add(Fusion& fusion, const Node& add, size_t which) {
+  const ValueId sum = add.operands[which];
+  const ValueId residual = add.operands[1 - which];
+  if (!fusion.read_once(sum)) return nullptr;
+  if (fusion.program().type(residual) != fusion.program().type(sum)) return nullptr;
+  FusedStep* linear = fusion.step_of(sum, Op::linear);
+  return linear != nullptr && linear->linears.front().residual_add == kNoNode ? linear : nullptr;
+}
+
+// The linear moves to the place of the addition, where the residual is there.
+void residual_add(Fusion& fusion) {
+  for (FusedStep& step : fusion.steps()) {
+    if (step.node == kNoNode || fusion.node(step.node).op != Op::add) continue;
+    const Node& add = fusion.node(step.node);
+    FusedStep* linear = linear_before_add(fusion, add, 1);
+    if (linear == nullptr) linear = linear_before_add(fusion, add, 0);
+    if (linear == nullptr) continue;
+    FusedStep fused = *linear;
+    fused.linears.front().residual_add = step.node;
+    fused.rewrites.push_back("residual_add");
+    fusion.remove(*linear);
+    step = std::move(fused);
+  }
+}
+
+// A linear that can run as soon as its x is there.
+bool depends_on_x_alone(const Fusion& fusion, const FusedStep& step) {
+  if (step.linears.size() != 1 || step.linears.front().residual_add != kNoNode) return false;
+  const Node& linear = fusion.node(step.node);
+  return std::all_of(linear.operands.begin() + 1, linear.operands.end(),
+                     [&](ValueId id) { return is_weight(fusion.program(), id); });
+}
+
+// Later linears join the first that reads the same x.
+void shared_input(Fusion& fusion) {
+  std::vector<FusedStep*> first_of(fusion.program().values.size(), nullptr);  // by x
+  for (FusedStep& step : fusion.steps()) {
+    if (step.node == kNoNode || !depends_on_x_alone(fusion, step)) continue;
+    FusedStep*& first = first_of[static_cast<size_t>(fusion.node(step.node).operands[0])];
+    if (first == nullptr) {
+      first = &step;
+      continue;
+    }
+    if (first->rewrites.empty()) first->rewrites.push_back("shared_input");
+    first->linears.push_back(step.linears.front());
+    fusion.remove(step);
+  }
+}
+
+void gated_linears(Fusion& fusion) {
+  for (FusedStep& step : fusion.steps()) {
+    if (step.node == kNoNode || fusion.node(step.node).op != Op::gated) continue;
+    const ValueId gate = fusion.node(step.node).operands[0];
+    const ValueId up = fusion.node(step.node).operands[1];
+    if (gate == up || !fusion.read_once(gate) || !fusion.read_once(up)) continue;
+    FusedStep* linears = fusion.step_of(gate, Op::linear);
+    const bool both = linears != nullptr && linears == fusion.step_of(up, Op::linear) &&
+                      linears->linears.size() == 2;
+    if (!both) continue;
+    linears->linears = {{fusion.producer_of(gate), kNoNode}, {fusion.producer_of(up), kNoNode}};
+    linears->gated = step.node;
+    linears->rewrites.push_back("gated_linears");
+    fusion.remove(step);
+  }
+}
+
+void rope_attention(Fusion& fusion) {
+  for (FusedStep& step : fusion.steps()) {
+    if (step.node == kNoNode || fusion.node(step.node).op != Op::attention) continue;
+    if (select_runner(fusion.program(), fusion.node(step.node)) != Runner::kernel) continue;
+    for (const size_t operand : {size_t{0}, size_t{1}}) {
+      const ValueId rotated = fusion.node(step.node).operands[operand];
+      FusedStep* rope = fusion.step_of(rotated, Op::rope);
+      if (rope == nullptr || !fusion.read_once(rotated)) continue;
+      (operand == 0 ? step.rope_q : step.rope_k) = rope->node;
+      if (step.rewrites.empty()) step.rewrites.push_back("rope_attention");
+      fusion.remove(*rope);
+    }
+  }
+}
+
+constexpr Rewrite kRewrites[] = {
+    {"residual_add", residual_add},
+    {"shared_input", shared_input},
+    {"gated_linears", gated_linears},
+    {"rope_attention", rope_attention},
+};
+
+}  // namespace
+
+std::vector<int32_t> FusedStep::nodes() const {
+  std::vector<int32_t> numbers;
+  for (const LinearPart& part : linears) {
+    numbers.push_back(part.linear);
+    numbers.push_back(part.residual_add);
+  }
+  numbers.insert(numbers.end(), {gated, rope_q, rope_k});
+  if (linears.empty()) numbers.push_back(node);
+  std::erase(numbers, kNoNode);
+  std::ranges::sort(numbers);
+  return numbers;
+}
+
+Fusion::Fusion(const Program& program) : program_(program), reads_(program.values.size(), 0) {
+  for (const Node& node : program.nodes) {
+    for (const ValueId id : node.operands) ++reads_[static_cast<size_t>(id)];
+  }
+  for (const Output& output : program.outputs) reads_[static_cast<size_t>(output.value)] += 2;
+  steps_.resize(program.nodes.size());
+  for (size_t i = 0; i < steps_.size(); ++i) {
+    const Runner runner = select_runner(program, program.nodes[i]);
+    if (runner == Runner::view) continue;
+    const auto number = static_cast<int32_t>(i);
+    steps_[i].node = number;
+    if (program.nodes[i].op == Op::linear && runner == Runner::kernel) {
+      steps_[i].linears.push_back({number, kNoNode});
+    }
+  }
+}
+
+FusedStep* Fusion::step_of(ValueId id, Op op) {
+  const Node* node = producer(program_, id);
+  if (node == nullptr || node->op != op) return nullptr;
+  if (select_runner(program_, *node) != Runner::kernel) return nullptr;
+  const int32_t number = producer_of(id);
+  for (FusedStep& step : steps_) {
+    if (step.node == number) return &step;
+    const auto is_node = [number](const LinearPart& part) { return part.linear == number; };
+    if (step.node != kNoNode && std::ranges::any_of(step.linears, is_node)) return &step;
+  }
+  return nullptr;
+}
+
+std::vector<FusedStep> Fusion::finish() && {
+  std::erase_if(steps_, [](const FusedStep& step) { return step.node == kNoNode; });
+  return std::move(steps_);
+}
+
+std::span<const Rewrite> rewrites() {
+  return kRewrites;
+}
+
+std::vector<FusedStep> fuse(const Program& program) {
+  Fusion fusion(program);
+  for (const Rewrite& rewrite : rewrites()) rewrite.apply(fusion);
+  return std::move(fusion).finish();
+}
+
+}  // namespace dunlin::cpu

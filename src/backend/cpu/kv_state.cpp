@@ -1,0 +1,67 @@
+// Reserves the arenas of the KV groups and copies pages.
+#include "backend/cpu/kv_state.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "base/checked.h"
+
+namespace dunlin::cpu {
+
+Result<std::unique_ptr<CpuKvState>> CpuKvState::create(const std::vector<KvGroup>& groups,
+                                                       const std::vector<int64_t>& pages_per_group,
+                                                       KvType type) {
+  if (pages_per_group.size() != groups.size()) {
+    return runtime_error(fmt::format("KV state: page counts for {} groups, but the model has {}",
+                                     pages_per_group.size(), groups.size()));
+  }
+  auto state = std::make_unique<CpuKvState>();
+  for (size_t i = 0; i < groups.size(); ++i) {
+    Pages pages;
+    pages.count = pages_per_group[i];
+    pages.layers = groups[i].layers;
+    pages.block_bytes = kv_page_bytes(type, groups[i].head_dim);
+    pages.page_stride = pages.block_bytes * groups[i].kv_heads;
+    const auto layer_stride = checked_mul(pages.page_stride, pages.count);
+    const auto bytes =
+        layer_stride ? checked_mul<int64_t>(*layer_stride, pages.layers) : std::nullopt;
+    if (pages.count < 0) {
+      return runtime_error(fmt::format("KV state: {} pages in group {}", pages.count, i));
+    }
+    if (!bytes) {
+      return Error{ErrorKind::does_not_fit,
+                   fmt::format("KV state: {} pages in group {} are more bytes than a size can hold",
+                               pages.count, i)};
+    }
+    pages.layer_stride = *layer_stride;
+    DUNLIN_ASSIGN_OR_RETURN(
+        pages.arena,
+        Arena::create(*bytes, fmt::format("KV cache of {} pages of {} positions in {} layers",
+                                          pages.count, kPageTokens, pages.layers)));
+    state->groups_.push_back(std::move(pages));
+  }
+  return state;
+}
+
+int64_t CpuKvState::pages(int32_t group) const {
+  return groups_[static_cast<size_t>(group)].count;
+}
+
+uint64_t CpuKvState::bytes() const {
+  uint64_t total = 0;
+  for (const Pages& pages : groups_) total += static_cast<uint64_t>(pages.arena.bytes());
+  return total;
+}
+
+void CpuKvState::move(const PageMove& move) noexcept {
+  if (move.from == move.to) return;
+  const Pages& group = groups_[static_cast<size_t>(move.group)];
+  for (int32_t layer = 0; layer < group.layers; ++layer) {
+    std::byte* pages = group.arena.data() + layer * group.layer_stride;
+    std::memcpy(pages + move.to * group.page_stride, pages + move.from * group.page_stride,
+                static_cast<size_t>(group.page_stride));
+  }
+}
+
+}  // namespace dunlin::cpu

@@ -1,0 +1,59 @@
+// Every case of the operation table on the CPU back end: the bits of the reference, on every
+// instruction set of this machine and with 1, 2 and 4 threads.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/isa.h"
+#include "backend/reference/reference.h"
+#include "case_runner.h"
+
+namespace dunlin {
+namespace {
+
+class OperationTable : public testing::TestWithParam<std::string> {};
+
+std::vector<std::string> case_names() {
+  std::vector<std::string> names;
+  for (const OperationCase& operation_case : operation_cases()) {
+    names.push_back(operation_case.name);
+  }
+  return names;
+}
+
+TEST_P(OperationTable, HasTheBitsOfTheReference) {
+  const OperationCase& operation = operation_case(GetParam());
+  const auto cpu = make_cpu_backend();
+  const auto reference = make_reference_backend();
+  const Result<PreparedCase> prepared = prepare_case(operation);
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message;
+  for (const Precision precision : operation.precisions) {
+    const Result<CaseResult> expected = run_prepared(*reference, *prepared, precision);
+    ASSERT_TRUE(expected.ok()) << expected.error().message;
+    for (const cpu::IsaCandidate& candidate : cpu::isa_candidates(cpu_features())) {
+      if (!candidate.refusal.empty()) continue;
+      for (const int threads : {1, 2, 4}) {
+        const std::string isa = isa_name(candidate.isa);
+        const Result<CaseResult> actual = run_prepared(*cpu, *prepared, precision, isa, threads);
+        ASSERT_TRUE(actual.ok()) << actual.error().message;
+        EXPECT_EQ(first_difference(*actual, *expected), "")
+            << isa << ", " << precision_name(precision) << ", " << threads << " threads";
+      }
+    }
+  }
+}
+
+std::string test_name(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::ranges::replace_if(
+      name, [](char c) { return std::isalnum(static_cast<unsigned char>(c)) == 0; }, '_');
+  return name;
+}
+
+INSTANTIATE_TEST_SUITE_P(All, OperationTable, testing::ValuesIn(case_names()), test_name);
+
+}  // namespace
+}  // namespace dunlin
