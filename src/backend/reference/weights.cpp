@@ -2,8 +2,6 @@
 #include "backend/reference/weights.h"
 #include "backend/weight_shape.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 
 namespace dunlin::reference {
