@@ -124,13 +124,19 @@ Result<void> read_rope_divisors(Metadata& config, const ByteSource& source,
   return {};
 }
 
-// X.vocab_size is optional: the embedding's rows say the same.
-Result<void> add_vocabulary_size(Metadata& header, const std::vector<TensorInfo>& tensors,
-                                 const std::string& model_type) {
-  const std::string key = model_type + ".vocab_size";
-  const TensorInfo* embedding = find_tensor(tensors, "token_embd.weight");
-  if (!header.has(key) && embedding != nullptr) header.set(key, embedding->shape.front());
-  return {};
+// The keys of the architecture, without the vocabulary's long lists. X.vocab_size is optional: the
+// embedding's rows say the same.
+Metadata model_keys(const GgufHeader& file, const std::string& model_type) {
+  const std::string prefix = model_type + ".";
+  Metadata keys(file.metadata.origin());
+  for (const auto& [key, value] : file.metadata.values()) {
+    if (key.starts_with(prefix)) keys.set(key, value);
+  }
+  const TensorInfo* embedding = find_tensor(file.tensors, "token_embd.weight");
+  if (!keys.has(prefix + "vocab_size") && embedding != nullptr) {
+    keys.set(prefix + "vocab_size", embedding->shape.front());
+  }
+  return keys;
 }
 
 }  // namespace
@@ -144,10 +150,8 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
   DUNLIN_RETURN_IF_ERROR(refuse_unsupported(header, model_type));
   DUNLIN_RETURN_IF_ERROR(check_tokenizer(header));
 
-  Metadata completed = header;
-  DUNLIN_RETURN_IF_ERROR(add_vocabulary_size(completed, file.tensors, model_type));
-  DUNLIN_ASSIGN_OR_RETURN(Metadata config,
-                          canonical_config(completed, ConfigSpelling::gguf, model_type));
+  DUNLIN_ASSIGN_OR_RETURN(Metadata config, canonical_config(model_keys(file, model_type),
+                                                            ConfigSpelling::gguf, model_type));
   DUNLIN_RETURN_IF_ERROR(check_head_widths(header, config, model_type));
   config.set("tie_word_embeddings", find_tensor(file.tensors, "output.weight") == nullptr);
   config.set("attention_bias",

@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <tuple>
 #include <unordered_set>
 
 #include "base/checked.h"
@@ -224,8 +225,8 @@ Result<std::vector<TensorInfo>> read_safetensors_header(const ByteSource& source
   DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_header_text(source));
   HeaderHandler handler;
   if (!nlohmann::json::sax_parse(text, &handler)) return file_error(source, handler.problem);
-  std::ranges::stable_sort(handler.entries, {}, [](const Entry& entry) {
-    return std::pair(entry.offsets[0], entry.offsets[1]);
+  std::ranges::sort(handler.entries, {}, [](const Entry& entry) {
+    return std::tie(entry.offsets[0], entry.offsets[1], entry.name);
   });
   const uint64_t data_start = 8 + text.size();
   uint64_t next = 0;

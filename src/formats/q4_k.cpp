@@ -15,8 +15,8 @@ struct Q4_KBlock {
   uint8_t group_bits[12];  // bytes 0-3: s of groups 0-3, and in the top two bits the high bits of s
                            // of groups 4-7; bytes 4-7: the same of m; bytes 8-11: low four bits of
                            // s (low half) and m of groups 4-7
-  uint8_t nibbles[128];  // 32 bytes per pair of groups: the even group in the low halves, the odd
-                         // one in the high
+  uint8_t nibbles[128];    // 32 bytes per pair of groups: the even group in the low halves, the odd
+                           // one in the high
 
   int group_scale(int group) const {
     if (group < 4) return group_bits[group] & 0x3f;

@@ -86,8 +86,10 @@ GgufBuilder tiny_gguf(const std::string& architecture, bool biases, bool tied) {
 
 std::string tiny_config(const std::string& model_type, bool biases, bool tied) {
   return fmt::format(
-      R"({{"model_type": "{}", "architectures": ["{}ForCausalLM"], "hidden_size": {}, "intermediate_size": {},
- "num_hidden_layers": 1, "num_attention_heads": {}, "num_key_value_heads": 1, "head_dim": {}, "vocab_size": {},
+      R"({{"model_type": "{}", "architectures": ["{}ForCausalLM"], "hidden_size": {},
+ "intermediate_size": {},
+ "num_hidden_layers": 1, "num_attention_heads": {},
+ "num_key_value_heads": 1, "head_dim": {}, "vocab_size": {},
  "max_position_embeddings": 128, "rms_norm_eps": 0.25, "rope_theta": 500000.0, "hidden_act": "silu",
  "attention_bias": {}, "tie_word_embeddings": {}, "eos_token_id": 2, "bos_token_id": 1}})",
       model_type, model_type == "llama" ? "Llama" : "Qwen2", kHidden, kIntermediate, kHeads,

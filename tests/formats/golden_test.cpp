@@ -37,7 +37,7 @@ class Reader {
   std::vector<float> floats(size_t count) {
     std::vector<float> values(count);
     const std::string bytes = take(count * 4);
-    std::memcpy(values.data(), bytes.data(), bytes.size());
+    if (count > 0) std::memcpy(values.data(), bytes.data(), bytes.size());
     return values;
   }
 

@@ -1,0 +1,128 @@
+// ByteSource: reads inside its bytes and nowhere else; only regular files; atomic writes.
+#include "base/byte_source.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <array>
+#include <cstring>
+#include <filesystem>
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+
+std::shared_ptr<const ByteSource> memory_of(const std::string& text) {
+  const auto bytes = bytes_of(text);
+  return memory_source(std::vector<std::byte>(bytes.begin(), bytes.end()), "label");
+}
+
+class ByteSourceTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string pattern = testing::TempDir() + "dunlin_base_XXXXXX";
+    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
+    folder_ = pattern;
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+
+  std::string folder_;
+};
+
+// Both kinds of source, over the same text, are bounded in the same way.
+void expect_bounded_reads(const ByteSource& source, const std::string& text) {
+  ASSERT_EQ(source.size(), text.size());
+  std::array<char, 4> four{};
+  const auto into = std::as_writable_bytes(std::span(four));
+  ASSERT_TRUE(source.read_at(2, into).ok());
+  EXPECT_EQ(std::string(four.data(), 4), text.substr(2, 4));
+  ASSERT_TRUE(source.read_at(text.size() - 4, into).ok());
+  EXPECT_EQ(std::string(four.data(), 4), text.substr(text.size() - 4));
+  EXPECT_TRUE(source.read_at(text.size(), into.first(0)).ok());
+  for (const uint64_t offset : {uint64_t{text.size() - 3}, uint64_t{text.size()},
+                                uint64_t{text.size() + 1}, UINT64_MAX - 3, UINT64_MAX}) {
+    const auto result = source.read_at(offset, into);
+    ASSERT_FALSE(result.ok()) << offset;
+    EXPECT_EQ(result.error().kind, ErrorKind::model);
+    EXPECT_NE(result.error().message.find(source.name()), std::string::npos)
+        << result.error().message;
+  }
+}
+
+TEST_F(ByteSourceTest, MemoryIsReadInsideItsBytes) {
+  expect_bounded_reads(*memory_of("0123456789"), "0123456789");
+}
+
+TEST_F(ByteSourceTest, FileIsReadInsideItsBytes) {
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("0123456789")).ok());
+  const auto file = open_file(path("a"));
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  EXPECT_EQ((*file)->name(), path("a"));
+  expect_bounded_reads(**file, "0123456789");
+}
+
+TEST_F(ByteSourceTest, EmptySourcesGiveNothing) {
+  std::array<std::byte, 1> one{};
+  EXPECT_TRUE(memory_of("")->read_at(0, {}).ok());
+  EXPECT_FALSE(memory_of("")->read_at(0, one).ok());
+  ASSERT_TRUE(write_file_atomically(path("empty"), {}).ok());
+  EXPECT_EQ(*read_text_file(path("empty"), 0), "");
+}
+
+TEST_F(ByteSourceTest, FileThatShrinksIsAnError) {
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("0123456789")).ok());
+  const auto file = open_file(path("a"));
+  fs::resize_file(path("a"), 3);
+  std::array<std::byte, 8> eight{};
+  const auto result = (*file)->read_at(0, eight);
+  ASSERT_FALSE(result.ok());
+  EXPECT_NE(result.error().message.find("became shorter"), std::string::npos);
+}
+
+TEST_F(ByteSourceTest, OnlyRegularFilesOpen) {
+  ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
+  fs::create_symlink("loop", path("loop"));
+  for (const std::string& name :
+       {path("fifo"), folder_, std::string("/dev/zero"), path("loop"), path("absent")}) {
+    const auto result = open_file(name);
+    ASSERT_FALSE(result.ok()) << name;
+    EXPECT_EQ(result.error().kind, ErrorKind::model);
+    EXPECT_EQ(result.error().message.rfind(name, 0), 0u) << result.error().message;
+  }
+}
+
+TEST_F(ByteSourceTest, TextFilesHaveALimit) {
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("12345")).ok());
+  EXPECT_EQ(*read_text_file(path("a"), 5), "12345");
+  const auto result = read_text_file(path("a"), 4);
+  ASSERT_FALSE(result.ok());
+  EXPECT_NE(result.error().message.find("5 bytes, more than the 4"), std::string::npos)
+      << result.error().message;
+}
+
+TEST_F(ByteSourceTest, WritingReplacesTheWholeFile) {
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("a long first version")).ok());
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("second")).ok());
+  EXPECT_EQ(*read_text_file(path("a"), 100), "second");
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()),
+            1);  // no temporary is left
+}
+
+TEST_F(ByteSourceTest, FailedWriteLeavesNothingBehind) {
+  fs::create_directory(path("taken"));
+  const auto onto_folder = write_file_atomically(path("taken"), bytes_of("x"));
+  ASSERT_FALSE(onto_folder.ok());
+  EXPECT_EQ(onto_folder.error().kind, ErrorKind::runtime);
+  EXPECT_FALSE(write_file_atomically(path("absent/a"), bytes_of("x")).ok());
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+}
+
+}  // namespace
+}  // namespace dunlin

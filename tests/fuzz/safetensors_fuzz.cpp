@@ -1,0 +1,49 @@
+// Any bytes as a safetensors file: an error, or tensors that cover the data exactly, and that the
+// checkpoint they make with a fixed configuration can read. Run: safetensors_fuzz
+// -max_total_time=60 tests/fuzz/corpus/safetensors
+#include <cstdlib>
+
+#include "checkpoint/hf_config.h"
+#include "checkpoint/safetensors_reader.h"
+#include "checkpoint/stored_checkpoint.h"
+#include "fuzz_weights.h"
+
+namespace {
+
+// The shapes of the seed in the corpus.
+constexpr const char* kConfig =
+    R"({"model_type": "llama", "hidden_size": 8, "intermediate_size": 10,
+  "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+  "head_dim": 6, "vocab_size": 12,
+  "max_position_embeddings": 128})";
+
+const dunlin::Metadata& config() {
+  static const dunlin::Metadata metadata =
+      dunlin::read_hf_config({"config.json", kConfig}, std::nullopt).value();
+  return metadata;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const auto* begin = reinterpret_cast<const std::byte*>(data);
+  const auto source =
+      dunlin::memory_source(std::vector<std::byte>(begin, begin + size), "fuzz.safetensors");
+  auto tensors = dunlin::read_safetensors_header(*source);
+  if (!tensors.ok()) {
+    if (tensors.error().kind != dunlin::ErrorKind::model || tensors.error().message.empty())
+      std::abort();
+    return 0;
+  }
+  uint64_t next = tensors->empty() ? size : tensors->front().offset;
+  for (const dunlin::TensorInfo& tensor : *tensors) {
+    if (tensor.offset != next) std::abort();
+    next += tensor.bytes;
+  }
+  if (next != size) std::abort();
+  const size_t count = tensors->size();
+  const auto checkpoint = dunlin::make_checkpoint(
+      {"fuzz", "safetensors", config(), dunlin::Metadata(), std::move(*tensors), {count, source}});
+  if (checkpoint.ok()) dunlin::read_every_weight(**checkpoint);
+  return 0;
+}
