@@ -45,9 +45,10 @@ struct StepLimits {
 struct CompileOptions {
   Precision precision = Precision::automatic;
   StepLimits limits;
-  int threads = 0;  // 0: one per core of the affinity mask
-  std::string isa;  // empty: DUNLIN_ISA, or the best there is
-  std::function<void(double fraction, const std::string& what)> progress;  // loading; may be empty
+  int threads = 0;       // 0: one per core of the affinity mask
+  std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
+  std::function<void(double fraction, const std::string& what)> progress =
+      {};  // loading; may be empty
 };
 
 // Physical pages of the KV cache: pages[g] of 16 tokens for every layer of group g.

@@ -23,7 +23,7 @@ struct KvCacheGroup {
 };
 
 struct KvCacheOptions {
-  std::vector<KvCacheGroup> groups;
+  std::vector<KvCacheGroup> groups = {};
   int32_t slots = 1;    // sequences open at a time
   int64_t context = 0;  // positions of one sequence
   bool prefix_index = true;

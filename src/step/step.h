@@ -27,8 +27,8 @@ inline constexpr int32_t kPageTokens = 16;
 // positions [16 p, 16 p + 16) and is physical page pages[first[s] + p], or -1 where it was freed or
 // evicted.
 struct KvTable {
-  std::vector<int32_t> first;  // [S + 1]
-  std::vector<int32_t> pages;
+  std::vector<int32_t> first = {};  // [S + 1]
+  std::vector<int32_t> pages = {};
 
   std::span<const int32_t> of(int64_t sequence) const {
     const auto index = static_cast<size_t>(sequence);
@@ -45,17 +45,17 @@ struct PageMove {
 };
 
 struct StepPlan {
-  std::vector<Segment> segments;
-  std::vector<int32_t> tokens;      // [T]
-  std::vector<int32_t> positions;   // [T], ascending within a sequence's rows
-  std::vector<int32_t> logit_rows;  // [R], row numbers
-  std::vector<KvTable> tables;      // one per KV group
-  std::vector<PageMove> moves;
+  std::vector<Segment> segments = {};
+  std::vector<int32_t> tokens = {};      // [T]
+  std::vector<int32_t> positions = {};   // [T], ascending within a sequence's rows
+  std::vector<int32_t> logit_rows = {};  // [R], row numbers
+  std::vector<KvTable> tables = {};      // one per KV group
+  std::vector<PageMove> moves = {};
   // Positions each sequence holds in the cache once the step's rows are written: what full
   // attention sees. Empty: up to the sequence's last row.
-  std::vector<int32_t> lengths;     // [S]
-  std::vector<float> temperatures;  // [R], for logits_view and sample; empty: 1
-  std::vector<float> random;        // [R], uniform in [0, 1), for sample; empty: 0
+  std::vector<int32_t> lengths = {};     // [S]
+  std::vector<float> temperatures = {};  // [R], for logits_view and sample; empty: 1
+  std::vector<float> random = {};        // [R], uniform in [0, 1), for sample; empty: 0
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
   int64_t sequences() const {
@@ -68,24 +68,24 @@ struct StepPlan {
 // A row of logits as the sampler reads it: statistics and the best candidates; `row` is the whole
 // row [V].
 struct LogitsView {
-  float lse = 0;                  // log-sum-exp of the row
-  float entropy = 0;              // nats
-  float varentropy = 0;           // nats squared
-  bool finite = true;             // false: the row holds a NaN or infinity and must not be sampled
-  std::span<const int32_t> ids;   // candidates by descending logit, ties by lowest id
-  std::span<const float> logits;  // of the candidates
-  std::span<const float> row;
+  float lse = 0;         // log-sum-exp of the row
+  float entropy = 0;     // nats
+  float varentropy = 0;  // nats squared
+  bool finite = true;    // false: the row holds a NaN or infinity and must not be sampled
+  std::span<const int32_t> ids = {};   // candidates by descending logit, ties by lowest id
+  std::span<const float> logits = {};  // of the candidates
+  std::span<const float> row = {};
 };
 
 struct TapView {
-  std::string name;
+  std::string name = {};
   View view;
 };
 
 // Valid until the next step of the same executable.
 struct StepOutput {
-  std::vector<LogitsView> logits;  // [R]
-  std::vector<TapView> taps;       // in the Program's order of outputs
+  std::vector<LogitsView> logits = {};  // [R]
+  std::vector<TapView> taps = {};       // in the Program's order of outputs
 };
 
 }  // namespace dunlin

@@ -1,0 +1,75 @@
+#include "cli/argv.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+namespace dunlin {
+namespace {
+
+// CLI11 takes single letters only as short flags.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kShortFlags = {{
+    {"-np", "--parallel"},
+    {"-ub", "--ubatch-size"},
+    {"-sys", "--system-prompt"},
+    {"-sysf", "--system-prompt-file"},
+    {"-no-cnv", "--no-conversation"},
+    {"-st", "--single-turn"},
+    {"-ctk", "--cache-type-k"},
+    {"-ctv", "--cache-type-v"},
+    {"-tb", "--threads-batch"},
+    {"-oe", "--output-err"},
+    {"-pg", "--prompt-gen"},
+    {"-hf", "--hf-repo"},
+    {"-vv", "--very-verbose"},
+}};
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  for (size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = std::exchange(row[0], i);
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t substitute = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({substitute, row[j] + 1, row[j - 1] + 1});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::vector<std::string> rewrite_short_flags(std::span<const std::string> arguments) {
+  std::vector<std::string> result;
+  bool flags = true;
+  for (const std::string& argument : arguments) {
+    flags = flags && argument != "--";
+    const auto equals = argument.find('=');
+    const std::string_view name = std::string_view(argument).substr(0, equals);
+    const auto* const entry =
+        std::ranges::find(kShortFlags, name, &std::pair<std::string_view, std::string_view>::first);
+    if (!flags || entry == kShortFlags.end()) {
+      result.push_back(argument);
+    } else {
+      result.push_back(std::string(entry->second) +
+                       (equals == std::string::npos ? "" : argument.substr(equals)));
+    }
+  }
+  return result;
+}
+
+std::string nearest_name(std::string_view flag, std::span<const std::string> names) {
+  std::string best;
+  size_t best_distance = flag.size() / 2 + 1;
+  for (const std::string& name : names) {
+    const size_t distance = edit_distance(flag, name);
+    if (distance < best_distance) {
+      best_distance = distance;
+      best = name;
+    }
+  }
+  return best;
+}
+
+}  // namespace dunlin

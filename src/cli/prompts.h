@@ -1,0 +1,35 @@
+// Where prompts come from: the command line, files, stdin, JSON lines, or token ids.
+#pragma once
+
+#include <cstdint>
+#include <istream>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/text_model.h"
+
+namespace dunlin {
+
+// One prompt as it was given: token ids, a conversation, or text.
+struct Prompt {
+  std::optional<std::vector<int32_t>> ids = std::nullopt;
+  std::optional<nlohmann::ordered_json> messages = std::nullopt;
+  std::string text = {};
+};
+
+// "1,2,3", in brackets or not.
+Result<std::vector<int32_t>> parse_ids(const std::string& text);
+
+// One prompt a line. A line that is a JSON object has "prompt" (text), "messages" (a conversation) or "ids"; any other
+// line is the text itself. Empty lines are left out. `origin` names the file in errors.
+Result<std::vector<Prompt>> read_prompts(std::istream& input, const std::string& origin);
+
+// Token ids of a prompt. Text becomes a user message, with the system prompt before it when there is one, unless `raw` or
+// the model has no chat template.
+Result<std::vector<int32_t>> encode_prompt(const Prompt& prompt, const TextModel& text,
+                                           const std::string& system, bool raw);
+
+}  // namespace dunlin

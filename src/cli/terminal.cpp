@@ -1,0 +1,50 @@
+#include "cli/terminal.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+
+namespace dunlin {
+
+bool stderr_is_terminal() {
+  return ::isatty(STDERR_FILENO) == 1;
+}
+bool stdin_is_terminal() {
+  return ::isatty(STDIN_FILENO) == 1;
+}
+bool stdout_is_terminal() {
+  return ::isatty(STDOUT_FILENO) == 1;
+}
+
+int report_error(const Error& error) {
+  fmt::print(stderr, "error: {}\n", error.message);
+  return static_cast<int>(error.kind);
+}
+
+void ProgressBar::update(double fraction, const std::string& what) {
+  const auto now = Clock::now();
+  if (!enabled_ || now - last_ < std::chrono::milliseconds(100)) return;
+  last_ = now;
+  constexpr int kWidth = 30;
+  const double part = std::clamp(fraction, 0.0, 1.0);
+  const int filled = static_cast<int>(part * kWidth);
+  const double seconds = std::chrono::duration<double>(now - start_).count();
+  const std::string left =
+      part > 0.02 ? fmt::format("{:.0f} s left", seconds / part * (1.0 - part)) : std::string();
+  fmt::print(stderr, "\r\x1b[K{} [{}{}] {:3.0f} % {}", what,
+             std::string(static_cast<size_t>(filled), '#'),
+             std::string(static_cast<size_t>(kWidth - filled), '.'), 100.0 * part, left);
+  std::fflush(stderr);
+  drawn_ = true;
+}
+
+void ProgressBar::clear() {
+  if (!drawn_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+  drawn_ = false;
+}
+
+}  // namespace dunlin

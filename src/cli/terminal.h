@@ -1,0 +1,38 @@
+// What goes to stderr: messages, the banner and progress bars. stdout is the product.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "base/result.h"
+
+namespace dunlin {
+
+bool stderr_is_terminal();
+bool stdin_is_terminal();
+bool stdout_is_terminal();
+
+// Prints `error: ...` and returns the exit code of its kind.
+int report_error(const Error& error);
+
+// A bar with percentage and remaining time, redrawn at most ten times a second; shown only on a terminal and only when
+// the work takes longer than a blink. Removed when it is done.
+class ProgressBar {
+ public:
+  explicit ProgressBar(bool enabled) : enabled_(enabled && stderr_is_terminal()) {}
+  ~ProgressBar() { clear(); }
+  ProgressBar(const ProgressBar&) = delete;
+  ProgressBar& operator=(const ProgressBar&) = delete;
+
+  void update(double fraction, const std::string& what);  // fraction 0..1
+  void clear();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  bool enabled_;
+  bool drawn_ = false;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_ = start_;
+};
+
+}  // namespace dunlin

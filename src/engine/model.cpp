@@ -1,0 +1,109 @@
+#include "engine/model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/reference/reference.h"
+#include "models/registry.h"
+
+namespace dunlin {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+Result<std::unique_ptr<Backend>> make_backend(const std::string& name) {
+  if (name == "cpu") return make_cpu_backend();
+  if (name == "reference") return make_reference_backend();
+  return usage_error(fmt::format("unknown back end \"{}\" (cpu, reference)", name));
+}
+
+Result<int64_t> choose_context(const ModelOptions& options, int64_t trained) {
+  if (options.context == 0) return std::min(trained, kDefaultContext);
+  if (options.context > trained) {
+    return usage_error(
+        fmt::format("a context of {} is more than the {} positions the model was trained for",
+                    options.context, trained));
+  }
+  return options.context;
+}
+
+std::vector<int32_t> stop_ids(const Metadata& config) {
+  std::vector<int32_t> ids;
+  if (const auto* list = std::get_if<std::vector<int64_t>>(config.find("eos_token_id"))) {
+    for (const int64_t id : *list) ids.push_back(static_cast<int32_t>(id));
+  }
+  return ids;
+}
+
+}  // namespace
+
+Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
+  const auto start = Clock::now();
+  auto model = std::make_unique<Model>();
+  model->options = options;
+  DUNLIN_ASSIGN_OR_RETURN(model->checkpoint, open_checkpoint(path));
+  const Metadata& config = model->checkpoint->config();
+
+  DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
+                          config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context));
+  DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
+  model->stop_ids = stop_ids(config);
+
+  model->text = load_text_model(*model->checkpoint);
+
+  DUNLIN_ASSIGN_OR_RETURN(model->program,
+                          record_model(config, {.taps = options.taps,
+                                                .layers = options.layers,
+                                                .logits_view_k = options.logits_view_k}));
+  model->limits = {
+      .rows = std::min(options.rows, context),
+      .logit_rows = options.all_logits ? std::min(options.rows, context) : options.sequences,
+      .sequences = options.sequences,
+      .context = context};
+  model->limits.rows = std::max(model->limits.rows, options.sequences);
+  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options.backend));
+  const WeightSource weights = [&checkpoint = *model->checkpoint](const std::string& name) {
+    return checkpoint.weight(name);
+  };
+  DUNLIN_ASSIGN_OR_RETURN(model->executable, backend->compile(model->program, weights,
+                                                              {.precision = options.precision,
+                                                               .limits = model->limits,
+                                                               .threads = options.threads,
+                                                               .isa = options.isa,
+                                                               .progress = options.progress}));
+  model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
+  return model;
+}
+
+int64_t parameter_count(const Checkpoint& checkpoint) {
+  int64_t count = 0;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (!tensor.canonical_name.empty()) count += element_count(tensor.shape);
+  }
+  return count;
+}
+
+uint64_t tensor_bytes(const Checkpoint& checkpoint) {
+  uint64_t bytes = 0;
+  for (const TensorInfo& tensor : checkpoint.tensors()) bytes += tensor.bytes;
+  return bytes;
+}
+
+std::string format_summary(const Checkpoint& checkpoint) {
+  std::map<Format, int> counts;
+  for (const TensorInfo& tensor : checkpoint.tensors()) ++counts[tensor.format];
+  std::vector<std::pair<Format, int>> rows(counts.begin(), counts.end());
+  std::ranges::stable_sort(rows, [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::string summary;
+  for (const auto& [format, count] : rows) {
+    summary += fmt::format("{}{} ({})", summary.empty() ? "" : ", ", traits(format).name, count);
+  }
+  return summary;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,58 @@
+// Model: everything a checkpoint gives, loaded for one back end: configuration, text side, Program and
+// executable.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/api.h"
+#include "base/result.h"
+#include "checkpoint/checkpoint.h"
+#include "engine/text_model.h"
+#include "program/program.h"
+
+namespace dunlin {
+
+struct ModelOptions {
+  std::string backend = "cpu";  // or "reference"
+  Precision precision = Precision::automatic;
+  int threads = 0;        // 0: one per core this process may use
+  std::string isa = {};   // empty: DUNLIN_ISA, or the best there is
+  int64_t context = 0;    // positions of one sequence; 0: the model's, at most kDefaultContext
+  int64_t sequences = 1;  // at a time
+  int64_t rows = 512;     // of one step: the chunk of a prompt
+  int64_t layers = -1;    // >= 0: a truncated model
+  int64_t logits_view_k = 64;
+  std::vector<std::string> taps = {};  // outputs for looking inside (program/recorder.h)
+  bool all_logits = false;             // logits of every row of a step, not one per sequence
+  std::function<void(double fraction, const std::string& what)> progress = {};
+};
+
+inline constexpr int64_t kDefaultContext = 8192;
+
+struct Model {
+  std::unique_ptr<Checkpoint> checkpoint = {};
+  TextModel text;
+  Program program;
+  std::unique_ptr<Executable> executable = {};
+  StepLimits limits;
+  ModelOptions options;
+  int64_t trained_context = 0;  // max_position_embeddings
+  int64_t vocabulary = 0;       // rows of the logits
+  std::vector<int32_t> stop_ids = {};
+  double load_ms = 0;
+};
+
+// Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's
+// is of kind usage.
+Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
+
+// One line per fact for people: parameters, formats, context.
+int64_t parameter_count(const Checkpoint& checkpoint);
+std::string format_summary(const Checkpoint& checkpoint);  // "Q4_1 (210), F32 (61), Q8_0"
+uint64_t tensor_bytes(const Checkpoint& checkpoint);
+
+}  // namespace dunlin

@@ -1,0 +1,125 @@
+#include "engine/text_model.h"
+
+#include <fmt/format.h>
+
+#include <filesystem>
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMaxConfigBytes = 64u << 20;  // tokenizer_config.json lists every added token
+
+bool is_gguf(const Checkpoint& checkpoint) {
+  return std::string_view(checkpoint.container()) == "gguf";
+}
+
+fs::path directory_of(const Checkpoint& checkpoint) {
+  const fs::path path(checkpoint.path());
+  std::error_code ignored;
+  return fs::is_directory(path, ignored) ? path : path.parent_path();
+}
+
+bool is_there(const fs::path& path) {
+  std::error_code ignored;
+  return fs::exists(path, ignored);
+}
+
+Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkpoint) {
+  if (is_gguf(checkpoint)) {
+    if (!checkpoint.header().has("tokenizer.ggml.model"))
+      return model_error(checkpoint.path() + ": no tokenizer");
+    return Tokenizer::from_gguf(checkpoint.header());
+  }
+  const fs::path directory = directory_of(checkpoint);
+  if (!is_there(directory / "tokenizer.json"))
+    return model_error(directory.string() + ": no tokenizer.json");
+  return Tokenizer::from_directory(directory.string());
+}
+
+// chat_template of tokenizer_config.json: a string, or a list of named ones of which "default" is meant.
+Result<std::string> template_of_config(const fs::path& path) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path.string(), kMaxConfigBytes));
+  const auto config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
+  const Error none = model_error(path.string() + ": no chat_template");
+  if (!config.is_object() || !config.contains("chat_template")) return none;
+  const auto& value = config["chat_template"];
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_array()) return none;
+  for (const auto& entry : value) {
+    const bool named = entry.is_object() && entry.contains("name") && entry["name"] == "default";
+    if (named && entry.contains("template") && entry["template"].is_string())
+      return entry["template"].get<std::string>();
+  }
+  return none;
+}
+
+Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
+  if (is_gguf(checkpoint)) return checkpoint.header().text("tokenizer.chat_template");
+  const fs::path directory = directory_of(checkpoint);
+  if (is_there(directory / "chat_template.jinja")) {
+    return read_text_file((directory / "chat_template.jinja").string(), kMaxConfigBytes);
+  }
+  return template_of_config(directory / "tokenizer_config.json");
+}
+
+Result<ChatTemplate> load_chat_template(const Checkpoint& checkpoint) {
+  DUNLIN_ASSIGN_OR_RETURN(std::string source, chat_template_source(checkpoint));
+  return ChatTemplate::parse(std::move(source), "chat_template");
+}
+
+std::string token_text(const Tokenizer& tokenizer, std::optional<int32_t> id) {
+  return id.has_value() ? std::string(tokenizer.token_bytes(*id)) : std::string();
+}
+
+}  // namespace
+
+TextModel load_text_model(const Checkpoint& checkpoint) {
+  TextModel text;
+  if (auto tokenizer = load_tokenizer(checkpoint); tokenizer.ok()) {
+    text.tokenizer = *std::move(tokenizer);
+  } else {
+    text.tokenizer_error = tokenizer.error();
+  }
+  if (auto chat_template = load_chat_template(checkpoint); chat_template.ok()) {
+    text.chat_template = *std::move(chat_template);
+  } else {
+    text.chat_template_error = chat_template.error();
+  }
+  return text;
+}
+
+Result<std::shared_ptr<const Tokenizer>> TextModel::require_tokenizer() const {
+  if (tokenizer == nullptr)
+    return tokenizer_error->with_context("text needs a tokenizer; --prompt-ids works without");
+  return tokenizer;
+}
+
+Result<std::vector<int32_t>> TextModel::encode_raw(std::string_view raw) const {
+  DUNLIN_ASSIGN_OR_RETURN(const auto encoder, require_tokenizer());
+  DUNLIN_ASSIGN_OR_RETURN(auto ids, encoder->encode(raw, /*parse_special=*/true));
+  const auto bos = encoder->bos_id();
+  if (encoder->adds_bos() && bos.has_value() && (ids.empty() || ids.front() != *bos))
+    ids.insert(ids.begin(), *bos);
+  return ids;
+}
+
+Result<std::vector<int32_t>> TextModel::encode_chat(const nlohmann::ordered_json& messages) const {
+  DUNLIN_ASSIGN_OR_RETURN(const auto encoder, require_tokenizer());
+  if (!chat_template.has_value()) {
+    return chat_template_error->with_context(
+        "the model has no usable chat template; --raw sends the text as it is");
+  }
+  const ChatInputs inputs{.messages = messages,
+                          .add_generation_prompt = true,
+                          .tools = nullptr,
+                          .bos_token = token_text(*encoder, encoder->bos_id()),
+                          .eos_token = token_text(*encoder, encoder->eos_id()),
+                          .variables = nlohmann::ordered_json::object(),
+                          .now = std::nullopt};
+  DUNLIN_ASSIGN_OR_RETURN(const auto spans, chat_template->render(inputs));
+  return encoder->encode(spans);
+}
+
+}  // namespace dunlin

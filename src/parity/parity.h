@@ -1,0 +1,51 @@
+// Parity: a model's values against reference values of the same prompt, tensor by tensor, and its greedy continuation.
+//
+// The reference is an ArrayFile: input_ids [S] and any of hidden.{i}, norm1.{i}, q.{i}, k.{i}, v.{i}, attn_out.{i},
+// norm2.{i}, gate.{i}, up.{i}, mlp_out.{i}, final_norm, logits [S,V], greedy_ids [G], greedy_logits [G,V]. What it does
+// not hold is not checked.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/api.h"
+#include "base/result.h"
+
+namespace dunlin {
+
+struct ParityOptions {
+  std::string backend = "cpu";
+  Precision precision = Precision::f32;
+  int threads = 0;
+  std::string isa = {};
+  // Allowed: tolerance * max(1, max |reference|) for logits, three times that for inner tensors.
+  double tolerance = 2e-5;
+  std::string dump =
+      {};  // not empty: the engine's own values are written here under the same names
+};
+
+struct ParityRow {
+  std::string name = {};
+  bool pass = false;
+  double max_abs_diff = 0;
+  double allowed = 0;
+  std::string where = {};  // of the largest difference: "[3,17]: 0.25, reference 0.75"
+};
+
+struct ParityReport {
+  std::vector<ParityRow> rows;       // in the order of computation
+  std::vector<std::string> ignored;  // tensors of the reference that this model does not produce
+  std::string isa;
+  int64_t passed() const;
+  bool pass() const { return passed() == static_cast<int64_t>(rows.size()); }
+  double max_abs_diff() const;
+  std::optional<std::string> first_failure() const;
+};
+
+Result<ParityReport> compare_with_reference(const std::string& model_path,
+                                            const std::string& reference_path,
+                                            const ParityOptions& options);
+
+}  // namespace dunlin

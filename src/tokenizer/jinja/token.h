@@ -1,0 +1,35 @@
+// Tokens of a template: the text outside tags, the tags' ends, and the words of Jinja's
+// expressions.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace dunlin::jinja {
+
+struct Token {
+  enum class Kind {
+    data,
+    variable_begin,
+    variable_end,
+    block_begin,
+    block_end,
+    name,
+    string,
+    integer,
+    floating,
+    symbol,
+    end
+  };
+  Kind kind = Kind::end;
+  int line = 1;
+  std::string text;  // data and string: the value; name, symbol: as written; numbers: digits
+                     // without underscores
+};
+
+// Splits a template as Jinja2 does with trim_blocks and lstrip_blocks, \n as the only line end, and
+// without a final
+// \n. Throws LocatedError.
+std::vector<Token> tokenize_template(const std::string& source);
+
+}  // namespace dunlin::jinja

@@ -1,0 +1,265 @@
+#include "tokenizer/tokenizer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "base/byte_source.h"
+#include "base/checked.h"
+#include "tokenizer/nfc.h"
+#include "tokenizer/tokenizer_parts.h"
+#include "tokenizer/utf8.h"
+
+namespace dunlin {
+namespace {
+
+constexpr uint64_t kMaxJsonBytes = uint64_t{256} << 20;   // GPT-OSS: 27 MiB
+constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;  // holds a chat template; Llama 3: 50 KiB
+constexpr size_t kMaxTextBytes = INT32_MAX;
+
+// The parts of a text in which special tokens are allowed: sorted ranges of bytes that do not touch
+// each other.
+class AllowedRanges {
+ public:
+  void add(size_t begin, size_t end) {
+    if (begin == end) return;
+    if (!ranges_.empty() && ranges_.back().end == begin) {
+      ranges_.back().end = end;
+    } else {
+      ranges_.push_back({begin, end});
+    }
+  }
+  bool covers(size_t begin, size_t end) const {
+    const auto after = std::upper_bound(ranges_.begin(), ranges_.end(), begin,
+                                        [](size_t at, const Range& r) { return at < r.begin; });
+    return after != ranges_.begin() && end <= std::prev(after)->end;
+  }
+
+ private:
+  struct Range {
+    size_t begin, end;
+  };
+  std::vector<Range> ranges_;
+};
+
+}  // namespace
+
+// The work of one encode call.
+class Tokenizer::Encoding {
+ public:
+  Encoding(const Tokenizer& tokenizer, const AllowedRanges& allowed)
+      : tokenizer_(tokenizer), allowed_(allowed) {}
+
+  std::vector<int32_t> run(std::string_view text) && {
+    const auto permission = [this](size_t begin, size_t end) {
+      return allowed_.covers(begin, end);
+    };
+    scan(tokenizer_.raw_added_tokens_, text, permission,
+         [&](size_t begin, size_t end) { encode_gap(text, begin, end); });
+    return std::move(ids_);
+  }
+
+ private:
+  // Added tokens of `text` become ids; `on_gap(begin, end)` gets each part between them that is not
+  // empty. An added token is whole characters, so that cutting at it never cuts a valid character,
+  // nor joins invalid bytes to one.
+  template <typename OnGap>
+  void scan(const AddedTokenMatcher& matcher, std::string_view text,
+            const AddedTokenMatcher::Permission& permission, const OnGap& on_gap) {
+    size_t done = 0;
+    while (const auto match = matcher.find(text, done, permission)) {
+      if (match->begin > done) on_gap(done, match->begin);
+      ids_.push_back(match->id);
+      done = match->end;
+    }
+    if (done < text.size()) on_gap(done, text.size());
+  }
+
+  // Text without raw added tokens: make it valid, normalise, take out the added tokens of
+  // normalised text.
+  void encode_gap(std::string_view text, size_t gap_begin, size_t gap_end) {
+    const std::string_view gap = text.substr(gap_begin, gap_end - gap_begin);
+    const auto& matcher = tokenizer_.normalized_added_tokens_;
+    if (tokenizer_.nfc_) {
+      const std::string_view valid = make_valid(gap);
+      const bool changes = !is_surely_nfc(valid);
+      const std::string normalized = changes ? to_nfc(valid) : std::string();
+      const std::string_view result = changes ? std::string_view(normalized) : valid;
+      const auto never = [](size_t, size_t) {
+        return false;
+      };  // none of them is special (read_added_token)
+      scan(matcher, result, never,
+           [&](size_t begin, size_t end) { encode_text(result.substr(begin, end - begin)); });
+    } else {
+      const auto permission = [&](size_t begin, size_t end) {
+        return allowed_.covers(gap_begin + begin, gap_begin + end);
+      };
+      scan(matcher, gap, permission, [&](size_t begin, size_t end) {
+        encode_text(make_valid(gap.substr(begin, end - begin)));
+      });
+    }
+  }
+
+  // `text` itself or, when it is not valid UTF-8, a copy that is.
+  std::string_view make_valid(std::string_view text) {
+    if (is_valid_utf8(text)) return text;
+    valid_.clear();
+    append_valid_utf8(text, valid_);
+    return valid_;
+  }
+
+  void encode_text(std::string_view text) {
+    while (!text.empty()) {
+      const size_t length = tokenizer_.splitter_->first_piece(text);
+      encode_piece(text.substr(0, length));
+      text.remove_prefix(length);
+    }
+  }
+
+  void encode_piece(std::string_view piece) {
+    const int32_t id = tokenizer_.vocabulary_.find(piece);
+    if (id != Vocabulary::kNone && tokenizer_.is_whole_piece(id, piece, workspace_)) {
+      ids_.push_back(id);
+    } else {
+      tokenizer_.merger_.encode(piece, workspace_, ids_);
+    }
+  }
+
+  const Tokenizer& tokenizer_;
+  const AllowedRanges& allowed_;
+  std::vector<int32_t> ids_;
+  std::string valid_;
+  BytePairMerger::Workspace workspace_;
+};
+
+Tokenizer::Tokenizer(TokenizerParts parts)
+    : vocabulary_(std::move(parts.vocabulary)),
+      splitter_(parts.splitter),
+      nfc_(parts.nfc),
+      added_ids_(std::move(parts.added_ids)),
+      is_special_(static_cast<size_t>(vocabulary_.size())),
+      whole_piece_(static_cast<size_t>(vocabulary_.size())),
+      bos_id_(parts.bos_id),
+      eos_id_(parts.eos_id),
+      adds_bos_(parts.adds_bos) {
+  std::vector<AddedToken> raw;
+  std::vector<AddedToken> normalized;
+  for (AddedToken& token : parts.added_tokens) {
+    if (token.special) is_special_[static_cast<size_t>(token.id)] = true;
+    if (token.normalized && nfc_) token.content = to_nfc(token.content);
+    (token.normalized ? normalized : raw).push_back(std::move(token));
+  }
+  raw_added_tokens_ = AddedTokenMatcher(std::move(raw));
+  normalized_added_tokens_ = AddedTokenMatcher(std::move(normalized));
+  for (size_t id = 0; id < whole_piece_.size(); ++id) {
+    const auto known = parts.ignore_merges ? WholePiece::yes : WholePiece::unknown;
+    whole_piece_[id].store(is_special_[id] ? WholePiece::no : known, std::memory_order_relaxed);
+  }
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(TokenizerParts parts,
+                                                          const std::string& origin) {
+  if (const auto index = parts.vocabulary.build_index(); !index.ok())
+    return index.error().with_context(origin);
+  const MergeList merges = std::move(parts.merges);
+  const bool drops_unknown_bytes = parts.drops_unknown_bytes;
+  const std::shared_ptr<Tokenizer> tokenizer(new Tokenizer(std::move(parts)));
+  // A special token never comes out of merging: text that is not allowed to name it cannot spell it
+  // either. Where special tokens are parsed this changes nothing, because their contents are cut
+  // out first.
+  const auto built =
+      tokenizer->merger_.build(tokenizer->vocabulary_, merges, tokenizer->is_special_);
+  if (!built.ok()) return built.error().with_context(origin);
+  if (!drops_unknown_bytes && !tokenizer->merger_.has_all_bytes()) {
+    return model_error(
+        fmt::format("{}: model.vocab has no token for some bytes, and model.unk_token or "
+                    "model.byte_fallback for them is "
+                    "not supported",
+                    origin));
+  }
+  return std::shared_ptr<const Tokenizer>(tokenizer);
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json_text(std::string_view text,
+                                                                   const std::string& origin) {
+  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, parse_tokenizer_json(text, origin));
+  return build(std::move(parts), origin);
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json_file(const std::string& path) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMaxJsonBytes));
+  return from_json_text(text, path);
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_directory(const std::string& directory) {
+  const std::string path = directory + "/tokenizer.json";
+  const std::string config_path = directory + "/tokenizer_config.json";
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMaxJsonBytes));
+  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, parse_tokenizer_json(text, path));
+  std::error_code missing;
+  if (std::filesystem::exists(config_path, missing)) {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string config, read_text_file(config_path, kMaxConfigBytes));
+    DUNLIN_RETURN_IF_ERROR(apply_tokenizer_config(config, config_path, parts));
+  }
+  return build(std::move(parts), path);
+}
+
+Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const Metadata& raw) {
+  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, parse_gguf_tokenizer(raw));
+  return build(std::move(parts), raw.origin());
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool parse_special) const {
+  if (text.size() > kMaxTextBytes) {
+    return usage_error(fmt::format("a text of {} bytes, more than the {} that can be tokenized",
+                                   text.size(), kMaxTextBytes));
+  }
+  AllowedRanges allowed;
+  if (parse_special) allowed.add(0, text.size());
+  return Encoding(*this, allowed).run(text);
+}
+
+Result<std::vector<int32_t>> Tokenizer::encode(std::span<const TextSpan> spans) const {
+  std::string text;
+  AllowedRanges allowed;
+  for (const TextSpan& span : spans) {
+    if (span.text.size() > kMaxTextBytes - text.size()) {
+      return usage_error(fmt::format("a text of more than {} bytes, the most that can be tokenized",
+                                     kMaxTextBytes));
+    }
+    if (span.allow_special) allowed.add(text.size(), text.size() + span.text.size());
+    text += span.text;
+  }
+  return Encoding(*this, allowed).run(text);
+}
+
+bool Tokenizer::is_whole_piece(int32_t id, std::string_view piece,
+                               BytePairMerger::Workspace& workspace) const {
+  std::atomic<WholePiece>& known = whole_piece_[static_cast<size_t>(id)];
+  const WholePiece state = known.load(std::memory_order_relaxed);
+  if (state != WholePiece::unknown) return state == WholePiece::yes;
+  std::vector<int32_t> merged;
+  merger_.encode(piece, workspace, merged);
+  const bool whole = merged.size() == 1 && merged[0] == id;
+  known.store(whole ? WholePiece::yes : WholePiece::no, std::memory_order_relaxed);
+  return whole;
+}
+
+std::string Tokenizer::decode(std::span<const int32_t> ids, bool skip_special) const {
+  std::string bytes;
+  for (const int32_t id : ids) {
+    if (!skip_special || !is_special(id)) bytes += token_bytes(id);
+  }
+  std::string text;
+  append_valid_utf8(bytes, text);
+  return text;
+}
+
+std::optional<int32_t> Tokenizer::id_of(std::string_view content) const noexcept {
+  const auto it = added_ids_.find(content);
+  if (it == added_ids_.end()) return std::nullopt;
+  return it->second;
+}
+
+}  // namespace dunlin

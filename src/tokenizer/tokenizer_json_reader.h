@@ -1,0 +1,29 @@
+// Reads tokenizer.json in one pass: the vocabulary and the merges, hundreds of thousands of
+// entries, go straight into their tables; everything else becomes a small document.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <string_view>
+
+#include "base/result.h"
+#include "tokenizer/merge_list.h"
+#include "tokenizer/vocabulary.h"
+
+namespace dunlin {
+
+struct TokenizerJson {
+  nlohmann::json document;  // without model.vocab and model.merges
+  Vocabulary vocabulary;    // of model.vocab
+  MergeList merges;         // of model.merges
+};
+
+// Bounds on what a hostile file can make of its bytes.
+inline constexpr size_t kMaxJsonDepth = 64;
+inline constexpr size_t kMaxJsonValues = size_t{1}
+                                         << 20;  // of the document; real files have about 3000
+
+// Errors name the field; the caller adds the file.
+Result<TokenizerJson> read_tokenizer_json(std::string_view text);
+
+}  // namespace dunlin

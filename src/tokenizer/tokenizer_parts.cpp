@@ -1,0 +1,47 @@
+#include "tokenizer/tokenizer_parts.h"
+
+#include <fmt/format.h>
+
+#include "tokenizer/byte_alphabet.h"
+#include "tokenizer/utf8.h"
+
+namespace dunlin {
+namespace {
+
+// Files write the tokens of the vocabulary in the byte alphabet, and added tokens as plain text.
+bool is_token_text(std::string_view content, std::string_view token_bytes) {
+  if (content == token_bytes) return true;
+  std::string bytes;
+  return append_from_byte_alphabet(content, bytes) && bytes == token_bytes;
+}
+
+}  // namespace
+
+Result<void> TokenizerParts::add(AddedToken token) {
+  const std::string& content = token.content;
+  if (content.empty() || content.size() > AddedTokenMatcher::kMaxContent) {
+    return model_error(fmt::format("the added token {} has {} bytes, outside 1..{}", token.id,
+                                   content.size(), AddedTokenMatcher::kMaxContent));
+  }
+  if (!is_valid_utf8(content))
+    return model_error(fmt::format("the added token {} is not UTF-8", token.id));
+  if (!vocabulary.contains(token.id)) {
+    DUNLIN_RETURN_IF_ERROR(vocabulary.add(token.id, content, false));
+  } else if (!is_token_text(content, vocabulary.bytes(token.id))) {
+    return model_error(fmt::format("the added token {:?} has the id {}, which is the token {:?}",
+                                   content, token.id, vocabulary.bytes(token.id)));
+  }
+  if (!added_ids.emplace(content, token.id).second) {
+    return model_error(fmt::format("the added token {:?} is there twice", content));
+  }
+  added_tokens.push_back(std::move(token));
+  return {};
+}
+
+std::optional<int32_t> TokenizerParts::added_id(std::string_view content) const {
+  const auto it = added_ids.find(content);
+  if (it == added_ids.end()) return std::nullopt;
+  return it->second;
+}
+
+}  // namespace dunlin

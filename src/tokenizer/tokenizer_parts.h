@@ -1,0 +1,52 @@
+// TokenizerParts: what a tokenizer file says, in one form for tokenizer.json and GGUF. The readers
+// fill it, Tokenizer is built from it.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/metadata.h"
+#include "base/result.h"
+#include "tokenizer/added_token_matcher.h"
+#include "tokenizer/merge_list.h"
+#include "tokenizer/splitters/splitter.h"
+#include "tokenizer/vocabulary.h"
+
+namespace dunlin {
+
+struct TokenizerParts {
+  Vocabulary vocabulary;  // all tokens, added ones too; no index yet
+  MergeList merges;
+  std::vector<AddedToken> added_tokens;
+  std::map<std::string, int32_t, std::less<>> added_ids;  // of added_tokens, by content
+  const Splitter* splitter = nullptr;
+  bool nfc = false;  // text between added tokens is normalised to NFC
+  bool ignore_merges =
+      false;  // a piece that is a token is that token, even where merging would not reach it
+  // Bytes without a token yield nothing (SmolLM2 lacks some control characters). False where the
+  // file wants another token for them, which is not supported: then every byte needs its own.
+  bool drops_unknown_bytes = true;
+  std::optional<int32_t> bos_id;
+  std::optional<int32_t> eos_id;
+  bool adds_bos = false;
+
+  // Registers an added token, which may already be in the vocabulary under the same id. Errors: a
+  // content that is empty, too long, not UTF-8 or there twice; an id that belongs to another token.
+  Result<void> add(AddedToken token);
+  // The id of an added token with this content.
+  std::optional<int32_t> added_id(std::string_view content) const;
+};
+
+// The readers. `origin` is the file's name for errors, which also name the field.
+Result<TokenizerParts> parse_tokenizer_json(std::string_view text, const std::string& origin);
+// Beginning and end of sequence, and added tokens that tokenizer.json lacks, from
+// tokenizer_config.json.
+Result<void> apply_tokenizer_config(std::string_view text, const std::string& origin,
+                                    TokenizerParts& parts);
+Result<TokenizerParts> parse_gguf_tokenizer(const Metadata& raw);
+
+}  // namespace dunlin

@@ -1,0 +1,36 @@
+// Character classes of the pre-tokeniser patterns, one byte per code point in a two-stage table:
+// \p{L}, \p{N}, \s and whether NFC can change the character.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace dunlin {
+
+// Bits of a class byte.
+inline constexpr uint8_t kLetter = 1;   // \p{L}
+inline constexpr uint8_t kNumber = 2;   // \p{N}
+inline constexpr uint8_t kSpace = 4;    // \s, which is White_Space
+inline constexpr uint8_t kNewline = 8;  // CR and LF; always together with kSpace
+inline constexpr uint8_t kNfcInert =
+    16;  // unchanged by NFC, and a normalisation boundary lies before it
+
+class UnicodeClasses {
+ public:
+  // Built at the first call (about 10 ms) and shared by all threads.
+  static const UnicodeClasses& instance();
+
+  uint8_t of(char32_t code_point) const noexcept {
+    return blocks_[block_of_[code_point >> 8] * size_t{256} + (code_point & 0xFF)];
+  }
+
+ private:
+  UnicodeClasses();
+
+  std::array<uint16_t, 0x1100> block_of_;  // of code point / 256
+  std::vector<uint8_t> blocks_;            // the distinct blocks of 256 code points
+};
+
+}  // namespace dunlin

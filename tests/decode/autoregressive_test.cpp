@@ -1,0 +1,81 @@
+// AutoregressiveDecoder: what is pending, when logits are wanted, and how an answer ends.
+#include "decode/autoregressive.h"
+
+#include <gtest/gtest.h>
+
+namespace dunlin {
+namespace {
+
+// A row whose best token is `token`.
+struct OneHot {
+  explicit OneHot(int32_t token) : row(16, 0.0f), id(token), logit(1.0f) {
+    row[static_cast<size_t>(token)] = 1.0f;
+  }
+  LogitsView view() const {
+    return {.ids = std::span(&id, 1), .logits = std::span(&logit, 1), .row = row};
+  }
+  std::vector<float> row;
+  int32_t id;
+  float logit;
+};
+
+AutoregressiveParams greedy(int64_t max_tokens) {
+  return {.sampling = {.temperature = 0.0f}, .max_tokens = max_tokens, .stop_ids = {9}};
+}
+
+TEST(AutoregressiveDecoder, PromptInChunksThenOneTokenAtATime) {
+  AutoregressiveDecoder decoder({1, 2, 3, 4, 5}, 2, greedy(2));
+  EXPECT_EQ(decoder.row_class(), RowClass::prompt);
+  EXPECT_EQ(decoder.pending().size(), 3u);
+  decoder.advance(2);
+  EXPECT_FALSE(decoder.wants_logits());
+  decoder.advance(1);
+  EXPECT_TRUE(decoder.wants_logits());
+  EXPECT_EQ(*decoder.accept(OneHot(7).view()), 7);
+  EXPECT_EQ(decoder.row_class(), RowClass::generated);
+  EXPECT_EQ(decoder.length(), 5);
+  ASSERT_EQ(decoder.pending().size(), 1u);
+  EXPECT_EQ(decoder.pending()[0], 7);
+  decoder.advance(1);
+  EXPECT_EQ(*decoder.accept(OneHot(8).view()), 8);
+  EXPECT_EQ(decoder.finished(), FinishReason::length);
+  EXPECT_EQ(decoder.answer().size(), 2u);
+}
+
+TEST(AutoregressiveDecoder, StopTokenIsNotPartOfTheAnswer) {
+  AutoregressiveDecoder decoder({1}, 0, greedy(10));
+  decoder.advance(1);
+  EXPECT_EQ(*decoder.accept(OneHot(9).view()), 9);
+  EXPECT_EQ(decoder.finished(), FinishReason::stop);
+  EXPECT_TRUE(decoder.answer().empty());
+  EXPECT_FALSE(decoder.wants_logits());
+}
+
+TEST(AutoregressiveDecoder, NothingToGenerateIsFinishedAtOnce) {
+  const AutoregressiveDecoder decoder({1}, 0, greedy(0));
+  EXPECT_EQ(decoder.finished(), FinishReason::length);
+}
+
+TEST(AutoregressiveDecoder, TheDrawDependsOnSeedAndPositionAlone) {
+  OneHot flat(0);
+  std::fill(flat.row.begin(), flat.row.end(), 0.0f);
+  const LogitsView view{.row = flat.row};
+  const auto draw = [&](uint64_t seed, int64_t computed) {
+    AutoregressiveParams params{
+        .sampling = {.temperature = 1.0f, .top_k = 0, .top_p = 1.0f, .min_p = 0.0f, .seed = seed},
+        .max_tokens = 20};
+    AutoregressiveDecoder decoder({1, 2, 3}, computed, params);
+    decoder.advance(3 - computed);
+    std::vector<int32_t> tokens;
+    while (!decoder.finished()) {
+      tokens.push_back(*decoder.accept(view));
+      if (!decoder.finished()) decoder.advance(1);
+    }
+    return tokens;
+  };
+  EXPECT_EQ(draw(5, 0), draw(5, 2));
+  EXPECT_NE(draw(5, 0), draw(6, 0));
+}
+
+}  // namespace
+}  // namespace dunlin

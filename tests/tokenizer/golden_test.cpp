@@ -1,0 +1,57 @@
+// Ids equal those of the `tokenizers` package: always for the small tokenizers, and for published
+// vocabularies where DUNLIN_TEST_DATA names a folder that has them.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+
+#include "golden_data.h"
+
+namespace dunlin {
+namespace {
+
+class SmallTokenizer : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, SmallTokenizer, testing::ValuesIn(kSmallTokenizers),
+                         [](const auto& test) { return test.param; });
+
+TEST_P(SmallTokenizer, IdsEqualTheReference) {
+  expect_golden_ids(*small_tokenizer(GetParam()), GetParam());
+}
+
+// The ids are remembered per piece (Tokenizer::WholePiece): a second pass must not differ.
+TEST_P(SmallTokenizer, ASecondPassGivesTheSameIds) {
+  const auto tokenizer = small_tokenizer(GetParam());
+  for (const std::string& text : corpus()) {
+    const auto first = encode(*tokenizer, text);
+    EXPECT_EQ(encode(*tokenizer, text), first);
+  }
+}
+
+class PublishedTokenizer : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(All, PublishedTokenizer, testing::Values("llama3_1", "qwen2_5"),
+                         [](const auto& test) { return test.param; });
+
+TEST_P(PublishedTokenizer, IdsEqualTheReference) {
+  const char* data = std::getenv("DUNLIN_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "DUNLIN_TEST_DATA is not set";
+  const std::string directory = std::string(data) + "/tokenizers/" + GetParam();
+  if (!std::filesystem::exists(directory)) GTEST_SKIP() << directory << " is not there";
+  const auto tokenizer = Tokenizer::from_directory(directory);
+  ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
+  expect_golden_ids(**tokenizer, GetParam());
+}
+
+TEST(PublishedTokenizer, Llama3NamesItsTokens) {
+  const char* data = std::getenv("DUNLIN_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "DUNLIN_TEST_DATA is not set";
+  const auto tokenizer =
+      Tokenizer::from_directory(std::string(data) + "/tokenizers/llama3_1").value();
+  EXPECT_EQ(tokenizer->vocab_size(), 128256);
+  EXPECT_EQ(tokenizer->bos_id(), 128000);
+  EXPECT_EQ(tokenizer->eos_id(), 128009);
+  EXPECT_TRUE(tokenizer->adds_bos());
+  EXPECT_EQ(tokenizer->id_of("<|end_of_text|>"), 128001);
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,73 @@
+// A million equal characters of any class: no recursion, no quadratic time. Each case takes well
+// under a second in an optimised build; the limit below only has to tell that from the hours that a
+// quadratic method needs.
+#include <gtest/gtest.h>
+
+#include <chrono>
+
+#include "golden_data.h"
+
+namespace dunlin {
+namespace {
+
+constexpr size_t kCount = 1'000'000;
+constexpr std::chrono::seconds kLimit(20);
+
+std::string repeated(std::string_view unit, size_t count) {
+  std::string text;
+  text.reserve(unit.size() * count);
+  for (size_t i = 0; i < count; ++i) text += unit;
+  return text;
+}
+
+struct LongText {
+  std::string name;
+  std::string unit;
+};
+
+class LongTextTest : public testing::TestWithParam<std::tuple<std::string, LongText>> {};
+
+const LongText kTexts[] = {{"letters", "a"},
+                           {"cjk", "\u4F60"},
+                           {"dots", "."},
+                           {"spaces", " "},
+                           {"tabs", "\t"},
+                           {"newlines", "\n"},
+                           {"lines", " \n"},
+                           {"digits", "1"},
+                           {"combining_marks", "\u0301"},
+                           {"marks_in_wrong_order", "\u0301\u0323"},
+                           {"decomposed_letters", "e\u0301"},
+                           {"hangul_jamo", "\u1100\u1161"},
+                           {"emoji_with_joiners", "\U0001F468\u200D"},
+                           {"apostrophes", "'"},
+                           {"token_beginnings", "<|"},
+                           {"continuation_bytes", "\x80"},
+                           {"lead_bytes", "\xF0\x9F"}};
+
+INSTANTIATE_TEST_SUITE_P(All, LongTextTest,
+                         testing::Combine(testing::ValuesIn(kSmallTokenizers),
+                                          testing::ValuesIn(kTexts)),
+                         [](const auto& test) {
+                           return std::get<0>(test.param) + "_" + std::get<1>(test.param).name;
+                         });
+
+TEST_P(LongTextTest, IsEncodedInLinearTime) {
+  const auto& [name, text] = GetParam();
+  const auto tokenizer = small_tokenizer(name);
+  const std::string bytes = repeated(text.unit, kCount / text.unit.size());
+  const auto start = std::chrono::steady_clock::now();
+  const auto ids = encode(*tokenizer, bytes);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, kLimit);
+  EXPECT_GE(ids.size(), bytes.size() / 200);
+  EXPECT_LE(ids.size(), 3 * bytes.size());  // an invalid byte becomes three
+}
+
+TEST(LongText, AMillionSpecialTokens) {
+  const auto tokenizer = small_tokenizer("small_llama3");
+  const int32_t id = tokenizer->id_of("<|end|>").value();
+  EXPECT_EQ(encode(*tokenizer, repeated("<|end|>", kCount)), std::vector<int32_t>(kCount, id));
+}
+
+}  // namespace
+}  // namespace dunlin
