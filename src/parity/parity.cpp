@@ -7,61 +7,13 @@
 #include <map>
 #include <set>
 
-#include "cache/kv_cache.h"
 #include "engine/model.h"
+#include "engine/sequence_runner.h"
 #include "models/registry.h"
 #include "parity/array_file.h"
 
 namespace dunlin {
 namespace {
-
-// One sequence, driven step by step; keeps every row's logits.
-class Runner {
- public:
-  static Result<Runner> create(Model& model) {
-    Runner runner(model);
-    KvCacheOptions options{.slots = 1, .context = model.limits.context, .prefix_index = false};
-    const int64_t pages = (model.limits.context + kPageTokens - 1) / kPageTokens;
-    for (const KvGroup& group : model.program.kv_groups)
-      options.groups.push_back({.window = group.window, .pages = pages});
-    DUNLIN_ASSIGN_OR_RETURN(
-        runner.kv_, model.executable->make_kv_state(std::vector(options.groups.size(), pages)));
-    runner.cache_ = std::make_unique<KvCache>(std::move(options));
-    DUNLIN_ASSIGN_OR_RETURN(const auto opened, runner.cache_->open({}));
-    runner.slot_ = opened.slot;
-    return runner;
-  }
-
-  Result<const StepOutput*> run(std::span<const int32_t> tokens, RowClass row_class) {
-    const auto rows = static_cast<int32_t>(tokens.size());
-    const auto first = static_cast<int32_t>(cache_->length(slot_));
-    DUNLIN_RETURN_IF_ERROR(cache_->reserve(slot_, rows));
-    StepPlan plan;
-    plan.segments = {{1, rows, row_class}};
-    plan.tokens.assign(tokens.begin(), tokens.end());
-    for (int32_t i = 0; i < rows; ++i) {
-      plan.positions.push_back(first + i);
-      plan.logit_rows.push_back(i);
-    }
-    plan.tables.resize(model_->program.kv_groups.size());
-    for (size_t group = 0; group < plan.tables.size(); ++group) {
-      cache_->table(std::span(&slot_, 1), static_cast<int32_t>(group), plan.tables[group]);
-    }
-    DUNLIN_RETURN_IF_ERROR(validate(plan, model_->program, model_->limits, *kv_));
-    model_->executable->run(plan, *kv_, output_);
-    cache_->commit(slot_, tokens, row_class);
-    return &output_;
-  }
-
- private:
-  explicit Runner(Model& model) : model_(&model) {}
-
-  Model* model_;
-  std::unique_ptr<KvState> kv_;
-  std::unique_ptr<KvCache> cache_;
-  int32_t slot_ = -1;
-  StepOutput output_;
-};
 
 std::string index_text(const Shape& shape, int64_t flat) {
   std::vector<int64_t> index(shape.size());
@@ -144,8 +96,10 @@ Result<std::vector<int32_t>> read_ids(const ArrayFile& file, const std::string& 
 Result<std::map<std::string, Array>> compute(Model& model, std::span<const int32_t> prompt,
                                              std::span<const int32_t> continuation,
                                              std::vector<std::string>& order) {
-  DUNLIN_ASSIGN_OR_RETURN(Runner runner, Runner::create(model));
-  DUNLIN_ASSIGN_OR_RETURN(const StepOutput* output, runner.run(prompt, RowClass::prompt));
+  DUNLIN_ASSIGN_OR_RETURN(SequenceRunner runner, SequenceRunner::create(model));
+  using LogitRows = SequenceRunner::LogitRows;
+  DUNLIN_ASSIGN_OR_RETURN(const StepOutput* output,
+                          runner.run(prompt, RowClass::prompt, LogitRows::all));
   std::map<std::string, Array> values;
   for (const TapView& tap : output->taps) {
     const int64_t count = element_count(tap.view.shape);
@@ -169,7 +123,8 @@ Result<std::map<std::string, Array>> compute(Model& model, std::span<const int32
     ids.integers.push_back(
         static_cast<int32_t>(std::ranges::max_element(last.row) - last.row.begin()));
     if (i + 1 == continuation.size()) break;
-    DUNLIN_ASSIGN_OR_RETURN(output, runner.run(continuation.subspan(i, 1), RowClass::generated));
+    DUNLIN_ASSIGN_OR_RETURN(
+        output, runner.run(continuation.subspan(i, 1), RowClass::generated, LogitRows::all));
   }
   ids.shape = {static_cast<int64_t>(ids.integers.size())};
   logits.shape = {ids.shape[0], model.vocabulary};

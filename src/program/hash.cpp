@@ -10,6 +10,7 @@
 #include <type_traits>
 
 #include "program/attribute_fields.h"
+#include "program/enum_names.h"
 #include "program/program.h"
 
 namespace dunlin {

@@ -31,13 +31,13 @@ class Recorder {
 
   const RecordOptions& options() const { return options_; }
 
-  Tensor input(InputKind kind);
-  Tensor tokens();         // i32 [T]
-  Tensor positions();      // i32 [T]
-  Tensor row_sequences();  // i32 [T]
-  Tensor logit_rows();     // i32 [R]
-  Tensor temperatures();   // f32 [R]
-  Tensor random();         // f32 [R]
+  Tensor input(InputKind kind);  // one value per kind
+  Tensor tokens();               // i32 [T]
+  Tensor positions();            // i32 [T]
+  Tensor row_sequences();        // i32 [T]
+  Tensor logit_rows();           // i32 [R]
+  Tensor temperatures();         // f32 [R]
+  Tensor random();               // f32 [R]
   WeightScope weights() { return {this, ""}; }
 
   // A layer's place in the KV state: layers with the same window, heads and width share a group.
@@ -69,6 +69,7 @@ class Recorder {
 
   const Program& program() const { return program_; }
   const Value& value(ValueId id) const { return program_.values[static_cast<size_t>(id)]; }
+
   // Taps that were not asked for and nodes without a use are removed; a weight that nothing reads
   // throws.
   Program finish() &&;

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "backend/cpu/cpu_backend.h"
 #include "backend/reference/reference.h"
 #include "case_runner.h"
 #include "program/ops.h"
@@ -16,7 +17,8 @@ struct BackendRow {
   const char* name;
   std::unique_ptr<Backend> (*make)();
 };
-constexpr BackendRow kBackends[] = {{"reference", make_reference_backend}};
+constexpr BackendRow kBackends[] = {{"reference", make_reference_backend},
+                                    {"cpu", make_cpu_backend}};
 
 constexpr int64_t kVocabulary = 40;
 constexpr int64_t kPages = 8;

@@ -64,9 +64,8 @@ TEST_P(TinyModels, DoNotDependOnThreads) {
   const TinyModel model = this->model();
   const Logits expected = run_on(*cpu, model, tiny_options(Precision::automatic, 1));
   for (const int threads : {2, 4}) {
-    EXPECT_EQ(difference(run_on(*cpu, model, tiny_options(Precision::automatic, threads)),
-                         expected),
-              "")
+    EXPECT_EQ(
+        difference(run_on(*cpu, model, tiny_options(Precision::automatic, threads)), expected), "")
         << threads << " threads";
   }
 }
@@ -81,13 +80,14 @@ TEST_P(TinyModels, DoNotDependOnTheChunksOfThePrompt) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    All, TinyModels,
-    testing::Values(std::tuple("llama", "BF16"), std::tuple("llama", "F16"),
-                    std::tuple("llama", "Q8_0"), std::tuple("llama", "mixed"),
-                    std::tuple("qwen2", "F32"), std::tuple("qwen2", "Q4_0"),
-                    std::tuple("qwen2", "Q4_1"), std::tuple("qwen2", "mixed")),
-    [](const auto& info) { return std::get<0>(info.param) + "_" + std::get<1>(info.param); });
+INSTANTIATE_TEST_SUITE_P(All, TinyModels,
+                         testing::Values(std::tuple("llama", "BF16"), std::tuple("llama", "F16"),
+                                         std::tuple("llama", "Q8_0"), std::tuple("llama", "mixed"),
+                                         std::tuple("qwen2", "F32"), std::tuple("qwen2", "Q4_0"),
+                                         std::tuple("qwen2", "Q4_1"), std::tuple("qwen2", "mixed")),
+                         [](const auto& info) {
+                           return std::get<0>(info.param) + "_" + std::get<1>(info.param);
+                         });
 
 // A decoding sequence, another that decodes two drafts, and a prompt in one step: each as alone.
 TEST(Batch, OtherSequencesChangeNothing) {
@@ -100,9 +100,8 @@ TEST(Batch, OtherSequencesChangeNothing) {
   session.step({{0, kPrompt, RowClass::prompt}, {1, 70, RowClass::prompt}});
   Logits logits;
   for (int32_t i = 0; i < kDecodes; ++i) {
-    const Logits rows = session.step({{0, 1, RowClass::generated},
-                                      {1, 3, RowClass::generated},
-                                      {2, 9, RowClass::prompt}});
+    const Logits rows = session.step(
+        {{0, 1, RowClass::generated}, {1, 3, RowClass::generated}, {2, 9, RowClass::prompt}});
     logits.push_back(rows.front());
   }
   EXPECT_EQ(difference(logits, Logits(expected.begin() + 1, expected.end())), "");
@@ -113,10 +112,10 @@ TEST(Batch, ClassesMayAlternate) {
   const auto cpu = make_cpu_backend();
   const auto reference = make_reference_backend();
   const TinyModel model = tiny_model("qwen2", "mixed");
-  const std::vector<Chunk> chunks{{0, 2, RowClass::prompt},    {1, 1, RowClass::generated},
-                                  {2, 17, RowClass::prompt},   {3, 3, RowClass::generated},
-                                  {4, 33, RowClass::prompt},   {5, 1, RowClass::generated},
-                                  {6, 1, RowClass::prompt},    {7, 20, RowClass::generated}};
+  const std::vector<Chunk> chunks{{0, 2, RowClass::prompt},  {1, 1, RowClass::generated},
+                                  {2, 17, RowClass::prompt}, {3, 3, RowClass::generated},
+                                  {4, 33, RowClass::prompt}, {5, 1, RowClass::generated},
+                                  {6, 1, RowClass::prompt},  {7, 20, RowClass::generated}};
   TinySession expected(*reference, model, tiny_options(Precision::automatic));
   TinySession actual(*cpu, model, tiny_options(Precision::automatic, 2));
   for (int i = 0; i < 3; ++i) EXPECT_EQ(difference(actual.step(chunks), expected.step(chunks)), "");

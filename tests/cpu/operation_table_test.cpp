@@ -37,8 +37,7 @@ TEST_P(OperationTable, HasTheBitsOfTheReference) {
       if (!candidate.refusal.empty()) continue;
       for (const int threads : {1, 2, 4}) {
         const std::string isa = isa_name(candidate.isa);
-        const Result<CaseResult> actual =
-            run_prepared(*cpu, *prepared, precision, isa, threads);
+        const Result<CaseResult> actual = run_prepared(*cpu, *prepared, precision, isa, threads);
         ASSERT_TRUE(actual.ok()) << actual.error().message;
         EXPECT_EQ(first_difference(*actual, *expected), "")
             << isa << ", " << precision_name(precision) << ", " << threads << " threads";

@@ -49,8 +49,8 @@ WeightSource mixed_weights(const Program& program) {
 TinyModel tiny_model(const std::string& family, const std::string& format,
                      const RecordOptions& options) {
   const bool llama = family == "llama";
-  Result<Program> program = llama ? record_llama(tiny_config(true), options)
-                                  : record_qwen2(tiny_config(false), options);
+  Result<Program> program =
+      llama ? record_llama(tiny_config(true), options) : record_qwen2(tiny_config(false), options);
   TinyModel model;
   model.program = std::move(program).value();
   model.weights = format == "mixed" ? mixed_weights(model.program)

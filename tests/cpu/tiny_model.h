@@ -52,7 +52,7 @@ class TinySession {
   std::unique_ptr<Executable> executable_;
   std::unique_ptr<KvState> state_;
   StepOutput output_;
-  std::map<int64_t, int32_t> lengths_;               // by sequence
+  std::map<int64_t, int32_t> lengths_;                // by sequence
   std::map<int64_t, std::vector<int32_t>> pages_of_;  // by sequence
   int32_t free_pages_;
 };

@@ -10,8 +10,8 @@ namespace dunlin::cpu {
 namespace {
 
 constexpr int64_t kRowsPerUnit = 32;
-constexpr int64_t kRowsToSplit = 8;        // more rows fill a unit well enough
-constexpr int64_t kUnitsPerThread = 4;     // enough to even out units of different length
+constexpr int64_t kRowsToSplit = 8;         // more rows fill a unit well enough
+constexpr int64_t kUnitsPerThread = 4;      // enough to even out units of different length
 constexpr int64_t kPartialBytes = 8 << 20;  // of partial results, when one row's need less
 
 int64_t splits_of(int64_t positions) {
@@ -26,12 +26,10 @@ AttentionStep::AttentionStep(AttentionSettings settings) : settings_(std::move(s
   partial_stride_ = round_up(attention_partial_floats(settings_.head_dim), 16);
   const int64_t of_row = settings_.heads * splits_of(limits.context);
   const int64_t affordable = kPartialBytes / (of_row * partial_stride_ * int64_t{4});
-  partials_limit_ = settings_.threads == 1
-                        ? 0
-                        : of_row * std::clamp(affordable, int64_t{1}, kRowsToSplit);
+  partials_limit_ =
+      settings_.threads == 1 ? 0 : of_row * std::clamp(affordable, int64_t{1}, kRowsToSplit);
   // Each sequence ends in one unit that is not full.
-  const int64_t units =
-      (limits.rows / kRowsPerUnit + limits.sequences) * settings_.kv_heads;
+  const int64_t units = (limits.rows / kRowsPerUnit + limits.sequences) * settings_.kv_heads;
   units_.reserve(static_cast<size_t>(units));
   tasks_.reserve(static_cast<size_t>(units + partials_limit_));
   unfinished_ = std::make_unique<std::atomic<int32_t>[]>(static_cast<size_t>(units));
@@ -150,8 +148,7 @@ void AttentionStep::write(const RunContext& context, int64_t row, int64_t sequen
   }
 }
 
-AttentionArgs AttentionStep::arguments(const RunContext& context,
-                                       const Unit& unit) const noexcept {
+AttentionArgs AttentionStep::arguments(const RunContext& context, const Unit& unit) const noexcept {
   const AttentionAttributes& attributes = settings_.attributes;
   const SequenceRows& rows = context.tables.sequences()[static_cast<size_t>(unit.sequence)];
   const auto pages = context.plan.tables[static_cast<size_t>(attributes.group)].of(unit.sequence);
@@ -183,8 +180,7 @@ void AttentionStep::run_task(const RunContext& context, const Task& task, int wo
     for (int64_t row = unit.row_begin; units_write_ && row < unit.row_end; ++row) {
       write(context, row, unit.sequence, unit.kv_head, unit.kv_head + 1);
     }
-    const int64_t at =
-        unit.row_begin * args.q_stride + unit.kv_head * group_ * settings_.head_dim;
+    const int64_t at = unit.row_begin * args.q_stride + unit.kv_head * group_ * settings_.head_dim;
     settings_.attention.run(args, settings_.result + at, args.q_stride);
     return;
   }

@@ -54,9 +54,7 @@ class AttentionStep final : public BoundStep {
   explicit AttentionStep(AttentionSettings settings);
   void run(const RunContext& context) noexcept override;
   int64_t scratch_bytes() const override;
-  int64_t workspace_bytes() const override {
-    return attention_workspace_bytes(settings_.head_dim);
-  }
+  int64_t workspace_bytes() const override { return attention_workspace_bytes(settings_.head_dim); }
   std::vector<std::pair<std::string, std::string>> kernels() const override;
 
  private:
@@ -85,11 +83,11 @@ class AttentionStep final : public BoundStep {
   float* partial(const RunContext& context, const Unit& unit, int64_t split) const noexcept;
 
   AttentionSettings settings_;
-  int64_t group_;            // query heads of a kv head
-  int64_t partial_stride_;   // floats
-  int64_t partials_limit_;   // partial results that the scratch holds
-  int64_t partials_ = 0;     // of this step
-  int64_t work_ = 0;         // of this step, in multiplications
+  int64_t group_;             // query heads of a kv head
+  int64_t partial_stride_;    // floats
+  int64_t partials_limit_;    // partial results that the scratch holds
+  int64_t partials_ = 0;      // of this step
+  int64_t work_ = 0;          // of this step, in multiplications
   bool units_write_ = false;  // each unit rotates and writes its own rows and kv head
   std::vector<Unit> units_;
   std::vector<Task> tasks_;

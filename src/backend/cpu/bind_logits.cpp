@@ -83,13 +83,11 @@ class LogitsStep final : public BoundStep {
 
 std::unique_ptr<BoundStep> bind_logits_view(const Binding& binding, const Node& node) {
   const Dims& dims = binding.program.type(node.operands[0]).dims;
-  return std::make_unique<LogitsStep>(
-      LogitsSettings{binding.kernels.logit_statistics, binding.kernels.top_k,
-                     *leading_rows(dims, 1), dims.back().size,
-                     std::get<LogitsViewAttributes>(node.attributes).k,
-                     binding.f32(node.operands[0]), binding.f32(node.operands[1]),
-                     binding.f32(node.results[0]), binding.i32(node.results[1]),
-                     binding.f32(node.results[2])});
+  return std::make_unique<LogitsStep>(LogitsSettings{
+      binding.kernels.logit_statistics, binding.kernels.top_k, *leading_rows(dims, 1),
+      dims.back().size, std::get<LogitsViewAttributes>(node.attributes).k,
+      binding.f32(node.operands[0]), binding.f32(node.operands[1]), binding.f32(node.results[0]),
+      binding.i32(node.results[1]), binding.f32(node.results[2])});
 }
 
 }  // namespace dunlin::cpu

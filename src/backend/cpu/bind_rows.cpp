@@ -51,9 +51,8 @@ class ElementStep final : public BoundStep {
 template <typename Piece>
 std::unique_ptr<BoundStep> make_element_step(const Binding& binding, const Node& node,
                                              const char* kernel, int64_t work, Piece piece) {
-  return std::make_unique<ElementStep<Piece>>(op_name(node.op), kernel,
-                                              binding.program.type(node.results[0]).dims, work,
-                                              piece);
+  return std::make_unique<ElementStep<Piece>>(
+      op_name(node.op), kernel, binding.program.type(node.results[0]).dims, work, piece);
 }
 
 std::unique_ptr<BoundStep> bind_embed(const Binding& binding, const Node& node) {
@@ -113,12 +112,11 @@ std::unique_ptr<BoundStep> bind_rope(const Binding& binding, const Node& node) {
   const int64_t heads = dims[1].size;
   const int64_t head_dim = dims[2].size;
   const int64_t angle_stride = angle_dims[1].size * angle_dims[2].size;
-  return make_row_step(
-      "rope", kernel.name, *leading_rows(dims, 2), heads * head_dim,
-      [=](const RunContext&, int64_t row) noexcept {
-        kernel.run(x + row * heads * head_dim, heads, head_dim, rotary_dim,
-                   angles + row * angle_stride, y + row * heads * head_dim);
-      });
+  return make_row_step("rope", kernel.name, *leading_rows(dims, 2), heads * head_dim,
+                       [=](const RunContext&, int64_t row) noexcept {
+                         kernel.run(x + row * heads * head_dim, heads, head_dim, rotary_dim,
+                                    angles + row * angle_stride, y + row * heads * head_dim);
+                       });
 }
 
 std::unique_ptr<BoundStep> bind_gated(const Binding& binding, const Node& node) {
@@ -127,11 +125,10 @@ std::unique_ptr<BoundStep> bind_gated(const Binding& binding, const Node& node) 
   const float* gate = binding.f32(node.operands[0]);
   const float* up = binding.f32(node.operands[1]);
   float* y = binding.f32(node.results[0]);
-  return make_element_step(binding, node, kernel.name, kGatedWork,
-                           [=](int64_t from, int64_t count) noexcept {
-                             kernel.run(gate + from, up + from, count, attributes.alpha,
-                                        attributes.limit, y + from);
-                           });
+  return make_element_step(
+      binding, node, kernel.name, kGatedWork, [=](int64_t from, int64_t count) noexcept {
+        kernel.run(gate + from, up + from, count, attributes.alpha, attributes.limit, y + from);
+      });
 }
 
 // One operand may be a row, or several, that repeats: [N] or [M,N] under [..,M,N].
@@ -180,8 +177,7 @@ std::unique_ptr<BoundStep> bind_gather_rows(const Binding& binding, const Node& 
                          const int64_t bytes = element_count(inner, context.sizes()) * element;
                          const int64_t last = context.sizes().of(outer) - 1;
                          const int64_t from = std::clamp<int64_t>(rows[row], 0, last);
-                         std::memcpy(y + row * bytes, x + from * bytes,
-                                     static_cast<size_t>(bytes));
+                         std::memcpy(y + row * bytes, x + from * bytes, static_cast<size_t>(bytes));
                        });
 }
 

@@ -84,8 +84,8 @@ struct StateWriter {
     const int32_t position = context.plan.positions[static_cast<size_t>(row)];
     const int32_t sequence = context.tables.row_sequences()[static_cast<size_t>(row)];
     const auto pages = context.plan.tables[static_cast<size_t>(place.group)].of(sequence);
-    const int64_t page = pages[static_cast<size_t>(position / kPageTokens)] *
-                         context.state.page_stride(place.group);
+    const int64_t page =
+        pages[static_cast<size_t>(position / kPageTokens)] * context.state.page_stride(place.group);
     for (int64_t head = 0; head < kv_heads; ++head) {
       const int64_t at = (row * kv_heads + head) * head_dim;
       kernel.run(k + at, v + at, head_dim, position % kPageTokens,

@@ -21,9 +21,9 @@ struct RunContext {
   CpuKvState& state;
   const StepTables& tables;
   ThreadPool& pool;
-  std::byte* scratch;           // of the step that runs, shared by its workers
-  std::byte* workspaces;        // one per worker
-  int64_t workspace_stride;     // bytes
+  std::byte* scratch;        // of the step that runs, shared by its workers
+  std::byte* workspaces;     // one per worker
+  int64_t workspace_stride;  // bytes
 
   const SymbolSizes& sizes() const { return tables.sizes(); }
   std::byte* workspace(int worker) const { return workspaces + worker * workspace_stride; }

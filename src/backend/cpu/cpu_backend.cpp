@@ -43,9 +43,11 @@ class CpuBackend final : public Backend {
                               cpu::CpuExecutable::create(program, weights, chosen, isa));
       return executable;
     } catch (const std::bad_alloc&) {
-      return Error{ErrorKind::does_not_fit, "compiling for the CPU needs more memory than there is"};
+      return Error{ErrorKind::does_not_fit,
+                   "compiling for the CPU needs more memory than there is"};
     } catch (const std::length_error&) {
-      return Error{ErrorKind::does_not_fit, "compiling for the CPU needs more memory than there is"};
+      return Error{ErrorKind::does_not_fit,
+                   "compiling for the CPU needs more memory than there is"};
     }
   }
 };

@@ -40,8 +40,7 @@ Result<std::unique_ptr<CpuExecutable>> CpuExecutable::create(const Program& prog
                                                              const WeightSource& source,
                                                              const CompileOptions& options,
                                                              Isa isa) {
-  auto executable =
-      std::unique_ptr<CpuExecutable>(new CpuExecutable(program, options, isa));
+  auto executable = std::unique_ptr<CpuExecutable>(new CpuExecutable(program, options, isa));
   DUNLIN_RETURN_IF_ERROR(executable->compile(source, isa));
   return executable;
 }
@@ -50,10 +49,8 @@ Result<void> CpuExecutable::compile(const WeightSource& source, Isa isa) {
   const FlushToZero flush_to_zero;
   DUNLIN_ASSIGN_OR_RETURN(pool_, ThreadPool::create(options_.threads));
   const std::vector<FusedStep> fused = fuse(program_);
-  DUNLIN_ASSIGN_OR_RETURN(weights_,
-                          Weights::load(program_, fused, source, options_, *pool_));
-  DUNLIN_ASSIGN_OR_RETURN(reference_,
-                          ReferenceRunner::create(program_, fused, source, options_));
+  DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused, source, options_, *pool_));
+  DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused, source, options_));
   binding_ = std::make_unique<Binding>(
       Binding{program_, options_, dunlin::kernels(isa), weights_, kv_type_, {}});
   DUNLIN_RETURN_IF_ERROR(reserve_values(fused));

@@ -74,7 +74,7 @@ class Fusion {
 
  private:
   const Program& program_;
-  std::vector<int32_t> reads_;  // by value: reading operands and outputs
+  std::vector<int32_t> reads_;    // by value: reading operands and outputs
   std::vector<FusedStep> steps_;  // one per node at first; removed ones have no node
 };
 

@@ -26,8 +26,13 @@ Result<std::unique_ptr<CpuKvState>> CpuKvState::create(const std::vector<KvGroup
     const auto layer_stride = checked_mul(pages.page_stride, pages.count);
     const auto bytes =
         layer_stride ? checked_mul<int64_t>(*layer_stride, pages.layers) : std::nullopt;
-    if (pages.count < 0 || !bytes) {
+    if (pages.count < 0) {
       return runtime_error(fmt::format("KV state: {} pages in group {}", pages.count, i));
+    }
+    if (!bytes) {
+      return Error{ErrorKind::does_not_fit,
+                   fmt::format("KV state: {} pages in group {} are more bytes than a size can hold",
+                               pages.count, i)};
     }
     pages.layer_stride = *layer_stride;
     DUNLIN_ASSIGN_OR_RETURN(

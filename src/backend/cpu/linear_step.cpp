@@ -82,8 +82,8 @@ void LinearStep::add_block(const RowRun& run, const RunContext& context, int64_t
   for (size_t a = 0; a < 3; ++a) {
     if (!needed_[index(run.row_class)][a]) continue;
     block.activations[a] = context.scratch + *used;
-    *used += round_up(
-        activation_bytes(static_cast<Arithmetic>(a), block.rows, settings_.columns), kCacheLine);
+    *used += round_up(activation_bytes(static_cast<Arithmetic>(a), block.rows, settings_.columns),
+                      kCacheLine);
   }
   DUNLIN_CHECK(*used <= scratch_bytes_, "prepared activations exceed their memory");
   blocks_.push_back(block);
@@ -141,8 +141,9 @@ void LinearStep::multiply(const RunContext& context) const noexcept {
     run_tasks(0, tasks, 0);
     return;
   }
-  const int64_t whole_piece =
-      rows >= kManyRows ? kLinearStripeBlock : std::max<int64_t>(1, kPieceBytes * stripes_ / bytes_);
+  const int64_t whole_piece = rows >= kManyRows
+                                  ? kLinearStripeBlock
+                                  : std::max<int64_t>(1, kPieceBytes * stripes_ / bytes_);
   const int64_t even_piece = std::max<int64_t>(1, tasks / (int64_t{4} * threads));
   context.pool.parallel_for(tasks, std::min(whole_piece, even_piece), run_tasks);
 }

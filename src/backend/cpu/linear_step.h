@@ -13,8 +13,8 @@ namespace dunlin::cpu {
 
 struct LinearMatrix {
   PackedMatrix weight;
-  Arithmetic arithmetic[2];           // by RowClass
-  Kernel<LinearFunction> kernel[2];   // by RowClass
+  Arithmetic arithmetic[2];          // by RowClass
+  Kernel<LinearFunction> kernel[2];  // by RowClass
   const float* bias = nullptr;
   const float* residual = nullptr;
   float* y = nullptr;  // [rows, weight.layout.rows]

@@ -78,8 +78,7 @@ void ReferenceRunner::begin_step(const StepPlan& plan) {
   step_.emplace(plan, *no_state_, store_bf16_);
 }
 
-const reference::PreparedWeight* ReferenceRunner::weight(const Program& program,
-                                                         ValueId id) const {
+const reference::PreparedWeight* ReferenceRunner::weight(const Program& program, ValueId id) const {
   if (!is_weight(program, id)) return nullptr;
   const auto weight = static_cast<size_t>(program.values[static_cast<size_t>(id)].weight);
   return &prepared_[static_cast<size_t>(prepared_id_[weight])];

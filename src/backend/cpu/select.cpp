@@ -3,13 +3,15 @@
 
 #include <algorithm>
 
+#include "program/liveness.h"
+
 namespace dunlin::cpu {
 
 namespace {
 
 bool all_f32(const Program& program, const Node& node) {
-  return std::ranges::all_of(
-      node.operands, [&](ValueId id) { return program.type(id).dtype == DType::f32; });
+  return std::ranges::all_of(node.operands,
+                             [&](ValueId id) { return program.type(id).dtype == DType::f32; });
 }
 
 bool known(const Dims& dims) {
@@ -86,22 +88,17 @@ std::string refuse_kernel(const Program& program, const Node& node) {
   }
 }
 
-// Row-major elements of a slice are neighbours when it is along the first dimension that is not 1
-// and takes every element; where they start is known when the dimensions behind are.
-bool is_contiguous_slice(const Program& program, const Node& node) {
+// Where a slice starts is known when the dimensions behind its axis are.
+bool starts_at_known_element(const Program& program, const Node& node) {
+  if (node.op != Op::slice) return true;
   const auto& attributes = std::get<SliceAttributes>(node.attributes);
   const Dims& dims = program.type(node.operands[0]).dims;
-  if (attributes.stride != 1) return false;
-  const auto axis = dims.begin() + attributes.axis;
-  return std::all_of(dims.begin(), axis, [](const Dim& dim) { return dim == Dim(1); }) &&
-         std::all_of(axis + 1, dims.end(), [](const Dim& dim) { return dim.known(); });
+  return known(Dims(dims.begin() + attributes.axis + 1, dims.end()));
 }
 
 std::string refuse_view(const Program& program, const Node& node) {
-  const bool same_order =
-      node.op == Op::reshape || node.op == Op::tap ||
-      (node.op == Op::slice && is_contiguous_slice(program, node));
-  if (!same_order) return "it is not the same elements in the same order";
+  if (!is_view(program, node)) return "it is not the same elements in the same order";
+  if (!starts_at_known_element(program, node)) return "its start is not known at compile";
   if (is_weight(program, node.operands[0])) return "a weight is held in packed form";
   return "";
 }

@@ -39,9 +39,8 @@ void StepTables::read(const StepPlan& plan) noexcept {
       row_sequences_.insert(row_sequences_.end(), static_cast<size_t>(segment.rows_each),
                             static_cast<int32_t>(sequence));
       const int64_t end = row + segment.rows_each;
-      const int32_t length = plan.lengths.empty()
-                                 ? plan.positions[static_cast<size_t>(end - 1)] + 1
-                                 : plan.lengths[sequence];
+      const int32_t length = plan.lengths.empty() ? plan.positions[static_cast<size_t>(end - 1)] + 1
+                                                  : plan.lengths[sequence];
       sequences_.push_back({row, end, segment.row_class, length});
       append(row_runs_, segment.rows_each, segment.row_class);
       append(sequence_runs_, 1, segment.row_class);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backend/cpu/select.h"
+#include "backend/weight_shape.h"
 
 namespace dunlin::cpu {
 
@@ -28,29 +29,6 @@ struct Source {
   int64_t packed_at = -1;
   int64_t plain_at = -1;
 };
-
-struct MatrixShape {
-  int64_t rows = 1;
-  int64_t columns = 1;
-};
-
-// A vector is one row; the experts of a stack follow each other.
-MatrixShape matrix_shape(const WeightDeclaration& declaration) {
-  MatrixShape shape;
-  shape.columns = extent(declaration.dims.back());
-  for (size_t i = 0; i + 1 < declaration.dims.size(); ++i) {
-    shape.rows *= extent(declaration.dims[i]);
-  }
-  return shape;
-}
-
-Result<void> check_shape(const WeightDeclaration& declaration, const WeightView& view) {
-  const MatrixShape expected = matrix_shape(declaration);
-  if (view.rows == expected.rows && view.columns == expected.columns) return {};
-  return model_error(fmt::format("tensor {} in {}: expected {}, found [{},{}]", declaration.name,
-                                 view.source->name(), to_string(declaration.shape()), view.rows,
-                                 view.columns));
-}
 
 // Rows [first, first + count) as bytes, a bounded piece at a time: fn(first, count, bytes).
 template <typename Function>
@@ -104,8 +82,8 @@ class Loader {
   const WeightSource& source_;
   const CompileOptions& options_;
   ThreadPool& pool_;
-  std::vector<Source> sources_;   // by WeightId
-  std::vector<WeightId> order_;   // of first use
+  std::vector<Source> sources_;  // by WeightId
+  std::vector<WeightId> order_;  // of first use
   int64_t bytes_ = 0;
   std::vector<std::vector<std::byte>> buffers_;  // by worker
   std::vector<std::vector<std::byte>> scratch_;
@@ -168,8 +146,8 @@ Result<void> Loader::resolve() {
 
 void Loader::report(size_t done, const std::string& name) const {
   if (!options_.progress) return;
-  options_.progress(static_cast<double>(done) / static_cast<double>(std::max<size_t>(1, order_.size())),
-                    name);
+  options_.progress(
+      static_cast<double>(done) / static_cast<double>(std::max<size_t>(1, order_.size())), name);
 }
 
 Result<void> Loader::read(std::byte* arena) {
@@ -177,8 +155,7 @@ Result<void> Loader::read(std::byte* arena) {
     const Source& source = of(order_[i]);
     report(i, program_.weights[static_cast<size_t>(order_[i])].name);
     if (source.plain_at >= 0) {
-      DUNLIN_RETURN_IF_ERROR(
-          read_plain(source, reinterpret_cast<float*>(arena + source.plain_at)));
+      DUNLIN_RETURN_IF_ERROR(read_plain(source, reinterpret_cast<float*>(arena + source.plain_at)));
     }
     if (source.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(source, arena + source.packed_at));
   }
@@ -223,15 +200,15 @@ Result<void> Loader::pack_stripes(const Source& source, int64_t begin, int64_t e
   std::byte* aligned = scratch.data() + (kCacheLine - start % kCacheLine) % kCacheLine;
   const int64_t first = begin * kStripeRows;
   const int64_t rows = std::min(layout.rows, end * kStripeRows) - first;
-  return for_each_piece(
-      view, first, rows, kStripeRows, buffers_[worker],
-      [&](int64_t row, int64_t count, const std::byte* bytes) {
-        for (int64_t i = 0; i < count; i += kStripeRows) {
-          pack_stripe(layout, traits(view.format), bytes + i * view.bytes_per_row(),
-                      std::min(kStripeRows, count - i), aligned,
-                      packed + (row + i) / kStripeRows * layout.stripe_bytes());
-        }
-      });
+  return for_each_piece(view, first, rows, kStripeRows, buffers_[worker],
+                        [&](int64_t row, int64_t count, const std::byte* bytes) {
+                          for (int64_t i = 0; i < count; i += kStripeRows) {
+                            pack_stripe(layout, traits(view.format),
+                                        bytes + i * view.bytes_per_row(),
+                                        std::min(kStripeRows, count - i), aligned,
+                                        packed + (row + i) / kStripeRows * layout.stripe_bytes());
+                          }
+                        });
 }
 
 std::vector<HeldWeight> Loader::held(const std::byte* arena) const {

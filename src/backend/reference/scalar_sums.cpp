@@ -30,7 +30,15 @@ DUNLIN_FMA_BODY float chain_dot_body(const float* x, const float* w, int64_t cou
   return c;
 }
 
-// Eight or sixteen columns side by side; `Width` is known so that the inner loops become vectors.
+// sums[i] = fma(x, w[i], sums[i]).
+template <int64_t Width>
+DUNLIN_FMA_BODY void add_products(float x, const float* w, float* sums) {
+// Unrolled, g++ 12 leaves sixteen scalar instructions: 1.4 instead of 7 billion terms a second.
+#pragma GCC unroll 1
+  for (int64_t i = 0; i < Width; ++i) sums[i] = std::fma(x, w[i], sums[i]);
+}
+
+// `Width` columns side by side, each with its own chains.
 template <int64_t Width>
 DUNLIN_FMA_BODY void chain_columns_body(const float* x, const float* w, int64_t begin, int64_t end,
                                         int64_t stride, float* y) {
@@ -41,18 +49,14 @@ DUNLIN_FMA_BODY void chain_columns_body(const float* x, const float* w, int64_t 
     const int64_t last = std::min(block + kBlock, end);
     int64_t k = std::max(block, begin);
     if (k % 2 != 0) {
-      for (int64_t i = 0; i < Width; ++i) odd[i] = std::fma(x[k], w[k * stride + i], odd[i]);
+      add_products<Width>(x[k], w + k * stride, odd);
       ++k;
     }
     for (; k + 1 < last; k += 2) {
-      const float* row = w + k * stride;
-      for (int64_t i = 0; i < Width; ++i) even[i] = std::fma(x[k], row[i], even[i]);
-      row += stride;
-      for (int64_t i = 0; i < Width; ++i) odd[i] = std::fma(x[k + 1], row[i], odd[i]);
+      add_products<Width>(x[k], w + k * stride, even);
+      add_products<Width>(x[k + 1], w + (k + 1) * stride, odd);
     }
-    if (k < last) {
-      for (int64_t i = 0; i < Width; ++i) even[i] = std::fma(x[k], w[k * stride + i], even[i]);
-    }
+    if (k < last) add_products<Width>(x[k], w + k * stride, even);
     for (int64_t i = 0; i < Width; ++i) c[i] = c[i] + (even[i] + odd[i]);
   }
   std::copy_n(c, Width, y);

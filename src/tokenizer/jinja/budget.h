@@ -15,7 +15,7 @@ class Budget {
   }
   // `bytes` about to be made, copied or scanned.
   void work(size_t bytes) {
-    if (bytes > work_left_) throw TemplateError("the template makes or scans more than 256 MiB");
+    if (bytes > work_left_) throw TemplateError("the template makes or scans more than 64 MiB");
     work_left_ -= bytes;
   }
 

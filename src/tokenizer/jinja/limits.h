@@ -13,7 +13,7 @@ inline constexpr int kMaxCallDepth = 32;         // macros, callers and recursiv
 inline constexpr int kMaxEvaluationDepth = 600;  // nodes under evaluation at once, over all calls
 inline constexpr int64_t kMaxSteps = 1'000'000;  // nodes evaluated, items visited
 inline constexpr size_t kMaxOutputBytes = size_t{8} << 20;  // of the result, and of any one string
-inline constexpr size_t kMaxWorkBytes = size_t{256} << 20;  // made or scanned during one rendering
+inline constexpr size_t kMaxWorkBytes = size_t{64} << 20;   // made or scanned during one rendering
 inline constexpr int kMaxValueDepth = 100;                  // lists and dicts inside each other
 inline constexpr int64_t kMaxRange = 100'000;  // items of range(), the bound of Jinja2's sandbox
 

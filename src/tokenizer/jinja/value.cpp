@@ -216,8 +216,8 @@ Value convert(const nlohmann::ordered_json& json, int depth) {
 
 }  // namespace
 
-Value value_from_json(const nlohmann::ordered_json& json, int depth) {
-  return convert(json, depth);
+Value value_from_json(const nlohmann::ordered_json& json) {
+  return convert(json, 0);
 }
 
 bool is_iterable(const Value& value) {

@@ -129,7 +129,7 @@ Value make_dict(Dict dict);
 
 // An input: every string of it is untrusted. Throws beyond kMaxValueDepth or for an integer beyond
 // 64 bits.
-Value value_from_json(const nlohmann::ordered_json& json, int depth = 0);
+Value value_from_json(const nlohmann::ordered_json& json);
 
 // The items that iterating over `value` gives; an iterator is consumed. Throws when it is not
 // iterable.

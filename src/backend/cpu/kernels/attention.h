@@ -39,20 +39,24 @@ inline SplitRange splits_of_rows(const AttentionArgs& args, int64_t row, int64_t
 }
 
 struct AttentionWorkspace {
+  static int64_t bytes(int64_t head_dim) {
+    const int64_t partial = attention_partial_floats(head_dim);
+    const int64_t floats = kv_key_dims(head_dim) + kSplitTokens + 2 * partial;
+    return kAttentionBlock * floats * static_cast<int64_t>(sizeof(float));
+  }
+
   AttentionWorkspace(std::byte* memory, int64_t head_dim) {
     const int64_t partial = attention_partial_floats(head_dim);
     q = reinterpret_cast<float*>(memory);
     scores = q + kAttentionBlock * kv_key_dims(head_dim);
     partials = scores + kAttentionBlock * kSplitTokens;
     states = partials + kAttentionBlock * partial;
-    end = states + kAttentionBlock * partial;
   }
 
   float* q;         // [block][key_dims], rounded to the storage type
   float* scores;    // [block][256]
   float* partials;  // [block][attention_partial_floats]
   float* states;    // [block][attention_partial_floats]: the merge so far
-  float* end;
 };
 
 }  // namespace dunlin

@@ -57,8 +57,7 @@ int64_t activation_bytes(Arithmetic arithmetic, int64_t rows, int64_t columns) {
 }
 
 int64_t attention_workspace_bytes(int64_t head_dim) {
-  const AttentionWorkspace workspace(nullptr, head_dim);
-  return static_cast<int64_t>(reinterpret_cast<uintptr_t>(workspace.end));
+  return AttentionWorkspace::bytes(head_dim);
 }
 
 SplitRange attention_splits(const AttentionArgs& args) {

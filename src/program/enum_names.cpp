@@ -1,5 +1,5 @@
-// Names of the enumerators in attributes.
-#include "program/attribute_fields.h"
+// The enumerators as text.
+#include "program/enum_names.h"
 
 namespace dunlin {
 

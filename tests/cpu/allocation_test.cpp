@@ -1,0 +1,74 @@
+// run() allocates nothing: operator new of this binary counts.
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <new>
+
+#include "backend/cpu/cpu_backend.h"
+#include "tiny_model.h"
+
+namespace {
+
+std::atomic<int64_t> allocations{0};
+
+void* counted(std::size_t size) {
+  allocations.fetch_add(1, std::memory_order_relaxed);
+  void* memory = std::malloc(size == 0 ? 1 : size);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+  return counted(size);
+}
+void* operator new[](std::size_t size) {
+  return counted(size);
+}
+void operator delete(void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory) noexcept {
+  std::free(memory);
+}
+void operator delete(void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+void operator delete[](void* memory, std::size_t) noexcept {
+  std::free(memory);
+}
+
+namespace dunlin {
+namespace {
+
+int64_t allocations_of_run(TinySession& session, const StepPlan& plan, StepOutput& output) {
+  const int64_t before = allocations.load();
+  session.executable().run(plan, session.state(), output);
+  return allocations.load() - before;
+}
+
+TEST(Run, AllocatesNothing) {
+  const auto backend = make_cpu_backend();
+  const TinyModel model = tiny_model("llama", "mixed", {.taps = {"hidden.1"}, .logits_view_k = 9});
+  for (const int threads : {1, 2}) {
+    TinySession session(*backend, model, tiny_options(Precision::automatic, threads));
+    const StepPlan prompts =
+        session.plan({{0, 1, RowClass::generated}, {1, 300, RowClass::prompt}, {2, 60}});
+    const StepPlan long_prompt = session.plan({{1, 400, RowClass::prompt}});
+    const StepPlan decode = session.plan({{1, 1, RowClass::generated}});
+    const StepPlan batch =
+        session.plan({{0, 1, RowClass::generated}, {1, 3, RowClass::generated}, {2, 40}});
+    StepOutput output;
+    session.executable().run(prompts, session.state(), output);  // grows the vectors of `output`
+    session.executable().run(long_prompt, session.state(), output);
+    ASSERT_GT(allocations.load(), 0);
+    EXPECT_EQ(allocations_of_run(session, decode, output), 0);
+    EXPECT_EQ(allocations_of_run(session, batch, output), 0);
+    EXPECT_EQ(allocations_of_run(session, prompts, output), 0);
+  }
+}
+
+}  // namespace
+}  // namespace dunlin

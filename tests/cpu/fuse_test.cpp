@@ -1,0 +1,220 @@
+// Each rewrite where it fires and where it must not.
+#include "backend/cpu/fuse.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "program/ops.h"
+#include "program/recorder.h"
+#include "tiny_model.h"
+
+namespace dunlin::cpu {
+namespace {
+
+using testing::ElementsAre;
+
+constexpr int64_t kWidth = 32;
+constexpr int64_t kFfn = 64;
+
+// A Program over x = embed(tokens), [T,32].
+Program record_over_x(const std::function<Tensor(Recorder&, Tensor)>& forward,
+                      const std::vector<std::string>& taps = {}) {
+  Result<Program> program = record("test", {.taps = taps}, [&](Recorder& recorder) {
+    const Tensor table =
+        recorder.weights().matrix("table", {{Axis::vocab, 10}}, {{Axis::embed, kWidth}});
+    recorder.output("y", forward(recorder, embed(recorder.tokens(), table)));
+  });
+  return std::move(program).value();
+}
+
+Tensor matrix(Recorder& recorder, const std::string& name, int64_t rows, int64_t columns) {
+  return recorder.weights().matrix(name, {{Axis::ffn, rows}}, {{Axis::embed, columns}});
+}
+
+// Operation and rewrites of each step: "linear: residual_add".
+std::vector<std::string> steps_of(const Program& program) {
+  std::vector<std::string> names;
+  for (const FusedStep& step : fuse(program)) {
+    std::string name = op_name(program.nodes[static_cast<size_t>(step.node)].op);
+    for (const char* rewrite : step.rewrites) name += std::string(" ") + rewrite;
+    names.push_back(name);
+  }
+  return names;
+}
+
+TEST(ResidualAdd, EndsTheLinearThatFeedsIt) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    return x + linear(x, matrix(recorder, "w", kWidth, kWidth));
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "linear residual_add"));
+}
+
+TEST(ResidualAdd, AlsoWhenTheLinearIsTheFirstOperand) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    return linear(x, matrix(recorder, "w", kWidth, kWidth)) + x;
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "linear residual_add"));
+}
+
+TEST(ResidualAdd, LeavesASumThatATapAsksFor) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    return x + tap(linear(x, matrix(recorder, "w", kWidth, kWidth)), "sum");
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "linear residual_add"));
+  EXPECT_THAT(steps_of(record_over_x(forward, {"sum"})), ElementsAre("embed", "linear", "add"));
+}
+
+TEST(ResidualAdd, LeavesASumThatIsReadTwice) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor sum = linear(x, matrix(recorder, "w", kWidth, kWidth));
+    return (x + sum) * sum;
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "linear", "add", "mul"));
+}
+
+TEST(ResidualAdd, LeavesARepeatedRow) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor row = recorder.weights().vector("row", {{Axis::embed, kWidth}});
+    return linear(x, matrix(recorder, "w", kWidth, kWidth)) + row;
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "linear", "add"));
+}
+
+TEST(SharedInput, JoinsLinearsOfOneX) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor a = linear(x, matrix(recorder, "a", kWidth, kWidth));
+    const Tensor b = linear(x, matrix(recorder, "b", kWidth, kWidth));
+    return act(a, ActAttributes::Kind::silu) * act(b, ActAttributes::Kind::silu);
+  };
+  const Program program = record_over_x(forward);
+  EXPECT_THAT(steps_of(program), ElementsAre("embed", "linear shared_input", "act", "act", "mul"));
+  EXPECT_EQ(fuse(program)[1].linears.size(), 2u);
+}
+
+TEST(SharedInput, LeavesLinearsOfDifferentX) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor a = linear(x, matrix(recorder, "a", kWidth, kWidth));
+    return linear(a, matrix(recorder, "b", kWidth, kWidth));
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "linear", "linear"));
+}
+
+TEST(SharedInput, LeavesALinearThatEndsInALaterResidual) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor a = linear(x, matrix(recorder, "a", kWidth, kWidth));
+    const Tensor b = linear(x, matrix(recorder, "b", kWidth, kWidth));
+    return act(a, ActAttributes::Kind::silu) + b;
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)),
+              ElementsAre("embed", "linear", "act", "linear residual_add"));
+}
+
+Tensor feed_forward(Recorder& recorder, Tensor x) {
+  const Tensor gate = tap(linear(x, matrix(recorder, "gate", kFfn, kWidth)), "gate");
+  const Tensor up = tap(linear(x, matrix(recorder, "up", kFfn, kWidth)), "up");
+  return gated(gate, up, {});
+}
+
+TEST(GatedLinears, RunsTheActivationBehindGateAndUp) {
+  const Program program = record_over_x(feed_forward);
+  EXPECT_THAT(steps_of(program), ElementsAre("embed", "linear shared_input gated_linears"));
+}
+
+TEST(GatedLinears, TakesTheGateFirstWhereUpIsRecordedFirst) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor up = linear(x, matrix(recorder, "up", kFfn, kWidth));
+    const Tensor gate = linear(x, matrix(recorder, "gate", kFfn, kWidth));
+    return gated(gate, up, {});
+  };
+  const Program program = record_over_x(forward);
+  const FusedStep step = fuse(program)[1];
+  ASSERT_NE(step.gated, kNoNode);
+  const auto weight_of = [&](const LinearPart& part) {
+    const Node& node = program.nodes[static_cast<size_t>(part.linear)];
+    const Value& value = program.values[static_cast<size_t>(node.operands[1])];
+    return program.weights[static_cast<size_t>(value.weight)].name;
+  };
+  EXPECT_EQ(weight_of(step.linears[0]), "gate");
+  EXPECT_EQ(weight_of(step.linears[1]), "up");
+}
+
+TEST(GatedLinears, LeavesAGateThatATapAsksFor) {
+  for (const char* name : {"gate", "up"}) {
+    EXPECT_THAT(steps_of(record_over_x(feed_forward, {name})),
+                ElementsAre("embed", "linear shared_input", "gated"))
+        << name;
+  }
+}
+
+TEST(GatedLinears, LeavesAThirdLinearOfTheSameX) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor third = linear(x, matrix(recorder, "third", kFfn, kWidth));
+    return feed_forward(recorder, x) * third;
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)),
+              ElementsAre("embed", "linear shared_input", "gated", "mul"));
+}
+
+std::vector<std::string> attention_steps(const std::vector<std::string>& taps, bool stateful) {
+  Result<Program> program =
+      record("test", {.taps = taps, .stateful = stateful}, [&](Recorder& recorder) {
+        const Tensor table =
+            recorder.weights().matrix("table", {{Axis::vocab, 10}}, {{Axis::embed, kWidth}});
+        const Tensor x = reshape(embed(recorder.tokens(), table), {Symbol::rows, 2, kWidth / 2});
+        const Tensor angles =
+            rope_angles(recorder.positions(), {.inv_freq = std::vector<float>(kWidth / 4, 0.5f)});
+        const Tensor q = tap(rope(x, angles, {.rotary_dim = kWidth / 2}), "q");
+        const Tensor k = tap(rope(x, angles, {.rotary_dim = kWidth / 2}), "k");
+        const auto place = recorder.kv_layer(0, 2, kWidth / 2);
+        recorder.output("y", attention(q, k, x, Tensor(),
+                                       {.stateful = recorder.options().stateful,
+                                        .group = place.group,
+                                        .layer = place.layer}));
+      });
+  return steps_of(program.value());
+}
+
+TEST(RopeAttention, RotatesWithinAttention) {
+  EXPECT_THAT(attention_steps({}, true),
+              ElementsAre("embed", "rope_angles", "attention rope_attention"));
+}
+
+TEST(RopeAttention, LeavesARotationThatATapAsksFor) {
+  EXPECT_THAT(attention_steps({"q"}, true),
+              ElementsAre("embed", "rope_angles", "rope", "attention rope_attention"));
+  EXPECT_THAT(attention_steps({"q", "k"}, true),
+              ElementsAre("embed", "rope_angles", "rope", "rope", "attention"));
+}
+
+TEST(RopeAttention, LeavesAttentionWithoutACache) {
+  EXPECT_THAT(attention_steps({}, false),
+              ElementsAre("embed", "rope_angles", "rope", "rope", "attention"));
+}
+
+TEST(Views, AreNoSteps) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor row = recorder.weights().vector("row", {{Axis::embed, kWidth}});
+    const Tensor part = slice(row + row, {.axis = 0, .begin = 4, .end = 20});
+    return reshape(reshape(x, {Symbol::rows, 2, 16}) * part, {Symbol::rows, kWidth});
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "add", "mul"));
+}
+
+TEST(Llama, HasSevenStepsPerLayer) {
+  const std::vector<std::string> steps = steps_of(tiny_model("llama", "F32").program);
+  const std::vector<std::string> layer{"rms_norm",
+                                       "linear shared_input",
+                                       "attention rope_attention",
+                                       "linear residual_add",
+                                       "rms_norm",
+                                       "linear shared_input gated_linears",
+                                       "linear residual_add"};
+  std::vector<std::string> expected{"rope_angles", "embed"};
+  expected.insert(expected.end(), layer.begin(), layer.end());
+  expected.insert(expected.end(), layer.begin(), layer.end());
+  expected.insert(expected.end(), {"gather_rows", "rms_norm", "linear"});
+  EXPECT_EQ(steps, expected);
+}
+
+}  // namespace
+}  // namespace dunlin::cpu

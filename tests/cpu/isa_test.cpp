@@ -1,0 +1,97 @@
+// The choice of an instruction set and its refusals.
+#include "backend/cpu/isa.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+
+#include "backend/cpu/cpu_backend.h"
+#include "tiny_model.h"
+
+namespace dunlin::cpu {
+namespace {
+
+using testing::HasSubstr;
+
+CpuFeatures avx2_machine() {
+  CpuFeatures features;
+  features.best = Isa::avx2;
+  features.flags = {"avx2", "fma", "f16c", "avx512f", "avx512bw"};
+  return features;
+}
+
+TEST(IsaCandidates, AreOrderedWithAReasonForEveryRefusal) {
+  const std::vector<IsaCandidate> candidates = isa_candidates(avx2_machine());
+  ASSERT_EQ(candidates.size(), static_cast<size_t>(kIsas));
+  EXPECT_EQ(candidates[0].isa, Isa::amx);
+  EXPECT_EQ(candidates[0].refusal,
+            "the processor lacks avx512dq, avx512vl, avx512_vnni, amx_tile, amx_int8, amx_bf16");
+  EXPECT_EQ(candidates[1].isa, Isa::avx512);
+  EXPECT_EQ(candidates[1].refusal, "the processor lacks avx512dq, avx512vl, avx512_vnni");
+  EXPECT_EQ(candidates[2].refusal, "");
+  EXPECT_EQ(candidates[3].isa, Isa::scalar);
+  EXPECT_EQ(candidates[3].refusal, "");
+}
+
+TEST(IsaCandidates, NameTheSystemWhereTheProcessorHasAll) {
+  CpuFeatures features = avx2_machine();
+  features.flags = {"avx2",     "fma",         "f16c",     "avx512f",  "avx512bw", "avx512dq",
+                    "avx512vl", "avx512_vnni", "amx_tile", "amx_int8", "amx_bf16"};
+  features.best = Isa::avx512;
+  EXPECT_EQ(isa_candidates(features)[0].refusal,
+            "the operating system does not let the process use it");
+}
+
+TEST(ChooseIsa, TakesTheBestOrTheOneAskedFor) {
+  EXPECT_EQ(choose_isa("", "isa", avx2_machine()).value(), Isa::avx2);
+  EXPECT_EQ(choose_isa("scalar", "isa", avx2_machine()).value(), Isa::scalar);
+  EXPECT_EQ(choose_isa("AVX2", "isa", avx2_machine()).value(), Isa::avx2);
+}
+
+TEST(ChooseIsa, RefusesWithTheListOfWhatThereIs) {
+  const auto missing = choose_isa("avx512", "DUNLIN_ISA", avx2_machine());
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().kind, ErrorKind::device);
+  EXPECT_EQ(missing.error().message,
+            "DUNLIN_ISA: avx512 is not available: the processor lacks avx512dq, avx512vl, "
+            "avx512_vnni; this machine has avx2, scalar");
+  const auto unknown = choose_isa("neon", "isa", avx2_machine());
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().kind, ErrorKind::usage);
+  EXPECT_EQ(unknown.error().message,
+            "isa: \"neon\" is no instruction set; this machine has avx2, scalar");
+}
+
+TEST(SelectIsa, ReadsTheEnvironmentUnlessTheOptionSaysOtherwise) {
+  ASSERT_EQ(setenv("DUNLIN_ISA", "scalar", 1), 0);
+  EXPECT_EQ(select_isa("").value(), Isa::scalar);
+  ASSERT_EQ(setenv("DUNLIN_ISA", "mmx", 1), 0);
+  EXPECT_THAT(select_isa("").error().message, HasSubstr("DUNLIN_ISA: \"mmx\""));
+  EXPECT_EQ(select_isa("scalar").value(), Isa::scalar);
+  ASSERT_EQ(unsetenv("DUNLIN_ISA"), 0);
+  EXPECT_EQ(select_isa("").value(), cpu_features().best);
+}
+
+TEST(Executable, ReportsWhatItChose) {
+  const auto backend = make_cpu_backend();
+  TinySession session(*backend, tiny_model("llama", "mixed"),
+                      tiny_options(Precision::automatic, 2, "scalar"));
+  const Executable& executable = session.executable();
+  EXPECT_EQ(executable.isa(), "scalar");
+  EXPECT_EQ(executable.threads(), 2);
+  EXPECT_GT(executable.weights_bytes(), 0u);
+  EXPECT_GT(executable.workspace_bytes(), 0u);
+  const auto kernels = executable.kernels();
+  using Pair = std::pair<std::string, std::string>;
+  EXPECT_THAT(kernels, testing::Contains(Pair("linear+shared_input q4_min generated",
+                                              "linear_int8_q4_min_scalar")));
+  EXPECT_THAT(kernels,
+              testing::Contains(Pair("linear+residual_add q8 prompt", "linear_bf16_q8_scalar")));
+  for (const auto& [operation, kernel] : kernels) {
+    EXPECT_THAT(kernel, testing::Not(HasSubstr("reference"))) << operation;
+  }
+}
+
+}  // namespace
+}  // namespace dunlin::cpu
