@@ -104,7 +104,7 @@ def open_model(path):
     params.n_batch = params.n_ubatch = 512
     params.type_k = params.type_v = llama_cpp.GGML_TYPE_F32
     params.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
-    params.n_threads = params.n_threads_batch = 2
+    params.n_threads = params.n_threads_batch = 1  # the model is small
     return model, llama_cpp.llama_init_from_model(model, params)
 
 
