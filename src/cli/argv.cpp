@@ -72,4 +72,11 @@ std::string nearest_name(std::string_view flag, std::span<const std::string> nam
   return best;
 }
 
+std::string unknown_name(const std::string& name, const std::string& kind,
+                         std::span<const std::string> names) {
+  const std::string nearest = nearest_name(name, names);
+  const std::string question = nearest.empty() ? "" : "; did you mean " + nearest + "?";
+  return name + " is not a " + kind + question;
+}
+
 }  // namespace dunlin

@@ -15,4 +15,8 @@ std::vector<std::string> rewrite_short_flags(std::span<const std::string> argume
 // The name with the smallest edit distance to `flag`; empty when none is closer than half of its length.
 std::string nearest_name(std::string_view flag, std::span<const std::string> names);
 
+// "--treads is not a flag; did you mean --threads?", `kind` being "flag"; without the question when no name is near.
+std::string unknown_name(const std::string& name, const std::string& kind,
+                         std::span<const std::string> names);
+
 }  // namespace dunlin

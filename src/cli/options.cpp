@@ -84,6 +84,12 @@ std::string environment_name(const std::string& long_name) {
   return name;
 }
 
+CLI::Option* add_switch(CLI::App& command, const std::string& names, bool& value,
+                        const std::string& help) {
+  CLI::Option* option = command.add_flag(names, value, help);
+  return option->envname(environment_name(option->get_lnames().front()));
+}
+
 void ModelFlags::add_to(CLI::App& command) {
   add_flag(command, "model,-m,--model", model, "Hugging Face directory or .gguf file")->required();
   add_flag(command, "-c,--ctx-size,--max-model-len", context,
@@ -97,8 +103,8 @@ void ModelFlags::add_to(CLI::App& command) {
   add_flag(command, "--precision", precision,
            "auto, exact or f32 (docs/decisions/0002-numerics.md)");
   add_flag(command, "--layers", layers, "run only the first N layers")->check(CLI::Range(0, 4096));
-  command.add_flag("-q,--quiet", quiet, "no banner and no timings");
-  command.add_flag("-v,--verbose", verbose, "more on stderr: the kernels that were chosen");
+  add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
+  add_switch(command, "-v,--verbose", verbose, "more on stderr: the kernels that were chosen");
 }
 
 Result<ModelOptions> ModelFlags::options() const {
@@ -159,7 +165,7 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   DUNLIN_ASSIGN_OR_RETURN(auto model, load_model(flags.model, with_progress));
   bar.clear();
   if (!flags.quiet) print_banner(*model);
-  if (flags.verbose > 0) {
+  if (flags.verbose) {
     for (const auto& [operation, kernel] : model->executable->kernels())
       fmt::print(stderr, "kernel   {}: {}\n", operation, kernel);
   }

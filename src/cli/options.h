@@ -26,7 +26,7 @@ struct ModelFlags {
   std::string precision = "auto";
   int64_t layers = -1;
   bool quiet = false;
-  int verbose = 0;
+  bool verbose = false;
 
   void add_to(CLI::App& command);
   Result<ModelOptions> options() const;
@@ -61,6 +61,10 @@ CLI::Option* add_flag(CLI::App& command, const std::string& names, T& value,
     option->envname(environment_name(option->get_lnames().front()));
   return option;
 }
+
+// The same for a flag without a value; its variable takes 1, true, on or yes.
+CLI::Option* add_switch(CLI::App& command, const std::string& names, bool& value,
+                        const std::string& help);
 
 // Loads the model with a progress bar and prints the banner unless --quiet.
 Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,

@@ -9,19 +9,6 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-Result<std::vector<int32_t>> ids_of_json(const Json& value, const std::string& where) {
-  std::vector<int32_t> ids;
-  if (!value.is_array()) return usage_error(fmt::format("{}: ids is not an array", where));
-  for (const Json& item : value) {
-    if (!item.is_number_integer() || item.get<int64_t>() < 0 || item.get<int64_t>() > INT32_MAX) {
-      return usage_error(
-          fmt::format("{}: ids holds {}, which is not a token id", where, item.dump()));
-    }
-    ids.push_back(item.get<int32_t>());
-  }
-  return ids;
-}
-
 Result<Prompt> prompt_of_json(const Json& object, const std::string& where) {
   Prompt prompt;
   if (object.contains("ids")) {
@@ -40,6 +27,19 @@ Result<Prompt> prompt_of_json(const Json& object, const std::string& where) {
 }
 
 }  // namespace
+
+Result<std::vector<int32_t>> ids_of_json(const Json& value, const std::string& where) {
+  std::vector<int32_t> ids;
+  if (!value.is_array()) return usage_error(fmt::format("{}: ids is not an array", where));
+  for (const Json& item : value) {
+    if (!item.is_number_integer() || item.get<int64_t>() < 0 || item.get<int64_t>() > INT32_MAX) {
+      return usage_error(
+          fmt::format("{}: ids holds {}, which is not a token id", where, item.dump()));
+    }
+    ids.push_back(item.get<int32_t>());
+  }
+  return ids;
+}
 
 Result<std::vector<int32_t>> parse_ids(const std::string& text) {
   std::vector<int32_t> ids;

@@ -23,6 +23,10 @@ struct Prompt {
 // "1,2,3", in brackets or not.
 Result<std::vector<int32_t>> parse_ids(const std::string& text);
 
+// The ids of a JSON array; `where` names its place in errors.
+Result<std::vector<int32_t>> ids_of_json(const nlohmann::ordered_json& value,
+                                         const std::string& where);
+
 // One prompt a line. A line that is a JSON object has "prompt" (text), "messages" (a conversation) or "ids"; any other
 // line is the text itself. Empty lines are left out. `origin` names the file in errors.
 Result<std::vector<Prompt>> read_prompts(std::istream& input, const std::string& origin);

@@ -4,9 +4,9 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
@@ -16,8 +16,6 @@
 namespace dunlin {
 namespace {
 
-using Json = nlohmann::ordered_json;
-
 struct RunFlags {
   ModelFlags model;
   SamplingFlags sampling;
@@ -25,17 +23,6 @@ struct RunFlags {
   int64_t max_tokens = -1;
   std::vector<std::string> stop;
   bool raw = false, ignore_eos = false, json = false, no_conversation = false;
-};
-
-// The answer to one prompt as it comes in.
-struct Answer {
-  std::vector<int32_t> prompt_ids;
-  std::vector<int32_t> ids;
-  std::string text;
-  bool done = false;
-  FinishReason reason = FinishReason::stop;
-  RequestStats stats;
-  std::optional<Error> error;
 };
 
 Result<std::string> slurp(std::istream& input) {
@@ -70,39 +57,6 @@ Result<std::vector<Prompt>> gather_prompts(const RunFlags& flags) {
   return std::vector<Prompt>{std::move(prompt)};
 }
 
-double per_second(int64_t count, double milliseconds) {
-  return milliseconds > 0 ? static_cast<double>(count) * 1e3 / milliseconds : 0.0;
-}
-
-Json to_json(const Answer& answer, const Model& model, uint64_t seed) {
-  const RequestStats& stats = answer.stats;
-  // The first answer token falls to the prompt's time, as in the field's tools.
-  const int64_t timed = std::max<int64_t>(0, stats.predicted_tokens - 1);
-  Json kernels = Json::object();
-  for (const auto& [operation, kernel] : model.executable->kernels()) kernels[operation] = kernel;
-  return {{"schema_version", 1},
-          {"text", answer.text},
-          {"prompt_ids", answer.prompt_ids},
-          {"ids", answer.ids},
-          {"finish_reason", answer.reason == FinishReason::stop ? "stop" : "length"},
-          {"seed", seed},
-          {"timings",
-           {{"load_ms", model.load_ms},
-            {"prompt_n", stats.prompt_tokens},
-            {"cache_n", stats.cached_tokens},
-            {"prompt_ms", stats.prompt_ms},
-            {"prompt_per_second",
-             per_second(stats.prompt_tokens - stats.cached_tokens, stats.prompt_ms)},
-            {"predicted_n", stats.predicted_tokens},
-            {"predicted_ms", stats.predicted_ms},
-            {"predicted_per_second", per_second(timed, stats.predicted_ms)}}},
-          {"backend",
-           {{"name", model.options.backend},
-            {"isa", model.executable->isa()},
-            {"threads", model.executable->threads()},
-            {"kernels", std::move(kernels)}}}};
-}
-
 // Runs all prompts and prints the answers in order: the first unfinished one streams, later ones wait.
 class Runner {
  public:
@@ -122,7 +76,7 @@ class Runner {
                           .stop_ids = {},
                           .stop = flags_.stop,
                           .ignore_eos = flags_.ignore_eos},
-                         [this, i](const Event& event) { receive(answers_[i], event); });
+                         [this, i](const Event& event) { answers_[i].receive(event); });
       if (!submitted.ok()) {
         return prompts.size() == 1
                    ? submitted.error()
@@ -141,21 +95,11 @@ class Runner {
       if (answer.error.has_value()) code = report_error(*answer.error);
     }
     if (!flags_.model.quiet && !flags_.json && answers_.size() == 1 && code == 0)
-      print_timings(answers_[0].stats);
+      fmt::print(stderr, "{}", timings_text(answers_[0].stats));
     return code;
   }
 
  private:
-  static void receive(Answer& answer, const Event& event) {
-    answer.text += event.text;
-    if (event.token.has_value()) answer.ids.push_back(*event.token);
-    if (event.kind == Event::Kind::token) return;
-    answer.done = true;
-    answer.reason = event.reason;
-    answer.stats = event.stats;
-    answer.error = event.error;
-  }
-
   void print_ready() {
     while (next_ < answers_.size()) {
       const Answer& answer = answers_[next_];
@@ -169,24 +113,12 @@ class Runner {
         if (model_.text.tokenizer == nullptr) fmt::print("{}", fmt::join(answer.ids, ","));
         fmt::print("\n");
       } else if (!answer.error.has_value()) {
-        const auto text =
-            to_json(answer, model_, seed_).dump(-1, ' ', false, Json::error_handler_t::replace);
-        fmt::print("{}\n", text);
+        fmt::print("{}\n", json_line(answer_json(answer, model_, seed_)));
       }
       ++next_;
       printed_ = 0;
     }
     std::fflush(stdout);
-  }
-
-  static void print_timings(const RequestStats& stats) {
-    fmt::print(stderr,
-               "prompt   {} tokens in {:.0f} ms ({:.1f} per second)\nanswer   {} tokens in {:.0f} "
-               "ms ({:.1f} per second)\n",
-               stats.prompt_tokens, stats.prompt_ms,
-               per_second(stats.prompt_tokens - stats.cached_tokens, stats.prompt_ms),
-               stats.predicted_tokens, stats.predicted_ms,
-               per_second(std::max<int64_t>(0, stats.predicted_tokens - 1), stats.predicted_ms));
   }
 
   const RunFlags& flags_;
@@ -228,11 +160,11 @@ void add_run_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
            "tokens of the answer (-1: until the context is full)");
   add_flag(*command, "--stop", flags->stop, "end the answer before this text; may be repeated");
-  command->add_flag("--raw", flags->raw, "no chat template: the model continues the text");
-  command->add_flag("--ignore-eos", flags->ignore_eos, "do not end at the model's stop tokens");
-  command->add_flag("--json", flags->json, "print one JSON object per answer");
-  command->add_flag("--no-conversation", flags->no_conversation,
-                    "accepted for llama.cpp's sake: run never converses");
+  add_switch(*command, "--raw", flags->raw, "no chat template: the model continues the text");
+  add_switch(*command, "--ignore-eos", flags->ignore_eos, "do not end at the model's stop tokens");
+  add_switch(*command, "--json", flags->json, "print one JSON object per answer");
+  add_switch(*command, "--no-conversation", flags->no_conversation,
+             "accepted for llama.cpp's sake: run never converses");
   command->footer(
       "Examples:\n"
       "  dunlin run model.gguf \"Why is the sky blue?\"\n"

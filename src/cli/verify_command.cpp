@@ -95,7 +95,7 @@ void add_verify_command(CLI::App& app, int& exit_code) {
       ->check(CLI::Range(0.0, 1e9));
   add_flag(*command, "--dump", flags->dump,
            "write the engine's own values to this safetensors file");
-  command->add_flag("--json", flags->json, "print one JSON object");
+  add_switch(*command, "--json", flags->json, "print one JSON object");
   command->footer("Example:\n  dunlin verify model/ --ref golden.safetensors --backend reference");
   command->callback([flags, &exit_code] {
     const auto result = verify(*flags);

@@ -55,15 +55,6 @@ Result<std::string> template_of_config(const fs::path& path) {
   return none;
 }
 
-Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
-  if (is_gguf(checkpoint)) return checkpoint.header().text("tokenizer.chat_template");
-  const fs::path directory = directory_of(checkpoint);
-  if (is_there(directory / "chat_template.jinja")) {
-    return read_text_file((directory / "chat_template.jinja").string(), kMaxConfigBytes);
-  }
-  return template_of_config(directory / "tokenizer_config.json");
-}
-
 Result<ChatTemplate> load_chat_template(const Checkpoint& checkpoint) {
   DUNLIN_ASSIGN_OR_RETURN(std::string source, chat_template_source(checkpoint));
   return ChatTemplate::parse(std::move(source), "chat_template");
@@ -74,6 +65,15 @@ std::string token_text(const Tokenizer& tokenizer, std::optional<int32_t> id) {
 }
 
 }  // namespace
+
+Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
+  if (is_gguf(checkpoint)) return checkpoint.header().text("tokenizer.chat_template");
+  const fs::path directory = directory_of(checkpoint);
+  if (is_there(directory / "chat_template.jinja")) {
+    return read_text_file((directory / "chat_template.jinja").string(), kMaxConfigBytes);
+  }
+  return template_of_config(directory / "tokenizer_config.json");
+}
 
 TextModel load_text_model(const Checkpoint& checkpoint) {
   TextModel text;
@@ -96,6 +96,15 @@ Result<std::shared_ptr<const Tokenizer>> TextModel::require_tokenizer() const {
   return tokenizer;
 }
 
+Result<void> TextModel::require_chat_template() const {
+  if (const auto encoder = require_tokenizer(); !encoder.ok()) return encoder.error();
+  if (!chat_template.has_value()) {
+    return chat_template_error->with_context(
+        "the model has no usable chat template; --raw sends the text as it is");
+  }
+  return {};
+}
+
 Result<std::vector<int32_t>> TextModel::encode_raw(std::string_view raw) const {
   DUNLIN_ASSIGN_OR_RETURN(const auto encoder, require_tokenizer());
   DUNLIN_ASSIGN_OR_RETURN(auto ids, encoder->encode(raw, /*parse_special=*/true));
@@ -106,20 +115,16 @@ Result<std::vector<int32_t>> TextModel::encode_raw(std::string_view raw) const {
 }
 
 Result<std::vector<int32_t>> TextModel::encode_chat(const nlohmann::ordered_json& messages) const {
-  DUNLIN_ASSIGN_OR_RETURN(const auto encoder, require_tokenizer());
-  if (!chat_template.has_value()) {
-    return chat_template_error->with_context(
-        "the model has no usable chat template; --raw sends the text as it is");
-  }
+  DUNLIN_RETURN_IF_ERROR(require_chat_template());
   const ChatInputs inputs{.messages = messages,
                           .add_generation_prompt = true,
                           .tools = nullptr,
-                          .bos_token = token_text(*encoder, encoder->bos_id()),
-                          .eos_token = token_text(*encoder, encoder->eos_id()),
+                          .bos_token = token_text(*tokenizer, tokenizer->bos_id()),
+                          .eos_token = token_text(*tokenizer, tokenizer->eos_id()),
                           .variables = nlohmann::ordered_json::object(),
                           .now = std::nullopt};
   DUNLIN_ASSIGN_OR_RETURN(const auto spans, chat_template->render(inputs));
-  return encoder->encode(spans);
+  return tokenizer->encode(spans);
 }
 
 }  // namespace dunlin

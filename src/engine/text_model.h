@@ -26,6 +26,9 @@ struct TextModel {
 
   Result<std::shared_ptr<const Tokenizer>> require_tokenizer() const;
 
+  // The error of encode_chat for a model without tokenizer or chat template.
+  Result<void> require_chat_template() const;
+
   // Ids of a text that goes to the model as it is, with the bos token where the model expects one. The text's special
   // tokens are recognised: whoever asks for raw text writes the template himself.
   Result<std::vector<int32_t>> encode_raw(std::string_view text) const;
@@ -36,5 +39,8 @@ struct TextModel {
 };
 
 TextModel load_text_model(const Checkpoint& checkpoint);
+
+// The text of the checkpoint's chat template: chat_template.jinja, or the entry of tokenizer_config.json or GGUF header.
+Result<std::string> chat_template_source(const Checkpoint& checkpoint);
 
 }  // namespace dunlin

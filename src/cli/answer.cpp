@@ -1,0 +1,77 @@
+#include "cli/answer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+namespace dunlin {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+double per_second(int64_t count, double milliseconds) {
+  return milliseconds > 0 ? static_cast<double>(count) * 1e3 / milliseconds : 0.0;
+}
+
+double prompt_per_second(const RequestStats& stats) {
+  return per_second(stats.prompt_tokens - stats.cached_tokens, stats.prompt_ms);
+}
+
+// The first answer token falls to the prompt's time, as in the field's tools.
+double predicted_per_second(const RequestStats& stats) {
+  return per_second(std::max<int64_t>(0, stats.predicted_tokens - 1), stats.predicted_ms);
+}
+
+}  // namespace
+
+void Answer::receive(const Event& event) {
+  text += event.text;
+  if (event.token.has_value()) ids.push_back(*event.token);
+  if (event.kind == Event::Kind::token) return;
+  done = true;
+  reason = event.reason;
+  stats = event.stats;
+  error = event.error;
+}
+
+Json answer_json(const Answer& answer, const Model& model, uint64_t seed) {
+  const RequestStats& stats = answer.stats;
+  Json kernels = Json::object();
+  for (const auto& [operation, kernel] : model.executable->kernels()) kernels[operation] = kernel;
+  return {{"schema_version", 1},
+          {"text", answer.text},
+          {"prompt_ids", answer.prompt_ids},
+          {"ids", answer.ids},
+          {"finish_reason", answer.reason == FinishReason::stop ? "stop" : "length"},
+          {"seed", seed},
+          {"timings",
+           {{"load_ms", model.load_ms},
+            {"prompt_n", stats.prompt_tokens},
+            {"cache_n", stats.cached_tokens},
+            {"prompt_ms", stats.prompt_ms},
+            {"prompt_per_second", prompt_per_second(stats)},
+            {"predicted_n", stats.predicted_tokens},
+            {"predicted_ms", stats.predicted_ms},
+            {"predicted_per_second", predicted_per_second(stats)}}},
+          {"backend",
+           {{"name", model.options.backend},
+            {"isa", model.executable->isa()},
+            {"threads", model.executable->threads()},
+            {"kernels", std::move(kernels)}}}};
+}
+
+std::string json_line(const Json& value) {
+  return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string timings_text(const RequestStats& stats) {
+  const std::string cached =
+      stats.cached_tokens > 0 ? fmt::format(" ({} cached)", stats.cached_tokens) : std::string();
+  return fmt::format(
+      "prompt   {} tokens{} in {:.0f} ms ({:.1f} per second)\n"
+      "answer   {} tokens in {:.0f} ms ({:.1f} per second)\n",
+      stats.prompt_tokens, cached, stats.prompt_ms, prompt_per_second(stats),
+      stats.predicted_tokens, stats.predicted_ms, predicted_per_second(stats));
+}
+
+}  // namespace dunlin

@@ -1,0 +1,231 @@
+// `dunlin bench`: how fast a model runs, in llama-bench's terms.
+#include <fmt/chrono.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "cli/bench_model.h"
+#include "cli/bench_output.h"
+#include "cli/commands.h"
+#include "cli/interrupt.h"
+#include "cli/options.h"
+#include "cli/stream_bandwidth.h"
+
+namespace dunlin {
+namespace {
+
+struct BenchFlags {
+  std::vector<std::string> models;
+  std::vector<std::string> prompts, generates, prompt_generates, depths, threads;
+  int64_t repetitions = 5;
+  int64_t ubatch = 512;
+  std::string backend = "cpu";
+  std::string precision = "auto";
+  std::string output = "md";
+  std::string output_err = "none";
+  int64_t layers = -1;
+  bool no_warmup = false, progress = false, json = false;
+};
+
+Result<std::vector<int64_t>> parse_lists(const std::string& flag,
+                                         const std::vector<std::string>& texts,
+                                         std::vector<int64_t> fallback) {
+  if (texts.empty()) return fallback;
+  std::vector<int64_t> values;
+  for (const std::string& text : texts) {
+    DUNLIN_ASSIGN_OR_RETURN(const auto more, parse_bench_list(flag, text));
+    values.insert(values.end(), more.begin(), more.end());
+  }
+  return values;
+}
+
+// In llama-bench's order: for each depth the prompts, then the generations, then the pairs.
+Result<std::vector<BenchTest>> plan_tests(const BenchFlags& flags) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto prompts, parse_lists("--n-prompt", flags.prompts, {512}));
+  DUNLIN_ASSIGN_OR_RETURN(const auto generates, parse_lists("--n-gen", flags.generates, {128}));
+  DUNLIN_ASSIGN_OR_RETURN(const auto depths, parse_lists("--n-depth", flags.depths, {0}));
+  std::vector<BenchTest> tests;
+  for (const int64_t depth : depths) {
+    for (const int64_t prompt : prompts) tests.push_back({.prompt = prompt, .depth = depth});
+    for (const int64_t generate : generates)
+      tests.push_back({.generate = generate, .depth = depth});
+    for (const std::string& text : flags.prompt_generates) {
+      DUNLIN_ASSIGN_OR_RETURN(const auto pair, parse_bench_list("--prompt-gen", text));
+      if (pair.size() != 2)
+        return usage_error(fmt::format("--prompt-gen {}: not of the form 512,128", text));
+      tests.push_back({.prompt = pair[0], .generate = pair[1], .depth = depth});
+    }
+  }
+  std::erase_if(tests, [](const BenchTest& test) { return test.tokens() == 0; });
+  if (tests.empty()) return usage_error("nothing to measure: every number of tokens is 0");
+  return tests;
+}
+
+double load_average() {
+  double loads[1] = {};
+  return getloadavg(loads, 1) == 1 ? loads[0] : 0.0;
+}
+
+// VmHWM of /proc/self/status.
+uint64_t peak_rss_bytes() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmHWM:")) return std::strtoull(line.c_str() + 6, nullptr, 10) * 1024;
+  }
+  return 0;
+}
+
+// Begins the peak of this process anew (proc(5), clear_refs), so that one model's does not count for the next.
+void reset_peak_rss() {
+  std::ofstream("/proc/self/clear_refs") << "5";
+}
+
+// The same number of threads over as many bytes as the model streams; more than a gibibyte measures the same memory.
+Result<double> stream_of(const Model& model) {
+  constexpr uint64_t kLeast = 1u << 20;
+  constexpr uint64_t kMost = 1u << 30;
+  const uint64_t bytes = std::clamp(streamed_weight_bytes(model), kLeast, kMost);
+  return measure_stream_gb_s(model.executable->threads(), bytes, 0.3);
+}
+
+class Bench {
+ public:
+  Bench(const BenchFlags& flags, std::vector<BenchTest> tests)
+      : flags_(flags), tests_(std::move(tests)) {}
+
+  Result<void> add_printer(const std::string& format, FILE* file) {
+    DUNLIN_ASSIGN_OR_RETURN(auto printer, make_bench_printer(format, file));
+    printers_.push_back(std::move(printer));
+    return {};
+  }
+
+  Result<int> run(const std::vector<int64_t>& thread_counts) {
+    for (const auto& printer : printers_) printer->begin();
+    for (const std::string& path : flags_.models) {
+      for (const int64_t threads : thread_counts) {
+        DUNLIN_RETURN_IF_ERROR(run_model(path, static_cast<int>(threads)));
+        if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
+      }
+    }
+    for (const auto& printer : printers_) printer->end();
+    return 0;
+  }
+
+ private:
+  Result<ModelOptions> options(int threads) const {
+    ModelOptions options{.backend = flags_.backend,
+                         .threads = threads,
+                         .rows = flags_.ubatch,
+                         .layers = flags_.layers,
+                         .logits_view_k = 0};
+    for (const BenchTest& test : tests_)
+      options.context = std::max(options.context, test.depth + test.tokens());
+    DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags_.precision));
+    return options;
+  }
+
+  Result<void> run_model(const std::string& path, int threads) {
+    DUNLIN_ASSIGN_OR_RETURN(const ModelOptions model_options, options(threads));
+    reset_peak_rss();
+    DUNLIN_ASSIGN_OR_RETURN(const auto model, load_model(path, model_options));
+    DUNLIN_ASSIGN_OR_RETURN(ModelBench bench, ModelBench::create(*model));
+    std::vector<BenchResult> results;
+    for (const BenchTest& test : tests_) {
+      if (pending_interrupt() != 0) return {};
+      if (flags_.progress)
+        fmt::print(stderr, "{}: {} with {} threads\n", path, test.name(),
+                   model->executable->threads());
+      const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
+      BenchResult result;
+      result.test = test;
+      result.test_time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
+      result.load_average = load_average();
+      DUNLIN_ASSIGN_OR_RETURN(result.samples,
+                              bench.measure(test, flags_.repetitions, !flags_.no_warmup));
+      result.peak_rss_bytes = peak_rss_bytes();
+      results.push_back(std::move(result));
+    }
+    // After the tests, whose peak of memory it must not raise.
+    DUNLIN_ASSIGN_OR_RETURN(const double stream, stream_of(*model));
+    for (BenchResult& result : results) {
+      result.stream_gb_s = stream;
+      for (const auto& printer : printers_) printer->print(bench_json(result, *model, path));
+    }
+    return {};
+  }
+
+  const BenchFlags& flags_;
+  std::vector<BenchTest> tests_;
+  std::vector<std::unique_ptr<BenchPrinter>> printers_;
+};
+
+Result<int> bench_model(const BenchFlags& flags) {
+  DUNLIN_ASSIGN_OR_RETURN(auto tests, plan_tests(flags));
+  DUNLIN_ASSIGN_OR_RETURN(const auto threads, parse_lists("--threads", flags.threads, {0}));
+  for (const int64_t count : threads) {
+    if (count > 1024) return usage_error(fmt::format("--threads {}: outside 0..1024", count));
+  }
+  Bench bench(flags, std::move(tests));
+  DUNLIN_RETURN_IF_ERROR(bench.add_printer(flags.json ? "object" : flags.output, stdout));
+  if (flags.output_err != "none")
+    DUNLIN_RETURN_IF_ERROR(bench.add_printer(flags.output_err, stderr));
+  catch_interrupts();
+  return bench.run(threads);
+}
+
+void add_bench_model(CLI::App& bench, int& exit_code) {
+  CLI::App* command = bench.add_subcommand("model", "Prompt and generation speed, as llama-bench");
+  auto flags = std::make_shared<BenchFlags>();
+  add_flag(*command, "model,-m,--model", flags->models,
+           "Hugging Face directories or .gguf files, separated by spaces or commas")
+      ->required()
+      ->delimiter(',');
+  add_flag(*command, "-p,--n-prompt", flags->prompts, "tokens of the prompt (512)");
+  add_flag(*command, "-n,--n-gen", flags->generates, "tokens to generate (128)");
+  add_flag(*command, "--prompt-gen", flags->prompt_generates,
+           "prompt and generation together: 512,128 (-pg)");
+  add_flag(*command, "-d,--n-depth", flags->depths, "tokens in the cache before each test (0)");
+  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)");
+  add_flag(*command, "--ubatch-size,--prefill-chunk", flags->ubatch,
+           "prompt tokens of one step (-ub)")
+      ->check(CLI::Range(1, 1 << 16));
+  add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each test is timed")
+      ->check(CLI::Range(1, 1000));
+  add_flag(*command, "-o,--output", flags->output, "md, json, jsonl or csv");
+  add_flag(*command, "--output-err", flags->output_err, "the same on stderr, or none (-oe)");
+  add_flag(*command, "--backend", flags->backend, "cpu or reference");
+  add_flag(*command, "--precision", flags->precision,
+           "auto, exact or f32 (docs/decisions/0002-numerics.md)");
+  add_flag(*command, "--layers", flags->layers, "run only the first N layers")
+      ->check(CLI::Range(0, 4096));
+  add_switch(*command, "--no-warmup", flags->no_warmup, "no untimed run before each test");
+  add_switch(*command, "--progress", flags->progress, "say on stderr which test begins");
+  add_switch(*command, "--json", flags->json, "print one JSON object with all results");
+  command->footer(
+      "Numbers are lists (1,2), ranges (1-4, 1-9+4, 64-512*2), and may be repeated.\n"
+      "Examples:\n"
+      "  dunlin bench model model.gguf\n"
+      "  dunlin bench model model/ -p 128-512*2 -n 0 -t 1,2 -o jsonl\n"
+      "  dunlin bench model model.gguf -p 0 -n 64 -d 0,4096 -r 3");
+  command->callback([flags, &exit_code] {
+    const auto result = bench_model(*flags);
+    exit_code = result.ok() ? *result : report_error(result.error());
+  });
+}
+
+}  // namespace
+
+void add_bench_command(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("bench", "Measure speed");
+  command->require_subcommand(1);
+  command->footer("Example:\n  dunlin bench model model.gguf -p 512 -n 128");
+  add_bench_model(*command, exit_code);
+}
+
+}  // namespace dunlin

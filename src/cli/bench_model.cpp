@@ -1,0 +1,175 @@
+#include "cli/bench_model.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+namespace dunlin {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr size_t kMostValues = 1024;
+constexpr int64_t kLargest = int64_t{1} << 31;
+
+bool take_number(std::string_view& text, int64_t& value) {
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  if (error != std::errc() || value < 0 || value > kLargest) return false;
+  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  return true;
+}
+
+// One element of a list: N, A-B, A-B+STEP or A-B*FACTOR. False: none of these, or an endless one.
+bool append_range(std::string_view text, std::vector<int64_t>& values) {
+  int64_t first = 0;
+  if (!take_number(text, first)) return false;
+  int64_t last = first;
+  int64_t step = 1;
+  bool multiply = false;
+  if (!text.empty()) {
+    if (text.front() != '-') return false;
+    text.remove_prefix(1);
+    if (!take_number(text, last) || last < first) return false;
+  }
+  if (!text.empty()) {
+    multiply = text.front() == '*';
+    if (!multiply && text.front() != '+') return false;
+    text.remove_prefix(1);
+    if (!take_number(text, step) || !text.empty() || step < (multiply ? 2 : 1)) return false;
+  }
+  if (multiply && first == 0) return false;
+  for (int64_t value = first; value <= last; value = multiply ? value * step : value + step) {
+    if (values.size() == kMostValues) return false;
+    values.push_back(value);
+  }
+  return true;
+}
+
+}  // namespace
+
+std::string BenchTest::name() const {
+  std::string text = prompt > 0 ? fmt::format("pp{}", prompt) : std::string();
+  if (generate > 0) text += fmt::format("{}tg{}", prompt > 0 ? "+" : "", generate);
+  if (depth > 0) text += fmt::format(" @ d{}", depth);
+  return text;
+}
+
+std::vector<double> BenchSamples::tokens_per_second() const {
+  std::vector<double> values;
+  for (const int64_t each : nanoseconds)
+    values.push_back(1e9 * static_cast<double>(tokens) / static_cast<double>(each));
+  return values;
+}
+
+double mean(const std::vector<double>& values) {
+  if (values.empty()) return 0.0;
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+double standard_deviation(const std::vector<double>& values) {
+  if (values.size() < 2) return 0.0;
+  const double middle = mean(values);
+  double squares = 0;
+  for (const double value : values) squares += (value - middle) * (value - middle);
+  return std::sqrt(squares / static_cast<double>(values.size() - 1));
+}
+
+Result<std::vector<int64_t>> parse_bench_list(const std::string& flag, const std::string& text) {
+  std::vector<int64_t> values;
+  std::string_view rest = text;
+  for (bool more = true; more;) {
+    const size_t comma = rest.find(',');
+    more = comma != std::string_view::npos;
+    if (!append_range(rest.substr(0, comma), values)) {
+      return usage_error(
+          fmt::format("{} {}: not a list such as 512 or 1,2 or 1-8*2 of at most {} numbers", flag,
+                      text, kMostValues));
+    }
+    if (more) rest.remove_prefix(comma + 1);
+  }
+  return values;
+}
+
+uint64_t streamed_weight_bytes(const Model& model) {
+  std::set<std::string> streamed;
+  for (const Node& node : model.program.nodes) {
+    if (node.op == Op::embed) continue;
+    for (const ValueId id : node.operands) {
+      const Value& value = model.program.values[static_cast<size_t>(id)];
+      if (value.kind == Value::Kind::weight)
+        streamed.insert(model.program.weights[static_cast<size_t>(value.weight)].name);
+    }
+  }
+  uint64_t bytes = 0;
+  for (const std::string& name : streamed) {
+    const auto weight = model.checkpoint->weight(name);
+    if (weight.ok()) bytes += static_cast<uint64_t>(weight->rows * weight->bytes_per_row());
+  }
+  return bytes;
+}
+
+Result<ModelBench> ModelBench::create(Model& model) {
+  DUNLIN_ASSIGN_OR_RETURN(SequenceRunner runner, SequenceRunner::create(model));
+  return ModelBench(model, std::move(runner));
+}
+
+int32_t ModelBench::random_token() {
+  return static_cast<int32_t>(random_() % static_cast<uint64_t>(model_->vocabulary));
+}
+
+Result<int64_t> ModelBench::run_prompt(int64_t tokens) {
+  int64_t steps = 0;
+  for (int64_t done = 0; done < tokens; ++steps) {
+    const int64_t rows = std::min(tokens - done, model_->limits.rows);
+    tokens_.resize(static_cast<size_t>(rows));
+    for (int32_t& token : tokens_) token = random_token();
+    done += rows;
+    const auto logits =
+        done == tokens ? SequenceRunner::LogitRows::last : SequenceRunner::LogitRows::none;
+    DUNLIN_RETURN_IF_ERROR(runner_.run(tokens_, RowClass::prompt, logits));
+  }
+  return steps;
+}
+
+Result<int64_t> ModelBench::run_generate(int64_t tokens) {
+  for (int64_t i = 0; i < tokens; ++i) {
+    const int32_t token = random_token();
+    DUNLIN_RETURN_IF_ERROR(
+        runner_.run(std::span(&token, 1), RowClass::generated, SequenceRunner::LogitRows::last));
+  }
+  return tokens;
+}
+
+Result<void> ModelBench::go_to_depth(int64_t depth) {
+  // What is there at that depth stays, unless a windowed layer has let go of it.
+  if (depth > 0 && runner_.length() >= depth && runner_.truncate(depth).ok()) return {};
+  DUNLIN_RETURN_IF_ERROR(runner_.reset());
+  DUNLIN_RETURN_IF_ERROR(run_prompt(depth));
+  return {};
+}
+
+Result<BenchSamples> ModelBench::measure(const BenchTest& test, int64_t repetitions, bool warm_up) {
+  if (warm_up) {
+    DUNLIN_RETURN_IF_ERROR(runner_.reset());
+    DUNLIN_RETURN_IF_ERROR(run_prompt(test.prompt));
+    DUNLIN_RETURN_IF_ERROR(run_generate(std::min<int64_t>(test.generate, 1)));
+  }
+  BenchSamples samples{.tokens = test.tokens()};
+  for (int64_t i = 0; i < repetitions; ++i) {
+    DUNLIN_RETURN_IF_ERROR(go_to_depth(test.depth));
+    const auto start = Clock::now();
+    DUNLIN_ASSIGN_OR_RETURN(const int64_t prompt_steps, run_prompt(test.prompt));
+    DUNLIN_ASSIGN_OR_RETURN(const int64_t generate_steps, run_generate(test.generate));
+    const auto took = std::chrono::nanoseconds(Clock::now() - start).count();
+    samples.nanoseconds.push_back(std::max<int64_t>(took, 1));
+    samples.weight_passes = prompt_steps + generate_steps;
+  }
+  return samples;
+}
+
+}  // namespace dunlin

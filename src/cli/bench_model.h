@@ -1,0 +1,65 @@
+// The measurements of `bench model`, defined as llama-bench defines them: a prompt of random tokens (pp), random tokens
+// one by one (tg), or one after the other (pg), after `depth` tokens that are not timed. No tokenizer, no sampling.
+#pragma once
+
+#include <cstdint>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "engine/sequence_runner.h"
+
+namespace dunlin {
+
+struct BenchTest {
+  int64_t prompt = 0;
+  int64_t generate = 0;
+  int64_t depth = 0;
+
+  int64_t tokens() const { return prompt + generate; }
+  std::string name()
+      const;  // "pp512", "tg128", "pp512+tg128", each with " @ d4096" where there is depth
+};
+
+struct BenchSamples {
+  std::vector<int64_t> nanoseconds = {};  // one per repetition
+  int64_t tokens = 0;                     // of a repetition
+  int64_t weight_passes = 0;              // steps of a repetition: how often the weights are read
+
+  std::vector<double> tokens_per_second() const;
+};
+
+double mean(const std::vector<double>& values);
+double standard_deviation(
+    const std::vector<double>& values);  // of a sample: n - 1; 0 for one value
+
+// Positive integers: "512", "1,2", "1-4", "1-9+4", "64-512*2". Errors (kind usage) name the flag. At most 1024 values.
+Result<std::vector<int64_t>> parse_bench_list(const std::string& flag, const std::string& text);
+
+// Bytes, as stored, of the weights that every step reads whole: all that the Program declares but an embedding table that
+// is only looked up.
+uint64_t streamed_weight_bytes(const Model& model);
+
+class ModelBench {
+ public:
+  static Result<ModelBench> create(Model& model);
+
+  // Errors (kind usage): a test that does not fit the context.
+  Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions, bool warm_up);
+
+ private:
+  ModelBench(Model& model, SequenceRunner runner) : model_(&model), runner_(std::move(runner)) {}
+
+  Result<void> go_to_depth(int64_t depth);
+  Result<int64_t> run_prompt(int64_t tokens);  // returns the number of steps
+  Result<int64_t> run_generate(int64_t tokens);
+  int32_t random_token();
+
+  Model* model_;
+  SequenceRunner runner_;
+  std::mt19937 random_{1};
+  std::vector<int32_t> tokens_ = {};
+};
+
+}  // namespace dunlin

@@ -1,0 +1,171 @@
+#include "cli/bench_output.h"
+
+#include <fmt/format.h>
+
+#include <vector>
+
+#include "base/cpu_features.h"
+#include "cli/answer.h"
+#include "cli/version.h"
+#include "report/csv.h"
+#include "report/table.h"
+
+namespace dunlin {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Format of most tensors, "llama 134.52 M BF16" being llama-bench's kind of name.
+std::string model_type(const Model& model, const std::string& parameters) {
+  const std::string formats = format_summary(*model.checkpoint);
+  return fmt::format("{} {} {}", model.program.model, parameters,
+                     formats.substr(0, formats.find(" (")));
+}
+
+std::string parameters_text(int64_t count) {
+  const auto value = static_cast<double>(count);
+  return count < 1'000'000'000 ? fmt::format("{:.2f} M", value / 1e6)
+                               : fmt::format("{:.2f} B", value / 1e9);
+}
+
+std::string size_text(uint64_t bytes) {
+  const double mebibytes = static_cast<double>(bytes) / (1024.0 * 1024.0);
+  return bytes < (1u << 30) ? fmt::format("{:.2f} MiB", mebibytes)
+                            : fmt::format("{:.2f} GiB", mebibytes / 1024.0);
+}
+
+// Widths and order are llama-bench's, so that rows of both can be pasted into one table.
+const std::vector<TableColumn> kColumns = {
+    {"model", false, 30}, {"size", true, 10}, {"params", true, 10}, {"backend", false, 10},
+    {"threads", true, 7}, {"test", true, 15}, {"t/s", true, 20}};
+
+class MarkdownPrinter : public BenchPrinter {
+ public:
+  explicit MarkdownPrinter(FILE* file) : file_(file) {}
+  void begin() override { fmt::print(file_, "{}", markdown_header(kColumns)); }
+  void print(const Json& result) override {
+    const BenchTest test{result["n_prompt"], result["n_gen"], result["n_depth"]};
+    const std::vector<std::string> cells = {
+        result["model_type"],
+        size_text(result["model_size"]),
+        parameters_text(result["model_n_params"]),
+        result["backends"],
+        fmt::to_string(result["n_threads"].get<int>()),
+        test.name(),
+        fmt::format("{:.2f} ± {:.2f}", result["avg_ts"].get<double>(),
+                    result["stddev_ts"].get<double>())};
+    fmt::print(file_, "{}", markdown_row(kColumns, cells));
+    std::fflush(file_);
+  }
+  void end() override { fmt::print(file_, "\nbuild: {} ({})\n", version(), compiler_version()); }
+
+ private:
+  FILE* file_;
+};
+
+class JsonLinesPrinter : public BenchPrinter {
+ public:
+  explicit JsonLinesPrinter(FILE* file) : file_(file) {}
+  void print(const Json& result) override {
+    fmt::print(file_, "{}\n", json_line(result));
+    std::fflush(file_);
+  }
+
+ private:
+  FILE* file_;
+};
+
+class JsonPrinter : public BenchPrinter {
+ public:
+  JsonPrinter(FILE* file, bool object) : file_(file), object_(object) {}
+  void print(const Json& result) override { results_.push_back(result); }
+  void end() override {
+    const Json all = object_ ? Json{{"schema_version", 1}, {"results", results_}} : Json(results_);
+    fmt::print(file_, "{}\n", all.dump(2, ' ', false, Json::error_handler_t::replace));
+  }
+
+ private:
+  FILE* file_;
+  bool object_;
+  Json results_ = Json::array();
+};
+
+// Lists and objects are left out, as llama-bench does with its samples.
+class CsvPrinter : public BenchPrinter {
+ public:
+  explicit CsvPrinter(FILE* file) : file_(file) {}
+  void print(const Json& result) override {
+    std::vector<std::string> names;
+    std::vector<std::string> cells;
+    for (const auto& [name, value] : result.items()) {
+      if (value.is_structured()) continue;
+      names.push_back(name);
+      cells.push_back(value.is_string() ? value.get<std::string>() : json_line(value));
+    }
+    if (!header_) fmt::print(file_, "{}", csv_row(names));
+    header_ = true;
+    fmt::print(file_, "{}", csv_row(cells));
+    std::fflush(file_);
+  }
+
+ private:
+  FILE* file_;
+  bool header_ = false;
+};
+
+}  // namespace
+
+Json bench_json(const BenchResult& result, const Model& model, const std::string& model_filename) {
+  const Executable& executable = *model.executable;
+  const std::vector<double> rates = result.samples.tokens_per_second();
+  std::vector<double> times;
+  for (const int64_t each : result.samples.nanoseconds) times.push_back(static_cast<double>(each));
+  const int64_t parameters = parameter_count(*model.checkpoint);
+  Json kernels = Json::object();
+  for (const auto& [operation, kernel] : executable.kernels()) kernels[operation] = kernel;
+  // Bytes per nanosecond are GB/s.
+  const double weights_gb_s = static_cast<double>(streamed_weight_bytes(model)) *
+                              static_cast<double>(result.samples.weight_passes) / mean(times);
+  return {{"schema_version", 1},
+          {"build_number", version()},
+          {"cpu_info", cpu_features().model},
+          {"backends", model.options.backend == "cpu" ? "CPU" : model.options.backend},
+          {"model_filename", model_filename},
+          {"model_type", model_type(model, parameters_text(parameters))},
+          {"model_size", tensor_bytes(*model.checkpoint)},
+          {"model_n_params", parameters},
+          {"n_batch", model.limits.rows},
+          {"n_ubatch", model.limits.rows},
+          {"n_threads", executable.threads()},
+          {"n_prompt", result.test.prompt},
+          {"n_gen", result.test.generate},
+          {"n_depth", result.test.depth},
+          {"test_time", result.test_time},
+          {"avg_ns", static_cast<int64_t>(mean(times))},
+          {"stddev_ns", static_cast<int64_t>(standard_deviation(times))},
+          {"avg_ts", mean(rates)},
+          {"stddev_ts", standard_deviation(rates)},
+          {"samples_ns", result.samples.nanoseconds},
+          {"samples_ts", rates},
+          {"precision", precision_name(model.options.precision)},
+          {"isa", executable.isa()},
+          {"kernels", std::move(kernels)},
+          {"load_ms", model.load_ms},
+          {"peak_rss_bytes", result.peak_rss_bytes},
+          {"weights_gb_s", weights_gb_s},
+          {"stream_gb_s", result.stream_gb_s},
+          {"bandwidth_fraction", weights_gb_s / result.stream_gb_s},
+          {"load_average", result.load_average}};
+}
+
+Result<std::unique_ptr<BenchPrinter>> make_bench_printer(const std::string& format, FILE* file) {
+  using Printer = std::unique_ptr<BenchPrinter>;
+  if (format == "md") return Printer(std::make_unique<MarkdownPrinter>(file));
+  if (format == "json") return Printer(std::make_unique<JsonPrinter>(file, false));
+  if (format == "object") return Printer(std::make_unique<JsonPrinter>(file, true));
+  if (format == "jsonl") return Printer(std::make_unique<JsonLinesPrinter>(file));
+  if (format == "csv") return Printer(std::make_unique<CsvPrinter>(file));
+  return usage_error(fmt::format("--output {}: not md, json, jsonl or csv", format));
+}
+
+}  // namespace dunlin

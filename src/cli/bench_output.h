@@ -1,0 +1,38 @@
+// The results of `bench model` in the forms and under the names of llama-bench, with fields of our own after them.
+#pragma once
+
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "base/result.h"
+#include "cli/bench_model.h"
+
+namespace dunlin {
+
+struct BenchResult {
+  BenchTest test = {};
+  BenchSamples samples = {};
+  std::string test_time = {};  // UTC, ISO 8601, when it began
+  double load_average = 0;     // of the last minute, then
+  uint64_t peak_rss_bytes = 0;
+  double stream_gb_s = 0;  // read-only bandwidth of the same threads
+};
+
+nlohmann::ordered_json bench_json(const BenchResult& result, const Model& model,
+                                  const std::string& model_filename);
+
+class BenchPrinter {
+ public:
+  virtual ~BenchPrinter() = default;
+  virtual void begin() {}
+  virtual void print(const nlohmann::ordered_json& result) = 0;
+  virtual void end() {}
+};
+
+// md, json (an array, as llama-bench's), jsonl, csv; `object`: the one object of --json. Anything else: kind usage.
+Result<std::unique_ptr<BenchPrinter>> make_bench_printer(const std::string& format, FILE* file);
+
+}  // namespace dunlin

@@ -1,0 +1,96 @@
+// `dunlin devices`: the processors this build can compute on.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "base/cpu_features.h"
+#include "cli/answer.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "cli/stream_bandwidth.h"
+
+namespace dunlin {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A line of a file of /sys; empty when it is not there.
+std::string read_line(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
+
+// Bytes of the caches that processor 0 sees, "l1d_bytes", "l1i_bytes", "l2_bytes", "l3_bytes", from /sys.
+std::map<std::string, uint64_t> cache_bytes() {
+  std::map<std::string, uint64_t> caches;
+  for (int index = 0;; ++index) {
+    const std::filesystem::path folder =
+        fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}", index);
+    const std::string level = read_line(folder / "level");
+    const auto size = parse_size("cache size", read_line(folder / "size"));
+    if (level.empty() || !size.ok()) return caches;
+    const std::string type = read_line(folder / "type");
+    const char* const kind = type == "Data" ? "d" : type == "Instruction" ? "i" : "";
+    caches[fmt::format("l{}{}_bytes", level, kind)] = static_cast<uint64_t>(*size);
+  }
+}
+
+// More than the caches hold, as far as that is quickly read.
+uint64_t stream_bytes(const std::map<std::string, uint64_t>& caches) {
+  uint64_t largest = 16u << 20;
+  for (const auto& [name, bytes] : caches) largest = std::max(largest, bytes);
+  return std::min<uint64_t>(4 * largest, 256u << 20);
+}
+
+std::vector<std::string> usable_isas() {
+  std::vector<std::string> names;
+  for (int isa = 0; isa <= static_cast<int>(cpu_features().best); ++isa)
+    names.emplace_back(isa_name(static_cast<Isa>(isa)));
+  return names;
+}
+
+Result<void> devices(bool json) {
+  const CpuFeatures& cpu = cpu_features();
+  const auto caches = cache_bytes();
+  DUNLIN_ASSIGN_OR_RETURN(const double stream,
+                          measure_stream_gb_s(cpu.cores, stream_bytes(caches), 0.3));
+  if (json) {
+    fmt::print("{}\n", json_line({{"schema_version", 1},
+                                  {"cpu",
+                                   {{"model", cpu.model},
+                                    {"cores", cpu.cores},
+                                    {"isa", usable_isas()},
+                                    {"flags", cpu.flags},
+                                    {"caches", caches},
+                                    {"stream_gb_s", stream}}},
+                                  {"pjrt", Json::array()}}));
+    return {};
+  }
+  fmt::print("cpu      {}\ncores    {}\nisa      {}\nflags    {}\n", cpu.model, cpu.cores,
+             fmt::join(usable_isas(), " "), fmt::join(cpu.flags, " "));
+  for (const auto& [name, bytes] : caches)
+    fmt::print("{:8} {} KiB\n", name.substr(0, name.find('_')), bytes >> 10);
+  fmt::print("stream   {:.1f} GB/s read by {} threads\n", stream, cpu.cores);
+  return {};
+}
+
+}  // namespace
+
+void add_devices_command(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("devices", "List what this machine can compute on");
+  auto json = std::make_shared<bool>(false);
+  add_switch(*command, "--json", *json, "print one JSON object");
+  command->footer("Example:\n  dunlin devices --json");
+  command->callback([json, &exit_code] {
+    const auto result = devices(*json);
+    exit_code = result.ok() ? 0 : report_error(result.error());
+  });
+}
+
+}  // namespace dunlin

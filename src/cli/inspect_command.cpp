@@ -1,0 +1,179 @@
+// `dunlin inspect`: what a model file holds, from its headers; no weights are read.
+#include <fmt/format.h>
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <variant>
+
+#include "cli/answer.h"
+#include "cli/commands.h"
+#include "cli/options.h"
+#include "engine/model.h"
+#include "models/registry.h"
+#include "report/table.h"
+
+namespace dunlin {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+struct InspectFlags {
+  std::string model;
+  int64_t layers = -1;
+  bool json = false, tensors = false, chat_template = false, program = false;
+};
+
+Json config_json(const Metadata& config) {
+  Json object = Json::object();
+  for (const auto& [key, value] : config.values())
+    std::visit([&object, &key = key](const auto& each) { object[key] = each; }, value);
+  return object;
+}
+
+Json formats_json(const Checkpoint& checkpoint) {
+  std::map<Format, int64_t> counts;
+  for (const TensorInfo& tensor : checkpoint.tensors()) ++counts[tensor.format];
+  Json object = Json::object();
+  for (const auto& [format, count] : counts) object[traits(format).name] = count;
+  return object;
+}
+
+Json tensors_json(const Checkpoint& checkpoint) {
+  Json array = Json::array();
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    array.push_back({{"name", tensor.name},
+                     {"canonical_name", tensor.canonical_name},
+                     {"shape", tensor.shape},
+                     {"format", traits(tensor.format).name},
+                     {"bytes", tensor.bytes},
+                     {"file", tensor.file},
+                     {"offset", tensor.offset}});
+  }
+  return array;
+}
+
+Json id_json(std::optional<int32_t> id) {
+  return id.has_value() ? Json(*id) : Json(nullptr);
+}
+
+Json tokenizer_json(const TextModel& text) {
+  if (text.tokenizer == nullptr)
+    return {{"available", false}, {"why_not", text.tokenizer_error->message}};
+  const Tokenizer& tokenizer = *text.tokenizer;
+  int64_t special = 0;
+  for (int32_t id = 0; id < tokenizer.vocab_size(); ++id) special += tokenizer.is_special(id);
+  Json object = {{"available", true},
+                 {"vocab_size", tokenizer.vocab_size()},
+                 {"special_tokens", special},
+                 {"bos_id", id_json(tokenizer.bos_id())},
+                 {"eos_id", id_json(tokenizer.eos_id())},
+                 {"adds_bos", tokenizer.adds_bos()},
+                 {"chat_template", text.chat_template.has_value()}};
+  if (text.chat_template_error.has_value())
+    object["chat_template_why_not"] = text.chat_template_error->message;
+  return object;
+}
+
+Json model_json(const Checkpoint& checkpoint, const std::string& family) {
+  return {{"schema_version", 1},
+          {"path", checkpoint.path()},
+          {"container", checkpoint.container()},
+          {"family", family},
+          {"parameters", parameter_count(checkpoint)},
+          {"bytes", tensor_bytes(checkpoint)},
+          {"formats", formats_json(checkpoint)},
+          {"config", config_json(checkpoint.config())},
+          {"tokenizer", tokenizer_json(load_text_model(checkpoint))},
+          {"tensors", tensors_json(checkpoint)}};
+}
+
+// The values of a flat object, one a line; long lists are cut.
+std::string object_table(const Json& object) {
+  constexpr size_t kLongest = 100;
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [key, value] : object.items()) {
+    std::string text = value.is_string() ? value.get<std::string>() : json_line(value);
+    if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+    rows.push_back({"  " + key, std::move(text)});
+  }
+  const std::vector<TableColumn> columns = {{""}, {""}};
+  const std::string table = aligned_table(columns, rows);
+  return table.substr(table.find('\n') + 1);
+}
+
+std::string tensor_table(const Checkpoint& checkpoint) {
+  const std::vector<TableColumn> columns = {{"name"},        {"shape"},        {"format"},
+                                            {"bytes", true}, {"offset", true}, {"file"}};
+  std::vector<std::vector<std::string>> rows;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    rows.push_back({tensor.name, fmt::format("[{}]", fmt::join(tensor.shape, ", ")),
+                    traits(tensor.format).name, fmt::to_string(tensor.bytes),
+                    fmt::to_string(tensor.offset), tensor.file});
+  }
+  return aligned_table(columns, rows);
+}
+
+void print_summary(const Checkpoint& checkpoint, const std::string& family) {
+  const Json model = model_json(checkpoint, family);
+  fmt::print("model       {} ({})\n", checkpoint.path(), checkpoint.container());
+  fmt::print("family      {}, {:.1f} M parameters\n", family,
+             static_cast<double>(parameter_count(checkpoint)) / 1e6);
+  fmt::print("tensors     {}: {}, {:.1f} MB (--tensors lists them)\n", checkpoint.tensors().size(),
+             format_summary(checkpoint), static_cast<double>(tensor_bytes(checkpoint)) / 1e6);
+  fmt::print("config\n{}tokenizer\n{}", object_table(model["config"]),
+             object_table(model["tokenizer"]));
+}
+
+Result<void> inspect(const InspectFlags& flags) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags.model));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string family, checkpoint->config().text("model_type"));
+  if (flags.program) {
+    DUNLIN_ASSIGN_OR_RETURN(const Program program,
+                            record_model(checkpoint->config(), {.layers = flags.layers}));
+    fmt::print("{}", print(program));
+  } else if (flags.chat_template) {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string source, chat_template_source(*checkpoint));
+    fmt::print("{}{}", source, source.ends_with('\n') ? "" : "\n");
+  } else if (flags.json) {
+    fmt::print("{}\n", json_line(model_json(*checkpoint, family)));
+  } else if (flags.tensors) {
+    fmt::print("{}", tensor_table(*checkpoint));
+  } else {
+    print_summary(*checkpoint, family);
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_inspect_command(CLI::App& app, int& exit_code) {
+  CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
+  auto flags = std::make_shared<InspectFlags>();
+  add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
+      ->required();
+  CLI::Option* json = add_switch(*command, "--json", flags->json, "print one JSON object with all");
+  CLI::Option* tensors = add_switch(*command, "--tensors", flags->tensors,
+                                    "list the tensors: shape, format, bytes, offset in the file");
+  CLI::Option* source =
+      add_switch(*command, "--template", flags->chat_template, "print the chat template");
+  CLI::Option* program = add_switch(
+      *command, "--program", flags->program,
+      "print the Program: every operation of the forward pass (docs/decisions/0001-program.md)");
+  add_flag(*command, "--layers", flags->layers, "only the first N layers of the Program")
+      ->check(CLI::Range(0, 4096))
+      ->needs(program);
+  json->excludes(tensors)->excludes(source)->excludes(program);
+  tensors->excludes(source)->excludes(program);
+  source->excludes(program);
+  command->footer(
+      "Examples:\n"
+      "  dunlin inspect model.gguf\n"
+      "  dunlin inspect model/ --json | jq '.tensors | length'\n"
+      "  dunlin inspect model/ --program --layers 1");
+  command->callback([flags, &exit_code] {
+    const auto result = inspect(*flags);
+    exit_code = result.ok() ? 0 : report_error(result.error());
+  });
+}
+
+}  // namespace dunlin

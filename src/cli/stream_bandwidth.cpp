@@ -1,0 +1,67 @@
+#include "cli/stream_bandwidth.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "base/thread_pool.h"
+
+namespace dunlin {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr int64_t kBlock = 64 << 10;  // bytes of a task
+constexpr int64_t kWords = kBlock / 8;
+
+// Eight chains of exclusive or, so that no load waits for another.
+uint64_t read_block(const uint64_t* words) {
+  uint64_t sums[8] = {};
+  for (int64_t i = 0; i < kWords; i += 8) {
+    for (int64_t lane = 0; lane < 8; ++lane) sums[lane] ^= words[i + lane];
+  }
+  uint64_t sum = 0;
+  for (const uint64_t each : sums) sum ^= each;
+  return sum;
+}
+
+}  // namespace
+
+Result<double> measure_stream_gb_s(int threads, uint64_t bytes, double seconds) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(threads));
+  const int64_t blocks = std::max<int64_t>(threads, static_cast<int64_t>(bytes) / kBlock);
+  const auto words = static_cast<size_t>(blocks * kWords);
+  const std::unique_ptr<uint64_t[]> buffer(new (std::nothrow) uint64_t[words]);
+  if (buffer == nullptr) {
+    return Error{ErrorKind::does_not_fit,
+                 fmt::format("no memory for {} bytes to measure the bandwidth with", words * 8)};
+  }
+  pool->parallel_for(blocks, 1, [&](int64_t begin, int64_t end, int) {
+    std::memset(buffer.get() + begin * kWords, 1, static_cast<size_t>((end - begin) * kBlock));
+  });
+  // What the reads give is kept, or the compiler would drop them.
+  std::atomic<uint64_t> sum = 0;
+  double best = 0;
+  const auto start = Clock::now();
+  for (int pass = 0;; ++pass) {
+    const auto before = Clock::now();
+    pool->parallel_for(blocks, 1, [&](int64_t begin, int64_t end, int) {
+      uint64_t own = 0;
+      for (int64_t block = begin; block < end; ++block)
+        own ^= read_block(buffer.get() + block * kWords);
+      sum.fetch_xor(own, std::memory_order_relaxed);
+    });
+    const auto after = Clock::now();
+    const double took = std::chrono::duration<double>(after - before).count();
+    if (pass > 0) best = std::max(best, static_cast<double>(words) * 8e-9 / took);
+    if (pass > 0 && std::chrono::duration<double>(after - start).count() > seconds) break;
+  }
+  return best;
+}
+
+}  // namespace dunlin
