@@ -1,4 +1,5 @@
-// `dunlin inspect`, `tokenize`, `bench`, `devices`, `version`, `help` and usage errors as processes.
+// `dunlin inspect`, `tokenize`, `bench`, `devices`, `version`, `help` and usage errors as
+// processes.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -119,7 +120,8 @@ TEST(Inspect, TextFormsShowTensorsTemplateAndProgram) {
   EXPECT_EQ(run_dunlin({"inspect", folder.file("missing")}).code, 3);
 }
 
-// The texts of the tokenizers' tests, and their ids from the reference. Those that JSON cannot hold are left out.
+// The texts of the tokenizers' tests, and their ids from the reference. Those that JSON cannot hold
+// are left out.
 struct SmallTokenizer {
   explicit SmallTokenizer(const std::string& name) : folder(test_data("tokenizer/data/" + name)) {
     const auto corpus = nlohmann::json::parse(read_all(test_data("tokenizer/data/corpus.json")));

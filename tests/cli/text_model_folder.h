@@ -5,8 +5,8 @@
 
 namespace dunlin {
 
-// Writes a Hugging Face directory of the existing folder `folder`: the recipe llama_plain with a vocabulary of
-// small_smollm2's size. Throws when it cannot be written.
+// Writes a Hugging Face directory of the existing folder `folder`: the recipe llama_plain with a
+// vocabulary of small_smollm2's size. Throws when it cannot be written.
 void write_text_model(const std::string& folder);
 
 inline std::string test_data(const std::string& path) {
