@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
-#include <map>
 #include <mutex>
 
 #include "cache/kv_cache.h"
@@ -31,7 +30,14 @@ struct Running {
   std::optional<StreamDecoder> text;
   StopMatcher stops;
   RequestStats stats;
-  Clock::time_point started, first_token, last_token;
+  Clock::time_point started, last_token;
+  std::optional<Clock::time_point> first_token;
+};
+
+// A sequence kept after an answer, for the session's next request.
+struct IdleSession {
+  SessionId id;
+  int32_t slot;
 };
 
 // The rows one sequence takes part with in a step.
@@ -57,7 +63,7 @@ struct Engine::State {
   RequestId next_id = 1;
 
   std::vector<std::unique_ptr<Running>> running;
-  std::map<SessionId, int32_t> idle_sessions;  // slots kept after an answer
+  std::vector<IdleSession> idle_sessions;  // least recently used first
   StepPlan plan;
   StepOutput output;
   int64_t steps = 0;
@@ -65,6 +71,9 @@ struct Engine::State {
   Result<void> check(const Request& request) const;
   void take_messages();
   void admit();
+  std::optional<int32_t> take_idle_session(SessionId id);
+  void end_session(SessionId id);
+  std::optional<int64_t> resume_session(Running& entry);
   Result<int64_t> open_slot(Running& entry);
   std::vector<Share> share_rows();
   bool reserve(Running& entry, int64_t rows);
@@ -117,31 +126,53 @@ void Engine::State::take_messages() {
     release(**it);
     running.erase(it);
   }
-  for (const SessionId session : sessions) {
-    if (const auto it = idle_sessions.find(session); it != idle_sessions.end()) {
-      cache->close(it->second);
-      idle_sessions.erase(it);
-    }
+  for (const SessionId session : sessions) end_session(session);
+}
+
+// The session's slot, which is then the caller's to close.
+std::optional<int32_t> Engine::State::take_idle_session(SessionId id) {
+  const auto it = std::ranges::find(idle_sessions, id, &IdleSession::id);
+  if (it == idle_sessions.end()) return std::nullopt;
+  const int32_t slot = it->slot;
+  idle_sessions.erase(it);
+  return slot;
+}
+
+// Nothing is kept: neither what waits for the next request nor what a running one leaves behind.
+void Engine::State::end_session(SessionId id) {
+  if (const auto slot = take_idle_session(id)) cache->close(*slot);
+  for (const auto& entry : running) {
+    if (entry->request.session == id) entry->request.session = 0;
   }
+}
+
+// Continues the session's sequence; returns how many leading tokens of the prompt it holds. Nothing
+// when there is no such sequence, or when it cannot go back to where the prompt differs because
+// those positions have left a window.
+std::optional<int64_t> Engine::State::resume_session(Running& entry) {
+  const auto slot = take_idle_session(entry.request.session);
+  if (!slot) return std::nullopt;
+  const auto& prompt = entry.request.prompt;
+  const auto held = cache->tokens(*slot);
+  const auto limit = std::min(held.size(), prompt.size() - 1);
+  size_t common = 0;
+  while (common < limit && held[common] == prompt[common]) ++common;
+  if (!cache->truncate(*slot, static_cast<int64_t>(common)).ok()) {
+    cache->close(*slot);
+    return std::nullopt;
+  }
+  entry.slot = *slot;
+  return static_cast<int64_t>(common);
 }
 
 // Gives the request a slot; returns how many leading tokens of its prompt are in the cache.
 Result<int64_t> Engine::State::open_slot(Running& entry) {
+  if (const auto cached = resume_session(entry)) return *cached;
   const auto& prompt = entry.request.prompt;
-  if (const auto it = idle_sessions.find(entry.request.session); it != idle_sessions.end()) {
-    entry.slot = it->second;
-    idle_sessions.erase(it);
-    const auto held = cache->tokens(entry.slot);
-    const auto limit = std::min(held.size(), prompt.size() - 1);
-    size_t common = 0;
-    while (common < limit && held[common] == prompt[common]) ++common;
-    DUNLIN_RETURN_IF_ERROR(cache->truncate(entry.slot, static_cast<int64_t>(common)));
-    return static_cast<int64_t>(common);
-  }
   auto opened = cache->open(prompt);
   if (!opened.ok() && !idle_sessions.empty()) {
     // A session that nobody is using makes room; its next request computes its prompt again.
-    cache->close(idle_sessions.begin()->second);
+    cache->close(idle_sessions.front().slot);
     idle_sessions.erase(idle_sessions.begin());
     opened = cache->open(prompt);
   }
@@ -176,7 +207,7 @@ void Engine::State::admit() {
       entry->text.emplace(model.text.tokenizer, /*skip_special=*/true);
     entry->stats.prompt_tokens = static_cast<int64_t>(request.prompt.size());
     entry->stats.cached_tokens = *cached;
-    entry->started = entry->first_token = entry->last_token = Clock::now();
+    entry->started = entry->last_token = Clock::now();
     running.push_back(std::move(entry));
     if (running.back()->decoder->finished()) finish(*running.back());
   }
@@ -255,9 +286,9 @@ void Engine::State::accept(Running& entry, const LogitsView& view) {
     return;
   }
   entry.last_token = Clock::now();
-  if (entry.decoder->answer().size() <= 1) {
+  if (!entry.first_token) {
     entry.first_token = entry.last_token;
-    entry.stats.prompt_ms = milliseconds(entry.first_token - entry.started);
+    entry.stats.prompt_ms = milliseconds(entry.last_token - entry.started);
   }
   if (entry.decoder->finished() != FinishReason::stop) emit_token(entry, *token);
   if (entry.decoder->finished()) finish(entry);
@@ -275,7 +306,8 @@ void Engine::State::emit_token(Running& entry, int32_t token) {
 
 void Engine::State::finish(Running& entry) {
   entry.stats.predicted_tokens = static_cast<int64_t>(entry.decoder->answer().size());
-  entry.stats.predicted_ms = milliseconds(entry.last_token - entry.first_token);
+  entry.stats.predicted_ms =
+      milliseconds(entry.last_token - entry.first_token.value_or(entry.last_token));
   Event event{
       .kind = Event::Kind::finished, .request = entry.id, .reason = *entry.decoder->finished()};
   if (entry.text.has_value()) {
@@ -295,8 +327,11 @@ void Engine::State::fail(Running& entry, const Error& error) {
 
 void Engine::State::release(Running& entry) {
   if (entry.slot < 0) return;
-  if (entry.request.session != 0 && !idle_sessions.contains(entry.request.session)) {
-    idle_sessions[entry.request.session] = entry.slot;
+  const SessionId session = entry.request.session;
+  const bool kept =
+      std::ranges::find(idle_sessions, session, &IdleSession::id) != idle_sessions.end();
+  if (session != 0 && !kept) {
+    idle_sessions.push_back({session, entry.slot});
   } else {
     cache->close(entry.slot);
   }
@@ -343,8 +378,8 @@ Result<RequestId> Engine::submit(Request request, EventSink sink) {
                            .stops = std::move(stops),
                            .stats = {},
                            .started = {},
-                           .first_token = {},
-                           .last_token = {}});
+                           .last_token = {},
+                           .first_token = std::nullopt});
   return id;
 }
 
@@ -356,6 +391,9 @@ void Engine::cancel(RequestId request) {
 void Engine::end_session(SessionId session) {
   const std::lock_guard lock(state_->mutex);
   state_->ended_sessions.push_back(session);
+  for (Running& entry : state_->queue) {
+    if (entry.request.session == session) entry.request.session = 0;
+  }
 }
 
 bool Engine::step() {

@@ -63,7 +63,9 @@ class Engine {
   // Queues a request. Errors (kind usage): an empty prompt, an id outside the vocabulary, a prompt that leaves no room in
   // the context, a parameter out of range.
   Result<RequestId> submit(Request request, EventSink sink);
+  // At the next step the request is gone; no event of it follows. An id that is unknown or finished is ignored.
   void cancel(RequestId request);
+  // Gives back what the session holds; its requests that wait or run now finish without leaving anything.
   void end_session(SessionId session);
 
   // Runs one step of the model over whatever is ready. False: nothing was left to do.

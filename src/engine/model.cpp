@@ -22,6 +22,7 @@ Result<std::unique_ptr<Backend>> make_backend(const std::string& name) {
 }
 
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained) {
+  if (options.context < 0) return usage_error(fmt::format("the context is {}", options.context));
   if (options.context == 0) return std::min(trained, kDefaultContext);
   if (options.context > trained) {
     return usage_error(
@@ -42,6 +43,9 @@ std::vector<int32_t> stop_ids(const Metadata& config) {
 }  // namespace
 
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
+  if (options.rows < 1) return usage_error(fmt::format("{} rows in a step", options.rows));
+  if (options.sequences < 1)
+    return usage_error(fmt::format("{} sequences at a time", options.sequences));
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
   model->options = options;
@@ -98,7 +102,9 @@ std::string format_summary(const Checkpoint& checkpoint) {
   std::map<Format, int> counts;
   for (const TensorInfo& tensor : checkpoint.tensors()) ++counts[tensor.format];
   std::vector<std::pair<Format, int>> rows(counts.begin(), counts.end());
-  std::ranges::stable_sort(rows, [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::ranges::sort(rows, [](const auto& a, const auto& b) {
+    return a.second > b.second || (a.second == b.second && a.first < b.first);
+  });
   std::string summary;
   for (const auto& [format, count] : rows) {
     summary += fmt::format("{}{} ({})", summary.empty() ? "" : ", ", traits(format).name, count);

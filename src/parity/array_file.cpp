@@ -33,10 +33,11 @@ std::optional<std::vector<uint64_t>> unsigned_list(const Json& value) {
   return list;
 }
 
-// Bytes of `shape` four-byte elements, or nothing when that overflows.
+// Bytes of `shape` four-byte elements, or nothing when that or a size overflows.
 std::optional<uint64_t> bytes_of(const std::vector<uint64_t>& shape) {
   uint64_t bytes = 4;
   for (const uint64_t size : shape) {
+    if (size > uint64_t{std::numeric_limits<int64_t>::max()}) return std::nullopt;
     const auto product = checked_mul(bytes, size);
     if (!product || *product > uint64_t{std::numeric_limits<int64_t>::max()}) return std::nullopt;
     bytes = *product;

@@ -47,7 +47,8 @@ ParityRow compare_floats(const std::string& name, const Array& ours, const Array
     }
   }
   row.allowed = tolerance * scale;
-  row.pass = row.max_abs_diff <= row.allowed;
+  // An infinite reference allows any difference, but is never met.
+  row.pass = std::isfinite(row.max_abs_diff) && row.max_abs_diff <= row.allowed;
   if (worst >= 0) {
     const auto at = static_cast<size_t>(worst);
     row.where = fmt::format("{}: {}, reference {}", index_text(ours.shape, worst), ours.floats[at],
@@ -208,6 +209,10 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
   }
   for (const std::string& name : reference.names()) {
     if (!compared.contains(name)) report.ignored.push_back(name);
+  }
+  if (report.rows.empty()) {
+    return model_error(fmt::format("{}: nothing to compare: this model produces none of [{}]",
+                                   reference.path(), fmt::join(report.ignored, ", ")));
   }
   return report;
 }

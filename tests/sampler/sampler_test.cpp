@@ -22,9 +22,12 @@ struct Row {
   explicit Row(std::vector<float> values, size_t k = 4)
       : logits(std::move(values)), ids(logits.size()) {
     std::iota(ids.begin(), ids.end(), 0);
-    std::ranges::stable_sort(ids, [this](int32_t a, int32_t b) {
-      return logits[static_cast<size_t>(a)] > logits[static_cast<size_t>(b)];
-    });
+    const auto better = [this](int32_t a, int32_t b) {
+      const float left = logits[static_cast<size_t>(a)];
+      const float right = logits[static_cast<size_t>(b)];
+      return left > right || (left == right && a < b);
+    };
+    std::ranges::sort(ids, better);
     ids.resize(std::min(k, ids.size()));
     for (const int32_t id : ids) best.push_back(logits[static_cast<size_t>(id)]);
   }

@@ -8,12 +8,6 @@ namespace dunlin::cpu {
 
 namespace {
 
-std::string step_name(const Binding& binding, const FusedStep& step) {
-  std::string name = op_name(binding.node(step.node).op);
-  for (const char* rewrite : step.rewrites) name += std::string("+") + rewrite;
-  return name;
-}
-
 LinearMatrix bind_matrix(const Binding& binding, const LinearPart& part) {
   const Node& node = binding.node(part.linear);
   const HeldWeight& weight = binding.weights.of(binding.program, node.operands[1]);
@@ -48,6 +42,12 @@ Kernel<GatedFunction> gated_kernel(const Binding& binding, const GatedAttributes
 }
 
 }  // namespace
+
+std::string step_name(const Binding& binding, const FusedStep& step) {
+  std::string name = op_name(binding.node(step.node).op);
+  for (const char* rewrite : step.rewrites) name += std::string("+") + rewrite;
+  return name;
+}
 
 std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep& step) {
   const Node& node = binding.node(step.node);

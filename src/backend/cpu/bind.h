@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "backend/api.h"
@@ -36,6 +37,9 @@ struct Binding {
 
 // The step of a node that a kernel runs, and of what is fused with it.
 std::unique_ptr<BoundStep> bind(const Binding& binding, const FusedStep& step);
+
+// Operation and rewrites, for kernels(): "linear+shared_input".
+std::string step_name(const Binding& binding, const FusedStep& step);
 
 // The parts of bind().
 std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep& step);

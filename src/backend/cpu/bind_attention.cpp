@@ -33,7 +33,7 @@ std::unique_ptr<BoundStep> bind_attention(const Binding& binding, const FusedSte
   const Dims& q_dims = binding.program.type(node.operands[0]).dims;
   const Dims& k_dims = binding.program.type(node.operands[1]).dims;
   AttentionSettings settings;
-  settings.name = step.rewrites.empty() ? "attention" : "attention+rope_attention";
+  settings.name = step_name(binding, step);
   settings.attributes = std::get<AttentionAttributes>(node.attributes);
   settings.heads = q_dims[1].size;
   settings.kv_heads = k_dims[1].size;

@@ -21,7 +21,7 @@ FusedStep* linear_before_add(Fusion& fusion, const Node& add, size_t which) {
 }
 
 // The linear moves to the place of the addition, where the residual is there.
-void residual_add(Fusion& fusion) {
+void residual_add(Fusion& fusion, const char* name) {
   for (FusedStep& step : fusion.steps()) {
     if (step.node == kNoNode || fusion.node(step.node).op != Op::add) continue;
     const Node& add = fusion.node(step.node);
@@ -30,7 +30,7 @@ void residual_add(Fusion& fusion) {
     if (linear == nullptr) continue;
     FusedStep fused = *linear;
     fused.linears.front().residual_add = step.node;
-    fused.rewrites.push_back("residual_add");
+    fused.rewrites.push_back(name);
     fusion.remove(*linear);
     step = std::move(fused);
   }
@@ -45,7 +45,7 @@ bool depends_on_x_alone(const Fusion& fusion, const FusedStep& step) {
 }
 
 // Later linears join the first that reads the same x.
-void shared_input(Fusion& fusion) {
+void shared_input(Fusion& fusion, const char* name) {
   std::vector<FusedStep*> first_of(fusion.program().values.size(), nullptr);  // by x
   for (FusedStep& step : fusion.steps()) {
     if (step.node == kNoNode || !depends_on_x_alone(fusion, step)) continue;
@@ -54,13 +54,13 @@ void shared_input(Fusion& fusion) {
       first = &step;
       continue;
     }
-    if (first->rewrites.empty()) first->rewrites.push_back("shared_input");
+    if (first->rewrites.empty()) first->rewrites.push_back(name);
     first->linears.push_back(step.linears.front());
     fusion.remove(step);
   }
 }
 
-void gated_linears(Fusion& fusion) {
+void gated_linears(Fusion& fusion, const char* name) {
   for (FusedStep& step : fusion.steps()) {
     if (step.node == kNoNode || fusion.node(step.node).op != Op::gated) continue;
     const ValueId gate = fusion.node(step.node).operands[0];
@@ -72,12 +72,12 @@ void gated_linears(Fusion& fusion) {
     if (!both) continue;
     linears->linears = {{fusion.producer_of(gate), kNoNode}, {fusion.producer_of(up), kNoNode}};
     linears->gated = step.node;
-    linears->rewrites.push_back("gated_linears");
+    linears->rewrites.push_back(name);
     fusion.remove(step);
   }
 }
 
-void rope_attention(Fusion& fusion) {
+void rope_attention(Fusion& fusion, const char* name) {
   for (FusedStep& step : fusion.steps()) {
     if (step.node == kNoNode || fusion.node(step.node).op != Op::attention) continue;
     if (select_runner(fusion.program(), fusion.node(step.node)) != Runner::kernel) continue;
@@ -86,7 +86,7 @@ void rope_attention(Fusion& fusion) {
       FusedStep* rope = fusion.step_of(rotated, Op::rope);
       if (rope == nullptr || !fusion.read_once(rotated)) continue;
       (operand == 0 ? step.rope_q : step.rope_k) = rope->node;
-      if (step.rewrites.empty()) step.rewrites.push_back("rope_attention");
+      if (step.rewrites.empty()) step.rewrites.push_back(name);
       fusion.remove(*rope);
     }
   }
@@ -155,7 +155,7 @@ std::span<const Rewrite> rewrites() {
 
 std::vector<FusedStep> fuse(const Program& program) {
   Fusion fusion(program);
-  for (const Rewrite& rewrite : rewrites()) rewrite.apply(fusion);
+  for (const Rewrite& rewrite : rewrites()) rewrite.apply(fusion, rewrite.name);
   return std::move(fusion).finish();
 }
 

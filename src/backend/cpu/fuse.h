@@ -43,7 +43,7 @@ class Fusion;
 
 struct Rewrite {
   const char* name;
-  void (*apply)(Fusion& fusion);
+  void (*apply)(Fusion& fusion, const char* name);
 };
 
 // All rewrites, in the order they are applied.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 #include <numeric>
+#include <utility>
 
 #include "backend/cpu/arena.h"
 #include "backend/cpu/select.h"
@@ -190,7 +191,9 @@ class Planner {
       whole.last = std::max(whole.last, buffers_[i].last);
       if (buffer(i) == i) order.push_back(i);
     }
-    std::ranges::stable_sort(order, std::greater<>(), [&](size_t i) { return buffers_[i].bytes; });
+    std::ranges::sort(order, [&](size_t a, size_t b) {
+      return std::pair(-buffers_[a].bytes, a) < std::pair(-buffers_[b].bytes, b);
+    });
     std::vector<const Buffer*> placed;  // by offset
     for (const size_t i : order) {
       place(buffers_[i], placed);

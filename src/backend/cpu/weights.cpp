@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "backend/cpu/select.h"
+#include "backend/weight_shape.h"
 
 namespace dunlin::cpu {
 
@@ -28,29 +29,6 @@ struct Source {
   int64_t packed_at = -1;
   int64_t plain_at = -1;
 };
-
-struct MatrixShape {
-  int64_t rows = 1;
-  int64_t columns = 1;
-};
-
-// A vector is one row; the experts of a stack follow each other.
-MatrixShape matrix_shape(const WeightDeclaration& declaration) {
-  MatrixShape shape;
-  shape.columns = extent(declaration.dims.back());
-  for (size_t i = 0; i + 1 < declaration.dims.size(); ++i) {
-    shape.rows *= extent(declaration.dims[i]);
-  }
-  return shape;
-}
-
-Result<void> check_shape(const WeightDeclaration& declaration, const WeightView& view) {
-  const MatrixShape expected = matrix_shape(declaration);
-  if (view.rows == expected.rows && view.columns == expected.columns) return {};
-  return model_error(fmt::format("tensor {} in {}: expected {}, found [{},{}]", declaration.name,
-                                 view.source->name(), to_string(declaration.shape()), view.rows,
-                                 view.columns));
-}
 
 // Rows [first, first + count) as bytes, a bounded piece at a time: fn(first, count, bytes).
 template <typename Function>

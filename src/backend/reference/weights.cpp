@@ -1,7 +1,6 @@
 // Weights are read in pieces of about a megabyte, so that the peak is one piece over what stays.
 #include "backend/reference/weights.h"
-
-#include <fmt/format.h>
+#include "backend/weight_shape.h"
 
 #include <algorithm>
 
@@ -30,29 +29,6 @@ std::vector<WeightUse> weight_uses(const Program& program) {
     if (value.kind == Value::Kind::weight) uses[static_cast<size_t>(value.weight)].decoded = true;
   }
   return uses;
-}
-
-struct MatrixShape {
-  int64_t rows = 1;
-  int64_t columns = 1;
-};
-
-// A vector is one row; the experts of a stack follow each other.
-MatrixShape matrix_shape(const WeightDeclaration& declaration) {
-  MatrixShape shape;
-  shape.columns = extent(declaration.dims.back());
-  for (size_t i = 0; i + 1 < declaration.dims.size(); ++i) {
-    shape.rows *= extent(declaration.dims[i]);
-  }
-  return shape;
-}
-
-Result<void> check_shape(const WeightDeclaration& declaration, const WeightView& view) {
-  const MatrixShape expected = matrix_shape(declaration);
-  if (view.rows == expected.rows && view.columns == expected.columns) return {};
-  return model_error(fmt::format("tensor {} in {}: expected {}, found [{},{}]", declaration.name,
-                                 view.source->name(), to_string(declaration.shape()), view.rows,
-                                 view.columns));
 }
 
 // Calls fn(first row, rows, bytes) for consecutive pieces of the weight.

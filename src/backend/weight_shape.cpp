@@ -1,0 +1,24 @@
+#include "backend/weight_shape.h"
+
+#include <fmt/format.h>
+
+namespace dunlin {
+
+MatrixShape matrix_shape(const WeightDeclaration& declaration) {
+  MatrixShape shape;
+  shape.columns = extent(declaration.dims.back());
+  for (size_t i = 0; i + 1 < declaration.dims.size(); ++i) {
+    shape.rows *= extent(declaration.dims[i]);
+  }
+  return shape;
+}
+
+Result<void> check_shape(const WeightDeclaration& declaration, const WeightView& view) {
+  const MatrixShape expected = matrix_shape(declaration);
+  if (view.rows == expected.rows && view.columns == expected.columns) return {};
+  return model_error(fmt::format("tensor {} in {}: expected {}, found [{},{}]", declaration.name,
+                                 view.source->name(), to_string(declaration.shape()), view.rows,
+                                 view.columns));
+}
+
+}  // namespace dunlin

@@ -1,0 +1,23 @@
+// The shape a Program declares for a weight, against what the checkpoint has.
+#pragma once
+
+#include <cstdint>
+
+#include "base/result.h"
+#include "formats/weight_view.h"
+#include "program/program.h"
+
+namespace dunlin {
+
+struct MatrixShape {
+  int64_t rows = 1;
+  int64_t columns = 1;
+};
+
+// A vector is one row; the experts of a stack follow each other.
+MatrixShape matrix_shape(const WeightDeclaration& declaration);
+
+// The error names tensor, file, and both shapes.
+Result<void> check_shape(const WeightDeclaration& declaration, const WeightView& view);
+
+}  // namespace dunlin

@@ -1,0 +1,29 @@
+// The golden models of tests/data (made by tools/make_golden.py) and the back ends of this machine.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace dunlin {
+
+// Names of the models whose weights are committed, and of those that are written from their recipe.
+std::vector<std::string> committed_models();
+std::vector<std::string> kernel_models();
+
+std::string golden_path(const std::string& model);
+
+enum class Container { directory, gguf };
+
+// Where the model lies. A kernel model is written to a temporary folder at its first use and
+// removed when the tests end.
+std::string model_path(const std::string& model, Container container);
+
+struct BackendChoice {
+  std::string backend;
+  std::string isa;  // empty for the reference
+};
+
+// The reference, and the cpu back end for each instruction set this processor has.
+std::vector<BackendChoice> all_backends();
+
+}  // namespace dunlin

@@ -1,0 +1,86 @@
+// Every golden model, in both containers, on the reference and on every instruction set of this
+// machine: differences within 2e-5 of the largest logit (three times that inside), the same greedy
+// ids. The goldens come from transformers (tools/make_golden.py).
+#include "parity/parity.h"
+
+#include <gtest/gtest.h>
+
+#include "base/cpu_features.h"
+#include "golden_models.h"
+
+namespace dunlin {
+namespace {
+
+struct Case {
+  std::string model;
+  Container container;
+  BackendChoice choice;
+
+  std::string name() const {
+    return model + (container == Container::gguf ? "_gguf_" : "_directory_") + choice.backend +
+           (choice.isa.empty() ? "" : "_" + choice.isa);
+  }
+};
+
+void PrintTo(const Case& test, std::ostream* stream) {
+  *stream << test.name();
+}
+
+std::vector<Case> cases(const std::vector<std::string>& models,
+                        const std::vector<BackendChoice>& choices) {
+  std::vector<Case> list;
+  for (const std::string& model : models) {
+    for (const Container container : {Container::directory, Container::gguf}) {
+      for (const BackendChoice& choice : choices) list.push_back({model, container, choice});
+    }
+  }
+  return list;
+}
+
+// The prompt of 300 tokens takes seconds in scalar code: the vector instruction sets, and the
+// reference once, are fast.
+bool is_fast(const Case& test) {
+  if (test.choice.backend == "reference") return test.model == "kernel_llama_9_3";
+  return test.choice.isa != isa_name(Isa::scalar);
+}
+
+std::vector<Case> kernel_cases(bool fast) {
+  std::vector<Case> list = cases(kernel_models(), all_backends());
+  std::erase_if(list, [fast](const Case& test) { return is_fast(test) != fast; });
+  return list;
+}
+
+class Parity : public testing::TestWithParam<Case> {};
+
+TEST_P(Parity, EveryTensorAgrees) {
+  const Case& test = GetParam();
+  const auto report = compare_with_reference(
+      model_path(test.model, test.container), golden_path(test.model),
+      {.backend = test.choice.backend, .threads = 2, .isa = test.choice.isa});
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  for (const ParityRow& row : report->rows) {
+    EXPECT_TRUE(row.pass) << row.name << ": " << row.max_abs_diff << " of " << row.allowed << " at "
+                          << row.where;
+  }
+  // Everything in the golden was compared, on the instruction set that was asked for.
+  EXPECT_EQ(report->ignored, std::vector<std::string>());
+  EXPECT_GE(report->rows.size(), 4u);
+  if (!test.choice.isa.empty()) {
+    EXPECT_EQ(report->isa, test.choice.isa);
+  }
+}
+
+const auto case_name = [](const auto& info) { return info.param.name(); };
+INSTANTIATE_TEST_SUITE_P(Tiny, Parity, testing::ValuesIn(cases(committed_models(), all_backends())),
+                         case_name);
+INSTANTIATE_TEST_SUITE_P(Kernel, Parity, testing::ValuesIn(kernel_cases(/*fast=*/true)), case_name);
+INSTANTIATE_TEST_SUITE_P(SlowKernel, Parity, testing::ValuesIn(kernel_cases(/*fast=*/false)),
+                         case_name);
+
+TEST(ParityModels, AreAllThere) {
+  EXPECT_EQ(committed_models().size(), 9u);
+  EXPECT_EQ(kernel_models().size(), 3u);
+}
+
+}  // namespace
+}  // namespace dunlin
