@@ -81,12 +81,14 @@ uint64_t peak_rss_bytes() {
   return 0;
 }
 
-// Begins the peak of this process anew (proc(5), clear_refs), so that one model's does not count for the next.
+// Begins the peak of this process anew (proc(5), clear_refs), so that one model's does not count
+// for the next.
 void reset_peak_rss() {
   std::ofstream("/proc/self/clear_refs") << "5";
 }
 
-// The same number of threads over as many bytes as the model streams; more than a gibibyte measures the same memory.
+// The same number of threads over as many bytes as the model streams; more than a gibibyte measures
+// the same memory.
 Result<double> stream_of(const Model& model) {
   constexpr uint64_t kLeast = 1u << 20;
   constexpr uint64_t kMost = 1u << 30;

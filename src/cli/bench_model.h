@@ -1,5 +1,6 @@
-// The measurements of `bench model`, defined as llama-bench defines them: a prompt of random tokens (pp), random tokens
-// one by one (tg), or one after the other (pg), after `depth` tokens that are not timed. No tokenizer, no sampling.
+// The measurements of `bench model`, defined as llama-bench defines them: a prompt of random tokens
+// (pp), random tokens one by one (tg), or one after the other (pg), after `depth` tokens that are
+// not timed. No tokenizer, no sampling.
 #pragma once
 
 #include <cstdint>
@@ -34,11 +35,12 @@ double mean(const std::vector<double>& values);
 double standard_deviation(
     const std::vector<double>& values);  // of a sample: n - 1; 0 for one value
 
-// Positive integers: "512", "1,2", "1-4", "1-9+4", "64-512*2". Errors (kind usage) name the flag. At most 1024 values.
+// Positive integers: "512", "1,2", "1-4", "1-9+4", "64-512*2". Errors (kind usage) name the flag.
+// At most 1024 values.
 Result<std::vector<int64_t>> parse_bench_list(const std::string& flag, const std::string& text);
 
-// Bytes, as stored, of the weights that every step reads whole: all that the Program declares but an embedding table that
-// is only looked up.
+// Bytes, as stored, of the weights that every step reads whole: all that the Program declares but
+// an embedding table that is only looked up.
 uint64_t streamed_weight_bytes(const Model& model);
 
 class ModelBench {

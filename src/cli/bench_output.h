@@ -1,4 +1,5 @@
-// The results of `bench model` in the forms and under the names of llama-bench, with fields of our own after them.
+// The results of `bench model` in the forms and under the names of llama-bench, with fields of our
+// own after them.
 #pragma once
 
 #include <cstdint>
@@ -32,7 +33,8 @@ class BenchPrinter {
   virtual void end() {}
 };
 
-// md, json (an array, as llama-bench's), jsonl, csv; `object`: the one object of --json. Anything else: kind usage.
+// md, json (an array, as llama-bench's), jsonl, csv; `object`: the one object of --json. Anything
+// else: kind usage.
 Result<std::unique_ptr<BenchPrinter>> make_bench_printer(const std::string& format, FILE* file);
 
 }  // namespace dunlin

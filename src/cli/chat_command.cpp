@@ -1,8 +1,9 @@
 // `dunlin chat`: a conversation on the terminal or over a pipe.
 //
-// All turns belong to one session of the engine, which computes only from the first token that differs from what it has:
-// usually the answer's last token and the new message. An answer goes back into the conversation as text; where its text
-// encodes to other ids than were generated, the difference begins there.
+// All turns belong to one session of the engine, which computes only from the first token that
+// differs from what it has: usually the answer's last token and the new message. An answer goes
+// back into the conversation as text; where its text encodes to other ids than were generated, the
+// difference begins there.
 #include <fmt/format.h>
 #include <unistd.h>
 
@@ -58,8 +59,8 @@ class Chat {
     set_system(flags.system);
   }
 
-  // Returns the exit code. On a terminal errors are reported and the conversation goes on; otherwise the first one ends
-  // it, since nobody is there to react.
+  // Returns the exit code. On a terminal errors are reported and the conversation goes on;
+  // otherwise the first one ends it, since nobody is there to react.
   Result<int> converse() {
     for (;;) {
       Message message;

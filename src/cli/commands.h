@@ -1,4 +1,5 @@
-// The subcommands of `dunlin`. Each adds itself to the parser; its callback runs the command and sets the exit code.
+// The subcommands of `dunlin`. Each adds itself to the parser; its callback runs the command and
+// sets the exit code.
 #pragma once
 
 #include <CLI/CLI.hpp>

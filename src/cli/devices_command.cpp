@@ -26,7 +26,8 @@ std::string read_line(const std::filesystem::path& path) {
   return line;
 }
 
-// Bytes of the caches that processor 0 sees, "l1d_bytes", "l1i_bytes", "l2_bytes", "l3_bytes", from /sys.
+// Bytes of the caches that processor 0 sees, "l1d_bytes", "l1i_bytes", "l2_bytes", "l3_bytes", from
+// /sys.
 std::map<std::string, uint64_t> cache_bytes() {
   std::map<std::string, uint64_t> caches;
   for (int index = 0;; ++index) {

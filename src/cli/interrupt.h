@@ -3,7 +3,8 @@
 
 namespace dunlin {
 
-// From now on the first signal sets the flag; a second one of the same kind ends the process at once.
+// From now on the first signal sets the flag; a second one of the same kind ends the process at
+// once.
 void catch_interrupts();
 
 // The signal that came, or 0.

@@ -13,8 +13,9 @@ class LineReader {
   explicit LineReader(int descriptor) : descriptor_(descriptor) {}
 
   enum class Status { line, end, interrupted };
-  // The next line without its line feed (and carriage return); the last one needs none. interrupted: a signal came while
-  // waiting, and nothing is lost. Errors: the descriptor cannot be read, a line longer than kMaxLine.
+  // The next line without its line feed (and carriage return); the last one needs none.
+  // interrupted: a signal came while waiting, and nothing is lost. Errors: the descriptor cannot be
+  // read, a line longer than kMaxLine.
   Result<Status> read(std::string& line);
 
   static constexpr size_t kMaxLine = 16u << 20;  // bytes
@@ -31,9 +32,11 @@ struct Message {
   bool quoted = false;  // between """ marks, and so never a command
 };
 
-// One message: a line; lines joined by line feeds while they end in a backslash, which is dropped; or everything between
-// """ at the beginning of a line and """ at the end of one. Input that ends inside a message ends the message.
-// `prompt` is called before each line; its argument says whether the line continues a message.
+// One message: a line; lines joined by line feeds while they end in a backslash, which is dropped;
+// or everything between
+// """ at the beginning of a line and """ at the end of one. Input that ends inside a message ends
+// the message. `prompt` is called before each line; its argument says whether the line continues a
+// message.
 Result<LineReader::Status> read_message(LineReader& reader, const std::function<void(bool)>& prompt,
                                         Message& message);
 

@@ -48,7 +48,8 @@ CommandPath find_command(const CLI::App& app, const std::vector<std::string>& ar
   return path;
 }
 
-// Whether an argument looks like a flag that `known` does not have. -t4 is -t with its value, and -1 is a number.
+// Whether an argument looks like a flag that `known` does not have. -t4 is -t with its value, and
+// -1 is a number.
 bool is_unknown_flag(const std::string& argument, const std::vector<std::string>& known) {
   if (argument.size() < 2 || argument[0] != '-' || (argument[1] >= '0' && argument[1] <= '9'))
     return false;

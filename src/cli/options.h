@@ -40,7 +40,8 @@ struct SamplingFlags {
   std::optional<uint64_t> seed;
 
   void add_to(CLI::App& command);
-  // Flag, else the model's generation_config, else the built-in value; the seed is random when none was given.
+  // Flag, else the model's generation_config, else the built-in value; the seed is random when none
+  // was given.
   Result<SamplingParams> params(const Metadata& config) const;
 };
 

@@ -27,12 +27,13 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text);
 Result<std::vector<int32_t>> ids_of_json(const nlohmann::ordered_json& value,
                                          const std::string& where);
 
-// One prompt a line. A line that is a JSON object has "prompt" (text), "messages" (a conversation) or "ids"; any other
-// line is the text itself. Empty lines are left out. `origin` names the file in errors.
+// One prompt a line. A line that is a JSON object has "prompt" (text), "messages" (a conversation)
+// or "ids"; any other line is the text itself. Empty lines are left out. `origin` names the file in
+// errors.
 Result<std::vector<Prompt>> read_prompts(std::istream& input, const std::string& origin);
 
-// Token ids of a prompt. Text becomes a user message, with the system prompt before it when there is one, unless `raw` or
-// the model has no chat template.
+// Token ids of a prompt. Text becomes a user message, with the system prompt before it when there
+// is one, unless `raw` or the model has no chat template.
 Result<std::vector<int32_t>> encode_prompt(const Prompt& prompt, const TextModel& text,
                                            const std::string& system, bool raw);
 

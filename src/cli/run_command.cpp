@@ -57,7 +57,8 @@ Result<std::vector<Prompt>> gather_prompts(const RunFlags& flags) {
   return std::vector<Prompt>{std::move(prompt)};
 }
 
-// Runs all prompts and prints the answers in order: the first unfinished one streams, later ones wait.
+// Runs all prompts and prints the answers in order: the first unfinished one streams, later ones
+// wait.
 class Runner {
  public:
   Runner(const RunFlags& flags, Model& model, Engine& engine)

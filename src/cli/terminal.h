@@ -15,8 +15,8 @@ bool stdout_is_terminal();
 // Prints `error: ...` and returns the exit code of its kind.
 int report_error(const Error& error);
 
-// A bar with percentage and remaining time, redrawn at most ten times a second; shown only on a terminal and only when
-// the work takes longer than a blink. Removed when it is done.
+// A bar with percentage and remaining time, redrawn at most ten times a second; shown only on a
+// terminal and only when the work takes longer than a blink. Removed when it is done.
 class ProgressBar {
  public:
   explicit ProgressBar(bool enabled) : enabled_(enabled && stderr_is_terminal()) {}

@@ -40,7 +40,8 @@ Result<TokenizerPointer> open_tokenizer(const std::string& path) {
   return load_text_model(*checkpoint).require_tokenizer();
 }
 
-// A token as one line can show it: control characters, and the bytes of a token that is not UTF-8, as \n or \xNN.
+// A token as one line can show it: control characters, and the bytes of a token that is not UTF-8,
+// as \n or \xNN.
 std::string escaped(std::string_view bytes) {
   const bool utf8 = is_valid_utf8(bytes);
   std::string text;

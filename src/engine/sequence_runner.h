@@ -1,4 +1,5 @@
-// SequenceRunner: one sequence of a model, driven step by step without text and sampling, for parity and benchmarks.
+// SequenceRunner: one sequence of a model, driven step by step without text and sampling, for
+// parity and benchmarks.
 #pragma once
 
 #include <cstdint>
@@ -19,13 +20,15 @@ class SequenceRunner {
 
   enum class LogitRows : uint8_t { none, last, all };
 
-  // Computes the tokens at the positions after length() in one step and keeps them. Errors (kind usage): more rows than
-  // the model's limits, a token outside the vocabulary, a full context. The output is valid until the next run.
+  // Computes the tokens at the positions after length() in one step and keeps them. Errors (kind
+  // usage): more rows than the model's limits, a token outside the vocabulary, a full context. The
+  // output is valid until the next run.
   Result<const StepOutput*> run(std::span<const int32_t> tokens, RowClass row_class,
                                 LogitRows logit_rows);
 
   int64_t length() const { return cache_->length(slot_); }
-  // Forgets positions from `length` on; an error where a windowed group has let go of what is needed.
+  // Forgets positions from `length` on; an error where a windowed group has let go of what is
+  // needed.
   Result<void> truncate(int64_t length) { return cache_->truncate(slot_, length); }
   // Forgets everything.
   Result<void> reset();

@@ -1,4 +1,5 @@
-// Tables for people: Markdown with fixed column widths, so that rows can be printed as they come, and aligned columns.
+// Tables for people: Markdown with fixed column widths, so that rows can be printed as they come,
+// and aligned columns.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +24,8 @@ std::string markdown_header(std::span<const TableColumn> columns);
 // One row; as many cells as columns. A longer cell pushes what follows it.
 std::string markdown_row(std::span<const TableColumn> columns, std::span<const std::string> cells);
 
-// Titles and rows, two spaces between columns that are as wide as their longest cell; no space at the ends of lines.
+// Titles and rows, two spaces between columns that are as wide as their longest cell; no space at
+// the ends of lines.
 std::string aligned_table(std::span<const TableColumn> columns,
                           std::span<const std::vector<std::string>> rows);
 

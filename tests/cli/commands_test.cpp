@@ -1,0 +1,308 @@
+// `dunlin inspect`, `tokenize`, `bench`, `devices`, `version`, `help` and usage errors as
+// processes.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "process.h"
+#include "text_model_folder.h"
+
+namespace dunlin {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+using Ids = std::vector<int32_t>;
+
+TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
+  const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
+      {{"run", "m", "--max-tokns", "3"}, "--max-tokns is not a flag; did you mean --max-tokens?"},
+      {{"run", "m", "--temprature=1"}, "did you mean --temperature?"},
+      {{"run", "m", "-x", "3"}, "-x is not a flag"},
+      {{"chat", "m", "--sytem-prompt", "x"}, "did you mean --system-prompt?"},
+      {{"bench", "model", "m", "--repetition", "3"}, "did you mean --repetitions?"},
+      {{"chatt", "m"}, "chatt is not a command; did you mean chat?"},
+      {{"bench", "modell"}, "modell is not a command; did you mean model?"},
+      {{"help", "runn"}, "runn is not a command; did you mean run?"},
+      {{"run", "m", "--zzzzzzzzzzzzzzzzzzzz"}, "--zzzzzzzzzzzzzzzzzzzz is not a flag\n"},
+      {{"run"}, "model"},
+      {{}, "subcommand"},
+  };
+  for (const auto& [arguments, message] : cases) {
+    const ProcessResult result = run_dunlin(arguments);
+    EXPECT_EQ(result.code, 2) << fmt::format("{}", fmt::join(arguments, " "));
+    EXPECT_THAT(result.err, HasSubstr(message));
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+TEST(Help, ListsEveryCommandAndShowsExamples) {
+  const ProcessResult list = run_dunlin({"help"});
+  EXPECT_EQ(list.code, 0);
+  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench",
+                           "devices", "version", "help"}) {
+    EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
+  }
+  for (const char* name :
+       {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "devices"}) {
+    const ProcessResult help = run_dunlin({"help", name});
+    EXPECT_EQ(help.code, 0);
+    EXPECT_THAT(help.out, HasSubstr("Example")) << name;
+    EXPECT_EQ(run_dunlin({name, "--help"}).out, help.out) << name;
+  }
+  EXPECT_THAT(run_dunlin({"help", "bench", "model"}).out, HasSubstr("--n-prompt"));
+  EXPECT_THAT(run_dunlin({"--help"}).out, HasSubstr("detokenize"));
+}
+
+TEST(Version, IsTheSameInAllForms) {
+  const auto json = run_dunlin({"version", "--json"}).json();
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["schema_version"], 1);
+  const std::string line = "dunlin " + json["version"].get<std::string>();
+  EXPECT_THAT(run_dunlin({"version"}).out, StartsWith(line));
+  EXPECT_THAT(run_dunlin({"--version"}).out, StartsWith(line));
+}
+
+TEST(Devices, JsonHasTheContractsFields) {
+  const ProcessResult result = run_dunlin({"devices", "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto json = result.json();
+  EXPECT_EQ(json["schema_version"], 1);
+  EXPECT_GE(json["cpu"]["cores"].get<int>(), 1);
+  EXPECT_EQ(json["cpu"]["isa"][0], "scalar");
+  EXPECT_TRUE(json["cpu"]["caches"].is_object());
+  EXPECT_GT(json["cpu"]["stream_gb_s"].get<double>(), 0.05);
+  EXPECT_LT(json["cpu"]["stream_gb_s"].get<double>(), 20000.0);
+  EXPECT_EQ(json["pjrt"], nlohmann::json::array());
+}
+
+TEST(Inspect, JsonListsConfigTokenizerAndTensors) {
+  for (const char* container : {"model", "model.gguf"}) {
+    const ProcessResult result =
+        run_dunlin({"inspect", test_data(fmt::format("data/llama_plain/{}", container)), "--json"});
+    ASSERT_EQ(result.code, 0) << result.err;
+    const auto json = result.json();
+    EXPECT_EQ(json["family"], "llama");
+    EXPECT_EQ(json["config"]["hidden_size"], 64);
+    EXPECT_EQ(json["config"]["num_hidden_layers"], 2);
+    EXPECT_EQ(json["tokenizer"]["available"], false);
+    EXPECT_FALSE(json["tokenizer"]["why_not"].get<std::string>().empty());
+    uint64_t bytes = 0;
+    for (const auto& tensor : json["tensors"]) {
+      bytes += tensor["bytes"].get<uint64_t>();
+      const std::string file = tensor["file"];
+      EXPECT_LE(tensor["offset"].get<uint64_t>() + tensor["bytes"].get<uint64_t>(),
+                std::filesystem::file_size(file));
+    }
+    EXPECT_EQ(json["bytes"], bytes);
+    EXPECT_EQ(json["tensors"].size(), 21u);
+  }
+}
+
+TEST(Inspect, TextFormsShowTensorsTemplateAndProgram) {
+  const TemporaryFolder folder;
+  write_text_model(folder.path());
+  const auto inspect = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"inspect", folder.path()});
+    return run_dunlin(more);
+  };
+  EXPECT_THAT(inspect({}).out, HasSubstr("hidden_size"));
+  EXPECT_THAT(inspect({"--tensors"}).out,
+              testing::ContainsRegex("model.norm.weight +\\[64\\] +F32 +256 +[0-9]+ +/"));
+  EXPECT_THAT(inspect({"--template"}).out, HasSubstr("{{ message.role }}"));
+  const std::string program = inspect({"--program", "--layers", "1"}).out;
+  EXPECT_THAT(program, HasSubstr("layers.0.attend"));
+  EXPECT_THAT(program, testing::Not(HasSubstr("layers.1.")));
+  EXPECT_THAT(inspect({"--program"}).out, HasSubstr("layers.1."));
+  EXPECT_EQ(inspect({"--program", "--json"}).code, 2);
+  EXPECT_EQ(run_dunlin({"inspect", folder.file("missing")}).code, 3);
+}
+
+// The texts of the tokenizers' tests, and their ids from the reference. Those that JSON cannot hold
+// are left out.
+struct SmallTokenizer {
+  explicit SmallTokenizer(const std::string& name) : folder(test_data("tokenizer/data/" + name)) {
+    const auto corpus = nlohmann::json::parse(read_all(test_data("tokenizer/data/corpus.json")));
+    const auto all = nlohmann::json::parse(read_all(folder + ".ids.json"))["ids"];
+    for (size_t i = 0; i < corpus.size(); ++i) {
+      if (!corpus[i].is_string()) continue;
+      texts.push_back(corpus[i].get<std::string>());
+      ids.push_back(all[i].get<Ids>());
+    }
+  }
+  std::string folder;
+  std::vector<std::string> texts;
+  std::vector<Ids> ids;
+};
+
+TEST(Tokenize, BatchEqualsTheReferenceAndComesBack) {
+  for (const char* name : {"small_llama3", "small_qwen2", "small_smollm2", "small_gpt2"}) {
+    const SmallTokenizer small(name);
+    std::string input;
+    for (const auto& text : small.texts) input += nlohmann::json{{"text", text}}.dump() + "\n";
+    const ProcessResult tokenized =
+        run_dunlin({"tokenize", small.folder, "--batch"}, {.text = input});
+    ASSERT_EQ(tokenized.code, 0) << tokenized.err;
+    const auto lines = tokenized.json_lines();
+    ASSERT_EQ(lines.size(), small.texts.size());
+    for (size_t i = 0; i < lines.size(); ++i)
+      EXPECT_EQ(lines[i]["ids"], small.ids[i]) << name << ": " << small.texts[i];
+
+    const ProcessResult back = run_dunlin(
+        {"detokenize", small.folder + "/tokenizer.json", "--batch"}, {.text = tokenized.out});
+    ASSERT_EQ(back.code, 0) << back.err;
+    const auto texts = back.json_lines();
+    ASSERT_EQ(texts.size(), lines.size());
+    if (std::string(name) == "small_qwen2") continue;  // it normalises
+    for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(texts[i]["text"], small.texts[i]) << name;
+  }
+}
+
+TEST(Tokenize, BytesOfStdinComeBackUnchanged) {
+  const std::string folder = test_data("tokenizer/data/small_llama3");
+  const std::string text = "Hello world\n\n  trailing \t\r\n\xE2\x82\xAC and \xF0\x9F\x98\x80\n";
+  const ProcessResult ids = run_dunlin({"tokenize", folder, "--ids"}, {.text = text});
+  ASSERT_EQ(ids.code, 0) << ids.err;
+  EXPECT_TRUE(ids.json().is_array());
+  EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = ids.out}).out, text);
+  EXPECT_EQ(run_dunlin({"detokenize", folder, ids.out}).out, text);
+  // What is not UTF-8 counts as U+FFFD.
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "--ids"}, {.text = "a\xC3"}).out,
+            run_dunlin({"tokenize", folder, "--ids"}, {.text = "a\xEF\xBF\xBD"}).out);
+  // The argument says the same as stdin.
+  EXPECT_EQ(run_dunlin({"tokenize", folder, text, "--ids"}).out, ids.out);
+}
+
+TEST(Tokenize, SpecialTokensAndBosAreAskedFor) {
+  const std::string folder = test_data("tokenizer/data/small_llama3");  // <|begin|> is 701, bos
+  const auto ids = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), {"tokenize", folder, "a<|eot_id|>", "--ids"});
+    return run_dunlin(more).json().get<Ids>();
+  };
+  const Ids parsed = ids({});
+  EXPECT_EQ(parsed.back(), 704);
+  EXPECT_EQ(parsed.size(), 2u);
+  const Ids text = ids({"--no-special"});
+  EXPECT_GT(text.size(), 2u);
+  EXPECT_THAT(text, testing::Each(testing::Lt(701)));
+  Ids with_bos = parsed;
+  with_bos.insert(with_bos.begin(), 701);
+  EXPECT_EQ(ids({"--add-bos"}), with_bos);
+  const ProcessResult none =
+      run_dunlin({"tokenize", test_data("tokenizer/data/small_gpt2"), "a", "--add-bos"});
+  EXPECT_EQ(none.code, 2);
+}
+
+TEST(Tokenize, PiecesAreForPeopleAndJsonIsValidForPartialCharacters) {
+  const std::string folder = test_data("tokenizer/data/small_llama3");
+  const ProcessResult pieces = run_dunlin({"tokenize", folder}, {.text = "a\n\xF0\x9F\x98\x80"});
+  EXPECT_THAT(pieces.out, HasSubstr("\\n"));
+  EXPECT_THAT(pieces.out, HasSubstr("\\xf0"));
+  const auto json =
+      run_dunlin({"tokenize", folder, "--json"}, {.text = "a\xF0\x9F\x98\x80"}).json();
+  ASSERT_TRUE(json.is_object());
+  EXPECT_EQ(json["ids"].size(), json["pieces"].size());
+  EXPECT_EQ(json["pieces"][0], "a");
+}
+
+TEST(Tokenize, WrongInputIsAnError) {
+  const std::string folder = test_data("tokenizer/data/small_llama3");
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "--batch"}, {.text = "{\"text\":1}\n"}).code, 2);
+  EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "[1, \"x\"]"}).code, 2);
+  EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "[-1]"}).code, 2);
+  EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "nonsense"}).code, 2);
+  EXPECT_EQ(run_dunlin({"tokenize", test_data("data/llama_plain/model"), "a"}).code, 3);
+  EXPECT_EQ(run_dunlin({"tokenize", test_data("data/llama_plain/model.gguf"), "a"}).code, 3);
+  EXPECT_EQ(run_dunlin({"tokenize", "/nowhere/tokenizer.json", "a"}).code, 3);
+}
+
+class BenchTest : public testing::Test {
+ protected:
+  static ProcessResult bench(std::vector<std::string> more) {
+    more.insert(more.begin(), {"bench", "model", test_data("data/llama_plain/model.gguf")});
+    return run_dunlin(more);
+  }
+};
+
+TEST_F(BenchTest, JsonHasTheFieldsInTheirUnits) {
+  const ProcessResult result = bench(
+      {"-p", "8", "-n", "3", "-pg", "4,2", "-d", "0,5", "-t", "1,2", "-r", "2", "-o", "json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto tests = result.json();
+  ASSERT_TRUE(tests.is_array()) << result.out;
+  ASSERT_EQ(tests.size(), 12u);  // 2 threads x 2 depths x 3 tests
+  for (const auto& test : tests) {
+    const int64_t tokens = test["n_prompt"].get<int64_t>() + test["n_gen"].get<int64_t>();
+    ASSERT_EQ(test["samples_ns"].size(), 2u);
+    for (size_t i = 0; i < 2; ++i) {
+      EXPECT_NEAR(test["samples_ts"][i].get<double>() * test["samples_ns"][i].get<double>(),
+                  1e9 * static_cast<double>(tokens), 1e3);
+    }
+    EXPECT_NEAR(test["avg_ts"].get<double>(),
+                (test["samples_ts"][0].get<double>() + test["samples_ts"][1].get<double>()) / 2,
+                1e-6 * test["avg_ts"].get<double>());
+    EXPECT_GT(test["stream_gb_s"].get<double>(), 0.0);
+    EXPECT_NEAR(test["bandwidth_fraction"].get<double>(),
+                test["weights_gb_s"].get<double>() / test["stream_gb_s"].get<double>(), 1e-9);
+    EXPECT_GT(test["peak_rss_bytes"].get<int64_t>(), 1 << 20);
+    for (const char* name :
+         {"n_batch", "stddev_ts", "avg_ns", "model_size", "model_type", "model_filename",
+          "cpu_info", "isa", "kernels", "load_ms", "load_average", "backends", "test_time"}) {
+      EXPECT_TRUE(test.contains(name)) << name;
+    }
+  }
+  EXPECT_EQ(tests[0]["n_threads"], 1);
+  EXPECT_EQ(tests[11]["n_threads"], 2);
+  EXPECT_EQ(tests[5]["n_depth"], 5);
+  // Every weight but the looked-up embedding, read once in each of the three steps of tg3.
+  const auto& tg = tests[1];
+  const double streamed = tg["model_size"].get<double>() - 160 * 64 * 4;
+  EXPECT_NEAR(tg["weights_gb_s"].get<double>(), streamed * 3 / tg["avg_ns"].get<double>(),
+              0.01 * tg["weights_gb_s"].get<double>());
+}
+
+TEST_F(BenchTest, TheTableHasTheColumnsOfLlamaBench) {
+  const ProcessResult result = bench({"-p", "8", "-n", "2", "-d", "4", "-r", "1", "-t", "1"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              StartsWith("| model                          |       size |     params | "
+                         "backend    | threads |            test |                  t/s |\n"
+                         "| ------------------------------ | ---------: | ---------: | "
+                         "---------- | ------: | --------------: | -------------------: |\n"
+                         "| llama "));
+  EXPECT_THAT(result.out, HasSubstr(" | CPU        |       1 |        pp8 @ d4 | "));
+  EXPECT_THAT(result.out, HasSubstr(" ± 0.00 |\n"));
+  EXPECT_THAT(result.out, HasSubstr(" |        tg2 @ d4 | "));
+}
+
+TEST_F(BenchTest, OtherFormsHoldTheSame) {
+  const std::vector<std::string> small = {"-p", "4", "-n", "2", "-r", "1"};
+  const auto with = [&](std::vector<std::string> more) {
+    more.insert(more.begin(), small.begin(), small.end());
+    return bench(more);
+  };
+  const auto lines = with({"-o", "jsonl"}).json_lines();
+  ASSERT_EQ(lines.size(), 2u);
+  EXPECT_EQ(lines[1]["n_gen"], 2);
+  const auto object = with({"--json"}).json();
+  EXPECT_EQ(object["schema_version"], 1);
+  EXPECT_EQ(object["results"].size(), 2u);
+  const ProcessResult csv = with({"-o", "csv", "-oe", "md"});
+  EXPECT_THAT(csv.out, HasSubstr("\"n_prompt\",\"n_gen\""));
+  EXPECT_EQ(std::ranges::count(csv.out, '\n'), 3);
+  EXPECT_THAT(csv.err, StartsWith("| model "));
+}
+
+TEST_F(BenchTest, WrongListsAreUsageErrors) {
+  for (const char* list : {"x", "1-", "5-3", "1,,2", "0-8*2", "1-8*1", "1-4000"})
+    EXPECT_EQ(bench({"-p", list}).code, 2) << list;
+  EXPECT_EQ(bench({"-pg", "3"}).code, 2);
+  EXPECT_EQ(bench({"-o", "sql"}).code, 2);
+  EXPECT_EQ(bench({"-p", "0", "-n", "0"}).code, 2);
+  EXPECT_EQ(bench({"-p", "600"}).code, 2);  // more than the model's 512 positions
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,55 @@
+#include "cli/options.h"
+
+#include <gtest/gtest.h>
+
+namespace dunlin {
+namespace {
+
+TEST(ParseSize, TakesSuffixesAndAuto) {
+  EXPECT_EQ(parse_size("-c", "auto").value(), 0);
+  EXPECT_EQ(parse_size("-c", "4096").value(), 4096);
+  EXPECT_EQ(parse_size("-c", "32k").value(), 32768);
+  EXPECT_EQ(parse_size("-c", "2K").value(), 2048);
+  EXPECT_EQ(parse_size("-c", "1M").value(), 1 << 20);
+}
+
+TEST(ParseSize, RefusesTheRest) {
+  for (const char* text : {"", "k", "12x", "12kk", "-1", "1.5k", "99999999999", "auto2", " 1"}) {
+    const auto size = parse_size("--ctx-size", text);
+    ASSERT_FALSE(size.ok()) << text;
+    EXPECT_EQ(size.error().kind, ErrorKind::usage);
+    EXPECT_NE(size.error().message.find("--ctx-size"), std::string::npos);
+  }
+}
+
+TEST(EnvironmentName, IsTheFlagInCapitals) {
+  EXPECT_EQ(environment_name("max-tokens"), "DUNLIN_ARG_MAX_TOKENS");
+  EXPECT_EQ(environment_name("top-k"), "DUNLIN_ARG_TOP_K");
+}
+
+TEST(ParsePrecision, KnowsTheProfiles) {
+  EXPECT_EQ(parse_precision("auto").value(), Precision::automatic);
+  EXPECT_EQ(parse_precision("exact").value(), Precision::exact);
+  EXPECT_EQ(parse_precision("f32").value(), Precision::f32);
+  EXPECT_EQ(parse_precision("f16").error().kind, ErrorKind::usage);
+}
+
+TEST(SamplingFlags, AFlagWinsOverTheModelsConfigurationOverTheBuiltInValue) {
+  Metadata config;
+  config.set("generation.temperature", 0.6);
+  config.set("generation.top_k", int64_t{7});
+  SamplingFlags flags;
+  flags.temperature = 0.25f;
+  flags.seed = 11;
+  flags.logit_bias = {"5-1.5", "6+2"};
+  const SamplingParams params = flags.params(config).value();
+  EXPECT_EQ(params.temperature, 0.25f);
+  EXPECT_EQ(params.top_k, 7);
+  EXPECT_EQ(params.top_p, SamplingParams{}.top_p);
+  EXPECT_EQ(params.seed, 11u);
+  const std::vector<std::pair<int32_t, float>> bias = {{5, -1.5f}, {6, 2.0f}};
+  EXPECT_EQ(params.logit_bias, bias);
+}
+
+}  // namespace
+}  // namespace dunlin

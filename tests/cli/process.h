@@ -1,0 +1,45 @@
+// Runs the `dunlin` binary the way a shell does, for tests of what it prints and returns.
+#pragma once
+
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace dunlin {
+
+struct ProcessResult {
+  int code = -1;  // as a shell reports it: 128 + signal for a process that a signal ended
+  std::string out;
+  std::string err;
+
+  nlohmann::json json() const;  // of `out`; discarded when it is not JSON
+  std::vector<nlohmann::json> json_lines() const;
+};
+
+struct ProcessInput {
+  std::string text = {};                                // stdin
+  std::map<std::string, std::string> environment = {};  // added to the test's own
+};
+
+ProcessResult run_dunlin(const std::vector<std::string>& arguments, const ProcessInput& input = {});
+
+// A folder that is removed with the object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  const std::string& path() const { return path_; }
+  std::string file(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+std::string read_all(const std::string& path);
+void write_all(const std::string& path, const std::string& text);
+
+}  // namespace dunlin

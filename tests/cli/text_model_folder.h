@@ -1,0 +1,16 @@
+// A small random model with a tokenizer and a ChatML template, for tests of what needs text.
+#pragma once
+
+#include <string>
+
+namespace dunlin {
+
+// Writes a Hugging Face directory of the existing folder `folder`: the recipe llama_plain with a
+// vocabulary of small_smollm2's size. Throws when it cannot be written.
+void write_text_model(const std::string& folder);
+
+inline std::string test_data(const std::string& path) {
+  return std::string(DUNLIN_SOURCE_DIR "/tests/") + path;
+}
+
+}  // namespace dunlin
