@@ -25,12 +25,6 @@ const char* precision_name(Precision precision);  // "auto", "exact", "f32"
 // The table of docs/decisions/0002-numerics.md.
 Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class);
 
-// Names of the Program's outputs that fill StepOutput.logits; every other output is a tap.
-inline constexpr const char* kLogitsOutput = "logits";                       // f32 [R,V]
-inline constexpr const char* kStatisticsOutput = "logits_view.statistics";   // f32 [R,5]
-inline constexpr const char* kCandidateIdsOutput = "logits_view.ids";        // i32 [R,k]
-inline constexpr const char* kCandidateLogitsOutput = "logits_view.logits";  // f32 [R,k]
-
 // Where a back end gets the weights a Program declares.
 using WeightSource = std::function<Result<WeightView>(const std::string& name)>;
 

@@ -9,6 +9,7 @@
 #include <cmath>
 #include <vector>
 
+#include "models/output_logits.h"
 #include "models/rope_config.h"
 #include "program/ops.h"
 
@@ -116,7 +117,7 @@ void forward(Recorder& recorder, const Config& c) {
   const Tensor last = tap(rms_norm(wanted, norm, {.eps = c.eps}), "final_norm");
   const Tensor head = c.tied ? embedding : weights.matrix("lm_head.weight", axes.vocab, axes.embed);
   const Tensor logits = linear(last, head);  // [R,V]
-  recorder.output("logits", logits);
+  output_logits(recorder, logits);
 }
 
 // Everything but the biases, which is where the families differ. The limits are far above any model

@@ -77,6 +77,12 @@ struct KvGroup {
   int32_t layers = 0;
 };
 
+// Names of the outputs that make a step's logits; every other output is a tap.
+inline constexpr const char* kLogitsOutput = "logits";                       // f32 [R,V]
+inline constexpr const char* kStatisticsOutput = "logits_view.statistics";   // f32 [R,5]
+inline constexpr const char* kCandidateIdsOutput = "logits_view.ids";        // i32 [R,k]
+inline constexpr const char* kCandidateLogitsOutput = "logits_view.logits";  // f32 [R,k]
+
 struct Output {
   std::string name;  // "logits", or a tap's name
   ValueId value;

@@ -71,7 +71,7 @@ struct LogitsView {
   float lse = 0;         // log-sum-exp of the row
   float entropy = 0;     // nats
   float varentropy = 0;  // nats squared
-  bool finite = true;    // false: the row holds a NaN or infinity and must not be sampled
+  bool finite = true;    // false: a NaN, a +infinity or nothing above -infinity: not to be sampled
   std::span<const int32_t> ids = {};   // candidates by descending logit, ties by lowest id
   std::span<const float> logits = {};  // of the candidates
   std::span<const float> row = {};
