@@ -151,5 +151,31 @@ TEST_F(SmolLm2LlamaCpp, GreedyIdsAgreeWhereRoundingDoesNotDecide) {
   EXPECT_GE(decided, 200u);  // or the noise would excuse everything
 }
 
+// The same weights without any rounding of activations: llama.cpp on the file dequantised to F32
+// (data/llama_cpp_greedy_f32.json), and ours under `f32`. Only the order of sums differs.
+TEST_F(SmolLm2LlamaCpp, InFloat32EveryStepAgrees) {
+  float largest = 0;
+  constexpr float kOrderOfSums = 1e-3f;  // the smallest gap of the golden is larger
+  const Json golden = read_json("smollm2/data/llama_cpp_greedy_f32.json");
+  ASSERT_EQ(golden["cases"].size(), 10u);
+  for (const Json& test : golden["cases"]) {
+    const auto wanted = test["greedy_ids"].get<Ids>();
+    const auto gaps = test["gaps"].get<std::vector<float>>();
+    ASSERT_EQ(wanted.size(), 32u);
+    const auto logits = forced_logits(test["prompt_ids"].get<Ids>(), wanted, Precision::f32);
+    const size_t vocabulary = logits.size() / wanted.size();
+    for (size_t step = 0; step < wanted.size(); ++step) {
+      const auto row = std::span(logits).subspan(step * vocabulary, vocabulary);
+      const int32_t best = best_of(row);
+      const int32_t second = second_of(row, best);
+      const float gap = row[static_cast<size_t>(best)] - row[static_cast<size_t>(second)];
+      EXPECT_EQ(best, wanted[step]) << "step " << step << ", gap " << gaps[step];
+      EXPECT_NEAR(gap, gaps[step], kOrderOfSums) << "step " << step;
+      largest = std::max(largest, std::abs(gap - gaps[step]));
+    }
+  }
+  fmt::print("largest difference of a gap: {:.6f}\n", largest);
+}
+
 }  // namespace
 }  // namespace dunlin
