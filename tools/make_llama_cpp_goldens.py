@@ -2,13 +2,16 @@
 """Writes the greedy continuations that llama.cpp computes for SmolLM2, as golden data.
 
     pip install llama-cpp-python jinja2 numpy
-    python tools/make_llama_cpp_goldens.py MODEL.gguf tests/smollm2/data/llama_cpp_greedy.json
+    python tools/make_llama_cpp_goldens.py SmolLM2-135M-Instruct.Q4_1.gguf tests/smollm2/data/llama_cpp_greedy.json
+    llama-quantize --allow-requantize SmolLM2-135M-Instruct.Q4_1.gguf SmolLM2-135M-Instruct.F32.gguf F32
+    python tools/make_llama_cpp_goldens.py SmolLM2-135M-Instruct.F32.gguf tests/smollm2/data/llama_cpp_greedy_f32.json
 
 For every prompt: its messages or text, the prompt's ids, 32 greedy ids (the end-of-turn token is a
 token like any other: nothing stops the continuation), and for each of these the gap between the two
 best logits it was chosen by. The chat prompts go through the template in the file, rendered by
 Python's Jinja2. llama.cpp runs on its CPU back end with an F32 KV cache and without flash
-attention, one token per call after the prompt.
+attention, one token per call after the prompt. The F32 file holds the same weights dequantised, so
+that no activation is rounded; llama-quantize is part of llama.cpp.
 """
 
 import argparse
