@@ -33,7 +33,8 @@ std::shared_ptr<const ByteSource> memory_source(std::vector<std::byte> bytes, st
 // The whole of a regular file as text; larger than `limit` bytes is an error.
 Result<std::string> read_text_file(const std::string& path, uint64_t limit);
 
-// Writes a file atomically: a temporary beside `path`, fsync, rename, fsync of the folder.
+// Writes a file atomically: a temporary beside `path`, fsync, rename, fsync of the folder. A symbolic
+// link is followed; anything but a regular file at `path` is an error.
 Result<void> write_file_atomically(const std::string& path, std::span<const std::byte> bytes);
 
 }  // namespace dunlin

@@ -16,6 +16,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/stream_bandwidth.h"
+#include "cli/terminal.h"
 
 namespace dunlin {
 namespace {
@@ -141,8 +142,7 @@ class Bench {
     for (const BenchTest& test : tests_) {
       if (pending_interrupt() != 0) return {};
       if (flags_.progress)
-        fmt::print(stderr, "{}: {} with {} threads\n", path, test.name(),
-                   model->executable->threads());
+        note("{}: {} with {} threads\n", path, test.name(), model->executable->threads());
       const auto now = std::chrono::system_clock::to_time_t(std::chrono::system_clock::now());
       BenchResult result;
       result.test = test;

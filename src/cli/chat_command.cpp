@@ -19,6 +19,7 @@
 #include "cli/interrupt.h"
 #include "cli/line_reader.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "engine/engine.h"
 
 namespace dunlin {
@@ -68,7 +69,7 @@ class Chat {
           const LineReader::Status status,
           read_message(reader_, [this](bool continued) { prompt(continued); }, message));
       if (status == LineReader::Status::end) {
-        if (interactive_) fmt::print(stderr, "\n");
+        if (interactive_) note("\n");
         return 0;
       }
       if (status == LineReader::Status::interrupted) {
@@ -91,7 +92,7 @@ class Chat {
 
  private:
   void prompt(bool continued) const {
-    if (interactive_) fmt::print(stderr, "{}", continued ? ". " : "> ");
+    if (interactive_) note("{}", continued ? ". " : "> ");
   }
 
   int interrupted_while_waiting() {
@@ -99,7 +100,7 @@ class Chat {
     if (!interactive_ || signal != SIGINT || interrupted_) return exit_code_of_signal(signal);
     clear_interrupt();
     interrupted_ = true;
-    fmt::print(stderr, "\nCtrl-C once more, or /exit, leaves\n");
+    note("\nCtrl-C once more, or /exit, leaves\n");
     return 0;
   }
 
@@ -114,7 +115,7 @@ class Chat {
     const std::string name = line.substr(0, space);
     const std::string argument = space == std::string::npos ? "" : line.substr(space + 1);
     if (name == "/help") {
-      fmt::print(stderr, "{}", kHelp);
+      note("{}", kHelp);
     } else if (name == "/clear") {
       const bool has_system = !messages_.empty() && messages_[0]["role"] == "system";
       while (messages_.size() > (has_system ? 1u : 0u)) messages_.erase(messages_.size() - 1);
@@ -134,7 +135,7 @@ class Chat {
 
   Result<void> set(const std::string& argument) {
     if (argument.empty()) {
-      fmt::print(stderr, "{}", settings_.text());
+      note("{}", settings_.text());
       return {};
     }
     const size_t space = argument.find(' ');
@@ -145,9 +146,9 @@ class Chat {
 
   void print_stats() const {
     const auto held = static_cast<int64_t>(last_.prompt_ids.size() + last_.ids.size());
-    fmt::print(stderr, "context  {} of {} tokens in {} messages\n", held, model_.limits.context,
-               messages_.size());
-    if (last_.done) fmt::print(stderr, "{}", timings_text(last_.stats));
+    note("context  {} of {} tokens in {} messages\n", held, model_.limits.context,
+         messages_.size());
+    if (last_.done) note("{}", timings_text(last_.stats));
   }
 
   Result<void> say(const std::string& text) {
@@ -223,8 +224,8 @@ class Chat {
     messages_.push_back({{"role", "assistant"}, {"content", answer.text}});
     const auto held = static_cast<int64_t>(answer.prompt_ids.size() + answer.ids.size());
     if (answer.done && held >= model_.limits.context) {
-      fmt::print(stderr, "the context of {} tokens is full; /clear begins a new conversation\n",
-                 model_.limits.context);
+      note("the context of {} tokens is full; /clear begins a new conversation\n",
+           model_.limits.context);
     }
     last_ = std::move(answer);
   }
@@ -251,7 +252,7 @@ Result<int> chat(const ChatFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const auto engine, Engine::create(*model));
   catch_interrupts();
   Chat conversation(flags, *model, *engine, {.sampling = sampling, .max_tokens = flags.max_tokens});
-  if (stdin_is_terminal() && !flags.model.quiet) fmt::print(stderr, "/help lists the commands\n");
+  if (stdin_is_terminal() && !flags.model.quiet) note("/help lists the commands\n");
   return conversation.converse();
 }
 

@@ -6,10 +6,12 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "cli/argv.h"
 #include "cli/commands.h"
+#include "cli/terminal.h"
 #include "cli/version.h"
 
 namespace dunlin {
@@ -105,8 +107,8 @@ int run_main(int argc, char** argv) {
     fmt::print("{}\n", version.what());
     return 0;
   } catch (const CLI::ParseError& error) {
-    fmt::print(stderr, "error: {}\n", usage_message(app, error, arguments));
-    fmt::print(stderr, "`dunlin help` lists the commands, `dunlin COMMAND --help` its flags\n");
+    note("error: {}\n", usage_message(app, error, arguments));
+    note("`dunlin help` lists the commands, `dunlin COMMAND --help` its flags\n");
     return kUsage;
   }
   return exit_code;
@@ -117,12 +119,16 @@ int run_main(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   try {
-    return dunlin::run_main(argc, argv);
+    return dunlin::finish_stdout(dunlin::run_main(argc, argv));
   } catch (const std::bad_alloc&) {
-    fmt::print(stderr, "error: out of memory\n");
+    dunlin::note("error: out of memory\n");
+    return 1;
+  } catch (const std::system_error& error) {
+    if (error.code().value() == EPIPE) return 0;  // the reader of stdout has gone
+    dunlin::note("error: {}\n", error.what());
     return 1;
   } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
+    dunlin::note("error: {}\n", error.what());
     return 1;
   }
 }

@@ -1,4 +1,5 @@
 #include "cli/options.h"
+#include "cli/terminal.h"
 
 #include <fmt/format.h>
 
@@ -37,18 +38,18 @@ void print_banner(const Model& model) {
   const Executable& executable = *model.executable;
   const Checkpoint& checkpoint = *model.checkpoint;
   const int64_t parameters = parameter_count(checkpoint);
-  fmt::print(stderr, "model    {} ({}, {:.1f} M parameters)\n", checkpoint.path(),
-             model.program.model, static_cast<double>(parameters) / 1e6);
-  fmt::print(stderr, "formats  {}, {:.1f} MB\n", format_summary(checkpoint),
-             static_cast<double>(tensor_bytes(checkpoint)) / 1e6);
-  fmt::print(stderr, "device   {}, isa {}, {} threads, precision {}\n", model.options.backend,
-             executable.isa(), executable.threads(), precision_name(model.options.precision));
+  note("model    {} ({}, {:.1f} M parameters)\n", checkpoint.path(), model.program.model,
+       static_cast<double>(parameters) / 1e6);
+  note("formats  {}, {:.1f} MB\n", format_summary(checkpoint),
+       static_cast<double>(tensor_bytes(checkpoint)) / 1e6);
+  note("device   {}, isa {}, {} threads, precision {}\n", model.options.backend, executable.isa(),
+       executable.threads(), precision_name(model.options.precision));
   const bool cut = model.options.context == 0 && model.limits.context < model.trained_context;
-  fmt::print(stderr, "context  {} tokens{}\n", model.limits.context,
-             cut ? fmt::format(" of the model's {} (-c changes it)", model.trained_context)
-                 : std::string());
-  fmt::print(stderr, "loaded   in {:.2f} s, {:.1f} MB of weights\n", model.load_ms / 1e3,
-             static_cast<double>(executable.weights_bytes()) / 1e6);
+  note("context  {} tokens{}\n", model.limits.context,
+       cut ? fmt::format(" of the model's {} (-c changes it)", model.trained_context)
+           : std::string());
+  note("loaded   in {:.2f} s, {:.1f} MB of weights\n", model.load_ms / 1e3,
+       static_cast<double>(executable.weights_bytes()) / 1e6);
 }
 
 }  // namespace
@@ -167,7 +168,7 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   if (!flags.quiet) print_banner(*model);
   if (flags.verbose) {
     for (const auto& [operation, kernel] : model->executable->kernels())
-      fmt::print(stderr, "kernel   {}: {}\n", operation, kernel);
+      note("kernel   {}: {}\n", operation, kernel);
   }
   return model;
 }

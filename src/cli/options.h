@@ -58,6 +58,8 @@ template <typename T>
 CLI::Option* add_flag(CLI::App& command, const std::string& names, T& value,
                       const std::string& help) {
   CLI::Option* option = command.add_option(names, value, help);
+  // One value per occurrence: a list must not take the arguments that follow it.
+  option->allow_extra_args(false);
   if (!option->get_lnames().empty())
     option->envname(environment_name(option->get_lnames().front()));
   return option;

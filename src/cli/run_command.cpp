@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/prompts.h"
+#include "cli/terminal.h"
 #include "engine/engine.h"
 
 namespace dunlin {
@@ -88,7 +89,7 @@ class Runner {
   }
 
   int run() {
-    while (engine_.step() && pending_interrupt() == 0) print_ready();
+    while (engine_.step() && pending_interrupt() == 0 && std::ferror(stdout) == 0) print_ready();
     print_ready();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
     int code = 0;
@@ -96,7 +97,7 @@ class Runner {
       if (answer.error.has_value()) code = report_error(*answer.error);
     }
     if (!flags_.model.quiet && !flags_.json && answers_.size() == 1 && code == 0)
-      fmt::print(stderr, "{}", timings_text(answers_[0].stats));
+      note("{}", timings_text(answers_[0].stats));
     return code;
   }
 

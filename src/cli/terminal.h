@@ -1,7 +1,10 @@
 // What goes to stderr: messages, the banner and progress bars. stdout is the product.
 #pragma once
 
+#include <fmt/format.h>
+
 #include <chrono>
+#include <cstdio>
 #include <string>
 
 #include "base/result.h"
@@ -11,6 +14,17 @@ namespace dunlin {
 bool stderr_is_terminal();
 bool stdin_is_terminal();
 bool stdout_is_terminal();
+
+// Prints to stderr. What it cannot take is lost: nobody is left to tell.
+template <typename... Args>
+void note(fmt::format_string<Args...> format, Args&&... args) {
+  const std::string text = fmt::format(format, std::forward<Args>(args)...);
+  std::fwrite(text.data(), 1, text.size(), stderr);
+}
+
+// Flushes stdout at the end of a command. A product that could not be written is an error (1) unless
+// its reader has gone, as `head` does.
+int finish_stdout(int exit_code);
 
 // Prints `error: ...` and returns the exit code of its kind.
 int report_error(const Error& error);

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <filesystem>
 #include <map>
 #include <set>
 
@@ -38,7 +39,7 @@ ParityRow compare_floats(const std::string& name, const Array& ours, const Array
   for (size_t i = 0; i < ours.floats.size(); ++i) {
     const double wanted = static_cast<double>(reference.floats[i]);
     const double difference = std::abs(static_cast<double>(ours.floats[i]) - wanted);
-    scale = std::max(scale, std::abs(wanted));
+    if (std::isfinite(wanted)) scale = std::max(scale, std::abs(wanted));
     // A NaN is the largest difference there is.
     if (worst < 0 || !(difference <= row.max_abs_diff)) {
       row.max_abs_diff =
@@ -170,6 +171,10 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
                                             const std::string& reference_path,
                                             const ParityOptions& options) {
   DUNLIN_ASSIGN_OR_RETURN(const ArrayFile reference, ArrayFile::open(reference_path));
+  std::error_code ignored;
+  if (!options.dump.empty() && std::filesystem::equivalent(options.dump, reference_path, ignored)) {
+    return usage_error(fmt::format("{}: the dump would replace the reference", options.dump));
+  }
   DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(model_path));
   DUNLIN_ASSIGN_OR_RETURN(const int64_t vocabulary,
                           checkpoint->config().integer("vocab_size", 1, 1 << 24));
@@ -192,8 +197,11 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
                               .taps = taps,
                               .all_logits = true}));
   std::vector<std::string> order;
-  DUNLIN_ASSIGN_OR_RETURN(const auto values, compute(*model, prompt, continuation, order));
-  if (!options.dump.empty()) DUNLIN_RETURN_IF_ERROR(write_array_file(options.dump, values));
+  DUNLIN_ASSIGN_OR_RETURN(auto values, compute(*model, prompt, continuation, order));
+  if (!options.dump.empty()) {
+    values["input_ids"] = {.dtype = DType::i32, .shape = {rows}, .integers = prompt};
+    DUNLIN_RETURN_IF_ERROR(write_array_file(options.dump, values));
+  }
 
   ParityReport report{.rows = {}, .ignored = {}, .isa = model->executable->isa()};
   std::set<std::string> compared = {"input_ids"};
@@ -206,6 +214,10 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
                               ? compare_ids(name, ours.integers, wanted.integers)
                               : compare_floats(name, ours, wanted, tolerance));
     compared.insert(name);
+  }
+  if (report.rows.empty()) {
+    return model_error(fmt::format("{}: no tensor that can be compared; it holds {}",
+                                   reference.path(), fmt::join(reference.names(), " ")));
   }
   for (const std::string& name : reference.names()) {
     if (!compared.contains(name)) report.ignored.push_back(name);
