@@ -102,7 +102,9 @@ std::string format_summary(const Checkpoint& checkpoint) {
   std::map<Format, int> counts;
   for (const TensorInfo& tensor : checkpoint.tensors()) ++counts[tensor.format];
   std::vector<std::pair<Format, int>> rows(counts.begin(), counts.end());
-  std::ranges::stable_sort(rows, [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::ranges::sort(rows, [](const auto& a, const auto& b) {
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
+  });
   std::string summary;
   for (const auto& [format, count] : rows) {
     summary += fmt::format("{}{} ({})", summary.empty() ? "" : ", ", traits(format).name, count);
