@@ -2,9 +2,10 @@
 """Writes the greedy continuations that llama.cpp computes for SmolLM2, as golden data.
 
     pip install llama-cpp-python jinja2 numpy
-    python tools/make_llama_cpp_goldens.py SmolLM2-135M-Instruct.Q4_1.gguf tests/smollm2/data/llama_cpp_greedy.json
-    llama-quantize --allow-requantize SmolLM2-135M-Instruct.Q4_1.gguf SmolLM2-135M-Instruct.F32.gguf F32
-    python tools/make_llama_cpp_goldens.py SmolLM2-135M-Instruct.F32.gguf tests/smollm2/data/llama_cpp_greedy_f32.json
+    cd tests/smollm2/data
+    make_llama_cpp_goldens.py SmolLM2-135M-Instruct.Q4_1.gguf llama_cpp_greedy.json
+    llama-quantize --allow-requantize SmolLM2-135M-Instruct.{Q4_1,F32}.gguf F32
+    make_llama_cpp_goldens.py SmolLM2-135M-Instruct.F32.gguf llama_cpp_greedy_f32.json
 
 For every prompt: its messages or text, the prompt's ids, 32 greedy ids (the end-of-turn token is a
 token like any other: nothing stops the continuation), and for each of these the gap between the two

@@ -103,7 +103,7 @@ std::string format_summary(const Checkpoint& checkpoint) {
   for (const TensorInfo& tensor : checkpoint.tensors()) ++counts[tensor.format];
   std::vector<std::pair<Format, int>> rows(counts.begin(), counts.end());
   std::ranges::sort(rows, [](const auto& a, const auto& b) {
-    return a.second > b.second || (a.second == b.second && a.first < b.first);
+    return a.second != b.second ? a.second > b.second : a.first < b.first;
   });
   std::string summary;
   for (const auto& [format, count] : rows) {

@@ -1,5 +1,5 @@
-// The promise of docs/decisions/0002-numerics.md through the whole engine: a request's ids depend on
-// its prompt, its parameters and its seed, never on what else runs, on chunking, threads or ISA.
+// The promise of docs/decisions/0002-numerics.md through the whole engine: the ids of an answer
+// depend on prompt, parameters and seed, never on what else runs, on chunking, threads or ISA.
 #include <gtest/gtest.h>
 
 #include "base/cpu_features.h"

@@ -155,7 +155,7 @@ TEST_F(SmolLm2LlamaCpp, GreedyIdsAgreeWhereRoundingDoesNotDecide) {
 // (data/llama_cpp_greedy_f32.json), and ours under `f32`. Only the order of sums differs.
 TEST_F(SmolLm2LlamaCpp, InFloat32EveryStepAgrees) {
   float largest = 0;
-  constexpr float kOrderOfSums = 1e-3f;  // the smallest gap of the golden is larger
+  constexpr float kOrderOfSums = 2e-4f;  // measured: 2.2e-5; the smallest gap is 1.8e-3
   const Json golden = read_json("smollm2/data/llama_cpp_greedy_f32.json");
   ASSERT_EQ(golden["cases"].size(), 10u);
   for (const Json& test : golden["cases"]) {
