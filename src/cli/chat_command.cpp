@@ -201,8 +201,7 @@ class Chat {
   }
 
   static void print_from(const std::string& text, size_t& printed) {
-    std::fwrite(text.data() + printed, 1, text.size() - printed, stdout);
-    std::fflush(stdout);
+    write_stdout(std::string_view(text).substr(printed));
     printed = text.size();
   }
 
@@ -220,7 +219,7 @@ class Chat {
     } else {
       fmt::print("\n");
     }
-    std::fflush(stdout);
+    write_stdout("");
     messages_.push_back({{"role", "assistant"}, {"content", answer.text}});
     const auto held = static_cast<int64_t>(answer.prompt_ids.size() + answer.ids.size());
     if (answer.done && held >= model_.limits.context) {

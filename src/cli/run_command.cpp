@@ -89,7 +89,7 @@ class Runner {
   }
 
   int run() {
-    while (engine_.step() && pending_interrupt() == 0 && std::ferror(stdout) == 0) print_ready();
+    while (engine_.step() && pending_interrupt() == 0 && stdout_is_intact()) print_ready();
     print_ready();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
     int code = 0;
@@ -107,20 +107,20 @@ class Runner {
       const Answer& answer = answers_[next_];
       if (!flags_.json) {
         const std::string_view fresh = std::string_view(answer.text).substr(printed_);
-        std::fwrite(fresh.data(), 1, fresh.size(), stdout);
+        write_stdout(fresh);
         printed_ = answer.text.size();
       }
       if (!answer.done) break;
       if (!flags_.json) {
-        if (model_.text.tokenizer == nullptr) fmt::print("{}", fmt::join(answer.ids, ","));
-        fmt::print("\n");
+        if (model_.text.tokenizer == nullptr)
+          write_stdout(fmt::format("{}", fmt::join(answer.ids, ",")));
+        write_stdout("\n");
       } else if (!answer.error.has_value()) {
-        fmt::print("{}\n", json_line(answer_json(answer, model_, seed_)));
+        write_stdout(json_line(answer_json(answer, model_, seed_)) + "\n");
       }
       ++next_;
       printed_ = 0;
     }
-    std::fflush(stdout);
   }
 
   const RunFlags& flags_;

@@ -9,6 +9,11 @@
 #include <cstring>
 
 namespace dunlin {
+namespace {
+
+int g_stdout_error = 0;  // errno of the first write that failed
+
+}  // namespace
 
 bool stderr_is_terminal() {
   return ::isatty(STDERR_FILENO) == 1;
@@ -20,11 +25,21 @@ bool stdout_is_terminal() {
   return ::isatty(STDOUT_FILENO) == 1;
 }
 
-int finish_stdout(int exit_code) {
+void write_stdout(std::string_view text) {
   errno = 0;
-  const bool written = std::fflush(stdout) == 0 && std::ferror(stdout) == 0;
-  if (written || errno == EPIPE) return exit_code;
-  note("error: stdout: {}\n", errno == 0 ? "not all of it could be written" : std::strerror(errno));
+  const bool written =
+      std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::fflush(stdout) == 0;
+  if (!written && g_stdout_error == 0) g_stdout_error = errno != 0 ? errno : EIO;
+}
+
+bool stdout_is_intact() {
+  return g_stdout_error == 0 && std::ferror(stdout) == 0;
+}
+
+int finish_stdout(int exit_code) {
+  write_stdout("");
+  if (stdout_is_intact() || g_stdout_error == EPIPE) return exit_code;
+  note("error: stdout: {}\n", std::strerror(g_stdout_error != 0 ? g_stdout_error : EIO));
   return exit_code == 0 ? 1 : exit_code;
 }
 

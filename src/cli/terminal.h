@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdio>
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -21,6 +22,12 @@ void note(fmt::format_string<Args...> format, Args&&... args) {
   const std::string text = fmt::format(format, std::forward<Args>(args)...);
   std::fwrite(text.data(), 1, text.size(), stderr);
 }
+
+// Writes to stdout at once. The first failure is remembered for finish_stdout().
+void write_stdout(std::string_view text);
+
+// Whether stdout has taken everything so far.
+bool stdout_is_intact();
 
 // Flushes stdout at the end of a command. A product that could not be written is an error (1) unless
 // its reader has gone, as `head` does.

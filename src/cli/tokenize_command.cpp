@@ -143,7 +143,7 @@ Result<void> detokenize(const TokenizeFlags& flags) {
                             ids_of_json(array, flags.text.has_value() ? "ids" : "stdin"));
     const std::string text = decode(ids);
     // Byte for byte, so that a round trip ends where it began; a terminal gets its line feed.
-    std::fwrite(text.data(), 1, text.size(), stdout);
+    write_stdout(text);
     if (stdout_is_terminal()) fmt::print("\n");
     return {};
   }
