@@ -48,6 +48,7 @@ void add_help_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("help", "List the commands, or the flags of one");
   auto path = std::make_shared<std::vector<std::string>>();
   command->add_option("command", *path, "the command: run, or bench model");
+  command->footer("Examples:\n  dunlin help run\n  dunlin help bench model");
   command->callback([path, &app, &exit_code] {
     const auto result = help(app, *path);
     exit_code = result.ok() ? 0 : report_error(result.error());

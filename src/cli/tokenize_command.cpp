@@ -37,7 +37,9 @@ Result<TokenizerPointer> open_tokenizer(const std::string& path) {
   }
   if (file.extension() == ".json") return Tokenizer::from_json_file(path);
   DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(path));
-  return load_text_model(*checkpoint).require_tokenizer();
+  const TextModel text = load_text_model(*checkpoint);
+  if (text.tokenizer == nullptr) return *text.tokenizer_error;
+  return text.tokenizer;
 }
 
 // A token as one line can show it: control characters, and the bytes of a token that is not UTF-8,

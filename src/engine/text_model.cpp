@@ -100,7 +100,7 @@ Result<void> TextModel::require_chat_template() const {
   if (const auto encoder = require_tokenizer(); !encoder.ok()) return encoder.error();
   if (!chat_template.has_value()) {
     return chat_template_error->with_context(
-        "the model has no usable chat template; --raw sends the text as it is");
+        "the model has no usable chat template; run --raw sends the text as it is");
   }
   return {};
 }

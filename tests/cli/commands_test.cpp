@@ -45,8 +45,8 @@ TEST(Help, ListsEveryCommandAndShowsExamples) {
                            "devices", "version", "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
-  for (const char* name :
-       {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "devices"}) {
+  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "devices",
+                           "version", "help"}) {
     const ProcessResult help = run_dunlin({"help", name});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;
