@@ -50,6 +50,12 @@ class KvState {
  public:
   virtual ~KvState() = default;
   virtual int64_t pages(int32_t group) const = 0;
+  // 0: a sequence's table may name any physical page. Otherwise n: the sequence in slot s has pages
+  // [s n, s n + n) of the group to itself, and its page number p is physical page s n + p mod n.
+  virtual int64_t pages_per_slot(int32_t group) const {
+    (void)group;
+    return 0;
+  }
   virtual uint64_t bytes() const = 0;
 };
 
@@ -60,9 +66,16 @@ class Executable {
   virtual Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) = 0;
 
+  // What KvState::pages_per_slot will say: pages of a group are a multiple of it.
+  virtual int64_t pages_per_slot(int32_t group) const {
+    (void)group;
+    return 0;
+  }
+
   // Executes one step. `plan` is within the limits and its tables name pages of `state`; both are
-  // the caller's promise, checked once by validate(). Cannot fail and does not allocate. `output`
-  // views memory of the executable.
+  // the caller's promise, checked once by validate(). On this machine's processors it cannot fail
+  // and does not allocate; a device can, which output.failure tells. `output` views memory of the
+  // executable.
   virtual void run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept = 0;
 
   // What ran where: pairs of operation and kernel name, for banners and benchmarks.

@@ -59,11 +59,31 @@ struct KvCache::State {
   }
 
   PagePool& pool(size_t group) { return pools[group]; }
+  int64_t pages_per_slot(size_t group) const { return options.groups[group].pages_per_slot; }
+
+  // Where page number `page` of the sequence lies in a group whose slots have their own pages.
+  int32_t page_of_slot(const Sequence& sequence, size_t group, int64_t page) const {
+    const int64_t slot = &sequence - sequences.data();
+    const int64_t each = pages_per_slot(group);
+    return static_cast<int32_t>(slot * each + page % each);
+  }
+
+  int32_t take_page(const Sequence& sequence, size_t group, int64_t page) {
+    return pages_per_slot(group) > 0 ? page_of_slot(sequence, group, page) : *pool(group).take();
+  }
+
+  // Pages that the sequence may still take.
+  int64_t available(const Sequence& sequence, size_t group) const {
+    if (pages_per_slot(group) == 0) return pools[group].available();
+    const auto used =
+        std::ranges::count_if(sequence.pages[group], [](int32_t p) { return p >= 0; });
+    return pages_per_slot(group) - used;
+  }
   int64_t window(size_t group) const { return options.groups[group].window; }
 
   void drop(Sequence& sequence, size_t group, size_t page) {
     int32_t& physical = sequence.pages[group][page];
-    if (physical >= 0) pool(group).drop_user(physical);
+    if (physical >= 0 && pages_per_slot(group) == 0) pool(group).drop_user(physical);
     physical = -1;
   }
 
@@ -123,7 +143,7 @@ struct KvCache::State {
   }
 
   bool last_page_is_shared(const Sequence& sequence, size_t group) const {
-    if (sequence.length() % kPageTokens == 0) return false;
+    if (sequence.length() % kPageTokens == 0 || pages_per_slot(group) > 0) return false;
     const int32_t physical =
         sequence.pages[group][static_cast<size_t>(sequence.length() / kPageTokens)];
     return physical >= 0 && pools[group].users(physical) > 1;
@@ -132,7 +152,7 @@ struct KvCache::State {
   // Makes the partly filled last page the sequence's own, so that the next rows may be written to
   // it.
   void own_last_page(Sequence& sequence, size_t group) {
-    if (sequence.length() % kPageTokens == 0) return;
+    if (sequence.length() % kPageTokens == 0 || pages_per_slot(group) > 0) return;
     int32_t& physical = sequence.pages[group][static_cast<size_t>(sequence.length() / kPageTokens)];
     if (physical < 0) return;
     if (pool(group).users(physical) == 1) {
@@ -167,6 +187,8 @@ struct KvCache::State {
 KvCache::KvCache(KvCacheOptions options) : state_(std::make_unique<State>()) {
   for (const KvCacheGroup& group : options.groups) state_->pools.emplace_back(group.pages);
   state_->sequences.resize(static_cast<size_t>(options.slots));
+  const auto own_pages = [](const KvCacheGroup& group) { return group.pages_per_slot > 0; };
+  if (std::ranges::any_of(options.groups, own_pages)) options.prefix_index = false;
   state_->options = std::move(options);
 }
 
@@ -205,17 +227,19 @@ Result<void> KvCache::reserve(int32_t slot, int64_t rows) {
   state_->free_behind_window(sequence, sequence.length());
   for (size_t group = 0; group < state_->pools.size(); ++group) {
     const int64_t needed = state_->pages_needed(sequence, group, end);
-    if (needed > state_->pool(group).available()) {
+    if (const int64_t available = state_->available(sequence, group); needed > available) {
       return Error{ErrorKind::does_not_fit,
                    fmt::format("the KV cache needs {} more pages of {} tokens and has {}", needed,
-                               kPageTokens, state_->pool(group).available())};
+                               kPageTokens, available)};
     }
   }
   for (size_t group = 0; group < state_->pools.size(); ++group) {
     state_->own_last_page(sequence, group);
     auto& pages = sequence.pages[group];
-    while (static_cast<int64_t>(pages.size()) < pages_for(end))
-      pages.push_back(*state_->pool(group).take());
+    while (static_cast<int64_t>(pages.size()) < pages_for(end)) {
+      const auto page = static_cast<int64_t>(pages.size());
+      pages.push_back(state_->take_page(sequence, group, page));
+    }
   }
   return {};
 }
@@ -265,10 +289,19 @@ Result<void> KvCache::truncate(int32_t slot, int64_t length) {
 Result<int32_t> KvCache::fork(int32_t slot) {
   DUNLIN_ASSIGN_OR_RETURN(const Opened opened, open({}));
   const Sequence& parent = state_->at(slot);
-  state_->at(opened.slot) = parent;
+  Sequence& child = state_->at(opened.slot);
+  child = parent;
   for (size_t group = 0; group < state_->pools.size(); ++group) {
-    for (const int32_t physical : parent.pages[group]) {
-      if (physical >= 0) state_->pool(group).add_user(physical);
+    for (size_t page = 0; page < child.pages[group].size(); ++page) {
+      int32_t& physical = child.pages[group][page];
+      if (physical < 0) continue;
+      if (state_->pages_per_slot(group) == 0) {
+        state_->pool(group).add_user(physical);
+        continue;
+      }
+      const int32_t own = state_->page_of_slot(child, group, static_cast<int64_t>(page));
+      state_->moves.push_back({static_cast<int32_t>(group), physical, own});
+      physical = own;
     }
   }
   return opened.slot;
@@ -310,7 +343,13 @@ std::span<const int32_t> KvCache::tokens(int32_t slot) const {
 }
 
 int64_t KvCache::free_pages(int32_t group) const {
-  return state_->pool(static_cast<size_t>(group)).available();
+  const auto index = static_cast<size_t>(group);
+  if (state_->pages_per_slot(index) == 0) return state_->pool(index).available();
+  int64_t free = 0;
+  for (const Sequence& sequence : state_->sequences) {
+    free += sequence.open ? state_->available(sequence, index) : state_->pages_per_slot(index);
+  }
+  return free;
 }
 
 void KvCache::table(std::span<const int32_t> slots, int32_t group, KvTable& into) const {

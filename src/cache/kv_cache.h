@@ -20,6 +20,9 @@ namespace dunlin {
 struct KvCacheGroup {
   int64_t window = 0;  // 0: every position is kept; > 0: pages behind the window are freed
   int64_t pages = 0;   // physical pages
+  // > 0: each slot has so many pages of its own, at the places that KvState::pages_per_slot gives
+  // (backend/api.h). Nothing is shared then: no prefix index, and fork() copies.
+  int64_t pages_per_slot = 0;
 };
 
 struct KvCacheOptions {

@@ -354,11 +354,14 @@ Result<std::unique_ptr<Engine>> Engine::create(Model& model) {
   options.generated_is_reproducible = model.options.precision != Precision::automatic;
   std::vector<int64_t> pages;
   for (const KvGroup& group : model.program.kv_groups) {
+    const int64_t per_slot = model.executable->pages_per_slot(static_cast<int32_t>(pages.size()));
     int64_t each = pages_each;
     if (group.window > 0)
       each = std::min(each, (group.window + limits.rows + kPageTokens - 1) / kPageTokens + 1);
+    if (per_slot > 0) each = per_slot;
     pages.push_back(each * limits.sequences);
-    options.groups.push_back({.window = group.window, .pages = pages.back()});
+    options.groups.push_back(
+        {.window = group.window, .pages = pages.back(), .pages_per_slot = per_slot});
   }
   DUNLIN_ASSIGN_OR_RETURN(state->kv, model.executable->make_kv_state(pages));
   state->cache = std::make_unique<KvCache>(std::move(options));
@@ -405,7 +408,11 @@ bool Engine::step() {
     state_->fill_plan(shares);
     state_->model.executable->run(state_->plan, *state_->kv, state_->output);
     ++state_->steps;
-    state_->commit(shares);
+    if (state_->output.failure) {
+      for (const Share& share : shares) state_->fail(*share.running, *state_->output.failure);
+    } else {
+      state_->commit(shares);
+    }
   }
   state_->drop_finished();
   const std::lock_guard lock(state_->mutex);

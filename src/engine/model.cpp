@@ -7,6 +7,7 @@
 #include <map>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
 #include "models/registry.h"
 
@@ -15,10 +16,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name) {
-  if (name == "cpu") return make_cpu_backend();
-  if (name == "reference") return make_reference_backend();
-  return usage_error(fmt::format("unknown back end \"{}\" (cpu, reference)", name));
+Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
+  if (!options.device.empty() && options.backend != "pjrt") {
+    return usage_error(fmt::format("--device {} needs --backend pjrt", options.device));
+  }
+  if (options.backend == "cpu") return make_cpu_backend();
+  if (options.backend == "reference") return make_reference_backend();
+  if (options.backend == "pjrt")
+    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device});
+  return usage_error(
+      fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
 }
 
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained) {
@@ -70,7 +77,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
       .sequences = options.sequences,
       .context = context};
   model->limits.rows = std::max(model->limits.rows, options.sequences);
-  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options.backend));
+  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
   const WeightSource weights = [&checkpoint = *model->checkpoint](const std::string& name) {
     return checkpoint.weight(name);
   };

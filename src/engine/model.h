@@ -17,7 +17,8 @@
 namespace dunlin {
 
 struct ModelOptions {
-  std::string backend = "cpu";  // or "reference"
+  std::string backend = "cpu";  // or "reference" or "pjrt"
+  std::string device = {};  // of the pjrt back end (backend/pjrt/pjrt_backend.h); empty: cpu-xla
   Precision precision = Precision::automatic;
   int threads = 0;        // 0: one per core this process may use
   std::string isa = {};   // empty: DUNLIN_ISA, or the best there is

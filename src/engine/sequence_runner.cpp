@@ -8,11 +8,15 @@ namespace dunlin {
 Result<SequenceRunner> SequenceRunner::create(Model& model) {
   SequenceRunner runner(model);
   KvCacheOptions options{.slots = 1, .context = model.limits.context, .prefix_index = false};
-  const int64_t pages = (model.limits.context + kPageTokens - 1) / kPageTokens;
-  for (const KvGroup& group : model.program.kv_groups)
-    options.groups.push_back({.window = group.window, .pages = pages});
-  DUNLIN_ASSIGN_OR_RETURN(
-      runner.kv_, model.executable->make_kv_state(std::vector(options.groups.size(), pages)));
+  const int64_t all_pages = (model.limits.context + kPageTokens - 1) / kPageTokens;
+  std::vector<int64_t> pages;
+  for (const KvGroup& group : model.program.kv_groups) {
+    const int64_t per_slot = model.executable->pages_per_slot(static_cast<int32_t>(pages.size()));
+    pages.push_back(per_slot > 0 ? per_slot : all_pages);
+    options.groups.push_back(
+        {.window = group.window, .pages = pages.back(), .pages_per_slot = per_slot});
+  }
+  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, model.executable->make_kv_state(pages));
   runner.cache_ = std::make_unique<KvCache>(std::move(options));
   DUNLIN_ASSIGN_OR_RETURN(const auto opened, runner.cache_->open({}));
   runner.slot_ = opened.slot;
@@ -40,6 +44,7 @@ Result<const StepOutput*> SequenceRunner::run(std::span<const int32_t> tokens, R
   }
   DUNLIN_RETURN_IF_ERROR(validate(plan_, model_->program, model_->limits, *kv_));
   model_->executable->run(plan_, *kv_, output_);
+  if (output_.failure) return *output_.failure;
   cache_->commit(slot_, tokens, row_class);
   return &output_;
 }
