@@ -27,6 +27,7 @@ struct BenchFlags {
   int64_t repetitions = 5;
   int64_t ubatch = 512;
   std::string backend = "cpu";
+  std::string device = {};
   std::string precision = "auto";
   std::string output = "md";
   std::string output_err = "none";
@@ -123,6 +124,7 @@ class Bench {
  private:
   Result<ModelOptions> options(int threads) const {
     ModelOptions options{.backend = flags_.backend,
+                         .device = flags_.device,
                          .threads = threads,
                          .rows = flags_.ubatch,
                          .layers = flags_.layers,
@@ -201,7 +203,9 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
       ->check(CLI::Range(1, 1000));
   add_flag(*command, "-o,--output", flags->output, "md, json, jsonl or csv");
   add_flag(*command, "--output-err", flags->output_err, "the same on stderr, or none (-oe)");
-  add_flag(*command, "--backend", flags->backend, "cpu or reference");
+  add_flag(*command, "--backend", flags->backend, "cpu, reference or pjrt");
+  add_flag(*command, "--device", flags->device,
+           "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_flag(*command, "--precision", flags->precision,
            "auto, exact or f32 (docs/decisions/0002-numerics.md)");
   add_flag(*command, "--layers", flags->layers, "run only the first N layers")

@@ -100,7 +100,9 @@ void ModelFlags::add_to(CLI::App& command) {
       ->check(CLI::Range(1, 1024));
   add_flag(command, "--ubatch-size,--prefill-chunk", ubatch, "prompt tokens of one step (-ub)")
       ->check(CLI::Range(1, 1 << 16));
-  add_flag(command, "--backend", backend, "cpu or reference");
+  add_flag(command, "--backend", backend, "cpu, reference or pjrt");
+  add_flag(command, "--device", device,
+           "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_flag(command, "--precision", precision,
            "auto, exact or f32 (docs/decisions/0002-numerics.md)");
   add_flag(command, "--layers", layers, "run only the first N layers")->check(CLI::Range(0, 4096));
@@ -110,6 +112,7 @@ void ModelFlags::add_to(CLI::App& command) {
 
 Result<ModelOptions> ModelFlags::options() const {
   ModelOptions options{.backend = backend,
+                       .device = device,
                        .threads = threads,
                        .sequences = parallel,
                        .rows = ubatch,

@@ -23,6 +23,7 @@ struct ModelFlags {
   int64_t parallel = 1;
   int64_t ubatch = 512;
   std::string backend = "cpu";
+  std::string device = {};
   std::string precision = "auto";
   int64_t layers = -1;
   bool quiet = false;

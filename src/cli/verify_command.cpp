@@ -16,6 +16,7 @@ using Json = nlohmann::ordered_json;
 struct VerifyFlags {
   std::string model, reference, dump;
   std::string backend = "cpu";
+  std::string device = {};
   std::string precision = "f32";
   int threads = 0;
   double tolerance = 2e-5;
@@ -65,6 +66,7 @@ Result<int> verify(const VerifyFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const ParityReport report,
                           compare_with_reference(flags.model, flags.reference,
                                                  {.backend = flags.backend,
+                                                  .device = flags.device,
                                                   .precision = precision,
                                                   .threads = flags.threads,
                                                   .tolerance = flags.tolerance,
@@ -87,7 +89,9 @@ void add_verify_command(CLI::App& app, int& exit_code) {
       ->required();
   add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
       ->required();
-  add_flag(*command, "--backend", flags->backend, "cpu or reference");
+  add_flag(*command, "--backend", flags->backend, "cpu, reference or pjrt");
+  add_flag(*command, "--device", flags->device,
+           "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_flag(*command, "--precision", flags->precision, "arithmetic: f32 (default), exact, auto");
   add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)");
   add_flag(*command, "--tol", flags->tolerance,

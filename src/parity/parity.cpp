@@ -189,6 +189,7 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
   DUNLIN_ASSIGN_OR_RETURN(
       const auto model,
       load_model(model_path, {.backend = options.backend,
+                              .device = options.device,
                               .precision = options.precision,
                               .threads = options.threads,
                               .isa = options.isa,
