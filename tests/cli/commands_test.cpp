@@ -75,7 +75,13 @@ TEST(Devices, JsonHasTheContractsFields) {
   EXPECT_TRUE(json["cpu"]["caches"].is_object());
   EXPECT_GT(json["cpu"]["stream_gb_s"].get<double>(), 0.05);
   EXPECT_LT(json["cpu"]["stream_gb_s"].get<double>(), 20000.0);
-  EXPECT_EQ(json["pjrt"], nlohmann::json::array());
+  ASSERT_TRUE(json["pjrt"].is_array());
+  for (const auto& plugin : json["pjrt"]) {
+    EXPECT_TRUE(plugin["plugin"].is_string());
+    EXPECT_TRUE(plugin["devices"].is_array());
+    // A plug-in has devices, or says why not.
+    EXPECT_EQ(plugin["devices"].empty(), plugin["why_not"].is_string()) << plugin;
+  }
 }
 
 TEST(Inspect, JsonListsConfigTokenizerAndTensors) {

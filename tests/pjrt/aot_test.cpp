@@ -1,0 +1,104 @@
+// Programs compiled ahead of time for devices that are not here: what a decode step needs beside
+// its arguments, and that a model that does not fit is told so.
+#include <gtest/gtest.h>
+
+#include "backend/pjrt/client/compiled_program.h"
+#include "backend/pjrt/discover.h"
+#include "backend/pjrt/lower/lower.h"
+#include "models/registry.h"
+#include "program/definitions.h"
+
+namespace dunlin::pjrt {
+namespace {
+
+Metadata llama_config(int64_t width, int64_t layers, int64_t heads, int64_t ffn) {
+  Metadata config("llama");
+  config.set("model_type", std::string("llama"));
+  config.set("hidden_size", width);
+  config.set("num_hidden_layers", layers);
+  config.set("num_attention_heads", heads);
+  config.set("num_key_value_heads", int64_t{8});
+  config.set("intermediate_size", ffn);
+  config.set("vocab_size", int64_t{128256});
+  config.set("rms_norm_eps", 1e-5);
+  config.set("rope_theta", 500000.0);
+  return config;
+}
+
+struct Ahead {
+  LoweredProgram lowered;
+  Result<CompiledProgram> compiled;
+};
+
+// The bucket of a Llama with BF16 weights, for one TPU v5e.
+Ahead compile_for_tpu(const Metadata& config, const Bucket& bucket) {
+  auto program = record_model(config, {.logits_view_k = 64});
+  EXPECT_TRUE(program.ok()) << program.error().message;
+  auto expanded = expand(*program, [](const Node& node) { return is_lowered_directly(node.op); });
+  EXPECT_TRUE(expanded.ok());
+  LoweringOptions options{.precision = Precision::automatic};
+  options.formats.assign(expanded->weights.size(), Format::bf16);
+  Ahead ahead{lower(*expanded, bucket, options), Error{}};
+  const auto plugin = Plugin::load(find_plugin("tpu")->path);
+  EXPECT_TRUE(plugin.ok()) << plugin.error().message;
+  const auto topology = Topology::create(**plugin, "v5e:1x1", {});
+  EXPECT_TRUE(topology.ok()) << topology.error().message;
+  ahead.compiled = (*topology)->compile(ahead.lowered.text, {});
+  return ahead;
+}
+
+Bucket bucket_of(BucketSegment segment, int64_t logit_rows, int64_t slots, int64_t positions) {
+  return {.segments = {segment},
+          .logit_rows = logit_rows,
+          .kv_length = positions,
+          .slots = positions,
+          .groups = {{slots, positions}}};
+}
+
+class AheadOfTime : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (!find_plugin("tpu").ok()) {
+      GTEST_SKIP() << "no libtpu: scripts/fetch-pjrt tpu fetches it";
+    }
+  }
+};
+
+int64_t bytes(const std::vector<TensorType>& types) {
+  int64_t total = 0;
+  for (const TensorType& type : types) total += type.bytes();
+  return total;
+}
+
+TEST_F(AheadOfTime, ADecodeStepNeedsLittleBesideItsArguments) {
+  const Ahead ahead =
+      compile_for_tpu(llama_config(2048, 16, 32, 8192), bucket_of({8, 1, true}, 8, 8, 2048));
+  ASSERT_TRUE(ahead.compiled.ok()) << ahead.compiled.error().message;
+  const auto memory = ahead.compiled->memory();
+  ASSERT_TRUE(memory.ok());
+  RecordProperty("arguments", std::to_string(memory->arguments));
+  RecordProperty("temporary", std::to_string(memory->temporary));
+  EXPECT_LE(memory->temporary, memory->arguments / 100);
+  EXPECT_EQ(memory->aliased, bytes(ahead.lowered.state));
+}
+
+TEST_F(AheadOfTime, APromptNeedsMemoryForItsRowsOnly) {
+  const Ahead ahead =
+      compile_for_tpu(llama_config(2048, 16, 32, 8192), bucket_of({1, 512}, 1, 8, 8192));
+  ASSERT_TRUE(ahead.compiled.ok()) << ahead.compiled.error().message;
+  const auto memory = ahead.compiled->memory();
+  ASSERT_TRUE(memory.ok());
+  RecordProperty("temporary", std::to_string(memory->temporary));
+  EXPECT_LE(memory->temporary, int64_t{256} << 20);
+  EXPECT_EQ(memory->aliased, bytes(ahead.lowered.state));
+}
+
+TEST_F(AheadOfTime, AModelThatDoesNotFitIsToldSo) {
+  const Ahead ahead =
+      compile_for_tpu(llama_config(4096, 32, 32, 14336), bucket_of({8, 1, true}, 8, 8, 2048));
+  ASSERT_FALSE(ahead.compiled.ok());
+  EXPECT_EQ(ahead.compiled.error().kind, ErrorKind::does_not_fit);
+}
+
+}  // namespace
+}  // namespace dunlin::pjrt
