@@ -4,10 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 
+#include "backend/pjrt/client/hlo_summary.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "pjrt_device.h"
 
@@ -111,7 +113,14 @@ TEST(Client, AProgramIsSerialisedAndShowsWhatItBecame) {
   ASSERT_TRUE(program.ok()) << program.error().message;
   const auto optimised = (*program)->compiled().optimised();
   ASSERT_TRUE(optimised.ok()) << optimised.error().message;
-  EXPECT_THAT(*optimised, HasSubstr("dot"));
+  const auto operations = read_hlo(*optimised);
+  ASSERT_TRUE(operations.ok()) << operations.error().message;
+  const auto is_product = [](const HloOperation& it) {
+    return it.opcode == "dot" && it.shape == "f32[8,8]" && it.elements == 64;
+  };
+  EXPECT_TRUE(std::ranges::any_of(*operations, is_product));
+  EXPECT_FALSE(read_hlo("no such message").ok());
+  EXPECT_FALSE(read_hlo(std::string_view(*optimised).substr(0, 40)).ok());
   const auto bytes = (*program)->compiled().serialised();
   ASSERT_TRUE(bytes.ok()) << bytes.error().message;
   EXPECT_GT(bytes->size(), 100u);

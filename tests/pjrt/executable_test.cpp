@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "backend/pjrt/client/hlo_summary.h"
 #include "backend/pjrt/lower/lower.h"
 #include "case_runner.h"
 #include "operation_cases.h"
@@ -59,6 +60,34 @@ TEST(Lowered, KeysAreNeverRepeatedToTheQueryHeads) {
 
 TEST(Lowered, LocationsNameTheModelsOperations) {
   EXPECT_THAT(text_of("block_gpt_oss_F32", 1, Precision::f32), HasSubstr("loc(\"layers.0."));
+}
+
+// The cache is updated in place: no operation copies an array of it.
+TEST(Compiled, NothingCopiesTheCache) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto prepared = prepare_case(operation_case("block_dream_cached_BF16"), {.slots = true});
+  ASSERT_TRUE(prepared.ok());
+  CompileOptions options;
+  options.precision = Precision::exact;
+  options.limits = prepared->limits;
+  auto executable =
+      PjrtExecutable::create(cpu_client(), prepared->program, prepared->weights, options);
+  ASSERT_TRUE(executable.ok()) << executable.error().message;
+  auto state = (*executable)->make_kv_state(prepared->pages_per_group);
+  ASSERT_TRUE(state.ok());
+  const auto& own = dynamic_cast<const PjrtKvState&>(**state);
+  const int64_t cache = element_count(own.types().front().dims);
+  for (const StepPlan& plan : prepared->plans) {
+    for (const Launch& launch : (*executable)->launches(plan, own)) {
+      const auto compiled = (*executable)->compiled(launch.bucket);
+      ASSERT_TRUE(compiled.ok()) << compiled.error().message;
+      const auto operations = read_hlo(*(*compiled)->program->compiled().optimised());
+      ASSERT_TRUE(operations.ok());
+      for (const HloOperation& it : *operations) {
+        EXPECT_FALSE(it.opcode == "copy" && it.elements >= cache) << it.name << " " << it.shape;
+      }
+    }
+  }
 }
 
 // Many rows over many places: memory does not grow with their product.

@@ -9,81 +9,98 @@ namespace {
 
 class StepArray {
  public:
-  explicit StepArray(int64_t size) : values_(static_cast<size_t>(size), 0) {}
+  StepArray(const StepPlan& plan, const Launch& launch)
+      : plan_(plan),
+        launch_(launch),
+        layout_(launch.bucket),
+        values_(static_cast<size_t>(layout_.size), 0) {}
 
-  void set(const StepLayout::Field& field, int64_t index, int32_t value) {
-    values_[static_cast<size_t>(field.offset + index)] = value;
+  // Row `row` of the bucket, in its sequence number `number`; false where it is padding.
+  bool set_row(int64_t row, int64_t number) {
+    const int32_t from = launch_.rows[static_cast<size_t>(row)];
+    set(layout_.row_sequences, row, from < 0 ? -1 : static_cast<int32_t>(number));
+    if (from < 0) return false;
+    set(layout_.tokens, row, plan_.tokens[static_cast<size_t>(from)]);
+    set(layout_.positions, row, plan_.positions[static_cast<size_t>(from)]);
+    return true;
   }
-  void set(const StepLayout::Field& field, int64_t index, float value) {
-    set(field, index, std::bit_cast<int32_t>(value));
+
+  void set_sequence(int64_t number, int32_t slot, int32_t rows, int32_t length) {
+    set(layout_.slots, number, slot);
+    set(layout_.row_counts, number, rows);
+    set(layout_.lengths, number, length);
   }
+
+  // Of sequence `from` of the step, or of padding: the first position of the page in each place, -1
+  // where none is.
+  void set_pages(int64_t number, int32_t from) {
+    for (size_t group = 0; group < launch_.bucket.groups.size(); ++group) {
+      const int64_t read = launch_.bucket.read_positions(group) / kPageTokens;
+      const int64_t places = launch_.bucket.groups[group].positions / kPageTokens;
+      for (int64_t place = 0; place < read; ++place) {
+        set(layout_.pages[group], number * read + place, -1);
+      }
+      if (from < 0) continue;
+      const std::span<const int32_t> pages = plan_.tables[group].of(from);
+      for (size_t page = 0; page < pages.size(); ++page) {
+        const int64_t place = static_cast<int64_t>(page) % places;
+        if (pages[page] < 0 || place >= read) continue;
+        set(layout_.pages[group], number * read + place, static_cast<int32_t>(page) * kPageTokens);
+      }
+    }
+  }
+
+  void set_logit_row(int64_t r) {
+    const int32_t from = launch_.logit_rows[static_cast<size_t>(r)];
+    set_float(layout_.temperatures, r, 1.0f);
+    if (from < 0) return;
+    const auto index = static_cast<size_t>(from);
+    const auto row = std::ranges::find(launch_.rows, plan_.logit_rows[index]);
+    set(layout_.logit_rows, r, static_cast<int32_t>(row - launch_.rows.begin()));
+    if (!plan_.temperatures.empty()) {
+      set_float(layout_.temperatures, r, plan_.temperatures[index]);
+    }
+    if (!plan_.random.empty()) set_float(layout_.random, r, plan_.random[index]);
+  }
+
   std::vector<int32_t> take() { return std::move(values_); }
 
  private:
+  void set(const StepLayout::Field& field, int64_t index, int32_t value) {
+    values_[static_cast<size_t>(field.offset + index)] = value;
+  }
+  void set_float(const StepLayout::Field& field, int64_t index, float value) {
+    set(field, index, std::bit_cast<int32_t>(value));
+  }
+
+  const StepPlan& plan_;
+  const Launch& launch_;
+  StepLayout layout_;
   std::vector<int32_t> values_;
 };
-
-// The places of a sequence's pages: the first position of the page in each, -1 where none is.
-void set_pages(const StepLayout::Field& field, int64_t index, std::span<const int32_t> pages,
-               int64_t pages_read, int64_t pages_per_slot, StepArray& array) {
-  for (int64_t place = 0; place < pages_read; ++place) {
-    array.set(field, index * pages_read + place, -1);
-  }
-  for (size_t page = 0; page < pages.size(); ++page) {
-    if (pages[page] < 0) continue;
-    const int64_t place = static_cast<int64_t>(page) % pages_per_slot;
-    if (place >= pages_read) continue;
-    array.set(field, index * pages_read + place, static_cast<int32_t>(page) * kPageTokens);
-  }
-}
 
 }  // namespace
 
 std::vector<int32_t> LaunchPlanner::step_array(const StepPlan& plan, const Launch& launch) const {
-  const StepLayout layout(launch.bucket);
-  StepArray array(layout.size);
+  StepArray array(plan, launch);
   const std::vector<Sequence> sequences = sequences_of(plan, launch.bucket.groups);
   int64_t row = 0;
   int64_t number = 0;
   for (const BucketSegment& segment : launch.bucket.segments) {
     for (int64_t i = 0; i < segment.sequences; ++i, ++number) {
-      int32_t real = 0;
+      int32_t rows = 0;
       for (int64_t j = 0; j < segment.rows_each; ++j, ++row) {
-        const int32_t from = launch.rows[static_cast<size_t>(row)];
-        array.set(layout.row_sequences, row, from < 0 ? -1 : static_cast<int32_t>(number));
-        if (from < 0) continue;
-        ++real;
-        array.set(layout.tokens, row, plan.tokens[static_cast<size_t>(from)]);
-        array.set(layout.positions, row, plan.positions[static_cast<size_t>(from)]);
+        if (array.set_row(row, number)) ++rows;
       }
-      array.set(layout.row_counts, number, real);
+      // Padding keeps to a slot of its own where slots are in order: it writes nothing there.
       const int32_t from = launch.sequences[static_cast<size_t>(number)];
-      array.set(layout.slots, number, static_cast<int32_t>(i));
-      if (from >= 0) {
-        const Sequence& sequence = sequences[static_cast<size_t>(from)];
-        array.set(layout.slots, number, sequence.slot);
-        array.set(layout.lengths, number, sequence.length);
-      }
-      for (size_t group = 0; group < launch.bucket.groups.size(); ++group) {
-        set_pages(layout.pages[group], number,
-                  from < 0 ? std::span<const int32_t>() : plan.tables[group].of(from),
-                  launch.bucket.read_positions(group) / kPageTokens,
-                  launch.bucket.groups[group].positions / kPageTokens, array);
-      }
+      const Sequence padding{.slot = static_cast<int32_t>(i)};
+      const Sequence& sequence = from < 0 ? padding : sequences[static_cast<size_t>(from)];
+      array.set_sequence(number, sequence.slot, rows, sequence.length);
+      array.set_pages(number, from);
     }
   }
-  for (size_t r = 0; r < launch.logit_rows.size(); ++r) {
-    const auto index = static_cast<int64_t>(r);
-    const auto from = static_cast<size_t>(launch.logit_rows[r]);
-    const bool real = launch.logit_rows[r] >= 0;
-    const int32_t wanted = real ? plan.logit_rows[from] : -1;
-    const auto at = std::ranges::find(launch.rows, wanted);
-    array.set(layout.logit_rows, index,
-              real ? static_cast<int32_t>(at - launch.rows.begin()) : int32_t{0});
-    array.set(layout.temperatures, index,
-              real && !plan.temperatures.empty() ? plan.temperatures[from] : 1.0f);
-    array.set(layout.random, index, real && !plan.random.empty() ? plan.random[from] : 0.0f);
-  }
+  for (int64_t r = 0; r < launch.bucket.logit_rows; ++r) array.set_logit_row(r);
   return array.take();
 }
 

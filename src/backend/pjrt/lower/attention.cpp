@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <functional>
 #include <limits>
+#include <optional>
 
 #include "backend/pjrt/lower/context.h"
 
@@ -32,9 +33,9 @@ struct Places {
 };
 
 struct Queries {
-  Var q;          // [n,K,M,h]
-  Var positions;  // i32 [n,r]
-  Var sinks;      // f32 [n,K,M], if there are any
+  Var q;                          // [n,K,M,h]
+  Var positions;                  // i32 [n,r]
+  std::optional<Var> sinks = {};  // f32 [n,K,M]
 };
 
 class Attention {
@@ -100,11 +101,11 @@ class Attention {
     const Tile tile = places.tile(b_.scalar(0), places.count);
     const Var scores = masked_scores(queries, tile);
     Var m = b_.reduce(Reduction::max, scores, 3);
-    m = b_.maximum(m, queries.sinks.name.empty() ? b_.filled_like(m, kLowest) : queries.sinks);
+    m = b_.maximum(m, queries.sinks ? *queries.sinks : b_.filled_like(m, kLowest));
     const Var p = b_.unary("exponential", b_.subtract(scores, per_row(m, scores.type.dims)));
     Var l = b_.reduce(Reduction::sum, p, 3);
-    if (!queries.sinks.name.empty()) {
-      l = b_.add(l, b_.unary("exponential", b_.subtract(queries.sinks, m)));
+    if (queries.sinks) {
+      l = b_.add(l, b_.unary("exponential", b_.subtract(*queries.sinks, m)));
     }
     return normalised(weighted(p, tile.values), l);
   }
@@ -112,9 +113,8 @@ class Attention {
   // Carries the maximum m, the sum l and the weighted values o; a sink z starts with m = z, l = 1.
   Var attend_in_tiles(const Queries& queries, const Places& places) const {
     const Shape rows{queries.q.dim(0), queries.q.dim(1), queries.q.dim(2)};
-    const bool sinks = !queries.sinks.name.empty();
-    const Var m = sinks ? queries.sinks : b_.constant({Element::f32, rows}, kLowest);
-    const Var l = b_.constant({Element::f32, rows}, sinks ? 1.0 : 0.0);
+    const Var m = queries.sinks ? *queries.sinks : b_.constant({Element::f32, rows}, kLowest);
+    const Var l = b_.constant({Element::f32, rows}, queries.sinks ? 1.0 : 0.0);
     const Var o = b_.constant({Element::f32, queries.q.type.dims}, 0.0);
     const int64_t size = std::min(places.count, kTilePlaces);
     const Var tiles =
@@ -188,7 +188,7 @@ Queries sequence_of(Builder& b, const Queries& queries, int64_t i) {
   Queries one = queries;
   one.q = b.slice(queries.q, 0, i, i + 1);
   one.positions = b.slice(queries.positions, 0, i, i + 1);
-  if (!queries.sinks.name.empty()) one.sinks = b.slice(queries.sinks, 0, i, i + 1);
+  if (queries.sinks) one.sinks = b.slice(*queries.sinks, 0, i, i + 1);
   return one;
 }
 
