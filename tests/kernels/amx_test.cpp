@@ -74,6 +74,8 @@ struct EmulatedTiles {
 // In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
 
+#include "backend/cpu/kernels/vector/records.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
 #include "backend/cpu/kernels/amx/linear.inl.h"
@@ -94,8 +96,16 @@ LinearFunction* emulated(PackedForm form) {
       return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q4>;
     case PackedForm::q4_min:
       return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q4_min>;
+    case PackedForm::q5:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q5>;
+    case PackedForm::q5_min:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q5_min>;
+    case PackedForm::q6:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q6>;
     case PackedForm::q8:
       return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q8>;
+    case PackedForm::mxfp4:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::mxfp4>;
     case PackedForm::f32:
       break;
   }
