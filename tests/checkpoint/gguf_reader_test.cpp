@@ -219,7 +219,7 @@ TEST(GgufMalformed, UnknownTensorType) {
 }
 
 TEST(GgufMalformed, UnsupportedTensorTypeIsNamed) {
-  expect_error(with_tensor({"t", {256}, 13, "abcd"}), "is stored as Q5_K");
+  expect_error(with_tensor({"t", {256}, 23, "abcd"}), "is stored as IQ4_XS");
 }
 
 TEST(GgufMalformed, RowsThatAreNotWholeBlocks) {

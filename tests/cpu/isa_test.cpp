@@ -88,7 +88,7 @@ TEST(Executable, ReportsWhatItChose) {
   EXPECT_THAT(kernels, testing::Contains(Pair("linear+shared_input q4_min generated",
                                               "linear_int8_q4_min_scalar")));
   EXPECT_THAT(kernels,
-              testing::Contains(Pair("linear+residual_add q8 prompt", "linear_bf16_q8_scalar")));
+              testing::Contains(Pair("linear+residual_add q6 prompt", "linear_bf16_q6_scalar")));
   for (const auto& [operation, kernel] : kernels) {
     EXPECT_THAT(kernel, testing::Not(HasSubstr("reference"))) << operation;
   }
