@@ -12,7 +12,14 @@ endif()
 
 find_program(DUNLIN_CCACHE ccache)
 if(DUNLIN_CCACHE)
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${DUNLIN_CCACHE}")
+  # What ccache needs to know of precompiled headers, see "Precompiled headers" in its manual.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros
+                                  "${DUNLIN_CCACHE}")
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    set(DUNLIN_PCH_OPTIONS -fpch-preprocess)
+  else()
+    set(DUNLIN_PCH_OPTIONS "SHELL:-Xclang -fno-pch-timestamp")
+  endif()
 endif()
 
 add_library(dunlin_flags INTERFACE)
@@ -32,15 +39,20 @@ if(DUNLIN_FUZZ)
   target_compile_options(dunlin_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
 
-# dunlin_library(NAME SOURCES a.cpp b.cpp DEPS base tensor EXTERNAL fmt::fmt)
-# DEPS are folders of src/; the target is dunlin_<NAME>.
+# dunlin_library(NAME SOURCES a.cpp b.cpp DEPS base tensor EXTERNAL fmt::fmt PRECOMPILE <CLI/CLI.hpp>)
+# DEPS are folders of src/; the target is dunlin_<NAME>. PRECOMPILE: headers of other projects that take seconds each
+# time they are read.
 function(dunlin_library NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;EXTERNAL" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;EXTERNAL;PRECOMPILE" ${ARGN})
   set(target "dunlin_${NAME}")
   list(TRANSFORM ARG_DEPS PREPEND "dunlin_")
   if(ARG_SOURCES)
     add_library(${target} STATIC ${ARG_SOURCES})
     target_link_libraries(${target} PRIVATE dunlin_flags PUBLIC ${ARG_DEPS} ${ARG_EXTERNAL})
+    if(ARG_PRECOMPILE)
+      target_precompile_headers(${target} PRIVATE ${ARG_PRECOMPILE})
+      target_compile_options(${target} PRIVATE ${DUNLIN_PCH_OPTIONS})
+    endif()
   else()
     add_library(${target} INTERFACE)
     target_link_libraries(${target} INTERFACE ${ARG_DEPS} ${ARG_EXTERNAL})

@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "tokenizer/jinja/chat_inputs.h"
 
 namespace dunlin {
 namespace {

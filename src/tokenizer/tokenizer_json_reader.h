@@ -3,7 +3,6 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <string>
 #include <string_view>
 
 #include "base/result.h"
@@ -18,12 +17,7 @@ struct TokenizerJson {
   MergeList merges;         // of model.merges
 };
 
-// Bounds on what a hostile file can make of its bytes.
-inline constexpr size_t kMaxJsonDepth = 64;
-inline constexpr size_t kMaxJsonValues = size_t{1}
-                                         << 20;  // of the document; real files have about 3000
-
-// Errors name the field; the caller adds the file.
+// Errors name the field; the caller adds the file. The document is bounded as json_cursor.h says.
 Result<TokenizerJson> read_tokenizer_json(std::string_view text);
 
 }  // namespace dunlin

@@ -1,6 +1,7 @@
 // The life of a request: what is refused, how the context ends an answer, waiting and cancelling.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/chat_template.h"
 
 namespace dunlin {

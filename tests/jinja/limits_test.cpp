@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/chat_template.h"
 
 namespace dunlin {

@@ -6,6 +6,7 @@
 
 #include <utility>
 
+#include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/interpreter.h"
 #include "tokenizer/jinja/limits.h"
 #include "tokenizer/jinja/parser.h"
