@@ -155,9 +155,14 @@ TEST(Tokenize, BatchEqualsTheReferenceAndComesBack) {
     ASSERT_EQ(back.code, 0) << back.err;
     const auto texts = back.json_lines();
     ASSERT_EQ(texts.size(), lines.size());
-    // The one normalises, the other has no token for some control characters.
-    if (std::string(name) == "small_qwen2" || std::string(name) == "small_smollm2") continue;
-    for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(texts[i]["text"], small.texts[i]) << name;
+    if (std::string(name) == "small_qwen2") continue;  // it normalises
+    for (size_t i = 0; i < texts.size(); ++i) {
+      std::string expected = small.texts[i];
+      // This vocabulary has no token for these two bytes.
+      if (std::string(name) == "small_smollm2")
+        std::erase_if(expected, [](char byte) { return byte == '\x04' || byte == '\x06'; });
+      EXPECT_EQ(texts[i]["text"], expected) << name;
+    }
   }
 }
 
