@@ -25,6 +25,7 @@ struct ModelFlags {
   std::string backend = "cpu";
   std::string precision = "auto";
   int64_t layers = -1;
+  std::vector<std::string> disable = {};
   bool quiet = false;
   bool verbose = false;
 
