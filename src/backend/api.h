@@ -2,10 +2,13 @@
 // of the KV cache.
 #pragma once
 
+#include <algorithm>
+#include <compare>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,8 +44,14 @@ struct CompileOptions {
   StepLimits limits;
   int threads = 0;       // 0: one per core of the affinity mask
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
+  // Names of optimisations (Backend::optimizations) to do without. Others' names are ignored.
+  std::vector<std::string> disabled = {};
   std::function<void(double fraction, const std::string& what)> progress =
       {};  // loading; may be empty
+
+  bool enabled(std::string_view optimization) const {
+    return std::ranges::find(disabled, optimization) == disabled.end();
+  }
 };
 
 // Physical pages of the KV cache: pages[g] of 16 tokens for every layer of group g.
@@ -90,10 +99,28 @@ class Executable {
 Result<void> validate(const StepPlan& plan, const Program& program, const StepLimits& limits,
                       const KvState& state);
 
+// Something done for speed or memory that changes no bit of a result, and can be left out.
+struct Optimization {
+  std::string name;
+  std::string brings;  // one line for people
+};
+
+// A node that runs within another node's step, and the optimisation that brought it there.
+struct FusedNode {
+  std::string optimization;
+  std::string node;
+  friend auto operator<=>(const FusedNode&, const FusedNode&) = default;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
+  // What this back end can do without.
+  virtual std::vector<Optimization> optimizations() const = 0;
+  // The fusions that compile() would make of a sound Program, in order of execution.
+  virtual std::vector<FusedNode> fusions(const Program& program,
+                                         const CompileOptions& options) const = 0;
   virtual Result<std::unique_ptr<Executable>> compile(const Program& program,
                                                       const WeightSource& weights,
                                                       const CompileOptions& options) = 0;

@@ -13,6 +13,7 @@
 #include "cli/bench_model.h"
 #include "cli/bench_output.h"
 #include "cli/commands.h"
+#include "cli/inside_flags.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/stream_bandwidth.h"
@@ -32,6 +33,7 @@ struct BenchFlags {
   std::string output = "md";
   std::string output_err = "none";
   int64_t layers = -1;
+  std::vector<std::string> disable;
   bool no_warmup = false, progress = false, json = false;
 };
 
@@ -132,6 +134,7 @@ class Bench {
     for (const BenchTest& test : tests_)
       options.context = std::max(options.context, test.depth + test.tokens());
     DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags_.precision));
+    DUNLIN_ASSIGN_OR_RETURN(options.disabled, disabled_optimizations(flags_.disable));
     return options;
   }
 
@@ -210,6 +213,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
            "auto, exact or f32 (docs/decisions/0002-numerics.md)");
   add_flag(*command, "--layers", flags->layers, "run only the first N layers")
       ->check(CLI::Range(0, 4096));
+  add_disable_flag(*command, flags->disable);
   add_switch(*command, "--no-warmup", flags->no_warmup, "no untimed run before each test");
   add_switch(*command, "--progress", flags->progress, "say on stderr which test begins");
   add_switch(*command, "--json", flags->json, "print one JSON object with all results");

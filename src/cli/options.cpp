@@ -1,4 +1,6 @@
 #include "cli/options.h"
+
+#include "cli/inside_flags.h"
 #include "cli/terminal.h"
 
 #include <fmt/format.h>
@@ -106,6 +108,7 @@ void ModelFlags::add_to(CLI::App& command) {
   add_flag(command, "--precision", precision,
            "auto, exact or f32 (docs/decisions/0002-numerics.md)");
   add_flag(command, "--layers", layers, "run only the first N layers")->check(CLI::Range(0, 4096));
+  add_disable_flag(command, disable);
   add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
   add_switch(command, "-v,--verbose", verbose, "more on stderr: the kernels that were chosen");
 }
@@ -119,6 +122,7 @@ Result<ModelOptions> ModelFlags::options() const {
                        .layers = layers};
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   DUNLIN_ASSIGN_OR_RETURN(options.context, parse_size("--ctx-size", context));
+  DUNLIN_ASSIGN_OR_RETURN(options.disabled, disabled_optimizations(disable));
   if (threads < 0 || threads > 1024)
     return usage_error(fmt::format("--threads {}: outside 0..1024", threads));
   return options;

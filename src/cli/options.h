@@ -26,6 +26,7 @@ struct ModelFlags {
   std::string device = {};
   std::string precision = "auto";
   int64_t layers = -1;
+  std::vector<std::string> disable = {};
   bool quiet = false;
   bool verbose = false;
 

@@ -8,6 +8,7 @@
 
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/inside_flags.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/prompts.h"
@@ -19,6 +20,7 @@ namespace {
 
 struct RunFlags {
   ModelFlags model;
+  WatchFlags watch;
   SamplingFlags sampling;
   std::string prompt, prompt_flag, prompt_file, prompts_file, prompt_ids, system;
   int64_t max_tokens = -1;
@@ -89,9 +91,13 @@ class Runner {
   }
 
   int run() {
-    while (engine_.step() && pending_interrupt() == 0 && stdout_is_intact()) print_ready();
+    const Watch* const watch = model_.options.watch.get();
+    const auto hit = [watch] { return watch != nullptr && watch->hit().has_value(); };
+    while (engine_.step() && pending_interrupt() == 0 && stdout_is_intact() && !hit())
+      print_ready();
     print_ready();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
+    if (hit()) return report_error(*watch->hit());
     int code = 0;
     for (const Answer& answer : answers_) {
       if (answer.error.has_value()) code = report_error(*answer.error);
@@ -134,7 +140,8 @@ class Runner {
 
 Result<int> run(const RunFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const auto prompts, gather_prompts(flags));
-  DUNLIN_ASSIGN_OR_RETURN(const ModelOptions options, flags.model.options());
+  DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags.model.options());
+  DUNLIN_ASSIGN_OR_RETURN(options.watch, flags.watch.watch(flags.model.quiet));
   DUNLIN_ASSIGN_OR_RETURN(const auto model, load_with_banner(flags.model, options));
   DUNLIN_ASSIGN_OR_RETURN(const SamplingParams sampling,
                           flags.sampling.params(model->checkpoint->config()));
@@ -152,6 +159,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<RunFlags>();
   flags->model.add_to(*command);
   flags->sampling.add_to(*command);
+  flags->watch.add_to(*command);
   command->add_option("prompt", flags->prompt, "the prompt");
   add_flag(*command, "-p,--prompt", flags->prompt_flag, "the prompt");
   add_flag(*command, "-f,--file", flags->prompt_file, "a file with the prompt (-: stdin)");
@@ -171,7 +179,8 @@ void add_run_command(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  dunlin run model.gguf \"Why is the sky blue?\"\n"
       "  dunlin run model/ -f question.txt -n 200 --temp 0\n"
-      "  dunlin run model/ --prompts questions.jsonl -np 8 --json > answers.jsonl");
+      "  dunlin run model/ --prompts questions.jsonl -np 8 --json > answers.jsonl\n"
+      "  dunlin run model/ --watch 'layers.3.*' --until 'absmax>1e4' -n 20 \"Hello\"");
   command->callback([flags, &exit_code] {
     const auto result = run(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());

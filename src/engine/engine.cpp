@@ -8,6 +8,7 @@
 #include <mutex>
 
 #include "cache/kv_cache.h"
+#include "engine/optimizations.h"
 #include "engine/stop_matcher.h"
 #include "tokenizer/stream_decoder.h"
 
@@ -350,7 +351,8 @@ Result<std::unique_ptr<Engine>> Engine::create(Model& model) {
   const StepLimits& limits = model.limits;
   const int64_t pages_each = (limits.context + kPageTokens - 1) / kPageTokens;
   KvCacheOptions options{.slots = static_cast<int32_t>(limits.sequences),
-                         .context = limits.context};
+                         .context = limits.context,
+                         .prefix_index = model.uses(kPrefixReuse)};
   options.generated_is_reproducible = model.options.precision != Precision::automatic;
   std::vector<int64_t> pages;
   for (const KvGroup& group : model.program.kv_groups) {

@@ -9,6 +9,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
+#include "engine/optimizations.h"
 #include "models/registry.h"
 
 namespace dunlin {
@@ -47,12 +48,57 @@ std::vector<int32_t> stop_ids(const Metadata& config) {
   return ids;
 }
 
+// No more rows than all sequences can bring.
+StepLimits step_limits(const ModelOptions& options, int64_t context) {
+  const int64_t most =
+      context > options.rows / options.sequences ? options.rows : context * options.sequences;
+  StepLimits limits{.sequences = options.sequences, .context = context};
+  limits.rows = std::max(std::min(options.rows, most), options.sequences);
+  limits.logit_rows =
+      options.logit_rows == 0 ? options.sequences : std::min(options.logit_rows, limits.rows);
+  return limits;
+}
+
+// What the back end would fuse if nobody watched.
+Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOptions& options,
+                          Program& program) {
+  const std::vector<FusedNode> alone = backend.fusions(program, options);
+  DUNLIN_RETURN_IF_ERROR(watch.attach(program));
+  const std::vector<FusedNode> watched = backend.fusions(program, options);
+  std::vector<FusedNode> blocked;
+  for (const FusedNode& node : alone) {
+    if (std::ranges::find(watched, node) == watched.end()) blocked.push_back(node);
+  }
+  watch.set_blocked(std::move(blocked));
+  return {};
+}
+
+Result<void> compile(Model& model, Backend& backend) {
+  const ModelOptions& options = model.options;
+  const CompileOptions compile_options{.precision = options.precision,
+                                       .limits = model.limits,
+                                       .threads = options.threads,
+                                       .isa = options.isa,
+                                       .disabled = options.disabled,
+                                       .progress = options.progress};
+  if (options.watch != nullptr)
+    DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
+  const WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {
+    return checkpoint.weight(name);
+  };
+  DUNLIN_ASSIGN_OR_RETURN(model.executable,
+                          backend.compile(model.program, weights, compile_options));
+  if (options.watch != nullptr) model.executable = options.watch->wrap(std::move(model.executable));
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
   if (options.rows < 1) return usage_error(fmt::format("{} rows in a step", options.rows));
   if (options.sequences < 1)
     return usage_error(fmt::format("{} sequences at a time", options.sequences));
+  DUNLIN_RETURN_IF_ERROR(check_optimizations(options.disabled));
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
   model->options = options;
@@ -71,22 +117,9 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                           record_model(config, {.taps = options.taps,
                                                 .layers = options.layers,
                                                 .logits_view_k = options.logits_view_k}));
-  model->limits = {
-      .rows = std::min(options.rows, context),
-      .logit_rows = options.all_logits ? std::min(options.rows, context) : options.sequences,
-      .sequences = options.sequences,
-      .context = context};
-  model->limits.rows = std::max(model->limits.rows, options.sequences);
+  model->limits = step_limits(options, context);
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
-  const WeightSource weights = [&checkpoint = *model->checkpoint](const std::string& name) {
-    return checkpoint.weight(name);
-  };
-  DUNLIN_ASSIGN_OR_RETURN(model->executable, backend->compile(model->program, weights,
-                                                              {.precision = options.precision,
-                                                               .limits = model->limits,
-                                                               .threads = options.threads,
-                                                               .isa = options.isa,
-                                                               .progress = options.progress}));
+  DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;
 }

@@ -2,13 +2,16 @@
 // executable.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/watch.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
 #include "engine/text_model.h"
@@ -27,8 +30,10 @@ struct ModelOptions {
   int64_t rows = 512;     // of one step: the chunk of a prompt
   int64_t layers = -1;    // >= 0: a truncated model
   int64_t logits_view_k = 64;
-  std::vector<std::string> taps = {};  // outputs for looking inside (program/recorder.h)
-  bool all_logits = false;             // logits of every row of a step, not one per sequence
+  std::vector<std::string> taps = {};      // outputs for looking inside (program/recorder.h)
+  int64_t logit_rows = 0;                  // of one step; 0: one per sequence
+  std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
+  std::shared_ptr<Watch> watch = nullptr;  // looks at values after every step
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 
@@ -45,6 +50,10 @@ struct Model {
   int64_t vocabulary = 0;       // rows of the logits
   std::vector<int32_t> stop_ids = {};
   double load_ms = 0;
+
+  bool uses(std::string_view optimization) const {
+    return std::ranges::find(options.disabled, optimization) == options.disabled.end();
+  }
 };
 
 // Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's

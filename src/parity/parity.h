@@ -6,11 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/watch.h"
 #include "base/result.h"
 
 namespace dunlin {
@@ -25,6 +27,11 @@ struct ParityOptions {
   double tolerance = 2e-5;
   std::string dump =
       {};  // not empty: the engine's own values are written here under the same names
+  // >= 0: only so many layers. Values behind the last layer of the whole model (final_norm, logits,
+  // greedy_ids, greedy_logits) are then not compared.
+  int64_t layers = -1;
+  std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
+  std::shared_ptr<Watch> watch = nullptr;  // its hit ends the comparison and is the error
 };
 
 struct ParityRow {

@@ -42,11 +42,11 @@ TEST(Help, ListsEveryCommandAndShowsExamples) {
   const ProcessResult list = run_dunlin({"help"});
   EXPECT_EQ(list.code, 0);
   for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench",
-                           "devices", "version", "help"}) {
+                           "eval", "devices", "version", "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
-  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "devices",
-                           "version", "help"}) {
+  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "eval",
+                           "devices", "version", "help"}) {
     const ProcessResult help = run_dunlin({"help", name});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;
@@ -161,9 +161,14 @@ TEST(Tokenize, BatchEqualsTheReferenceAndComesBack) {
     ASSERT_EQ(back.code, 0) << back.err;
     const auto texts = back.json_lines();
     ASSERT_EQ(texts.size(), lines.size());
-    // The one normalises, the other has no token for some control characters.
-    if (std::string(name) == "small_qwen2" || std::string(name) == "small_smollm2") continue;
-    for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(texts[i]["text"], small.texts[i]) << name;
+    if (std::string(name) == "small_qwen2") continue;  // it normalises
+    for (size_t i = 0; i < texts.size(); ++i) {
+      std::string expected = small.texts[i];
+      // This vocabulary has no token for these two bytes.
+      if (std::string(name) == "small_smollm2")
+        std::erase_if(expected, [](char byte) { return byte == '\x04' || byte == '\x06'; });
+      EXPECT_EQ(texts[i]["text"], expected) << name;
+    }
   }
 }
 

@@ -17,6 +17,12 @@ class PjrtBackend final : public Backend {
       : client_(std::move(client)), spec_(std::move(spec)) {}
 
   const char* name() const override { return "pjrt"; }
+  // What may be fused is the plug-in's own business (CompileSpec::options).
+  std::vector<Optimization> optimizations() const override { return {}; }
+  std::vector<FusedNode> fusions(const Program& /*program*/,
+                                 const CompileOptions& /*options*/) const override {
+    return {};
+  }
 
   Result<std::unique_ptr<Executable>> compile(const Program& program, const WeightSource& weights,
                                               const CompileOptions& options) override {
