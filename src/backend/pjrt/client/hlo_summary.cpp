@@ -154,7 +154,8 @@ bool read_shape(std::string_view bytes, Shape& shape) {
     if (field.number != 4) return true;
     Shape part;
     if (!read_shape(field.bytes, part)) return false;
-    shape.parts += (shape.parts.empty() ? "" : ",") + part.text();
+    if (!shape.parts.empty()) shape.parts += ',';
+    shape.parts += part.text();
     shape.elements += part.count();
     return true;
   });
