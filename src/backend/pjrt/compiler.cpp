@@ -1,8 +1,26 @@
 #include "backend/pjrt/compiler.h"
 
+#include "backend/pjrt/discover.h"
 #include "backend/pjrt/stablehlo/builder.h"
 
 namespace dunlin::pjrt {
+namespace {
+
+// What every program is compiled with; the caller's options come after them and win.
+std::vector<std::pair<std::string, OptionValue>> own_options(const Plugin& plugin) {
+  // Values that a Program rounds to bf16 stay rounded: XLA would otherwise leave pairs of
+  // conversions out, and results would depend on what it fused.
+  std::vector<std::pair<std::string, OptionValue>> options = {
+      {"xla_allow_excess_precision", false}};
+  if (plugin.is_cuda()) {
+    const std::string tools = find_cuda_tools(plugin.path());
+    if (!tools.empty()) options.emplace_back("xla_gpu_cuda_data_dir", tools);
+  }
+  return options;
+}
+
+}  // namespace
+
 Compiler::Compiler(std::shared_ptr<const Client> client, const Program& program,
                    LoweringOptions options, CompileSpec spec)
     : client_(std::move(client)),
@@ -10,9 +28,9 @@ Compiler::Compiler(std::shared_ptr<const Client> client, const Program& program,
       options_(std::move(options)),
       spec_(std::move(spec)) {
   spec_.device_ids = {client_->device_ids().front()};
-  // Values that a Program rounds to bf16 stay rounded: XLA would otherwise leave pairs of
-  // conversions out, and results would depend on what it fused.
-  spec_.options.emplace_back("xla_allow_excess_precision", false);
+  auto all = own_options(client_->plugin());
+  all.insert(all.end(), spec_.options.begin(), spec_.options.end());
+  spec_.options = std::move(all);
 }
 
 Result<std::unique_ptr<LoadedProgram>> Compiler::compile(const std::string& text) {

@@ -5,6 +5,7 @@
 #include <glob.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
 #include <filesystem>
 
@@ -55,15 +56,45 @@ std::vector<std::string> matches(const std::string& pattern) {
   return paths;
 }
 
-// Folders of installed Python packages, the active environment's first.
+std::vector<std::string> split(const std::string& text, char separator) {
+  std::vector<std::string> parts;
+  for (size_t start = 0; start < text.size();) {
+    const size_t end = std::min(text.find(separator, start), text.size());
+    if (end > start) parts.push_back(text.substr(start, end - start));
+    start = end + 1;
+  }
+  return parts;
+}
+
+// Where the python3 that a shell would start may be installed: above its bin folder, and above that
+// of each file it is a link to (an environment's python3 links to the system's).
+std::vector<std::string> python_roots() {
+  constexpr int kMostLinks = 8;
+  std::vector<std::string> roots;
+  std::error_code error;
+  for (const std::string& folder : split(variable("PATH"), ':')) {
+    fs::path python = fs::path(folder) / "python3";
+    if (!fs::exists(python, error)) continue;
+    for (int links = 0; links < kMostLinks; ++links) {
+      roots.push_back(python.parent_path().parent_path());
+      if (!fs::is_symlink(python, error)) break;
+      python = python.parent_path() / fs::read_symlink(python, error);
+    }
+    break;
+  }
+  return roots;
+}
+
+// Folders of installed Python packages, in the order in which Python would look.
 std::vector<std::string> package_folders() {
-  std::vector<std::string> folders;
+  std::vector<std::string> folders = split(variable("PYTHONPATH"), ':');
   const auto add = [&folders](const std::string& root, const std::string& below) {
     if (root.empty()) return;
     for (std::string& path : matches(root + below)) folders.push_back(std::move(path));
   };
   add(variable("VIRTUAL_ENV"), "/lib/python3*/site-packages");
   add(variable("CONDA_PREFIX"), "/lib/python3*/site-packages");
+  for (const std::string& root : python_roots()) add(root, "/lib/python3*/site-packages");
   add(variable("HOME"), "/.local/lib/python3*/site-packages");
   add("/usr/local", "/lib/python3*/dist-packages");
   add("/usr/local", "/lib/python3*/site-packages");
@@ -74,11 +105,7 @@ std::vector<std::string> package_folders() {
 // Pairs of the variable that JAX reads.
 std::vector<PluginPlace> named_in_environment() {
   std::vector<PluginPlace> places;
-  std::string rest = variable("PJRT_NAMES_AND_LIBRARY_PATHS");
-  while (!rest.empty()) {
-    const size_t end = std::min(rest.find(','), rest.size());
-    const std::string pair = rest.substr(0, end);
-    rest.erase(0, end + 1);
+  for (const std::string& pair : split(variable("PJRT_NAMES_AND_LIBRARY_PATHS"), ',')) {
     const size_t colon = pair.find(':');
     if (colon != std::string::npos)
       places.push_back({pair.substr(0, colon), pair.substr(colon + 1)});
@@ -101,6 +128,22 @@ std::string locate(const KnownPlugin& plugin) {
 }
 
 }  // namespace
+
+std::string find_cuda_tools(const std::string& plugin_path) {
+  // NVIDIA's wheels for CUDA 13, and for CUDA 12.
+  constexpr std::array kPackages = {"nvidia/cu13", "nvidia/cuda_nvcc"};
+  // The plug-in lies in PACKAGES/jax_plugins/xla_cuda13.
+  std::vector<std::string> folders = {fs::path(plugin_path).parent_path() / "../.."};
+  std::ranges::copy(package_folders(), std::back_inserter(folders));
+  for (const std::string& folder : folders) {
+    for (const char* package : kPackages) {
+      const fs::path path = fs::path(folder) / package;
+      std::error_code ignored;
+      if (fs::exists(path / "bin" / "ptxas", ignored)) return path.lexically_normal();
+    }
+  }
+  return "";
+}
 
 std::vector<PluginPlace> known_plugins() {
   std::vector<PluginPlace> places = named_in_environment();

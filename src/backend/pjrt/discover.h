@@ -21,4 +21,9 @@ std::vector<PluginPlace> known_plugins();
 // to get what is missing.
 Result<PluginPlace> find_plugin(const std::string& device);
 
+// The folder of NVIDIA's ptxas and libdevice, which XLA's compiler for CUDA starts and reads, beside
+// the plug-in or in another folder of Python packages. Empty: the compiler looks for itself, in
+// /usr/local/cuda and in PATH.
+std::string find_cuda_tools(const std::string& plugin_path);
+
 }  // namespace dunlin::pjrt

@@ -25,14 +25,33 @@ PJRT_Buffer_Type buffer_type(Element element) {
   return PJRT_Buffer_Type_PRED;
 }
 
-PJRT_NamedValue integer_option(const char* name, int64_t value) {
+PJRT_NamedValue named_option(const char* name, PJRT_NamedValue_Type type) {
   auto option = DUNLIN_PJRT_ARGS(PJRT_NamedValue);
   option.name = name;
   option.name_size = __builtin_strlen(name);
-  option.type = PJRT_NamedValue_kInt64;
-  option.int64_value = value;
+  option.type = type;
   option.value_size = 1;
   return option;
+}
+
+// What the rest of a GPU's memory is for: CUDA's own context, and the libraries' workspaces.
+constexpr float kCudaMemoryFraction = 0.9f;
+
+std::vector<PJRT_NamedValue> client_options(const Plugin& plugin, int64_t virtual_devices) {
+  std::vector<PJRT_NamedValue> options;
+  if (virtual_devices > 0) {
+    options.push_back(named_option("cpu_device_count", PJRT_NamedValue_kInt64));
+    options.back().int64_value = virtual_devices;
+  }
+  // XLA would take three quarters of a GPU's memory at once, whatever the model needs, and never
+  // more.
+  if (plugin.is_cuda()) {
+    options.push_back(named_option("preallocate", PJRT_NamedValue_kBool));
+    options.back().bool_value = false;
+    options.push_back(named_option("memory_fraction", PJRT_NamedValue_kFloat));
+    options.back().float_value = kCudaMemoryFraction;
+  }
+  return options;
 }
 
 }  // namespace
@@ -41,11 +60,9 @@ Result<std::shared_ptr<const Client>> Client::create(const Plugin& plugin,
                                                      int64_t virtual_devices) {
   std::shared_ptr<Client> client(new Client(plugin));
   auto args = DUNLIN_PJRT_ARGS(PJRT_Client_Create_Args);
-  const PJRT_NamedValue count = integer_option("cpu_device_count", virtual_devices);
-  if (virtual_devices > 0) {
-    args.create_options = &count;
-    args.num_options = 1;
-  }
+  const std::vector<PJRT_NamedValue> options = client_options(plugin, virtual_devices);
+  args.create_options = options.data();
+  args.num_options = options.size();
   DUNLIN_RETURN_IF_ERROR(plugin.check(plugin.api().PJRT_Client_Create(&args), "open the device"));
   client->client_ = args.client;
   auto platform = DUNLIN_PJRT_ARGS(PJRT_Client_PlatformName_Args);

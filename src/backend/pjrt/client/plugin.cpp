@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <map>
 #include <memory>
@@ -73,6 +74,15 @@ Result<const Plugin*> Plugin::load(const std::string& path) {
 std::string Plugin::api_version() const {
   return fmt::format("{}.{}", api_->pjrt_api_version.major_version,
                      api_->pjrt_api_version.minor_version);
+}
+
+bool Plugin::has_attribute(std::string_view name) const {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Plugin_Attributes_Args);
+  if (!check(api_->PJRT_Plugin_Attributes(&args), "ask for attributes").ok()) return false;
+  return std::any_of(args.attributes, args.attributes + args.num_attributes,
+                     [name](const PJRT_NamedValue& value) {
+                       return std::string_view(value.name, value.name_size) == name;
+                     });
 }
 
 Result<void> Plugin::check(PJRT_Error* error, const std::string& doing) const {

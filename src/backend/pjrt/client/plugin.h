@@ -5,6 +5,7 @@
 #include <pjrt_c_api.h>
 
 #include <string>
+#include <string_view>
 
 #include "base/result.h"
 
@@ -20,6 +21,9 @@ class Plugin {
   const PJRT_Api& api() const { return *api_; }
   const std::string& path() const { return path_; }
   std::string api_version() const;  // "0.81"
+  // Whether the plug-in has an attribute of this name ("cuda_version").
+  bool has_attribute(std::string_view name) const;
+  bool is_cuda() const { return has_attribute("cuda_version"); }
 
   // Takes ownership of `error`; null is success. The message starts with `doing` ("compile").
   Result<void> check(PJRT_Error* error, const std::string& doing) const;
