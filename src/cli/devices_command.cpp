@@ -73,6 +73,7 @@ Json plugins_json(const std::vector<PjrtPlugin>& plugins) {
 }
 
 void print_plugins(const std::vector<PjrtPlugin>& plugins) {
+  if (plugins.empty()) fmt::print("pjrt     not in this build (-DDUNLIN_WITH_PJRT=ON)\n");
   for (const PjrtPlugin& plugin : plugins) {
     fmt::print("pjrt     {}: {}\n", plugin.name,
                plugin.why_not.empty()
