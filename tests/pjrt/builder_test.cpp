@@ -52,7 +52,7 @@ TEST(Builder, LoopsCount) {
   const Vars sums = b.counted_loop(count, {start, count}, [&b](const Var& i, const Vars& carried) {
     return Vars{b.add(carried[0], i), b.plus(carried[1], 2.0)};
   });
-  const auto client = cpu_client();
+  const auto client = test_client();
   const auto program = client->compile(b.finish(sums), {});
   ASSERT_TRUE(program.ok()) << program.error().message;
   const std::vector<int32_t> ten{10};

@@ -1,4 +1,4 @@
-// Every operation case on XLA's CPU against the reference.
+// Every operation case on a PJRT device against the reference.
 #include <gtest/gtest.h>
 
 #include "backend/reference/reference.h"
@@ -20,19 +20,19 @@ class PjrtCases : public testing::TestWithParam<size_t> {
  protected:
   const OperationCase& operation_case() const { return operation_cases()[GetParam()]; }
 
-  void compare(Precision precision, const CaseVariation& variation, float tolerance) {
+  void compare(Precision precision, const CaseVariation& variation, float allowed) {
     const auto reference = make_reference_backend();
     const CaseResult expected =
         run_or_fail(*reference, operation_case(), precision, {.slots = true});
     const CaseResult actual =
-        run_or_fail(pjrt::cpu_backend(), operation_case(), precision, variation);
-    EXPECT_EQ(first_distance(actual, expected, tolerance), "") << precision_name(precision);
+        run_or_fail(pjrt::test_backend(), operation_case(), precision, variation);
+    EXPECT_EQ(first_distance(actual, expected, allowed), "") << precision_name(precision);
   }
 };
 
 TEST_P(PjrtCases, AgreesInFloat32) {
   DUNLIN_NEEDS_PLUGIN();
-  compare(Precision::f32, {.slots = true}, 2e-5f);
+  compare(Precision::f32, {.slots = true}, pjrt::tolerance().f32);
 }
 
 // Each definition is lowered too, for the exact sizes of each step.
@@ -40,18 +40,16 @@ class SlowPjrtCases : public PjrtCases {};
 
 TEST_P(SlowPjrtCases, TheDefinitionAgrees) {
   DUNLIN_NEEDS_PLUGIN();
-  compare(Precision::f32, {.expanded = true, .slots = true}, 2e-5f);
+  compare(Precision::f32, {.expanded = true, .slots = true}, pjrt::tolerance().f32);
 }
 
 // Cases with something to round: weights that are not float32, or a KV cache. Not whole models with
 // a router: what rounds otherwise may choose another expert (`experts` alone is among the cases).
 class RoundingCases : public PjrtCases {};
 
-// Sums are in another order than the reference's, so that a value may round to the other of two
-// neighbours in bf16, 2^-8 apart.
 TEST_P(RoundingCases, AgreesInBfloat16) {
   DUNLIN_NEEDS_PLUGIN();
-  compare(Precision::exact, {.slots = true}, 0.02f);
+  compare(Precision::exact, {.slots = true}, pjrt::tolerance().bf16);
 }
 
 std::vector<size_t> rounding_cases() {

@@ -9,8 +9,12 @@ namespace dunlin {
 namespace {
 
 ModelOptions options(const std::string& backend) {
-  return {
-      .backend = backend, .precision = Precision::f32, .context = 96, .sequences = 3, .rows = 32};
+  return {.backend = backend,
+          .device = backend == "pjrt" ? pjrt::test_device() : "",
+          .precision = Precision::f32,
+          .context = 96,
+          .sequences = 3,
+          .rows = 32};
 }
 
 TEST(PjrtEngine, RequestsTogetherAnswerAsEachAloneOnTheCpu) {

@@ -71,7 +71,7 @@ class PjrtKvStateContract : public testing::Test {
     CompileOptions options;
     options.precision = Precision::f32;
     options.limits = kLimits;
-    auto executable = pjrt::PjrtExecutable::create(pjrt::cpu_client(), program_,
+    auto executable = pjrt::PjrtExecutable::create(pjrt::test_client(), program_,
                                                    case_weights(program_, Format::f32), options);
     ASSERT_TRUE(executable.ok()) << executable.error().message;
     executable_ = std::move(executable).value();

@@ -1,5 +1,5 @@
-// Every golden model on XLA's CPU: differences within 1e-4 of the largest logit in float32, the same
-// greedy ids. The goldens come from transformers (tools/make_golden.py).
+// Every golden model on a PJRT device: differences within 1e-4 of the largest logit in float32, the
+// same greedy ids. The goldens come from transformers (tools/make_golden.py).
 #include "parity/parity.h"
 
 #include <gtest/gtest.h>
@@ -14,9 +14,9 @@ class PjrtParity : public testing::TestWithParam<std::string> {};
 
 TEST_P(PjrtParity, EveryTensorAgrees) {
   DUNLIN_NEEDS_PLUGIN();
-  const auto report =
-      compare_with_reference(model_path(GetParam(), Container::directory), golden_path(GetParam()),
-                             {.backend = "pjrt", .tolerance = 1e-4});
+  const auto report = compare_with_reference(
+      model_path(GetParam(), Container::directory), golden_path(GetParam()),
+      {.backend = "pjrt", .device = pjrt::test_device(), .tolerance = pjrt::tolerance().parity});
   ASSERT_TRUE(report.ok()) << report.error().message;
   for (const ParityRow& row : report->rows) {
     EXPECT_TRUE(row.pass) << row.name << ": " << row.max_abs_diff << " of " << row.allowed << " at "
