@@ -2,11 +2,17 @@
 //   requantize SOURCE.gguf OUT.gguf FORMAT            every matrix in FORMAT where its blocks divide
 //                                                     a row, otherwise as it is
 //   requantize SOURCE.gguf OUT.gguf --like OTHER.gguf every tensor in the format it has in OTHER
+//   requantize SOURCE.gguf OUT.gguf --dither          F32, with uniform noise as wide as one step of
+//                                                     SOURCE's integers: a stand-in for the weights
+//                                                     before they were quantised, where only the
+//                                                     quantised model is at hand. Its own format
+//                                                     would otherwise lose nothing.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -39,8 +45,23 @@ Result<Formats> formats_of(const GgufHeader& header, const std::string& name) {
   return formats;
 }
 
+void add_noise(const FormatTraits& from, const std::vector<std::byte>& stored,
+               std::vector<float>& values, std::mt19937& random) {
+  const size_t groups = values.size() / static_cast<size_t>(from.group);
+  std::vector<int8_t> codes(values.size());
+  std::vector<float> scales(groups);
+  std::vector<float> mins(groups);
+  from.decode_groups(stored.data(), static_cast<int64_t>(values.size()), codes.data(),
+                     scales.data(), mins.data());
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float uniform = static_cast<float>(random() >> 8) * 0x1p-24f - 0.5f;
+    values[i] += uniform * scales[i / static_cast<size_t>(from.group)];
+  }
+}
+
+// `noise`: nullptr without dither.
 Result<void> write_tensor(const ByteSource& source, const TensorInfo& tensor, Format format,
-                          GgufWriter& writer) {
+                          std::mt19937* noise, GgufWriter& writer) {
   const FormatTraits& from = traits(tensor.format);
   const FormatTraits& to = traits(format);
   const int64_t columns = tensor.shape.back();
@@ -54,6 +75,7 @@ Result<void> write_tensor(const ByteSource& source, const TensorInfo& tensor, Fo
     if (format != tensor.format) {
       std::vector<float> values(static_cast<size_t>(elements));
       from.decode(stored.data(), elements, values.data());
+      if (noise != nullptr && from.group > 0) add_noise(from, stored, values, *noise);
       stored.resize(static_cast<size_t>(row_bytes(to, elements)));
       to.encode(values.data(), elements, nullptr, stored.data());
     }
@@ -62,7 +84,7 @@ Result<void> write_tensor(const ByteSource& source, const TensorInfo& tensor, Fo
   return {};
 }
 
-Result<void> requantize(const std::string& from, const std::string& to, bool like,
+Result<void> requantize(const std::string& from, const std::string& to, bool like, bool dither,
                         const std::string& what) {
   DUNLIN_ASSIGN_OR_RETURN(const auto source, open_file(from));
   DUNLIN_ASSIGN_OR_RETURN(const GgufHeader header, read_gguf_header(*source));
@@ -78,8 +100,10 @@ Result<void> requantize(const std::string& from, const std::string& to, bool lik
     writer.add_tensor(tensor.name, tensor.shape, format);
   }
   DUNLIN_RETURN_IF_ERROR(writer.begin_data());
+  std::mt19937 random(1);
   for (const TensorInfo& tensor : header.tensors) {
-    DUNLIN_RETURN_IF_ERROR(write_tensor(*source, tensor, formats[tensor.name], writer));
+    DUNLIN_RETURN_IF_ERROR(
+        write_tensor(*source, tensor, formats[tensor.name], dither ? &random : nullptr, writer));
   }
   return writer.finish();
 }
@@ -89,11 +113,14 @@ Result<void> requantize(const std::string& from, const std::string& to, bool lik
 
 int main(int argc, char** argv) {
   const bool like = argc == 5 && std::string(argv[3]) == "--like";
+  const bool dither = argc == 4 && std::string(argv[3]) == "--dither";
   if (argc != 4 && !like) {
-    fmt::print(stderr, "usage: requantize SOURCE.gguf OUT.gguf FORMAT|--like OTHER.gguf\n");
+    fmt::print(stderr,
+               "usage: requantize SOURCE.gguf OUT.gguf FORMAT|--like OTHER.gguf|--dither\n");
     return 2;
   }
-  const auto done = dunlin::requantize(argv[1], argv[2], like, argv[argc - 1]);
+  const auto done =
+      dunlin::requantize(argv[1], argv[2], like, dither, dither ? "F32" : argv[argc - 1]);
   if (done.ok()) return 0;
   fmt::print(stderr, "error: {}\n", done.error().message);
   return static_cast<int>(done.error().kind);

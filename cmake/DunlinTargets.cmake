@@ -67,8 +67,17 @@ function(dunlin_test NAME)
   target_link_libraries(${NAME} PRIVATE dunlin_flags ${ARG_DEPS} ${ARG_EXTERNAL} GTest::gtest GTest::gmock
                                         GTest::gtest_main)
   target_compile_definitions(${NAME} PRIVATE "DUNLIN_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
-  add_test(NAME ${NAME} COMMAND ${NAME} ${ARG_ARGS})
-  set_tests_properties(${NAME} PROPERTIES TIMEOUT 600)
+  dunlin_add_test(${NAME} COMMAND ${NAME} ${ARG_ARGS} LABELS ${ARG_LABELS})
+endfunction()
+
+# dunlin_add_test(NAME COMMAND ... [LABELS slow]): a ctest entry with a folder for temporary files of its own, so that
+# tests of the same binary, of other presets and of other checkouts can run at the same time.
+function(dunlin_add_test NAME)
+  cmake_parse_arguments(ARG "" "" "COMMAND;LABELS" ${ARGN})
+  set(folder "${PROJECT_BINARY_DIR}/tmp/${NAME}")
+  file(MAKE_DIRECTORY "${folder}")
+  add_test(NAME ${NAME} COMMAND ${ARG_COMMAND})
+  set_tests_properties(${NAME} PROPERTIES TIMEOUT 600 ENVIRONMENT "TEST_TMPDIR=${folder}")
   if(ARG_LABELS)
     set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}")
   endif()

@@ -59,9 +59,9 @@ struct FormatTraits {
                         float* mins);
   // Super-block formats, null for others: what decode_groups multiplies its scales from.
   void (*decode_factors)(const std::byte* blocks, int64_t elements, FactorArrays out);
-  // float32 to whole blocks. F16 and BF16 round to nearest even; integer formats and MXFP4 minimise
-  // the sum of importance[k] * (values[k] - decoded[k])^2 as well as their search can.
-  // `importance` holds a non-negative finite number per element, or is null.
+  // float32 to whole blocks. F16 and BF16 round to nearest even, Q8_0 divides by the largest
+  // magnitude; the others search for a small sum of weighted squared errors (weighted_fit.h).
+  // `importance` holds a non-negative finite number per element, or is null: all are equal.
   void (*encode)(const float* values, int64_t elements, const float* importance, std::byte* blocks);
 };
 

@@ -18,6 +18,10 @@ namespace dunlin {
 
 // N values of a block divided by `unit`, their largest magnitude (1 where all are 0), so that no
 // square overflows. NaN counts as 0, and magnitudes above 1e30 as 1e30.
+//
+// An error counts by w = importance * (mean of x^2 + x^2): a model feels the errors of large weights
+// more. With w = 1 the plain error is 2 % lower, and yet the KL divergence of SmolLM2 in Q4_0 is
+// 0.290 instead of 0.250 (bench/compare_quantizers --formats Q4_0, 4 windows).
 template <int N>
 struct Samples {
   alignas(64) float x[N];
@@ -33,15 +37,20 @@ Samples<N> load_samples(const float* values, const float* importance) {
     const float v = values[k];
     samples.x[k] = !(v > -1e30f) ? (v < 0.0f ? -1e30f : 0.0f) : v < 1e30f ? v : 1e30f;
     samples.unit = std::max(samples.unit, std::abs(samples.x[k]));
-    samples.w[k] = importance == nullptr ? 1.0f : importance[k];
-    total += samples.w[k];
+    total += importance == nullptr ? 1.0f : importance[k];
   }
   // No scale in F16 reaches below 2^-26, and the reciprocal must be finite.
   const float inverse = samples.unit >= 0x1p-100f ? 1.0f / samples.unit : 0.0f;
   if (inverse == 0.0f) samples.unit = 1.0f;
+  float mean_square = 0.0f;
   for (int k = 0; k < N; ++k) {
     samples.x[k] *= inverse;
-    if (!(total > 0.0f)) samples.w[k] = 1.0f;
+    mean_square += samples.x[k] * samples.x[k] / static_cast<float>(N);
+  }
+  const bool weighted = importance != nullptr && total > 0.0f;
+  for (int k = 0; k < N; ++k) {
+    const float weight = mean_square + samples.x[k] * samples.x[k];
+    samples.w[k] = weighted ? weight * (importance[k] / total) : weight;
   }
   return samples;
 }

@@ -70,6 +70,11 @@ Result<void> check_watch(const Watch* watch) {
   return {};
 }
 
+Array ids_array(std::vector<int32_t> ids) {
+  return {
+      .dtype = DType::i32, .shape = {static_cast<int64_t>(ids.size())}, .integers = std::move(ids)};
+}
+
 // Computes the reference's prompt and, fed with the reference's own continuation, the greedy logits.
 Result<std::map<std::string, Array>> compute(Model& model, std::span<const int32_t> prompt,
                                              std::span<const int32_t> continuation,
@@ -94,22 +99,21 @@ Result<std::map<std::string, Array>> compute(Model& model, std::span<const int32
   }
   append_logits(*output, values["logits"]);
   order.emplace_back("logits");
+  if (continuation.empty()) return values;
 
-  Array ids{.dtype = DType::i32};
+  std::vector<int32_t> ids;
   Array logits;
   for (size_t i = 0; i < continuation.size(); ++i) {
     const auto last = output->logits.back();
     logits.floats.insert(logits.floats.end(), last.row.begin(), last.row.end());
-    ids.integers.push_back(
-        static_cast<int32_t>(std::ranges::max_element(last.row) - last.row.begin()));
+    ids.push_back(static_cast<int32_t>(std::ranges::max_element(last.row) - last.row.begin()));
     if (i + 1 == continuation.size()) break;
     DUNLIN_ASSIGN_OR_RETURN(
         output, runner.run(continuation.subspan(i, 1), RowClass::generated, LogitRows::all));
     DUNLIN_RETURN_IF_ERROR(check_watch(watch));
   }
-  ids.shape = {static_cast<int64_t>(ids.integers.size())};
-  logits.shape = {ids.shape[0], model.vocabulary};
-  values["greedy_ids"] = std::move(ids);
+  logits.shape = {std::ssize(ids), model.vocabulary};
+  values["greedy_ids"] = ids_array(std::move(ids));
   values["greedy_logits"] = std::move(logits);
   order.insert(order.end(), {"greedy_ids", "greedy_logits"});
   return values;
@@ -200,12 +204,8 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
   std::vector<std::string> order;
   DUNLIN_ASSIGN_OR_RETURN(auto values,
                           compute(*model, question.prompt, question.continuation, order));
-  if (!options.dump.empty()) {
-    values["input_ids"] = {.dtype = DType::i32,
-                           .shape = {static_cast<int64_t>(question.prompt.size())},
-                           .integers = question.prompt};
-    DUNLIN_RETURN_IF_ERROR(write_array_file(options.dump, values));
-  }
+  values["input_ids"] = ids_array(question.prompt);
+  if (!options.dump.empty()) DUNLIN_RETURN_IF_ERROR(write_array_file(options.dump, values));
 
   if (question.truncated) std::erase_if(order, is_behind_the_last_layer);
   ParityReport report{.rows = {}, .ignored = {}, .isa = model->executable->isa()};
@@ -215,7 +215,9 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
         std::ranges::find(report.rows, name, &ParityRow::name) == report.rows.end())
       report.ignored.push_back(name);
   }
-  if (report.rows.empty()) {
+  // A prompt alone asks for a dump.
+  const bool only_dump = report.ignored.empty() && !options.dump.empty();
+  if (report.rows.empty() && !only_dump) {
     return model_error(fmt::format("{}: nothing to compare: this model{} produces none of [{}]",
                                    reference.path(), question.truncated ? ", cut by --layers," : "",
                                    fmt::join(report.ignored, ", ")));

@@ -25,8 +25,9 @@ struct ParityOptions {
   std::string isa = {};
   // Allowed: tolerance * max(1, max |reference|) for logits, three times that for inner tensors.
   double tolerance = 2e-5;
-  std::string dump =
-      {};  // not empty: the engine's own values are written here under the same names
+  // Not empty: the engine's own values are written here under the same names. A reference that holds
+  // nothing but input_ids is enough for that.
+  std::string dump = {};
   // >= 0: only so many layers. Values behind the last layer of the whole model (final_norm, logits,
   // greedy_ids, greedy_logits) are then not compared.
   int64_t layers = -1;

@@ -106,6 +106,8 @@ TEST(Origin, CaseRepetitionAndFormatKeepBoth) {
               ElementsAre(trusted("<|"), user("eot_id"), trusted("|>")));
   EXPECT_THAT(spans("{{ ('<|a|>\n' + messages[0].content) | indent(2) }}", "<|b|>"),
               ElementsAre(trusted("<|a|>\n  "), user("<|b|>")));
+  EXPECT_THAT(spans("{{ ('a ' + messages[0].content) | title }}", "b"),
+              ElementsAre(trusted("A "), user("B")));
 }
 
 TEST(Origin, MacrosBlocksAndNamespacesKeepBoth) {

@@ -23,7 +23,7 @@ class ChatTemplate {
 
   // The text with the origin of every byte: spans from the template allow special tokens, spans
   // from the inputs do not, and neighbours differ in that. Errors (kind usage) name the template,
-  // the line and what was wrong; a template's raise_exception and a breach of the limits
+  // line and column (NAME:LINE:COLUMN: ...) and what was wrong; a template's raise_exception and a breach of the limits
   // (jinja/limits.h) are among them. Safe from several threads at once.
   Result<std::vector<TextSpan>> render(const ChatInputs& inputs) const;
 
