@@ -2,6 +2,8 @@
 // of the KV cache.
 #pragma once
 
+#include <dunlin/precision.h>
+
 #include <algorithm>
 #include <compare>
 #include <cstdint>
@@ -19,9 +21,6 @@
 #include "step/step.h"
 
 namespace dunlin {
-
-// The arithmetic profiles of docs/decisions/0002-numerics.md.
-enum class Precision : uint8_t { automatic, exact, f32 };
 
 const char* precision_name(Precision precision);  // "auto", "exact", "f32"
 

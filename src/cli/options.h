@@ -1,6 +1,8 @@
 // Flags that several commands share, and what they mean for the engine.
 #pragma once
 
+#include <dunlin/sampling.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
@@ -12,7 +14,6 @@
 #include "base/result.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
-#include "step/sampling_params.h"
 
 namespace dunlin {
 

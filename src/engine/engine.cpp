@@ -3,92 +3,23 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
-#include <deque>
-#include <mutex>
+#include <atomic>
+#include <exception>
+#include <iterator>
+#include <new>
+#include <utility>
 
 #include "cache/kv_cache.h"
 #include "engine/optimizations.h"
-#include "engine/stop_matcher.h"
-#include "tokenizer/stream_decoder.h"
+#include "engine/plan_builder.h"
+#include "engine/request_queue.h"
+#include "engine/scheduler.h"
+#include "engine/sessions.h"
 
 namespace dunlin {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double milliseconds(Clock::duration duration) {
-  return std::chrono::duration<double, std::milli>(duration).count();
-}
-
-// A request on its way from the queue to its last token.
-struct Running {
-  RequestId id;
-  Request request;
-  EventSink sink;
-  int32_t slot = -1;
-  std::optional<AutoregressiveDecoder> decoder;
-  std::optional<StreamDecoder> text;
-  StopMatcher stops;
-  RequestStats stats;
-  Clock::time_point started, last_token;
-  std::optional<Clock::time_point> first_token;
-};
-
-// A sequence kept after an answer, for the session's next request.
-struct IdleSession {
-  SessionId id;
-  int32_t slot;
-};
-
-// The rows one sequence takes part with in a step.
-struct Share {
-  Running* running;
-  int64_t rows;
-  bool wants_logits;
-};
-
-}  // namespace
-
-struct Engine::State {
-  explicit State(Model& m) : model(m) {}
-
-  Model& model;
-  std::unique_ptr<KvCache> cache;
-  std::unique_ptr<KvState> kv;
-
-  std::mutex mutex;  // guards the three below
-  std::deque<Running> queue;
-  std::vector<RequestId> cancelled;
-  std::vector<SessionId> ended_sessions;
-  RequestId next_id = 1;
-
-  std::vector<std::unique_ptr<Running>> running;
-  std::vector<IdleSession> idle_sessions;  // least recently used first
-  StepPlan plan;
-  StepOutput output;
-  int64_t steps = 0;
-
-  Result<void> check(const Request& request) const;
-  void take_messages();
-  void admit();
-  std::optional<int32_t> take_idle_session(SessionId id);
-  void end_session(SessionId id);
-  std::optional<int64_t> resume_session(Running& entry);
-  Result<int64_t> open_slot(Running& entry);
-  std::vector<Share> share_rows();
-  bool reserve(Running& entry, int64_t rows);
-  void fill_plan(const std::vector<Share>& shares);
-  void commit(const std::vector<Share>& shares);
-  void accept(Running& entry, const LogitsView& view);
-  void emit_token(Running& entry, int32_t token);
-  void finish(Running& entry);
-  void fail(Running& entry, const Error& error);
-  void release(Running& entry);
-  void drop_finished();
-};
-
-Result<void> Engine::State::check(const Request& request) const {
+Result<void> check(const Request& request, const Model& model) {
   if (request.prompt.empty()) return usage_error("the prompt is empty");
   for (const int32_t id : request.prompt) {
     if (id < 0 || id >= model.vocabulary) {
@@ -110,308 +41,286 @@ Result<void> Engine::State::check(const Request& request) const {
   return validate(request.sampling, model.vocabulary);
 }
 
+AutoregressiveParams decoder_params(const Request& request, const Model& model) {
+  AutoregressiveParams params{.sampling = request.sampling,
+                              .custom_sampler = request.custom_sampler,
+                              .stop_ids = request.stop_ids};
+  const int64_t room = model.limits.context - static_cast<int64_t>(request.prompt.size());
+  params.max_tokens = request.max_tokens < 0 ? room : std::min(request.max_tokens, room);
+  if (!request.ignore_eos) {
+    params.stop_ids.insert(params.stop_ids.end(), model.stop_ids.begin(), model.stop_ids.end());
+  }
+  return params;
+}
+
+// Every sequence can hold the whole context, unless kv_tokens makes the pool smaller. A windowed
+// group needs its window and the rows of a step, touching one page more than they fill.
+KvCacheOptions cache_options(const Model& model) {
+  const StepLimits& limits = model.limits;
+  const auto pages_for = [](int64_t positions) {
+    return (positions + kPageTokens - 1) / kPageTokens;
+  };
+  KvCacheOptions options{.slots = static_cast<int32_t>(limits.sequences),
+                         .context = limits.context,
+                         .prefix_index = model.uses(kPrefixReuse)};
+  options.generated_is_reproducible = model.options.precision != Precision::automatic;
+  const int64_t growing = model.options.kv_tokens > 0
+                              ? pages_for(model.options.kv_tokens)
+                              : pages_for(limits.context) * limits.sequences;
+  for (const KvGroup& group : model.program.kv_groups) {
+    const int64_t windowed =
+        std::min(pages_for(limits.context), pages_for(group.window + limits.rows) + 1);
+    options.groups.push_back({.window = group.window,
+                              .pages = group.window > 0 ? windowed * limits.sequences : growing});
+  }
+  return options;
+}
+
+}  // namespace
+
+struct Engine::State {
+  State(Model& loaded, std::unique_ptr<KvState> state, const KvCacheOptions& options);
+
+  Model& model;
+  std::unique_ptr<KvState> kv;
+  KvCache cache;
+  bool generated_is_reproducible;
+  RequestQueue queue;
+  std::atomic<RequestId> next_id = 1;
+
+  // The rest belongs to the owner of step().
+  Sessions sessions;
+  Scheduler scheduler;
+  PlanBuilder builder;
+  std::vector<RequestQueue::List::iterator> active;  // requests that run, oldest first
+  std::vector<Demand> demands;                       // of them
+  StepOutput output;
+  std::exception_ptr exception;  // the first that a sink threw in this step
+  int64_t steps = 0;
+  int64_t preemptions = 0;
+
+  void take_messages();
+  void admit();
+  bool open(ActiveRequest& entry);
+  void add_active(RequestQueue::List::iterator entry);
+  void run_step();
+  void preempt(RequestQueue::List::iterator entry);
+  void finish_step(std::span<const int64_t> rows);
+  void accept(ActiveRequest& entry, const LogitsView& view);
+  void fail(ActiveRequest& entry, const Error& error);
+  void release(ActiveRequest& entry);
+  void remove_over();
+
+  template <typename F>
+  void guarded(ActiveRequest& entry, F&& part);
+};
+
+Engine::State::State(Model& loaded, std::unique_ptr<KvState> state, const KvCacheOptions& options)
+    : model(loaded),
+      kv(std::move(state)),
+      cache(options),
+      generated_is_reproducible(options.generated_is_reproducible),
+      sessions(cache, options.slots),
+      scheduler(loaded.limits, options.groups, cache, sessions),
+      builder(loaded.program, loaded.limits) {
+  const auto sequences = static_cast<size_t>(loaded.limits.sequences);
+  active.reserve(sequences);
+  demands.reserve(sequences);
+  output.logits.reserve(static_cast<size_t>(loaded.limits.logit_rows));
+}
+
+// A request whose part of a step runs out of memory fails, and no other.
+template <typename F>
+void Engine::State::guarded(ActiveRequest& entry, F&& part) {
+  try {
+    part();
+  } catch (const std::bad_alloc&) {
+    fail(entry, out_of_memory());
+  }
+}
+
 void Engine::State::take_messages() {
-  std::vector<RequestId> cancels;
-  std::vector<SessionId> sessions;
-  {
-    const std::lock_guard lock(mutex);
-    cancels.swap(cancelled);
-    sessions.swap(ended_sessions);
-    for (const RequestId id : cancels)
-      std::erase_if(queue, [id](const Running& entry) { return entry.id == id; });
+  for (ActiveRequest& entry : queue.running()) {
+    if (entry.over()) release(entry);
   }
-  for (const RequestId id : cancels) {
-    const auto it =
-        std::ranges::find_if(running, [id](const auto& entry) { return entry->id == id; });
-    if (it == running.end()) continue;
-    release(**it);
-    running.erase(it);
-  }
-  for (const SessionId session : sessions) end_session(session);
+  remove_over();
+  for (const SessionId session : queue.take_ended_sessions()) sessions.end(session);
 }
 
-// The session's slot, which is then the caller's to close.
-std::optional<int32_t> Engine::State::take_idle_session(SessionId id) {
-  const auto it = std::ranges::find(idle_sessions, id, &IdleSession::id);
-  if (it == idle_sessions.end()) return std::nullopt;
-  const int32_t slot = it->slot;
-  idle_sessions.erase(it);
-  return slot;
+void Engine::State::add_active(RequestQueue::List::iterator entry) {
+  const AutoregressiveDecoder& decoder = entry->decoder;
+  active.push_back(entry);
+  demands.push_back({.slot = entry->slot,
+                     .prefill = decoder.prefilling(),
+                     .rows = std::ssize(decoder.pending()),
+                     .tokens = std::ssize(decoder.tokens())});
 }
 
-// Nothing is kept: neither what waits for the next request nor what a running one leaves behind.
-void Engine::State::end_session(SessionId id) {
-  if (const auto slot = take_idle_session(id)) cache->close(*slot);
-  for (const auto& entry : running) {
-    if (entry->request.session == id) entry->request.session = 0;
-  }
-}
-
-// Continues the session's sequence; returns how many leading tokens of the prompt it holds. Nothing
-// when there is no such sequence, or when it cannot go back to where the prompt differs because
-// those positions have left a window.
-std::optional<int64_t> Engine::State::resume_session(Running& entry) {
-  const auto slot = take_idle_session(entry.request.session);
-  if (!slot) return std::nullopt;
-  const auto& prompt = entry.request.prompt;
-  const auto held = cache->tokens(*slot);
-  const auto limit = std::min(held.size(), prompt.size() - 1);
-  size_t common = 0;
-  while (common < limit && held[common] == prompt[common]) ++common;
-  if (!cache->truncate(*slot, static_cast<int64_t>(common)).ok()) {
-    cache->close(*slot);
-    return std::nullopt;
-  }
-  entry.slot = *slot;
-  return static_cast<int64_t>(common);
-}
-
-// Gives the request a slot; returns how many leading tokens of its prompt are in the cache.
-Result<int64_t> Engine::State::open_slot(Running& entry) {
-  if (const auto cached = resume_session(entry)) return *cached;
-  const auto& prompt = entry.request.prompt;
-  auto opened = cache->open(prompt);
-  if (!opened.ok() && !idle_sessions.empty()) {
-    // A session that nobody is using makes room; its next request computes its prompt again.
-    cache->close(idle_sessions.front().slot);
-    idle_sessions.erase(idle_sessions.begin());
-    opened = cache->open(prompt);
-  }
-  if (!opened.ok()) return opened.error();
-  entry.slot = opened->slot;
-  return opened->cached;
-}
-
+// Starts requests in the order they came, as long as there are slots and pages.
 void Engine::State::admit() {
-  while (static_cast<int64_t>(running.size()) < model.limits.sequences) {
-    std::unique_ptr<Running> entry;
-    {
-      const std::lock_guard lock(mutex);
-      if (queue.empty()) return;
-      entry = std::make_unique<Running>(std::move(queue.front()));
-      queue.pop_front();
-    }
-    const auto cached = open_slot(*entry);
-    if (!cached.ok()) {
-      fail(*entry, cached.error());
-      continue;
-    }
-    const Request& request = entry->request;
-    AutoregressiveParams params{.sampling = request.sampling, .stop_ids = request.stop_ids};
-    const int64_t room = model.limits.context - static_cast<int64_t>(request.prompt.size());
-    params.max_tokens = request.max_tokens < 0 ? room : std::min(request.max_tokens, room);
-    if (!request.ignore_eos) {
-      params.stop_ids.insert(params.stop_ids.end(), model.stop_ids.begin(), model.stop_ids.end());
-    }
-    entry->decoder.emplace(request.prompt, *cached, std::move(params));
-    if (model.text.tokenizer != nullptr)
-      entry->text.emplace(model.text.tokenizer, /*skip_special=*/true);
-    entry->stats.prompt_tokens = static_cast<int64_t>(request.prompt.size());
-    entry->stats.cached_tokens = *cached;
-    entry->started = entry->last_token = Clock::now();
-    running.push_back(std::move(entry));
-    if (running.back()->decoder->finished()) finish(*running.back());
-  }
-}
-
-bool Engine::State::reserve(Running& entry, int64_t rows) {
-  const auto reserved = cache->reserve(entry.slot, rows);
-  if (!reserved.ok()) fail(entry, reserved.error());
-  return reserved.ok();
-}
-
-// Decodes first, then prompts in order of arrival, in chunks that fill the step.
-std::vector<Share> Engine::State::share_rows() {
-  std::vector<Share> shares;
-  int64_t left = model.limits.rows;
-  for (const RowClass wanted : {RowClass::generated, RowClass::prompt}) {
-    for (const auto& entry : running) {
-      if (entry->decoder->finished() || entry->decoder->row_class() != wanted || left == 0)
-        continue;
-      const auto pending = static_cast<int64_t>(entry->decoder->pending().size());
-      const int64_t rows = std::min(pending, left);
-      if (!reserve(*entry, rows)) continue;
-      shares.push_back({entry.get(), rows, rows == pending});
-      left -= rows;
-    }
-  }
-  return shares;
-}
-
-void Engine::State::fill_plan(const std::vector<Share>& shares) {
-  plan.segments.clear();
-  plan.tokens.clear();
-  plan.positions.clear();
-  plan.logit_rows.clear();
-  std::vector<int32_t> slots;
-  for (const Share& share : shares) {
-    const AutoregressiveDecoder& decoder = *share.running->decoder;
-    const auto rows = static_cast<int32_t>(share.rows);
-    const RowClass row_class = decoder.row_class();
-    if (!plan.segments.empty() && plan.segments.back().rows_each == rows &&
-        plan.segments.back().row_class == row_class) {
-      ++plan.segments.back().sequences;
+  active.clear();
+  demands.clear();
+  auto& running = queue.running();
+  for (auto entry = running.begin(); entry != running.end(); ++entry) add_active(entry);
+  while (std::ssize(active) < model.limits.sequences) {
+    ActiveRequest* entry = queue.next();
+    if (entry == nullptr) return;
+    bool starts = true;
+    guarded(*entry, [&] { starts = open(*entry); });
+    if (entry->over()) {
+      release(*entry);
+      remove_over();
+    } else if (starts) {
+      queue.start();
+      add_active(std::prev(running.end()));
     } else {
-      plan.segments.push_back({1, rows, row_class});
+      return;
     }
-    const auto tokens = decoder.pending().first(static_cast<size_t>(share.rows));
-    plan.tokens.insert(plan.tokens.end(), tokens.begin(), tokens.end());
-    for (int64_t i = 0; i < share.rows; ++i)
-      plan.positions.push_back(static_cast<int32_t>(decoder.length() + i));
-    if (share.wants_logits) plan.logit_rows.push_back(static_cast<int32_t>(plan.tokens.size()) - 1);
-    slots.push_back(share.running->slot);
   }
-  plan.tables.resize(model.program.kv_groups.size());
-  for (size_t group = 0; group < plan.tables.size(); ++group) {
-    cache->table(slots, static_cast<int32_t>(group), plan.tables[group]);
-  }
-  plan.moves = cache->take_moves();
 }
 
-void Engine::State::commit(const std::vector<Share>& shares) {
+// Gives the request a slot. False: it has to wait.
+bool Engine::State::open(ActiveRequest& entry) {
+  if (entry.decoder.finished()) {
+    entry.finish();
+    return true;
+  }
+  // A sequence that was preempted repeats the rows that it had: those of a session or of the prefix
+  // index may have other bits where they are of another class.
+  const bool again = entry.has_begun();
+  const auto tokens = again && !generated_is_reproducible ? entry.decoder.leading_prompt_rows()
+                                                          : entry.decoder.tokens();
+  const auto opened = sessions.open(again ? 0 : entry.session.load(), tokens);
+  if (!opened.ok()) {
+    fail(entry, opened.error());
+    return true;
+  }
+  entry.slot = opened->slot;
+  if (!scheduler.may_begin(demands, entry.slot, std::ssize(entry.decoder.tokens()))) {
+    release(entry);
+    return false;
+  }
+  entry.decoder.resume(opened->cached);
+  entry.begin(opened->cached);
+  return true;
+}
+
+void Engine::State::run_step() {
+  if (active.empty()) return;
+  const auto rows = scheduler.schedule(demands, [this](size_t i) { preempt(active[i]); });
+  builder.begin();
+  for (size_t i = 0; i < active.size(); ++i) {
+    if (rows[i] == 0) continue;
+    const AutoregressiveDecoder& decoder = active[i]->decoder;
+    const auto tokens = decoder.pending().first(static_cast<size_t>(rows[i]));
+    builder.add(active[i]->slot, tokens, decoder.length(), decoder.row_class(),
+                decoder.wants_logits_after(rows[i]) ? LogitRows::last : LogitRows::none);
+  }
+  model.executable->run(builder.finish(cache), *kv, output);
+  ++steps;
+  finish_step(rows);
+}
+
+void Engine::State::preempt(RequestQueue::List::iterator entry) {
+  guarded(*entry, [&] { entry->decoder.restart(cache.row_classes(entry->slot)); });
+  if (entry->slot < 0) return;  // it has failed
+  cache.close(entry->slot);
+  entry->slot = -1;
+  queue.put_back(entry);
+  ++preemptions;
+}
+
+void Engine::State::finish_step(std::span<const int64_t> rows) {
   size_t logit_row = 0;
-  for (const Share& share : shares) {
-    AutoregressiveDecoder& decoder = *share.running->decoder;
-    const RowClass row_class = decoder.row_class();
-    cache->commit(share.running->slot, decoder.pending().first(static_cast<size_t>(share.rows)),
-                  row_class);
-    decoder.advance(share.rows);
-    if (share.wants_logits) accept(*share.running, output.logits[logit_row++]);
+  for (size_t i = 0; i < active.size(); ++i) {
+    if (rows[i] == 0) continue;
+    ActiveRequest& entry = *active[i];
+    AutoregressiveDecoder& decoder = entry.decoder;
+    const bool wanted = decoder.wants_logits_after(rows[i]);
+    const auto tokens = decoder.pending().first(static_cast<size_t>(rows[i]));
+    cache.commit(entry.slot, tokens, decoder.row_class());
+    decoder.advance(rows[i]);
+    if (wanted) accept(entry, output.logits[logit_row++]);
   }
 }
 
-void Engine::State::accept(Running& entry, const LogitsView& view) {
-  const auto token = entry.decoder->accept(view);
-  if (!token.ok()) {
-    fail(entry, token.error());
-    return;
-  }
-  entry.last_token = Clock::now();
-  if (!entry.first_token) {
-    entry.first_token = entry.last_token;
-    entry.stats.prompt_ms = milliseconds(entry.last_token - entry.started);
-  }
-  if (entry.decoder->finished() != FinishReason::stop) emit_token(entry, *token);
-  if (entry.decoder->finished()) finish(entry);
+void Engine::State::accept(ActiveRequest& entry, const LogitsView& view) {
+  guarded(entry, [&] {
+    if (entry.over()) return;
+    const auto accepted = entry.accept(view);
+    if (!accepted.ok()) {
+      fail(entry, accepted.error());
+    } else if (entry.decoder.finished() && !entry.over()) {
+      entry.finish();
+    }
+  });
+  if (entry.over()) release(entry);
 }
 
-void Engine::State::emit_token(Running& entry, int32_t token) {
-  Event event{.kind = Event::Kind::token, .request = entry.id, .token = token};
-  if (entry.text.has_value()) {
-    auto output = entry.stops.feed(entry.text->feed(token));
-    event.text = std::move(output.text);
-    if (output.stopped) entry.decoder->finish(FinishReason::stop);
-  }
-  entry.sink(event);
-}
-
-void Engine::State::finish(Running& entry) {
-  entry.stats.predicted_tokens = static_cast<int64_t>(entry.decoder->answer().size());
-  entry.stats.predicted_ms =
-      milliseconds(entry.last_token - entry.first_token.value_or(entry.last_token));
-  Event event{
-      .kind = Event::Kind::finished, .request = entry.id, .reason = *entry.decoder->finished()};
-  if (entry.text.has_value()) {
-    event.text = entry.stops.feed(entry.text->flush()).text;
-    event.text += entry.stops.flush();
-  }
-  event.stats = entry.stats;
+void Engine::State::fail(ActiveRequest& entry, const Error& error) {
   release(entry);
-  entry.sink(event);
+  entry.fail(error);
 }
 
-void Engine::State::fail(Running& entry, const Error& error) {
-  release(entry);
-  if (entry.decoder.has_value()) entry.decoder->finish(FinishReason::length);
-  entry.sink({.kind = Event::Kind::failed, .request = entry.id, .error = error});
-}
-
-void Engine::State::release(Running& entry) {
+// The sequence's cache stays for its session.
+void Engine::State::release(ActiveRequest& entry) {
   if (entry.slot < 0) return;
-  const SessionId session = entry.request.session;
-  const bool kept =
-      std::ranges::find(idle_sessions, session, &IdleSession::id) != idle_sessions.end();
-  if (session != 0 && !kept) {
-    idle_sessions.push_back({session, entry.slot});
-  } else {
-    cache->close(entry.slot);
-  }
+  sessions.keep(entry.session, entry.slot);
   entry.slot = -1;
 }
 
-void Engine::State::drop_finished() {
-  std::erase_if(running, [](const auto& entry) { return entry->slot < 0; });
+void Engine::State::remove_over() {
+  if (const auto thrown = queue.remove_over(); thrown && !exception) exception = thrown;
 }
 
 Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
 Engine::~Engine() = default;
 
 Result<std::unique_ptr<Engine>> Engine::create(Model& model) {
-  auto state = std::make_unique<State>(model);
-  const StepLimits& limits = model.limits;
-  const int64_t pages_each = (limits.context + kPageTokens - 1) / kPageTokens;
-  KvCacheOptions options{.slots = static_cast<int32_t>(limits.sequences),
-                         .context = limits.context,
-                         .prefix_index = model.uses(kPrefixReuse)};
-  options.generated_is_reproducible = model.options.precision != Precision::automatic;
-  std::vector<int64_t> pages;
-  for (const KvGroup& group : model.program.kv_groups) {
-    int64_t each = pages_each;
-    if (group.window > 0)
-      each = std::min(each, (group.window + limits.rows + kPageTokens - 1) / kPageTokens + 1);
-    pages.push_back(each * limits.sequences);
-    options.groups.push_back({.window = group.window, .pages = pages.back()});
+  try {
+    const KvCacheOptions options = cache_options(model);
+    std::vector<int64_t> pages;
+    for (const KvCacheGroup& group : options.groups) pages.push_back(group.pages);
+    DUNLIN_ASSIGN_OR_RETURN(auto kv, model.executable->make_kv_state(pages));
+    auto state = std::make_unique<State>(model, std::move(kv), options);
+    return std::unique_ptr<Engine>(new Engine(std::move(state)));
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
   }
-  DUNLIN_ASSIGN_OR_RETURN(state->kv, model.executable->make_kv_state(pages));
-  state->cache = std::make_unique<KvCache>(std::move(options));
-  return std::unique_ptr<Engine>(new Engine(std::move(state)));
 }
 
 Result<RequestId> Engine::submit(Request request, EventSink sink) {
-  DUNLIN_RETURN_IF_ERROR(state_->check(request));
-  StopMatcher stops(request.stop);
-  const std::lock_guard lock(state_->mutex);
-  const RequestId id = state_->next_id++;
-  state_->queue.push_back({.id = id,
-                           .request = std::move(request),
-                           .sink = std::move(sink),
-                           .decoder = std::nullopt,
-                           .text = std::nullopt,
-                           .stops = std::move(stops),
-                           .stats = {},
-                           .started = {},
-                           .last_token = {},
-                           .first_token = std::nullopt});
-  return id;
+  try {
+    const Model& model = state_->model;
+    DUNLIN_RETURN_IF_ERROR(check(request, model));
+    const RequestId id = state_->next_id++;
+    auto params = decoder_params(request, model);
+    RequestQueue::List entry;
+    entry.emplace_back(id, std::move(request), std::move(params), model.text.tokenizer,
+                       std::move(sink));
+    state_->queue.push(std::move(entry));
+    return id;
+  } catch (const std::bad_alloc&) {
+    return out_of_memory();
+  }
 }
 
 void Engine::cancel(RequestId request) {
-  const std::lock_guard lock(state_->mutex);
-  state_->cancelled.push_back(request);
+  state_->queue.cancel(request);
 }
 
 void Engine::end_session(SessionId session) {
-  const std::lock_guard lock(state_->mutex);
-  state_->ended_sessions.push_back(session);
-  for (Running& entry : state_->queue) {
-    if (entry.request.session == session) entry.request.session = 0;
-  }
+  state_->queue.end_session(session);
 }
 
 bool Engine::step() {
-  state_->take_messages();
-  state_->admit();
-  state_->drop_finished();
-  const auto shares = state_->share_rows();
-  if (!shares.empty()) {
-    state_->fill_plan(shares);
-    state_->model.executable->run(state_->plan, *state_->kv, state_->output);
-    ++state_->steps;
-    state_->commit(shares);
-  }
-  state_->drop_finished();
-  const std::lock_guard lock(state_->mutex);
-  return !state_->running.empty() || !state_->queue.empty();
+  State& state = *state_;
+  state.take_messages();
+  state.admit();
+  state.run_step();
+  state.remove_over();
+  if (state.exception) std::rethrow_exception(std::exchange(state.exception, nullptr));
+  return !state.queue.empty();
 }
 
 uint64_t Engine::kv_bytes() const {
@@ -420,6 +329,10 @@ uint64_t Engine::kv_bytes() const {
 
 int64_t Engine::steps() const {
   return state_->steps;
+}
+
+int64_t Engine::preemptions() const {
+  return state_->preemptions;
 }
 
 }  // namespace dunlin

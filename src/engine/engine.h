@@ -1,56 +1,21 @@
-// Engine: continuous batching of requests over one model. One owner calls step(); submit() and cancel() may be called
-// from any thread.
+// Engine: continuous batching of requests over one model. One owner calls step(); submit(),
+// cancel() and end_session() may be called from any thread.
+//
+//     RequestQueue   who waits and who runs                any thread, then the owner
+//     Sessions       sequences that wait for their next request
+//     Scheduler      rows and pages of the next step       pure bookkeeping
+//     ActiveRequest  tokens in, events out
 #pragma once
 
+#include <dunlin/request.h>
+
 #include <cstdint>
-#include <functional>
 #include <memory>
-#include <optional>
-#include <string>
-#include <vector>
 
 #include "base/result.h"
-#include "decode/autoregressive.h"
 #include "engine/model.h"
-#include "step/sampling_params.h"
 
 namespace dunlin {
-
-using RequestId = uint64_t;
-using SessionId = uint64_t;
-
-struct Request {
-  std::vector<int32_t> prompt = {};
-  SamplingParams sampling = {};
-  int64_t max_tokens = -1;             // of the answer; -1: until the context is full
-  std::vector<int32_t> stop_ids = {};  // besides the model's
-  std::vector<std::string> stop = {};  // strings; need a tokenizer
-  bool ignore_eos = false;             // the model's stop ids are tokens like any other
-  // Not 0: the sequence's cache is kept under this id after the answer, and a later request of the same session computes
-  // only from the first token that differs.
-  SessionId session = 0;
-};
-
-struct RequestStats {
-  int64_t prompt_tokens = 0;
-  int64_t cached_tokens = 0;  // of the prompt, found in the cache
-  int64_t predicted_tokens = 0;
-  double prompt_ms = 0;     // from the first step of the request to its first token
-  double predicted_ms = 0;  // from the first token to the last
-};
-
-struct Event {
-  enum class Kind : uint8_t { token, finished, failed } kind = Kind::token;
-  RequestId request = 0;
-  std::optional<int32_t> token = {};  // of kind token; absent when only held-back text came free
-  std::string text = {};  // of kinds token and finished: text that became certain, complete UTF-8
-  FinishReason reason = FinishReason::stop;  // of kind finished
-  RequestStats stats = {};                   // of kind finished
-  std::optional<Error> error = {};           // of kind failed
-};
-
-// Called by the owner of step(), in order.
-using EventSink = std::function<void(const Event&)>;
 
 class Engine {
  public:
@@ -60,15 +25,19 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Queues a request. Errors (kind usage): an empty prompt, an id outside the vocabulary, a prompt that leaves no room in
-  // the context, a parameter out of range.
+  // Queues a request. Errors (kind usage): an empty prompt, an id outside the vocabulary, a prompt
+  // that leaves no room in the context, a parameter out of range.
   Result<RequestId> submit(Request request, EventSink sink);
-  // At the next step the request is gone; no event of it follows. An id that is unknown or finished is ignored.
+  // No event of the request follows, but for one that is being sent by another thread right now; at
+  // the next step its pages are free. An id that is unknown or finished is ignored.
   void cancel(RequestId request);
-  // Gives back what the session holds; its requests that wait or run now finish without leaving anything.
+  // Gives back what the session holds; its requests that wait or run now finish without leaving
+  // anything.
   void end_session(SessionId session);
 
-  // Runs one step of the model over whatever is ready. False: nothing was left to do.
+  // Runs one step of the model over whatever is ready. False: nothing was left to do. What an event
+  // sink threw is thrown again, when the step is complete; the request of that sink is gone. No
+  // sink may call it.
   bool step();
   void run_until_idle() {
     while (step()) {
@@ -77,6 +46,7 @@ class Engine {
 
   uint64_t kv_bytes() const;
   int64_t steps() const;
+  int64_t preemptions() const;  // of sequences that gave up their pages and were computed again
 
  private:
   struct State;

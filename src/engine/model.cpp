@@ -101,6 +101,10 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
   DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context));
+  if (options.kv_tokens < 0 || (options.kv_tokens > 0 && options.kv_tokens < context)) {
+    return usage_error(fmt::format("a KV cache of {} tokens does not hold one context of {}",
+                                   options.kv_tokens, context));
+  }
   DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
   model->stop_ids = stop_ids(config);
 

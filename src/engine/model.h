@@ -26,8 +26,11 @@ struct ModelOptions {
   std::string isa = {};   // empty: DUNLIN_ISA, or the best there is
   int64_t context = 0;    // positions of one sequence; 0: the model's, at most kDefaultContext
   int64_t sequences = 1;  // at a time
-  int64_t rows = 512;     // of one step: the chunk of a prompt
-  int64_t layers = -1;    // >= 0: a truncated model
+  // Positions that the KV cache holds for all sequences together; 0: the full context of each. When
+  // it is full, sequences wait for each other.
+  int64_t kv_tokens = 0;
+  int64_t rows = 512;   // of one step: the chunk of a prompt
+  int64_t layers = -1;  // >= 0: a truncated model
   int64_t logits_view_k = 64;
   std::vector<std::string> taps = {};      // outputs for looking inside (program/recorder.h)
   int64_t logit_rows = 0;                  // of one step; 0: one per sequence

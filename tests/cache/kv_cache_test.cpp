@@ -34,6 +34,12 @@ std::vector<int32_t> pages_of(const KvCache& cache, int32_t slot, int32_t group 
   return table.pages;
 }
 
+std::vector<PageMove> moves_of(KvCache& cache) {
+  std::vector<PageMove> moves;
+  cache.take_moves(moves);
+  return moves;
+}
+
 TEST(KvCache, ReservesAllOrNothing) {
   KvCache cache({.groups = {{.pages = 8}, {.pages = 2}}, .slots = 2, .context = 1000});
   const auto opened = cache.open({});
@@ -111,13 +117,13 @@ TEST(KvCache, ForkCopiesThePartlyFilledPageOnlyWhenItIsWritten) {
   EXPECT_EQ(pages_of(cache, *fork), pages_of(cache, opened->slot));
   EXPECT_EQ(cache.free_pages(0), 14);
   write(cache, *fork, sequence_of(1, 70));
-  const auto moves = cache.take_moves();
+  const auto moves = moves_of(cache);
   ASSERT_EQ(moves.size(), 1u);
   EXPECT_EQ(moves[0].from, pages_of(cache, opened->slot)[1]);
   EXPECT_EQ(moves[0].to, pages_of(cache, *fork)[1]);
-  EXPECT_TRUE(cache.take_moves().empty());
+  EXPECT_TRUE(moves_of(cache).empty());
   write(cache, opened->slot, sequence_of(1, 80));  // now alone on its page
-  EXPECT_TRUE(cache.take_moves().empty());
+  EXPECT_TRUE(moves_of(cache).empty());
   EXPECT_EQ(cache.tokens(*fork).back(), 70);
 }
 
@@ -210,7 +216,7 @@ TEST(KvCache, RandomHistoryKeepsPagesApart) {
                      random() % 4 == 0 ? RowClass::generated : RowClass::prompt);
       }
     }
-    cache.take_moves();
+    moves_of(cache);
     // Two sequences on the same physical page agree on every token up to the page's end.
     std::vector<std::pair<int32_t, std::vector<int32_t>>> seen;
     for (const int32_t slot : open) {

@@ -8,11 +8,20 @@
 
 namespace dunlin {
 
-EngineDriver::EngineDriver(const std::string& model, const ModelOptions& options) {
+namespace {
+
+std::unique_ptr<Model> load(const std::string& model, const ModelOptions& options) {
   const bool is_path = model.find('/') != std::string::npos;
-  model_ = load_model(is_path ? model : tiny_model_path(model), options).value();
-  engine_ = Engine::create(*model_).value();
+  return load_model(is_path ? model : tiny_model_path(model), options).value();
 }
+
+}  // namespace
+
+EngineDriver::EngineDriver(const std::string& model, const ModelOptions& options)
+    : EngineDriver(load(model, options)) {}
+
+EngineDriver::EngineDriver(std::unique_ptr<Model> model)
+    : model_(std::move(model)), engine_(Engine::create(*model_).value()) {}
 
 std::shared_ptr<Answer> EngineDriver::submit(Request request) {
   auto answer = std::make_shared<Answer>();

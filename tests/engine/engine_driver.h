@@ -23,6 +23,7 @@ class EngineDriver {
  public:
   // `model` is a name below tests/data, or a path.
   explicit EngineDriver(const std::string& model, const ModelOptions& options = {});
+  explicit EngineDriver(std::unique_ptr<Model> model);
 
   std::shared_ptr<Answer> submit(Request request);  // must be accepted
   Answer answer(Request request);                   // submit, and steps until nothing is left
