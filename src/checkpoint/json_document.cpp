@@ -6,6 +6,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "base/owned_json.h"
 #include "checkpoint/text_checks.h"
 
 namespace dunlin {
@@ -51,11 +52,12 @@ Result<nlohmann::json> parse_json_object(const std::string& text, const std::str
     return true;
   };
   try {
-    json document = json::parse(text, note_keys);
+    OwnedJson<json> document = parse_json<json>(text, note_keys);
     if (!repeated.empty())
       return model_error(fmt::format("{}: the key {} occurs twice", origin, repeated));
-    if (!document.is_object()) return model_error(fmt::format("{}: not a JSON object", origin));
-    return document;
+    if (!document.value.is_object())
+      return model_error(fmt::format("{}: not a JSON object", origin));
+    return std::move(document.value);
   } catch (const json::exception& problem) {
     return model_error(fmt::format("{}: not valid JSON: {}", origin, quoted_text(problem.what())));
   }
