@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "process.h"
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {

@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "process.h"
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {

@@ -6,7 +6,7 @@
 #include "engine/optimizations.h"
 #include "parity/array_file.h"
 #include "process.h"
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {
