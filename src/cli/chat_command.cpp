@@ -21,6 +21,7 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "engine/engine.h"
+#include "sampler/sampler.h"
 
 namespace dunlin {
 namespace {
@@ -248,9 +249,9 @@ Result<int> chat(const ChatFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const SamplingParams sampling,
                           flags.sampling.params(model->checkpoint->config()));
   DUNLIN_RETURN_IF_ERROR(validate(sampling, model->vocabulary));
-  DUNLIN_ASSIGN_OR_RETURN(const auto engine, Engine::create(*model));
+  DUNLIN_ASSIGN_OR_RETURN(Engine engine, make_engine(*model));
   catch_interrupts();
-  Chat conversation(flags, *model, *engine, {.sampling = sampling, .max_tokens = flags.max_tokens});
+  Chat conversation(flags, *model, engine, {.sampling = sampling, .max_tokens = flags.max_tokens});
   if (stdin_is_terminal() && !flags.model.quiet) note("/help lists the commands\n");
   return conversation.converse();
 }

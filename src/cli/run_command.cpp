@@ -145,9 +145,9 @@ Result<int> run(const RunFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const auto model, load_with_banner(flags.model, options));
   DUNLIN_ASSIGN_OR_RETURN(const SamplingParams sampling,
                           flags.sampling.params(model->checkpoint->config()));
-  DUNLIN_ASSIGN_OR_RETURN(const auto engine, Engine::create(*model));
+  DUNLIN_ASSIGN_OR_RETURN(Engine engine, make_engine(*model));
   catch_interrupts();
-  Runner runner(flags, *model, *engine);
+  Runner runner(flags, *model, engine);
   DUNLIN_RETURN_IF_ERROR(runner.submit(prompts, sampling));
   return runner.run();
 }

@@ -121,6 +121,20 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   return model;
 }
 
+SamplingParams recommended_sampling(const Metadata& config) {
+  SamplingParams params;
+  const auto take = [&config]<typename T>(const char* key, T& value) {
+    if (const auto number = config.number(key, -1e30, 1e30); number.ok())
+      value = static_cast<T>(*number);
+  };
+  take("generation.temperature", params.temperature);
+  take("generation.top_k", params.top_k);
+  take("generation.top_p", params.top_p);
+  take("generation.min_p", params.min_p);
+  take("generation.repetition_penalty", params.repeat_penalty);
+  return params;
+}
+
 int64_t parameter_count(const Checkpoint& checkpoint) {
   int64_t count = 0;
   for (const TensorInfo& tensor : checkpoint.tensors()) {

@@ -2,6 +2,8 @@
 // executable.
 #pragma once
 
+#include <dunlin/sampling.h>
+
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -61,6 +63,9 @@ struct Model {
 // Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's
 // is of kind usage.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
+
+// What the model's authors recommend (generation_config.json), over the built-in values.
+SamplingParams recommended_sampling(const Metadata& config);
 
 // One line per fact for people: parameters, formats, context.
 int64_t parameter_count(const Checkpoint& checkpoint);

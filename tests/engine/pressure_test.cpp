@@ -2,6 +2,7 @@
 // every answer is the one that the request has alone.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <random>
 
 #include "engine_driver.h"
@@ -61,7 +62,7 @@ TEST_P(Pressure, AnswersAreThoseOfARequestAlone) {
     EXPECT_EQ(answers[i]->stats.prompt_tokens, std::ssize(requests[i].prompt));
   }
   const bool grows = std::ranges::count(std::get<1>(GetParam()), 0) > 0;
-  EXPECT_EQ(driver.engine().preemptions() > 0, grows);
+  EXPECT_EQ(driver.engine().stats().preemptions > 0, grows);
 }
 
 // A preempted session had rows of its own: they are computed again in the classes they had.
@@ -85,7 +86,7 @@ TEST_P(Pressure, APreemptedSessionKeepsItsBits) {
     }
     const auto second = driver.submit(turn(tokens, 60, 3));
     driver.engine().run_until_idle();
-    if (preemptions != nullptr) *preemptions = driver.engine().preemptions();
+    if (preemptions != nullptr) *preemptions = driver.engine().stats().preemptions;
     return second->ids;
   };
   int64_t preemptions = 0;
@@ -108,7 +109,7 @@ TEST(Preemption, TheOldestRunsThrough) {
   }
   driver.engine().run_until_idle();
   EXPECT_EQ(finished, (std::vector<int>{0, 1, 2, 3, 4, 5}));
-  EXPECT_GT(driver.engine().preemptions(), 0);
+  EXPECT_GT(driver.engine().stats().preemptions, 0);
 }
 
 // Without a shortage nothing is computed twice.
@@ -116,7 +117,7 @@ TEST(Preemption, DoesNotHappenWithARoomyPool) {
   EngineDriver driver(make_hash_model());
   for (uint32_t i = 0; i < 4; ++i) driver.submit(hash_request(20, 50, i));
   driver.engine().run_until_idle();
-  EXPECT_EQ(driver.engine().preemptions(), 0);
+  EXPECT_EQ(driver.engine().stats().preemptions, 0);
   EXPECT_EQ(hash_model_counts(driver.model()).prompt, 4 * 20);
   EXPECT_EQ(hash_model_counts(driver.model()).generated, 4 * 49);
 }
@@ -131,7 +132,7 @@ TEST(Preemption, AWaitingPromptDoesNotPushOutARunningOne) {
   EXPECT_TRUE(waiting->ids.empty());
   driver.engine().run_until_idle();
   EXPECT_EQ(waiting->ids.size(), 5u);
-  EXPECT_EQ(driver.engine().preemptions(), 0);
+  EXPECT_EQ(driver.engine().stats().preemptions, 0);
 }
 
 TEST(Preemption, CancellingARequestFreesItsPagesInTheSameStep) {
