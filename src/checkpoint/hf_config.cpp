@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/log.h"
 #include "checkpoint/canonical_config.h"
 #include "checkpoint/json_document.h"
 #include "checkpoint/text_checks.h"
@@ -78,6 +79,14 @@ Result<void> refuse_unsupported(const json& document, const Metadata& source) {
                                    source.origin(), quoted_text(act)));
   }
   return {};
+}
+
+void warn_of_ignored(const json& document, const std::string& origin,
+                     const std::string& model_type) {
+  if (value_or_null(document, "auto_map").is_null()) return;
+  log_warning(
+      fmt::format("{}: auto_map names Python code, which is never run; the model is read as {}",
+                  origin, model_type));
 }
 
 Result<void> copy_llama3_scaling(Metadata& config, const Metadata& rope) {
@@ -183,6 +192,7 @@ Result<Metadata> read_hf_config(const ConfigText& config_text,
   const Metadata source = scalars(document, config_text.origin);
   DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, read_model_type(document, source));
   DUNLIN_RETURN_IF_ERROR(refuse_unsupported(document, source));
+  warn_of_ignored(document, config_text.origin, model_type);
   DUNLIN_ASSIGN_OR_RETURN(Metadata config,
                           canonical_config(source, ConfigSpelling::hugging_face, model_type));
   DUNLIN_RETURN_IF_ERROR(read_switches(config, source));
