@@ -4,9 +4,11 @@
 
 #include <algorithm>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -58,8 +60,18 @@ struct CompileOptions {
 class KvState {
  public:
   virtual ~KvState() = default;
+  virtual int32_t groups() const = 0;
   virtual int64_t pages(int32_t group) const = 0;
   virtual uint64_t bytes() const = 0;
+
+  // Names back end, element type and order of the bytes of a page: pages can be loaded where they
+  // were saved with the same layout for the same KV groups.
+  virtual std::string layout() const = 0;
+  // Of one page in all layers of its group.
+  virtual uint64_t page_bytes(int32_t group) const = 0;
+  // `into` and `from` have page_bytes(group). Not while a step runs.
+  virtual void save_page(int32_t group, int32_t page, std::span<std::byte> into) const = 0;
+  virtual void load_page(int32_t group, int32_t page, std::span<const std::byte> from) = 0;
 };
 
 class Executable {

@@ -14,8 +14,13 @@ constexpr int64_t kPages = 6;
 
 class CountedPages final : public KvState {
  public:
+  int32_t groups() const override { return 1; }
   int64_t pages(int32_t) const override { return kPages; }
   uint64_t bytes() const override { return 0; }
+  std::string layout() const override { return "counted"; }
+  uint64_t page_bytes(int32_t) const override { return 0; }
+  void save_page(int32_t, int32_t, std::span<std::byte>) const override {}
+  void load_page(int32_t, int32_t, std::span<const std::byte>) override {}
 };
 
 // One layer of attention over a vocabulary of 50, one KV group.
