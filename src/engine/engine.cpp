@@ -9,6 +9,7 @@
 
 #include "cache/kv_cache.h"
 #include "engine/optimizations.h"
+#include "engine/session_file.h"
 #include "engine/stop_matcher.h"
 #include "tokenizer/stream_decoder.h"
 
@@ -396,6 +397,30 @@ void Engine::end_session(SessionId session) {
   for (Running& entry : state_->queue) {
     if (entry.request.session == session) entry.request.session = 0;
   }
+}
+
+Result<std::string> Engine::session_key() const {
+  return sequence_key(state_->model, *state_->kv);
+}
+
+Result<int64_t> Engine::save_session(SessionId session, ArtifactWriter& writer) const {
+  const auto& idle = state_->idle_sessions;
+  const auto it = std::ranges::find(idle, session, &IdleSession::id);
+  if (it == idle.end()) return 0;
+  return write_sequence(writer, *state_->cache, it->slot, *state_->kv);
+}
+
+Result<int64_t> Engine::load_session(SessionId session, const ArtifactReader& reader) {
+  DUNLIN_RETURN_IF_ERROR(check_sequence(reader, *state_->kv));
+  state_->end_session(session);
+  if (!state_->idle_sessions.empty() &&
+      std::ssize(state_->idle_sessions) == state_->model.limits.sequences) {
+    state_->cache->close(state_->idle_sessions.front().slot);
+    state_->idle_sessions.erase(state_->idle_sessions.begin());
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const int32_t slot, read_sequence(reader, *state_->cache, *state_->kv));
+  state_->idle_sessions.push_back({session, slot});
+  return state_->cache->length(slot);
 }
 
 bool Engine::step() {

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "artifact/reader.h"
+#include "artifact/writer.h"
 #include "base/result.h"
 #include "decode/autoregressive.h"
 #include "engine/model.h"
@@ -67,6 +69,17 @@ class Engine {
   void cancel(RequestId request);
   // Gives back what the session holds; its requests that wait or run now finish without leaving anything.
   void end_session(SessionId session);
+
+  // What the bytes of a session are valid for: the key of an artifact with one.
+  Result<std::string> session_key() const;
+  // Adds to `writer` what the session holds between its requests, so that load_session continues it
+  // without computing it again. Returns the number of tokens, 0 when there is nothing that could be
+  // continued. Owner of step().
+  Result<int64_t> save_session(SessionId session, ArtifactWriter& writer) const;
+  // Takes that over, in the place of what the session holds. The caller has compared the keys.
+  // Returns the number of tokens. Owner of step(). Errors: damage, and more tokens
+  // than the context (kind usage).
+  Result<int64_t> load_session(SessionId session, const ArtifactReader& reader);
 
   // Runs one step of the model over whatever is ready. False: nothing was left to do.
   bool step();
