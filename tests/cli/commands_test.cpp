@@ -28,7 +28,7 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"help", "runn"}, "runn is not a command; did you mean run?"},
       {{"run", "m", "--zzzzzzzzzzzzzzzzzzzz"}, "--zzzzzzzzzzzzzzzzzzzz is not a flag\n"},
       {{"run"}, "model"},
-      {{}, "subcommand"},
+      {{}, "a command is missing"},
   };
   for (const auto& [arguments, message] : cases) {
     const ProcessResult result = run_dunlin(arguments);
@@ -42,11 +42,11 @@ TEST(Help, ListsEveryCommandAndShowsExamples) {
   const ProcessResult list = run_dunlin({"help"});
   EXPECT_EQ(list.code, 0);
   for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench",
-                           "eval", "devices", "version", "help"}) {
+                           "eval", "devices", "completion", "version", "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
   for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "eval",
-                           "devices", "version", "help"}) {
+                           "devices", "completion", "version", "help"}) {
     const ProcessResult help = run_dunlin({"help", name});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;

@@ -93,8 +93,9 @@ TEST(DisableFlag, AnUnknownNameIsAUsageErrorWithTheNearest) {
     const ProcessResult result =
         run_dunlin(joined(command, {"--disable", "memory_reuse,shared_inputs"}));
     EXPECT_EQ(result.code, 2) << fmt::format("{}", fmt::join(command, " "));
-    EXPECT_THAT(result.err, HasSubstr("--disable shared_inputs: there is no such optimisation; did "
-                                      "you mean shared_input?"));
+    EXPECT_THAT(result.err,
+                HasSubstr("--disable: shared_inputs: there is no such optimisation; did "
+                          "you mean shared_input?"));
   }
 }
 
