@@ -2,11 +2,15 @@
 // of the KV cache.
 #pragma once
 
+#include <dunlin/precision.h>
+
 #include <algorithm>
 #include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -19,9 +23,6 @@
 #include "step/step.h"
 
 namespace dunlin {
-
-// The arithmetic profiles of docs/decisions/0002-numerics.md.
-enum class Precision : uint8_t { automatic, exact, f32 };
 
 const char* precision_name(Precision precision);  // "auto", "exact", "f32"
 
@@ -58,8 +59,32 @@ struct CompileOptions {
 class KvState {
  public:
   virtual ~KvState() = default;
+  virtual int32_t groups() const = 0;
   virtual int64_t pages(int32_t group) const = 0;
+  // 0: a sequence's table may name any physical page. Otherwise n: the sequence in slot s has pages
+  // [s n, s n + n) of the group to itself, and its page number p is physical page s n + p mod n.
+  virtual int64_t pages_per_slot(int32_t group) const {
+    (void)group;
+    return 0;
+  }
   virtual uint64_t bytes() const = 0;
+
+  // Names back end, element type and order of the bytes of a page: pages can be loaded where they
+  // were saved with the same layout for the same KV groups. Empty: pages cannot be saved, and none
+  // of the following is called.
+  virtual std::string layout() const { return {}; }
+  // Of one page in all layers of its group.
+  virtual uint64_t page_bytes(int32_t group) const {
+    (void)group;
+    return 0;
+  }
+  // `into` and `from` have page_bytes(group). Not while a step runs.
+  virtual void save_page(int32_t group, int32_t page, std::span<std::byte> into) const {
+    (void)group, (void)page, (void)into;
+  }
+  virtual void load_page(int32_t group, int32_t page, std::span<const std::byte> from) {
+    (void)group, (void)page, (void)from;
+  }
 };
 
 class Executable {
@@ -69,9 +94,16 @@ class Executable {
   virtual Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) = 0;
 
+  // What KvState::pages_per_slot will say: pages of a group are a multiple of it.
+  virtual int64_t pages_per_slot(int32_t group) const {
+    (void)group;
+    return 0;
+  }
+
   // Executes one step. `plan` is within the limits and its tables name pages of `state`; both are
-  // the caller's promise, checked once by validate(). Cannot fail and does not allocate. `output`
-  // views memory of the executable.
+  // the caller's promise, checked once by validate(). On this machine's processors it cannot fail
+  // and does not allocate; a device can, which output.failure tells. `output` views memory of the
+  // executable.
   virtual void run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept = 0;
 
   // What ran where: pairs of operation and kernel name, for banners and benchmarks.

@@ -16,9 +16,10 @@ class Watch::WatchedExecutable final : public Executable {
       const std::vector<int64_t>& pages_per_group) override {
     return inner_->make_kv_state(pages_per_group);
   }
+  int64_t pages_per_slot(int32_t group) const override { return inner_->pages_per_slot(group); }
   void run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept override {
     inner_->run(plan, state, output);
-    watch_->look(plan, output);
+    if (!output.failure) watch_->look(plan, output);
   }
   std::vector<std::pair<std::string, std::string>> kernels() const override {
     return inner_->kernels();

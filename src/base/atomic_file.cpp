@@ -2,6 +2,8 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -32,23 +34,28 @@ Result<std::string> writable_target(const std::string& path) {
 Result<AtomicFile> AtomicFile::create(const std::string& path) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string target, writable_target(path));
   AtomicFile file(path, target);
-  DUNLIN_RETURN_IF_ERROR(file.open_beside_target());
+  DUNLIN_RETURN_IF_ERROR(file.open_temporary());
   return file;
 }
 
-// A new file with the mode the umask gives, named after the target so that a rename stays within
-// its folder.
-Result<void> AtomicFile::open_beside_target() {
-  for (int attempt = 0; attempt < 1000; ++attempt) {
-    const std::string name = fmt::format("{}.{}.{}.tmp", target_, ::getpid(), attempt);
-    fd_ = FileDescriptor(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-    if (fd_.get() >= 0) {
-      temporary_ = name;
-      return {};
+// With the mode the umask gives. O_NONBLOCK: a FIFO of that name must not hang.
+Result<void> AtomicFile::open_temporary() {
+  const std::string name = target_ + ".tmp";
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    FileDescriptor fd(
+        ::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+    if (fd.get() < 0) return path_error(path_, errno);
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) break;
+      return path_error(path_, errno);
     }
-    if (errno != EEXIST) break;
+    if (!fd.is_named(name)) continue;  // a writer that has finished renamed it
+    if (::ftruncate(fd.get(), 0) != 0) return path_error(path_, errno);
+    fd_ = std::move(fd);
+    temporary_ = name;
+    return {};
   }
-  return path_error(path_, errno);
+  return runtime_error(path_ + ": another process is writing it");
 }
 
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
@@ -75,6 +82,18 @@ Result<void> AtomicFile::write(std::span<const std::byte> bytes) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) return path_error(path_, errno);
     bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+  return {};
+}
+
+Result<void> AtomicFile::overwrite(uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count =
+        ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return path_error(path_, errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
   }
   return {};
 }

@@ -1,8 +1,10 @@
-// AtomicFile: a file that appears under its name whole, or not at all: written to a temporary in the
-// same folder, synchronised, renamed.
+// AtomicFile: a file that appears under its name whole, or not at all: written to NAME.tmp beside it,
+// synchronised, renamed. The temporary is locked while it is written, so that a file has one writer
+// at a time; the lock of a writer that was killed is gone, and the next one takes the temporary over.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string>
 
@@ -13,7 +15,8 @@ namespace dunlin {
 
 class AtomicFile {
  public:
-  // A symbolic link at `path` is followed; anything but a regular file there is an error.
+  // A symbolic link at `path` is followed. Errors: anything but a regular file there, another
+  // process that is writing it.
   static Result<AtomicFile> create(const std::string& path);
 
   AtomicFile(AtomicFile&& other) noexcept;
@@ -22,13 +25,15 @@ class AtomicFile {
 
   // Appends. Errors name the path: a full disk, an I/O error.
   Result<void> write(std::span<const std::byte> bytes);
+  // Replaces what was written at an offset.
+  Result<void> overwrite(uint64_t offset, std::span<const std::byte> bytes);
 
   // fsync, rename, fsync of the folder. Nothing may be written afterwards.
   Result<void> commit();
 
  private:
   AtomicFile(std::string path, std::string target) : path_(path), target_(target) {}
-  Result<void> open_beside_target();
+  Result<void> open_temporary();
 
   std::string path_;       // as the user named it
   std::string target_;     // where it leads

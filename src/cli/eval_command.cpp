@@ -4,15 +4,13 @@
 #include <chrono>
 #include <cmath>
 #include <cstdio>
-#include <iostream>
-#include <iterator>
 
-#include "base/byte_source.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
+#include "cli/read_input.h"
 #include "cli/terminal.h"
 #include "eval/evaluate.h"
 
@@ -36,14 +34,7 @@ struct EvalFlags {
 };
 
 Result<std::string> read_eval_text(const std::string& path) {
-  std::string text;
-  if (path == "-") {
-    text.assign(std::istreambuf_iterator<char>(std::cin), {});
-  } else {
-    auto read = read_text_file(path, kMaxTextBytes);
-    if (!read.ok()) return usage_error(read.error().message);
-    text = *std::move(read);
-  }
+  DUNLIN_ASSIGN_OR_RETURN(std::string text, read_user_file(path, kMaxTextBytes));
   if (text.empty())
     return usage_error(fmt::format("{}: there is no text in it", path == "-" ? "stdin" : path));
   return text;
@@ -189,17 +180,21 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<EvalFlags>();
   flags->model.add_to(*command);
   flags->watch.add_to(*command);
-  command->add_option("file", flags->file, "the text (-: stdin)")->required();
+  add_flag(*command, "file", flags->file, "the text (-: stdin)")->required()->type_name("FILE");
   add_flag(*command, "--ref", flags->reference,
-           "a reference model: KL divergence from it, and how often both choose the same token");
+           "a reference model: KL divergence from it, and how often both choose the same token")
+      ->type_name("MODEL");
   add_flag(*command, "--window", flags->window, "tokens of a window (512; -c is the same)")
-      ->check(CLI::Range(3, 1 << 30));
+      ->check(in_range(3, 1 << 30))
+      ->default_str("");
   add_flag(*command, "--stride", flags->stride,
            "tokens from window to window; each scores its last so many (default: windows side by "
            "side, the second half of each is scored, as llama-perplexity)")
-      ->check(CLI::Range(1, 1 << 30));
+      ->check(in_range(1, 1 << 30))
+      ->default_str("");
   add_flag(*command, "--chunks", flags->chunks, "only the first so many windows")
-      ->check(CLI::Range(1, 1 << 30));
+      ->check(in_range(1, 1 << 30))
+      ->default_str("");
   add_switch(*command, "--json", flags->json, "print one JSON object");
   command->footer(
       "Examples:\n"

@@ -22,34 +22,41 @@ std::vector<std::string> optimization_names() {
   return names;
 }
 
+// For Option::check.
+std::string check_optimization(const std::string& name) {
+  const std::vector<std::string> known = optimization_names();
+  if (name == kAll || std::ranges::find(known, name) != known.end()) return {};
+  const std::string nearest = nearest_name(name, known);
+  return fmt::format("{}: there is no such optimisation; {}`dunlin help optimizations` lists them",
+                     name, nearest.empty() ? "" : "did you mean " + nearest + "? ");
+}
+
+std::string check_condition(const std::string& text) {
+  const auto condition = WatchCondition::parse(text);
+  return condition.ok() ? std::string() : condition.error().message;
+}
+
 std::string number(double value) {
   return fmt::format("{:.6g}", value);
 }
 
 }  // namespace
 
+CLI::Option* add_layers_flag(CLI::App& command, int64_t& layers, const std::string& help) {
+  return add_flag(command, "--layers", layers, help)->check(in_range(0, 4096))->default_str("");
+}
+
 void add_disable_flag(CLI::App& command, std::vector<std::string>& names) {
   add_flag(command, "--disable", names,
            "do without these optimisations, or `all`; results stay the same (dunlin help "
            "optimizations lists them)")
-      ->delimiter(',');
+      ->type_name("NAME,...")
+      ->delimiter(',')
+      ->check(CLI::Validator(check_optimization, ""));
 }
 
-Result<std::vector<std::string>> disabled_optimizations(const std::vector<std::string>& names) {
-  const std::vector<std::string> known = optimization_names();
-  std::vector<std::string> disabled;
-  for (const std::string& name : names) {
-    if (name == kAll) return known;
-    if (std::ranges::find(known, name) == known.end()) {
-      const std::string nearest = nearest_name(name, known);
-      return usage_error(
-          fmt::format("--disable {}: there is no such optimisation{}; `dunlin help optimizations` "
-                      "lists them",
-                      name, nearest.empty() ? "" : "; did you mean " + nearest + "?"));
-    }
-    disabled.push_back(name);
-  }
-  return disabled;
+std::vector<std::string> disabled_optimizations(const std::vector<std::string>& names) {
+  return std::ranges::find(names, kAll) == names.end() ? names : optimization_names();
 }
 
 std::string optimizations_table() {
@@ -61,19 +68,23 @@ std::string optimizations_table() {
 }
 
 void WatchFlags::add_to(CLI::App& command) {
-  add_flag(command, "--watch", patterns,
-           "print the statistics of the nodes with these names after every step: "
-           "'layers.3.*' (inspect --program lists the names)")
-      ->delimiter(',');
+  const FlagGroup group(command, "Looking inside");
+  CLI::Option* const nodes =
+      add_flag(command, "--watch", patterns,
+               "print the statistics of the nodes with these names after every step: "
+               "'layers.3.*' (inspect --program lists the names)")
+          ->type_name("GLOB,...")
+          ->delimiter(',');
   add_flag(command, "--until", until,
-           "stop where a watched node meets a condition: nonfinite, or 'absmax>1e4' (min max "
-           "absmax mean rms nonfinite; > >= < <=)");
+           "stop where a node of --watch meets a condition: nonfinite, or 'absmax>1e4' (min max "
+           "absmax mean rms nonfinite; > >= < <=)")
+      ->type_name("CONDITION")
+      ->check(CLI::Validator(check_condition, ""))
+      ->needs(nodes);
 }
 
 Result<std::shared_ptr<Watch>> WatchFlags::watch(bool quiet) const {
-  if (patterns.empty() && until.empty()) return std::shared_ptr<Watch>();
-  if (patterns.empty())
-    return usage_error("--until needs nodes to look at: --watch '*' watches all of them");
+  if (patterns.empty()) return std::shared_ptr<Watch>();
   WatchOptions options{.patterns = patterns};
   if (!until.empty()) {
     auto condition = WatchCondition::parse(until);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,12 +12,14 @@
 
 namespace dunlin {
 
-// --disable NAME,...; may be repeated.
+// --layers N, where -1 stands for all; `help` says what for.
+CLI::Option* add_layers_flag(CLI::App& command, int64_t& layers, const std::string& help);
+
+// --disable NAME,...; may be repeated. A name that is none is refused with the nearest.
 void add_disable_flag(CLI::App& command, std::vector<std::string>& names);
 
-// The names, `all` standing for every optimisation there is. Error (kind usage): a name that is
-// none, with the nearest.
-Result<std::vector<std::string>> disabled_optimizations(const std::vector<std::string>& names);
+// The names of the flag, `all` standing for every optimisation there is.
+std::vector<std::string> disabled_optimizations(const std::vector<std::string>& names);
 
 // The names and what each brings, one a line.
 std::string optimizations_table();
@@ -27,7 +30,7 @@ struct WatchFlags {
 
   void add_to(CLI::App& command);
   // Null when nothing is to be watched. The statistics of every step go to stderr unless `quiet`.
-  // Errors (kind usage): a condition that is none, a condition without nodes.
+  // Error (kind usage): a condition that is none.
   Result<std::shared_ptr<Watch>> watch(bool quiet) const;
 };
 

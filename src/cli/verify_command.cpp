@@ -19,6 +19,7 @@ using Json = nlohmann::ordered_json;
 struct VerifyFlags {
   std::string model, reference, dump;
   std::string backend = "cpu";
+  std::string device = {};
   std::string precision = "f32";
   int threads = 0;
   int64_t layers = -1;
@@ -69,12 +70,13 @@ void print_table(const ParityReport& report) {
 
 Result<ParityOptions> parity_options(const VerifyFlags& flags) {
   ParityOptions options{.backend = flags.backend,
+                        .device = flags.device,
                         .threads = flags.threads,
                         .tolerance = flags.tolerance,
                         .dump = flags.dump,
                         .layers = flags.layers};
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags.precision));
-  DUNLIN_ASSIGN_OR_RETURN(options.disabled, disabled_optimizations(flags.disable));
+  options.disabled = disabled_optimizations(flags.disable);
   DUNLIN_ASSIGN_OR_RETURN(options.watch, flags.watch.watch(/*quiet=*/false));
   return options;
 }
@@ -138,20 +140,22 @@ void add_verify_command(CLI::App& app, int& exit_code) {
       app.add_subcommand("verify", "Compare a model's values with reference values");
   auto flags = std::make_shared<VerifyFlags>();
   add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
-      ->required();
+      ->required()
+      ->type_name("MODEL");
   add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
-      ->required();
-  add_flag(*command, "--backend", flags->backend, "cpu or reference");
-  add_flag(*command, "--precision", flags->precision, "arithmetic: f32 (default), exact, auto");
-  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)");
+      ->required()
+      ->type_name("FILE");
+  add_backend_flags(*command, flags->backend, flags->device, flags->precision);
+  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
+      ->check(in_range(0, 1024));
   add_flag(*command, "--tol", flags->tolerance,
            "allowed difference relative to the largest logit; three times that inside")
-      ->check(CLI::Range(0.0, 1e9));
+      ->check(in_real_range(0.0, 1e9));
   add_flag(*command, "--dump", flags->dump,
-           "write the engine's own values to this safetensors file");
-  add_flag(*command, "--layers", flags->layers,
-           "run only the first N layers and compare what is inside them")
-      ->check(CLI::Range(0, 4096));
+           "write the engine's own values to this safetensors file")
+      ->type_name("FILE");
+  add_layers_flag(*command, flags->layers,
+                  "run only the first N layers and compare what is inside them");
   add_disable_flag(*command, flags->disable);
   flags->watch.add_to(*command);
   add_switch(*command, "--bisect", flags->bisect,

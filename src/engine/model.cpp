@@ -7,6 +7,7 @@
 #include <map>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
 #include "engine/optimizations.h"
 #include "models/registry.h"
@@ -16,10 +17,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name) {
-  if (name == "cpu") return make_cpu_backend();
-  if (name == "reference") return make_reference_backend();
-  return usage_error(fmt::format("unknown back end \"{}\" (cpu, reference)", name));
+Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
+  if (!options.device.empty() && options.backend != "pjrt") {
+    return usage_error(fmt::format("--device {} needs --backend pjrt", options.device));
+  }
+  if (options.backend == "cpu") return make_cpu_backend();
+  if (options.backend == "reference") return make_reference_backend();
+  if (options.backend == "pjrt")
+    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device});
+  return usage_error(
+      fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
 }
 
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained) {
@@ -101,6 +108,10 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
   DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context));
+  if (options.kv_tokens < 0 || (options.kv_tokens > 0 && options.kv_tokens < context)) {
+    return usage_error(fmt::format("a KV cache of {} tokens does not hold one context of {}",
+                                   options.kv_tokens, context));
+  }
   DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
   model->stop_ids = stop_ids(config);
 
@@ -111,10 +122,24 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                                                 .layers = options.layers,
                                                 .logits_view_k = options.logits_view_k}));
   model->limits = step_limits(options, context);
-  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options.backend));
+  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
   DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;
+}
+
+SamplingParams recommended_sampling(const Metadata& config) {
+  SamplingParams params;
+  const auto take = [&config]<typename T>(const char* key, T& value) {
+    if (const auto number = config.number(key, -1e30, 1e30); number.ok())
+      value = static_cast<T>(*number);
+  };
+  take("generation.temperature", params.temperature);
+  take("generation.top_k", params.top_k);
+  take("generation.top_p", params.top_p);
+  take("generation.min_p", params.min_p);
+  take("generation.repetition_penalty", params.repeat_penalty);
+  return params;
 }
 
 int64_t parameter_count(const Checkpoint& checkpoint) {

@@ -1,18 +1,14 @@
 #include "eval/window_runner.h"
 
+#include "engine/kv_options.h"
+
 namespace dunlin {
 
 Result<WindowRunner> WindowRunner::create(Model& model) {
   WindowRunner runner(model);
-  const StepLimits& limits = model.limits;
-  KvCacheOptions options{.slots = static_cast<int32_t>(limits.sequences),
-                         .context = limits.context,
-                         .prefix_index = false};
-  const int64_t pages = limits.sequences * ((limits.context + kPageTokens - 1) / kPageTokens);
-  for (const KvGroup& group : model.program.kv_groups)
-    options.groups.push_back({.window = group.window, .pages = pages});
-  DUNLIN_ASSIGN_OR_RETURN(
-      runner.kv_, model.executable->make_kv_state(std::vector(options.groups.size(), pages)));
+  KvCacheOptions options = kv_cache_options(model, model.limits.sequences);
+  options.prefix_index = false;
+  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, model.executable->make_kv_state(pages_of_groups(options)));
   runner.cache_ = std::make_unique<KvCache>(std::move(options));
   return runner;
 }
@@ -55,6 +51,7 @@ Result<const StepOutput*> WindowRunner::run(std::span<const WindowPiece> step,
   fill_plan(step, tokens);
   DUNLIN_RETURN_IF_ERROR(validate(plan_, model_->program, model_->limits, *kv_));
   model_->executable->run(plan_, *kv_, output_);
+  if (output_.failure) return *output_.failure;
   for (const WindowPiece& piece : step) {
     const auto rows = static_cast<size_t>(piece.rows());
     cache_->commit(slots_[static_cast<size_t>(piece.window)], tokens.first(rows), RowClass::prompt);

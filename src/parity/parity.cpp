@@ -145,6 +145,7 @@ Result<Question> read_question(const std::string& model_path, const ArrayFile& r
 ModelOptions model_options(const ParityOptions& options, const Question& question) {
   const auto rows = static_cast<int64_t>(question.prompt.size());
   return {.backend = options.backend,
+          .device = options.device,
           .precision = options.precision,
           .threads = options.threads,
           .isa = options.isa,

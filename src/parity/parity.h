@@ -19,6 +19,7 @@ namespace dunlin {
 
 struct ParityOptions {
   std::string backend = "cpu";
+  std::string device = {};  // of the pjrt back end
   Precision precision = Precision::f32;
   int threads = 0;
   std::string isa = {};

@@ -126,7 +126,7 @@ Result<void> add_missing_tokens(const json& decoder, TokenizerParts& parts) {
 }
 
 Result<TokenizerParts> interpret(TokenizerJson read) {
-  const json& document = read.document;
+  const json& document = read.document.value;
   const json* model = member(document, "model");
   if (model == nullptr) return model_error("the field model is missing");
   DUNLIN_RETURN_IF_ERROR(check_model(*model));
@@ -164,7 +164,7 @@ Result<void> apply_tokenizer_config(std::string_view text, const std::string& or
                                     TokenizerParts& parts) {
   const auto read = read_tokenizer_json(text);
   if (!read.ok()) return read.error().with_context(origin);
-  const json& config = read->document;
+  const json& config = read->document.value;
   if (const json* decoder = member(config, "added_tokens_decoder")) {
     const auto added = add_missing_tokens(*decoder, parts);
     if (!added.ok()) return added.error().with_context(origin + ": added_tokens_decoder");

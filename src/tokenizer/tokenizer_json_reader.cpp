@@ -24,7 +24,8 @@ class Reader {
   Result<void> model_member();
   Result<void> token();
   Result<void> merge();
-  Result<json> value();
+  Result<OwnedJson<json>> value();
+  Result<void> set(json& object, const std::string& name);  // to a value
   // The list of `field` (model.vocab, model.merges), whose errors it names.
   Result<void> field(const char* name, char open, char close, Result<void> (Reader::*item)()) {
     const auto read = cursor_.list(open, close, [this, item] { return (this->*item)(); });
@@ -41,7 +42,7 @@ class Reader {
 
 Result<TokenizerJson> Reader::run() {
   if (cursor_.peek() == '{') {
-    result_.document = json::object();
+    result_.document.value = json::object();
     DUNLIN_RETURN_IF_ERROR(cursor_.list('{', '}', [this] { return member(); }));
   } else {
     DUNLIN_ASSIGN_OR_RETURN(result_.document, value());
@@ -51,10 +52,10 @@ Result<TokenizerJson> Reader::run() {
 }
 
 // A value that becomes part of the document.
-Result<json> Reader::value() {
+Result<OwnedJson<json>> Reader::value() {
   DUNLIN_ASSIGN_OR_RETURN(const std::string_view text, cursor_.skip_value());
   try {
-    return json::parse(text);
+    return parse_json<json>(text);
   } catch (const json::parse_error& error) {
     return model_error(fmt::format("not valid JSON at byte {}", cursor_.skipped_at() + error.byte));
   } catch (const json::out_of_range& error) {
@@ -63,16 +64,21 @@ Result<json> Reader::value() {
   }
 }
 
+Result<void> Reader::set(json& object, const std::string& name) {
+  DUNLIN_ASSIGN_OR_RETURN(OwnedJson<json> read, value());
+  object[name].swap(read.value);  // of a key that occurs twice the last value counts
+  return {};
+}
+
 Result<void> Reader::member() {
   DUNLIN_ASSIGN_OR_RETURN(const std::string_view key, cursor_.string());
   const std::string name(key);
   DUNLIN_RETURN_IF_ERROR(cursor_.colon());
   if (name == "model" && cursor_.peek() == '{') {
-    result_.document["model"] = json::object();
+    result_.document.value["model"] = json::object();
     return cursor_.list('{', '}', [this] { return model_member(); });
   }
-  DUNLIN_ASSIGN_OR_RETURN(result_.document[name], value());
-  return {};
+  return set(result_.document.value, name);
 }
 
 Result<void> Reader::model_member() {
@@ -83,8 +89,7 @@ Result<void> Reader::model_member() {
     return field("model.vocab", '{', '}', &Reader::token);
   if (name == "merges" && cursor_.peek() == '[')
     return field("model.merges", '[', ']', &Reader::merge);
-  DUNLIN_ASSIGN_OR_RETURN(result_.document["model"][name], value());
-  return {};
+  return set(result_.document.value["model"], name);
 }
 
 Result<void> Reader::token() {

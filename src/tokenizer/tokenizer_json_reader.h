@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <string_view>
 
+#include "base/owned_json.h"
 #include "base/result.h"
 #include "tokenizer/merge_list.h"
 #include "tokenizer/vocabulary.h"
@@ -12,9 +13,9 @@
 namespace dunlin {
 
 struct TokenizerJson {
-  nlohmann::json document;  // without model.vocab and model.merges
-  Vocabulary vocabulary;    // of model.vocab
-  MergeList merges;         // of model.merges
+  OwnedJson<nlohmann::json> document;  // without model.vocab and model.merges
+  Vocabulary vocabulary;               // of model.vocab
+  MergeList merges;                    // of model.merges
 };
 
 // Errors name the field; the caller adds the file. The document is bounded as json_cursor.h says.

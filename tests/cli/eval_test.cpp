@@ -6,7 +6,7 @@
 #include <cmath>
 
 #include "process.h"
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {
@@ -130,7 +130,7 @@ TEST_F(EvalCommand, BadInputIsNamed) {
       {{model, text_, "--window", "513"}, 2, "513"},  // trained on 512
       {{model, text_, "--window", "2"}, 2, "--window"},
       {{model, text_, "--disable", "gated_linear"}, 2, "did you mean gated_linears?"},
-      {{model, text_, "--until", "nonfinite"}, 2, "--until needs nodes"},
+      {{model, text_, "--until", "nonfinite"}, 2, "--until requires --watch"},
       {{model, text_, "-c", "64", "--watch", "*", "--until", "much"}, 2, "--until: \"much\""},
       {{model, text_, "-c", "64", "--watch", "layers.7.*"}, 2, "\"layers.7.*\""},
   };

@@ -6,7 +6,7 @@
 #include "engine/optimizations.h"
 #include "parity/array_file.h"
 #include "process.h"
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {
@@ -78,7 +78,8 @@ TEST(DisableFlag, ChangesKernelsButNoResult) {
   EXPECT_TRUE(kernels.contains("attention")) << kernels.dump();
   const ProcessResult none = run_with({"--disable", "all"});
   EXPECT_EQ(none.json()["ids"], plain.json()["ids"]);
-  for (const auto& [operation, kernel] : none.json()["backend"]["kernels"].items())
+  const auto unfused = none.json()["backend"]["kernels"];
+  for (const auto& [operation, kernel] : unfused.items())
     EXPECT_THAT(operation, testing::Not(HasSubstr("+"))) << "a fusion";
 }
 
@@ -93,8 +94,9 @@ TEST(DisableFlag, AnUnknownNameIsAUsageErrorWithTheNearest) {
     const ProcessResult result =
         run_dunlin(joined(command, {"--disable", "memory_reuse,shared_inputs"}));
     EXPECT_EQ(result.code, 2) << fmt::format("{}", fmt::join(command, " "));
-    EXPECT_THAT(result.err, HasSubstr("--disable shared_inputs: there is no such optimisation; did "
-                                      "you mean shared_input?"));
+    EXPECT_THAT(result.err,
+                HasSubstr("--disable: shared_inputs: there is no such optimisation; did "
+                          "you mean shared_input?"));
   }
 }
 

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/process.h"
-#include "cli/text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {

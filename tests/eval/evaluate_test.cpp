@@ -7,8 +7,8 @@
 
 #include <cmath>
 
-#include "cli/text_model_folder.h"
 #include "engine/sequence_runner.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {

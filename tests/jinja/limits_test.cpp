@@ -241,7 +241,7 @@ TEST(Limits, PythonInternalsAreOutOfReach) {
 TEST(Limits, ManyMessagesAreFine) {
   ChatInputs inputs;
   for (int i = 0; i < 100'000; ++i)
-    inputs.messages.push_back({{"role", "user"}, {"content", "hello"}});
+    inputs.messages.value.push_back({{"role", "user"}, {"content", "hello"}});
   const auto parsed =
       ChatTemplate::parse("{% for m in messages %}{{ m.role ~ m.content }}{% endfor %}", "test");
   const auto rendered = parsed->render(inputs);
@@ -269,7 +269,7 @@ TEST(Limits, InputsThatJsonAllowsAreChecked) {
 // Bytes that are not UTF-8 pass through unchanged and count as one character each.
 TEST(Limits, InvalidUtf8IsKept) {
   ChatInputs inputs;
-  inputs.messages = {{{"role", "user"}, {"content", "\xff\xc3(\xe2\x82"}}};
+  inputs.messages.value = {{{"role", "user"}, {"content", "\xff\xc3(\xe2\x82"}}};
   const auto parsed = ChatTemplate::parse(
       "{{ messages[0].content | upper }}|{{ messages[0].content | length }}", "t");
   const auto rendered = parsed->render(inputs);

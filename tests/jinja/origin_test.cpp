@@ -32,7 +32,7 @@ std::vector<TextSpan> spans(const std::string& source, const std::string& conten
   ChatInputs inputs;
   inputs.bos_token = "<s>";
   inputs.eos_token = "</s>";
-  inputs.messages = {{{"role", "user"}, {"content", content}}};
+  inputs.messages.value = {{{"role", "user"}, {"content", content}}};
   const auto parsed = ChatTemplate::parse(source, "test");
   EXPECT_TRUE(parsed.ok()) << parsed.error().message;
   auto rendered = parsed->render(inputs);

@@ -22,8 +22,13 @@ class CpuKvState final : public KvState {
                                                     const std::vector<int64_t>& pages_per_group,
                                                     KvType type);
 
+  int32_t groups() const override { return static_cast<int32_t>(groups_.size()); }
   int64_t pages(int32_t group) const override;
   uint64_t bytes() const override;
+  std::string layout() const override;
+  uint64_t page_bytes(int32_t group) const override;
+  void save_page(int32_t group, int32_t page, std::span<std::byte> into) const override;
+  void load_page(int32_t group, int32_t page, std::span<const std::byte> from) override;
 
   // Page p of (layer, kv_head) lies at block(group, layer, kv_head) + p * page_stride(group).
   std::byte* block(int32_t group, int32_t layer, int64_t kv_head) const {
@@ -46,6 +51,11 @@ class CpuKvState final : public KvState {
     int64_t page_stride = 0;   // bytes: all kv heads of a page in one layer
     int64_t layer_stride = 0;  // bytes
   };
+  std::byte* page_of(const Pages& group, int32_t layer, int32_t page) const {
+    return group.arena.data() + layer * group.layer_stride + page * group.page_stride;
+  }
+
+  KvType type_ = KvType::bf16;
   std::vector<Pages> groups_;
 };
 

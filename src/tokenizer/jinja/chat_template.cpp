@@ -50,7 +50,7 @@ std::vector<TextSpan> to_spans(const jinja::Text& text) {
 }
 
 void define_inputs(const ChatInputs& inputs, jinja::Scope& scope) {
-  scope.set("messages", jinja::value_from_json(inputs.messages));
+  scope.set("messages", jinja::value_from_json(inputs.messages.value));
   scope.set("tools", jinja::value_from_json(inputs.tools));
   scope.set("documents", jinja::Value());
   scope.set("add_generation_prompt", jinja::Value(inputs.add_generation_prompt));

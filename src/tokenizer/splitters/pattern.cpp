@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <new>
 
 #include "tokenizer/splitters/pattern_syntax.h"
 
@@ -60,12 +61,13 @@ Result<Pattern> Pattern::from_pcre2(const std::string& pattern) {
                                 PCRE2_NEVER_BACKSLASH_C | PCRE2_USE_OFFSET_LIMIT;
   const std::unique_ptr<pcre2_compile_context, void (*)(pcre2_compile_context*)> context(
       pcre2_compile_context_create(nullptr), pcre2_compile_context_free);
-  DUNLIN_CHECK(context != nullptr, "memory for compiling a pattern");
+  if (context == nullptr) throw std::bad_alloc();
   pcre2_set_newline(context.get(), PCRE2_NEWLINE_LF);
   int code = 0;
   PCRE2_SIZE offset = 0;
   Pattern compiled(
       pcre2_compile(units(pattern), pattern.size(), kOptions, &code, &offset, context.get()));
+  if (code == PCRE2_ERROR_HEAP_FAILED) throw std::bad_alloc();
   if (!compiled.code_) return model_error(message_of(code));
   // Without just-in-time compilation (another processor, or no executable memory) the interpreter runs.
   pcre2_jit_compile(compiled.code_.get(), PCRE2_JIT_COMPLETE);
@@ -78,7 +80,7 @@ PatternSearch::PatternSearch(size_t text_bytes)
       data_(pcre2_match_data_create(1, nullptr)),
       deadline_(thread_nanoseconds() + kMatchNanoseconds +
                 kMatchNanosecondsPerByte * static_cast<int64_t>(text_bytes)) {
-  DUNLIN_CHECK(context_ != nullptr && data_ != nullptr, "memory for matching a pattern");
+  if (context_ == nullptr || data_ == nullptr) throw std::bad_alloc();
   pcre2_set_match_limit(context_.get(), kMaxMatchSteps);
   pcre2_set_depth_limit(context_.get(), kMaxMatchDepth);
   pcre2_set_heap_limit(context_.get(), kMaxMatchBytes >> 10);
@@ -104,6 +106,9 @@ Result<std::optional<Piece>> PatternSearch::find(const Pattern& pattern, std::st
       return std::optional(
           Piece{static_cast<uint32_t>(bounds[0]), static_cast<uint32_t>(bounds[1])});
     }
+    // Without a stack of its own just-in-time code has the 32 KiB that PCRE2 lends it.
+    const bool no_stack = code == PCRE2_ERROR_JIT_STACKLIMIT && stack_ == nullptr;
+    if (code == PCRE2_ERROR_NOMEMORY || no_stack) throw std::bad_alloc();
     if (code != PCRE2_ERROR_NOMATCH)
       return model_error(fmt::format("the pattern cannot be matched: {}", message_of(code)));
     if (last_start == text.size()) return std::optional<Piece>();

@@ -1,10 +1,10 @@
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 #include <filesystem>
+#include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
-#include "process.h"
 #include "support/synthetic_model.h"
 
 namespace dunlin {
@@ -16,8 +16,13 @@ constexpr const char* kChatMl =
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
     "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 
+void write_all(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
 std::string recipe_text() {
-  auto recipe = nlohmann::ordered_json::parse(read_all(test_data("data/llama_plain/recipe.json")));
+  std::ifstream file(test_data("data/llama_plain/recipe.json"));
+  auto recipe = nlohmann::ordered_json::parse(file);
   recipe["config"]["vocab_size"] = kVocabulary;
   recipe["config"]["eos_token_id"] = 2;
   recipe.erase("generation_config");

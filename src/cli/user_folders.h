@@ -1,0 +1,14 @@
+// The folders of a user (XDG Base Directory Specification 0.8).
+#pragma once
+
+#include <optional>
+#include <string>
+
+namespace dunlin {
+
+// ${XDG_CONFIG_HOME:-~/.config}/dunlin and ${XDG_STATE_HOME:-~/.local/state}/dunlin; nothing when
+// neither the variable nor HOME is an absolute path. The folder need not be there.
+std::optional<std::string> config_folder();
+std::optional<std::string> state_folder();
+
+}  // namespace dunlin
