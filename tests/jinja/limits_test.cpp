@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-#include <chrono>
 
 #include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/chat_template.h"
@@ -24,13 +23,11 @@ std::string error_of(const std::string& source, const ChatInputs& inputs = {}) {
   return rendered.ok() ? "" : rendered.error().message;
 }
 
+// Without limits these templates would run for hours, which the time limit of the whole test tells.
 void expect_error(const std::string& source, const std::string& part,
                   const ChatInputs& inputs = {}) {
-  const auto start = std::chrono::steady_clock::now();
   const std::string error = error_of(source, inputs);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   EXPECT_NE(error.find(part), std::string::npos) << source.substr(0, 200) << ": '" << error << "'";
-  EXPECT_LT(seconds.count(), 20.0) << source.substr(0, 200);  // under a second without sanitizers
 }
 
 TEST(Limits, NestedLoopsRunOutOfSteps) {
