@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
-
 #include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/chat_template.h"
 
