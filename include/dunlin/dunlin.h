@@ -227,7 +227,7 @@ typedef struct dunlin_request {
   size_t stop_count;
   int32_t ignore_eos; /* the model's stop ids are tokens like any other */
   int32_t reserved;
-  uint64_t session;       /* not 0: the cache stays for the next request of this session */
+  uint64_t session;       /* not 0: the cache stays for the next request with the same one */
   dunlin_sampler sampler; /* may be NULL */
 } dunlin_request;
 
