@@ -29,7 +29,7 @@ DUNLIN_INLINE void dot_group(const BlockCodes<F>& codes, const int8_t* x, int64_
     dot[r] = broadcast_int(0);
     for (int i = 0; i < kDotChains; ++i) partial[i][r] = broadcast_int(0);
   }
-  for_eight([&]<int C>() __attribute__((always_inline)) {
+  for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
     if constexpr (C >= First && C < First + Fours) {
       constexpr int kStep = C - First;
       const Ints four = codes.template four<C>();

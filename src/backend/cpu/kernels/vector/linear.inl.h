@@ -194,7 +194,7 @@ DUNLIN_INLINE void chain_mxfp4(const std::byte* lines, Floats scale, const float
   for (int r = 0; r < R; ++r) even[r] = odd[r] = zero();
   for (int64_t j = 0; j < 4; ++j) {
     const Ints line = load_ints(lines + 64 * j);
-    for_eight([&]<int C>() __attribute__((always_inline)) {
+    for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
       Floats weight = fp4_units<C>(line);
       if constexpr (!ScaleSums) {
         if constexpr (kFp4Unit != 1.0f) weight = mul(weight, broadcast(kFp4Unit));

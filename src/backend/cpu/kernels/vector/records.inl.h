@@ -115,11 +115,11 @@ DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* rec
     scale[i] = scales.scale(group);
     min[i] = has_min(F) ? scales.min(group) : zero();
   }
-  for_eight([&]<int C>() __attribute__((always_inline)) {
+  for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
     const Ints four = codes.template four<C>();
     const Ints byte = broadcast_int(255);
     float* to = out + 4 * C * stride;
-    const auto put = [&](int k, Ints code) __attribute__((always_inline)) {
+    const auto put = [&](int k, Ints code) DUNLIN_ALWAYS_INLINE {
       store(to + k * stride, code_value<F, Round>(code, scale[C / 4], min[C / 4]));
     };
     put(0, bit_and(four, byte));
@@ -141,7 +141,7 @@ DUNLIN_INLINE void expand_mxfp4(const std::byte* record, int64_t block, float* o
   for (int64_t j = 0; j < 4; ++j) {
     const Ints line = load_ints(record + 256 * block + 64 * j);
     float* to = out + 8 * j * stride;
-    for_eight([&]<int C>() __attribute__((always_inline)) {
+    for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
       Floats value = fp4_units<C>(line);
       if constexpr (kFp4Unit != 1.0f) value = mul(value, broadcast(kFp4Unit));
       store(to + C * stride, mul(value, scale));
