@@ -42,7 +42,7 @@ endif()
 
 # Code that waits, for the engine or for a test to end, is not worth the optimiser's time: half of what it takes to
 # compile, and more under a sanitizer, where each check is one more branch. (At -O1 g++ 12 also warns of overruns
-# inside std::string that are none, GCC bug 105651.)
+# inside std::string that are none.)
 set(DUNLIN_COMMAND_OPTIONS -O1)
 set(DUNLIN_TEST_OPTIONS -O0)
 if(DUNLIN_SANITIZE)
