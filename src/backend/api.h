@@ -2,6 +2,7 @@
 // of the KV cache.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -36,6 +37,9 @@ struct StepLimits {
   int64_t context = 4096;  // positions of one sequence
 };
 
+// Pages that one sequence can need in a group: the whole context, or a window and the rows of a step.
+int64_t kv_pages(const KvGroup& group, const StepLimits& limits);
+
 struct CompileOptions {
   Precision precision = Precision::automatic;
   StepLimits limits;
@@ -43,6 +47,19 @@ struct CompileOptions {
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
   std::function<void(double fraction, const std::string& what)> progress =
       {};  // loading; may be empty
+};
+
+// Bytes that compile() and make_kv_state() hold.
+struct Footprint {
+  uint64_t weights = 0;
+  std::vector<uint64_t> by_weight = {};  // by WeightId; their sum but for alignment is `weights`
+  uint64_t kv = 0;           // all pages written
+  uint64_t activations = 0;  // values of the Program
+  uint64_t workspace = 0;    // scratch of steps and threads
+  uint64_t loading = 0;      // buffers while weights are read: before activations and workspace
+
+  uint64_t running() const { return weights + kv + activations + workspace; }
+  uint64_t peak() const { return std::max(running(), weights + loading); }
 };
 
 // Physical pages of the KV cache: pages[g] of 16 tokens for every layer of group g.
@@ -84,6 +101,13 @@ class Backend {
   virtual Result<std::unique_ptr<Executable>> compile(const Program& program,
                                                       const WeightSource& weights,
                                                       const CompileOptions& options) = 0;
+
+  // What the same compile() and make_kv_state() would hold, without reading a weight: of `weights`
+  // only formats and shapes are used. Errors as compile()'s; kind device where a back end knows
+  // only after compiling.
+  virtual Result<Footprint> footprint(const Program& program, const WeightSource& weights,
+                                      const CompileOptions& options,
+                                      const std::vector<int64_t>& pages_per_group) const;
 };
 
 }  // namespace dunlin

@@ -348,16 +348,12 @@ Engine::~Engine() = default;
 Result<std::unique_ptr<Engine>> Engine::create(Model& model) {
   auto state = std::make_unique<State>(model);
   const StepLimits& limits = model.limits;
-  const int64_t pages_each = (limits.context + kPageTokens - 1) / kPageTokens;
   KvCacheOptions options{.slots = static_cast<int32_t>(limits.sequences),
                          .context = limits.context};
   options.generated_is_reproducible = model.options.precision != Precision::automatic;
   std::vector<int64_t> pages;
   for (const KvGroup& group : model.program.kv_groups) {
-    int64_t each = pages_each;
-    if (group.window > 0)
-      each = std::min(each, (group.window + limits.rows + kPageTokens - 1) / kPageTokens + 1);
-    pages.push_back(each * limits.sequences);
+    pages.push_back(kv_pages(group, limits) * limits.sequences);
     options.groups.push_back({.window = group.window, .pages = pages.back()});
   }
   DUNLIN_ASSIGN_OR_RETURN(state->kv, model.executable->make_kv_state(pages));
