@@ -89,6 +89,7 @@ int run_main(int argc, char** argv) {
   add_detokenize_command(app, exit_code);
   add_verify_command(app, exit_code);
   add_bench_command(app, exit_code);
+  add_plan_command(app, exit_code);
   add_devices_command(app, exit_code);
   add_version_command(app, exit_code);
   add_help_command(app, exit_code);

@@ -1,0 +1,34 @@
+// This machine's processor as a device of the planner: its memory, and its rates as they were
+// calibrated or are typical.
+#pragma once
+
+#include <string>
+
+#include "backend/api.h"
+#include "base/result.h"
+#include "planner/device.h"
+
+namespace dunlin {
+
+// ${DUNLIN_CACHE:-${XDG_CACHE_HOME:-~/.cache}/dunlin}; empty where none of the variables is set.
+std::string cache_folder();
+
+// The file that holds the rates of this processor with so many threads (0: one per core).
+std::string calibration_path(int threads);
+
+// Measures for about ten seconds, with a progress bar, and keeps the result in calibration_path().
+Result<CpuRates> calibrate_this_cpu(int threads);
+
+// The kept rates; where there are none, a stream measured now and what is typical of the instruction
+// set.
+Result<CpuRates> rates_of_this_cpu(int threads);
+
+// Memory: what the system could give a process now, within the limits of its control groups.
+Device cpu_device(CpuRates rates);
+
+// Resident bytes of a process that has loaded a model, beside what the back end holds: the program,
+// its libraries, the checkpoint's headers and the tokenizer of so many tokens. Constants of
+// docs/planning.md, "Memory of a process".
+int64_t process_bytes(int64_t vocabulary, int64_t nodes, int threads);
+
+}  // namespace dunlin
