@@ -8,7 +8,7 @@ The rows are those of the README of jax-llm-examples' llama3 (jax 0.6.0): int8 l
 cache. Four constants: the share of memory bandwidth and of link bandwidth that is reached, the latency of a hop, and the
 share of the stated context that is filled on average (the prompts are shorter than it: prefill takes the same time at
 every context). Least squares of the logarithm on every other row; the other twelve are the check. The constants belong
-into src/planner/device_catalogue.cpp; tests/planner/seed_tables_test.cpp holds the result against all rows.
+into src/planner/device_catalogue.cpp; tests/planner/published_tables_test.cpp holds the result against all rows.
 """
 
 import argparse

@@ -177,11 +177,13 @@ Device cpu_device(CpuRates rates) {
   return device;
 }
 
-int64_t process_bytes(int64_t vocabulary, int64_t nodes, int threads) {
-  (void)vocabulary;
-  (void)nodes;
-  (void)threads;
-  return 0;
+int64_t resident_bytes() {
+  // Pages: all, resident, ..
+  std::istringstream fields(read_file("/proc/self/statm"));
+  int64_t all = 0;
+  int64_t resident = 0;
+  fields >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
 }
 
 }  // namespace dunlin

@@ -26,9 +26,8 @@ Result<CpuRates> rates_of_this_cpu(int threads);
 // Memory: what the system could give a process now, within the limits of its control groups.
 Device cpu_device(CpuRates rates);
 
-// Resident bytes of a process that has loaded a model, beside what the back end holds: the program,
-// its libraries, the checkpoint's headers and the tokenizer of so many tokens. Constants of
-// docs/planning.md, "Memory of a process".
-int64_t process_bytes(int64_t vocabulary, int64_t nodes, int threads);
+// Resident bytes of this process now. One that has read the headers and the tokenizer and recorded the
+// Program is as large as one that loads the model, but for what the back end holds.
+int64_t resident_bytes();
 
 }  // namespace dunlin

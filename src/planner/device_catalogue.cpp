@@ -14,7 +14,7 @@ namespace {
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
 // Of Llama-3.1-70B on v5e-16, fitted by tools/fit_efficiency.py on 12 of 24 published rows;
-// tests/planner/seed_tables_test.cpp checks the other 12. Compute: prompts of the published GPU rows
+// tests/planner/published_tables_test.cpp checks the other 12. Compute: prompts of the published GPU rows
 // reach 43 to 50 % of the peak and the scaling book plans with 40 %.
 const Efficiency kFitted = {.compute = 0.40,
                             .memory = 0.96,

@@ -9,8 +9,6 @@ namespace dunlin {
 
 namespace {
 
-constexpr int64_t kMostSequences = 1 << 20;
-
 Capacity capacity_of(const MeshShape& shape, const Workload& workload) {
   return {.sequences = sequences_per_replica(shape, workload.batch),
           .context = workload.context,
@@ -111,7 +109,7 @@ Result<int64_t> largest_batch(const PlannedModel& model, const Machine& machine,
                               const MeshShape& shape, const Workload& workload) {
   Capacity capacity = capacity_of(shape, workload);
   DUNLIN_ASSIGN_OR_RETURN(const int64_t sequences, search(
-                                                       kMostSequences,
+                                                       machine.most_sequences,
                                                        [&](int64_t value) {
                                                          capacity.sequences = value;
                                                          return memory_of(model, machine, shape,

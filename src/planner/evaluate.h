@@ -23,7 +23,8 @@ using MemoryOf = std::function<Result<DeviceMemory>(const Capacity& capacity)>;
 
 struct Machine {
   Slice slice;
-  MemoryOf memory = {};  // empty: accelerator_memory()
+  MemoryOf memory = {};              // empty: accelerator_memory()
+  int64_t most_sequences = 1 << 20;  // of a replica, that the back end takes
 };
 
 // Groups of devices that share no sequence.

@@ -57,7 +57,7 @@ MeshEvaluation evaluate_row(const PlannedModel& model, const PublishedRow& row) 
       .value();
 }
 
-TEST(Seed003, DecodeRowsAreWithinFifteenPercent) {
+TEST(Published70b, DecodeRowsAreWithinFifteenPercent) {
   const Program program = program_of("llama-3.1-70b");
   const PlannedModel model = int8_model(program, "int8");
   for (size_t i = 0; i < std::size(kRows); ++i) {
@@ -74,7 +74,7 @@ TEST(Seed003, DecodeRowsAreWithinFifteenPercent) {
 }
 
 // What the publication calls utilisation is ours for weights only, of a replica, over the replicas.
-TEST(Seed003, UtilisationIsStatedWithAndWithoutTheCache) {
+TEST(Published70b, UtilisationIsStatedWithAndWithoutTheCache) {
   const Program program = program_of("llama-3.1-70b");
   const PlannedModel model = int8_model(program, "int8");
   const Device v5e = parse_slice("v5e", false)->device;
@@ -91,7 +91,7 @@ TEST(Seed003, UtilisationIsStatedWithAndWithoutTheCache) {
 
 // XLA's own figure for the arguments of this decode step (libtpu 0.0.51, compiled ahead of time for
 // v5e:4x4, 8 sequences of 2048, 16-bit cache split over all 16 devices): 4.966 GB.
-TEST(Seed003, WeightsOfADeviceAreWhatACompilerAllocates) {
+TEST(Published70b, WeightsOfADeviceAreWhatACompilerAllocates) {
   const Program program = program_of("llama-3.1-70b");
   const PlannedModel model = int8_model(program, "bf16");
   const DeviceMemory memory = accelerator_memory(sharded(model, {.model = 16}),
@@ -101,7 +101,7 @@ TEST(Seed003, WeightsOfADeviceAreWhatACompilerAllocates) {
 }
 
 // The algebra of the same README: FSDP pays from a batch of the order of the model's width (8192).
-TEST(Seed003, TheFlipIsOfTheOrderOfTheWidth) {
+TEST(Published70b, TheFlipIsOfTheOrderOfTheWidth) {
   const Program program = program_of("llama-3.1-70b");
   const PlannedModel model = int8_model(program, "int8");
   const Plan plan = make_plan(model, {parse_slice("v5e-16", false).value(), {}}, std::nullopt,
@@ -167,7 +167,7 @@ MeshEvaluation show(const char* model_name, const PlannedModel& model, const cha
   return plan.chosen;
 }
 
-TEST(Seed002, GptOss20bIsPlannedFromItsOperations) {
+TEST(GptOss, GptOss20bIsPlannedFromItsOperations) {
   const Program program = gpt_oss_program(kGptOss20b);
   EXPECT_NEAR(parameters(program), 20.91e9, 0.01e9);
   const PlannedModel bf16 = planned(program);
@@ -187,7 +187,7 @@ TEST(Seed002, GptOss20bIsPlannedFromItsOperations) {
 }
 
 // Half of the layers keep 128 positions: the cache of a long context is little more than half.
-TEST(Seed002, WindowedLayersHalveTheCache) {
+TEST(GptOss, WindowedLayersHalveTheCache) {
   const Program program = gpt_oss_program(kGptOss20b);
   const PlannedModel model = mxfp4_model(program);
   const DeviceMemory memory =
@@ -196,7 +196,7 @@ TEST(Seed002, WindowedLayersHalveTheCache) {
   EXPECT_NEAR(static_cast<double>(memory.kv) / full, 0.5, 0.01);
 }
 
-TEST(Seed002, GptOss120bNeedsOneLargeDeviceOrASlice) {
+TEST(GptOss, GptOss120bNeedsOneLargeDeviceOrASlice) {
   const Program program = gpt_oss_program(gpt_oss_120b());
   EXPECT_NEAR(parameters(program), 116.8e9, 0.1e9);
   const PlannedModel mxfp4 = mxfp4_model(program);
