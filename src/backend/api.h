@@ -2,7 +2,6 @@
 // of the KV cache.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -56,10 +55,9 @@ struct Footprint {
   uint64_t kv = 0;           // all pages written
   uint64_t activations = 0;  // values of the Program
   uint64_t workspace = 0;    // scratch of steps and threads
-  uint64_t loading = 0;      // buffers while weights are read: before activations and workspace
+  uint64_t loading = 0;      // buffers while weights are read, before activations and workspace
 
   uint64_t running() const { return weights + kv + activations + workspace; }
-  uint64_t peak() const { return std::max(running(), weights + loading); }
 };
 
 // Physical pages of the KV cache: pages[g] of 16 tokens for every layer of group g.

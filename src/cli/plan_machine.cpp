@@ -16,7 +16,7 @@ constexpr int64_t kMostSequences = 1024;  // of --parallel in the commands that 
 
 // What a model that runs allocates and a plan does not: the scheduler's and the cache's books, the
 // stacks of threads (docs/planning.md, "Memory of a process").
-constexpr int64_t kRunningBytes = 1 << 20;
+constexpr int64_t kRunningBytes = 256 << 10;
 
 // A tokenizer that is not there to be loaded, for each token: measured on Llama 3.1's.
 constexpr int64_t kTokenizerBytesPerToken = 400;
@@ -76,8 +76,8 @@ struct CpuFootprint {
     memory.kv = static_cast<int64_t>(footprint.kv);
     memory.activations = static_cast<int64_t>(footprint.activations);
     memory.workspace = static_cast<int64_t>(footprint.workspace);
-    // Where loading needs more than running, its buffers are the peak.
-    memory.process = process + static_cast<int64_t>(footprint.peak() - footprint.running());
+    // The allocator may keep the buffers of loading.
+    memory.process = process + static_cast<int64_t>(footprint.loading);
     return memory;
   }
 };
