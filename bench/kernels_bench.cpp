@@ -49,13 +49,22 @@ struct Weights {
     std::mt19937 random(1);
     fill(memory.data, copies * layout.bytes(), random);
     // Any bits are codes; scales and floating-point weights become small finite numbers.
-    for (int64_t record = 0; record < copies * layout.stripes() * layout.records(); ++record) {
-      std::byte* p = memory.data + record * layout.record_bytes();
-      const int64_t codes = layout.group == 0 ? 0 : layout.form == PackedForm::q8 ? 1024 : 512;
-      for (int64_t i = codes; i < layout.record_bytes(); i += 2) {
-        const uint16_t bits = layout.form == PackedForm::f32 ? (i % 4 == 0 ? 0 : 0x3c00) : 0x3400;
-        std::memcpy(p + i, &bits, 2);
-      }
+    for (int64_t stripe = 0; stripe < copies * layout.stripes(); ++stripe) {
+      std::byte* p = memory.data + stripe * layout.stripe_bytes();
+      const Mxfp4Range range{0x1p-7f, 0x1p-7f};
+      if (layout.records_at() > 0) std::memcpy(p, &range, sizeof(range));
+      p += layout.records_at();
+      for (int64_t i = 0; i < layout.records(); ++i) fill_scales(p + i * layout.record_bytes());
+    }
+  }
+  void fill_scales(std::byte* record) const {
+    if (layout.scale == ScaleType::e8m0) {
+      std::memset(record + layout.code_bytes(), 120, 32);
+      return;
+    }
+    for (int64_t i = layout.code_bytes(); i < layout.record_bytes(); i += 2) {
+      const uint16_t bits = layout.form == PackedForm::f32 ? (i % 4 == 0 ? 0 : 0x3c00) : 0x3400;
+      std::memcpy(record + i, &bits, 2);
     }
   }
   PackedMatrix copy(int64_t i) const { return {layout, memory.data + i % copies * layout.bytes()}; }
@@ -66,9 +75,9 @@ struct Weights {
 };
 
 PackedLayout layout_of(PackedForm form, int64_t rows, int64_t columns) {
-  const bool floats =
-      form == PackedForm::f32 || form == PackedForm::bf16 || form == PackedForm::f16;
-  return {form, floats ? ScaleType::none : ScaleType::f16, floats ? 0 : 32, rows, columns};
+  if (code_bits(form) == 0) return {form, ScaleType::none, 0, rows, columns};
+  const bool fp4 = form == PackedForm::mxfp4;
+  return {form, fp4 ? ScaleType::e8m0 : ScaleType::f16, 32, rows, columns};
 }
 
 void linear(benchmark::State& state, Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows,
@@ -234,8 +243,12 @@ void add_linear(Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows) {
 }
 
 void register_all(Isa isa) {
-  for (const PackedForm form : {PackedForm::q4, PackedForm::q4_min, PackedForm::q8}) {
+  for (const PackedForm form : {PackedForm::q4, PackedForm::q4_min, PackedForm::q5,
+                                PackedForm::q5_min, PackedForm::q6, PackedForm::q8}) {
     for (const int64_t rows : {1, 4, 8, 32}) add_linear(isa, Arithmetic::int8, form, rows);
+  }
+  for (const int64_t rows : {1, 4, 8, 32, 512}) {
+    add_linear(isa, Arithmetic::bf16, PackedForm::mxfp4, rows);
   }
   for (const int64_t rows : {1, 4, 8}) add_linear(isa, Arithmetic::bf16, PackedForm::bf16, rows);
   for (const int64_t rows : {1, 16, 128, 512})

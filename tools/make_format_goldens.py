@@ -17,6 +17,11 @@ import numpy as np
 
 Q = gguf.GGMLQuantizationType
 BLOCKS = 24
+HALF_FIELDS = {  # where a block keeps F16 numbers
+    Q.Q4_0: [0], Q.Q4_1: [0, 2], Q.Q5_0: [0], Q.Q5_1: [0, 2], Q.Q8_0: [0], Q.Q2_K: [80, 82], Q.Q3_K: [108],
+    Q.Q4_K: [0, 2], Q.Q5_K: [0, 2], Q.Q6_K: [208], Q.MXFP4: [],
+}
+SUPER_BLOCKS = (Q.Q2_K, Q.Q3_K, Q.Q4_K, Q.Q5_K, Q.Q6_K)  # gguf does not quantise to these
 HALF_EDGES = [0x0000, 0x8000, 0x0001, 0x8001, 0x03FF, 0x0400, 0x3C00, 0xBC00, 0x7BFF, 0xFBFF, 0x7C00, 0xFC00, 0x7E00]
 
 
@@ -42,10 +47,13 @@ def integer_blocks(random, qtype):
     """Random blocks whose F16 fields are finite; the first ones hold the edges of scale and code."""
     _, size = gguf.GGML_QUANT_SIZES[qtype]
     blocks = random.integers(0, 256, (BLOCKS, size), dtype=np.uint8)
-    fields = {Q.Q4_0: [0], Q.Q8_0: [0], Q.Q4_1: [0, 2], Q.Q4_K: [0, 2], Q.Q6_K: [208]}[qtype]
+    fields = HALF_FIELDS[qtype]
     halves = {at: random_halves(random, BLOCKS, -12, 4) for at in fields}
     blocks[0] = 0  # all zero
     blocks[1] = 0xFF  # largest codes and scales
+    if qtype == Q.MXFP4:  # all exponents at the ends, where values are denormal or infinite
+        blocks[:, 0] = random.integers(100, 140, BLOCKS)
+        blocks[:10, 0] = [0, 1, 2, 3, 127, 128, 252, 253, 254, 255]
     for edge, bits in enumerate([0x0000, 0x3C00, 0x8000, 0x0001, 0x8001, 0x03FF, 0x7BFF, 0xFBFF]):
         for at in fields:
             halves[at][edge] = bits
@@ -79,7 +87,7 @@ def record(random, qtype):
     blocks = float_blocks(random, qtype) if gguf.GGML_QUANT_SIZES[qtype][0] == 1 else integer_blocks(random, qtype)
     with np.errstate(all="ignore"):
         decoded = gguf.quants.dequantize(blocks, qtype).astype(np.float32)
-        if qtype in (Q.Q4_K, Q.Q6_K):
+        if qtype in SUPER_BLOCKS:
             values, encoded = np.empty(0, np.float32), np.empty(0, np.uint8)
         else:
             values = encoder_values(random, qtype)
@@ -97,7 +105,7 @@ def main():
     parser.add_argument("out", type=pathlib.Path)
     arguments = parser.parse_args()
     random = np.random.default_rng(20)
-    types = [Q.F32, Q.F16, Q.BF16, Q.Q4_0, Q.Q4_1, Q.Q8_0, Q.Q4_K, Q.Q6_K]
+    types = [Q.F32, Q.F16, Q.BF16, *HALF_FIELDS]
     arguments.out.write_bytes(b"".join(record(random, qtype) for qtype in types))
 
 

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Writes tests/jinja/data/*.json: templates, inputs and what Python's Jinja2 renders, in transformers' environment.
 
-Usage: make_template_goldens.py OUTPUT_DIRECTORY [--tokenizers DIRECTORY] [--gguf FILE]
+  pip install jinja2 transformers gguf          (made with jinja2 3.1.6, transformers 5.24.0)
+  make_template_goldens.py OUTPUT_DIRECTORY [--tokenizers DIRECTORY] [--gguf FILE]
 
 constructs.json     small templates, one construct each
 conversations.json  messages and tools that the files below name

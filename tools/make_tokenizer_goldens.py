@@ -1,29 +1,40 @@
 #!/usr/bin/env python3
 """Writes tests/tokenizer/data: small tokenizers trained here, a corpus, and its ids by the PyPI package `tokenizers`.
 
-    pip install tokenizers==0.23.3 gguf
+    pip install tokenizers==0.23.3 tiktoken==0.14.0 gguf        (Python 3.11, whose Unicode version is that of PCRE2 10.42)
     python tools/make_tokenizer_goldens.py tests/tokenizer/data [--data FOLDER] [--smollm2 FILE.gguf]
 
-`--data` names a folder with tokenizers/llama3_1 and tokenizers/qwen2_5 (tokenizer.json of the published models),
-`--smollm2` a GGUF file of SmolLM2. Of these only ids are written. Without them their golden files stay as they are.
+`--data` names a folder with tokenizers/{llama3_1,qwen2_5,gptoss} (tokenizer.json of the published models), `--smollm2` a
+GGUF file of SmolLM2. Of these only ids are written, after `tiktoken` has given the same ones for gptoss. Without them
+their golden files stay as they are.
 
     corpus.json           a list of strings; {"hex": "..."} stands for bytes that are not UTF-8
     NAME/tokenizer.json   a small tokenizer (also NAME/tokenizer_config.json for one of them)
     NAME.ids.json         "ids": one list per text; "no_special": {index: ids} where --no-special changes them;
                           "pieces" (small tokenizers): byte lengths of the pre-tokenised text, added tokens not looked for
-    unicode_classes.json  the code points of \\p{L}, \\p{N} and \\s as ranges [first, last]
+    pre_tokenizers.json   pre-tokenizers of no known family: "pre_tokenizer" as in tokenizer.json; "pieces": byte lengths for
+                          every second text of the corpus, null where it has code points newer than Unicode 14; "kept": the
+                          bytes, in hex, of all pieces together where some of the text is in none
+    unicode_classes.json  the code points of the classes that splitters know, as ranges [first, last]
 """
 
 import argparse
 import json
 import pathlib
 import random
+import unicodedata
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
           r"|\s+(?!\S)|\s+")
 QWEN2 = LLAMA3.replace(r"\p{N}{1,3}", r"\p{N}")
+UPPER_PART = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]"
+LOWER_PART = r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+O200K_REST = r"\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+CONTRACTION = "(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+O200K = (rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER_PART}*{LOWER_PART}+{CONTRACTION}|[^\r\n\p{{L}}\p{{N}}]?{UPPER_PART}+{LOWER_PART}*"
+         rf"{CONTRACTION}|{O200K_REST}")
 
 SENTENCES = """
 The river rises in the hills and it's slower near the sea; they'll say we've seen nothing like it. I'm sure you'd agree.
@@ -84,6 +95,7 @@ def corpus():
     alphabets = [list("abcdefgh stRElvmD'"), list("'sStTrReEvVmMlLdD\u017f x"), list(" \t\n\r\u00a0\u3000\u2028ax1.\x85"),
                  list("0123456789٣५²½Ⅷ x.,"), ["é", "e\u0301", "\u0323", "\u0301", "\u1100", "\u1161", "\u11a8", "가", "\u0344", "\u212b", "क\u093c"],
                  list("你好世界。，ABC한국어日本語カタカナ 1"), ["😀", "👨\u200d👩", "\u200d", "\ufe0f", "🏽", "🇩", "🇪", " ", "a"],
+                 list("abAB你\u0301\u02b0\u01c5' 's1./\n"), ["A", "B", "c", "\u0301", "你", "'ll", "'S", " ", "\t", "/", "ǅ"],
                  list(".,;:!?-_/\\()[]{}<>|@#$%^&*+=~`\"'\n  "), [chr(c) for c in range(0x250)], SPECIALS + [" ", "\n", "a", "<|", "|>", "é"]]
     texts = list(HAND_WRITTEN)
     texts += SENTENCES
@@ -137,6 +149,12 @@ def small_tokenizers():
         "special_tokens": {"<|begin|>": {"id": "<|begin|>", "ids": [701], "tokens": ["<|begin|>"]}}}
     result["small_llama3"] = llama3
 
+    o200k = train(split(O200K), None, 700)
+    o200k["model"]["ignore_merges"] = True
+    o200k["model"]["vocab"][unreachable] = 700
+    o200k["added_tokens"] = [added(701 + i, s) for i, s in enumerate(["<|begin|>", "<|end|>", "<|endoftext|>"])]
+    result["small_o200k"] = o200k
+
     qwen2 = train(split(QWEN2), normalizers.NFC(), 700)
     qwen2["added_tokens"] = [added(700, "<|endoftext|>"), added(701, "<|im_start|>"), added(702, "<|im_end|>"),
                              added(703, "<tool_call>", special=False), added(704, "<note>", special=False, normalized=True),
@@ -154,6 +172,111 @@ def small_tokenizers():
         del smollm2["model"]["vocab"][byte]
     result["small_smollm2"] = smollm2
     return result
+
+
+def step(kind, **fields):
+    return {"type": kind, **fields}
+
+
+def split_step(pattern, behavior="Isolated", invert=False, kind="Regex"):
+    return step("Split", pattern={kind: pattern}, behavior=behavior, invert=invert)
+
+
+def steps(*list_of_steps, use_regex=False):
+    byte_level_step = step("ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=use_regex)
+    return step("Sequence", pretokenizers=[*list_of_steps, byte_level_step])
+
+
+def other_pre_tokenizers():
+    """Combinations that published files have (by the family known for it), then single features."""
+    digits = step("Digits", individual_digits=True)
+    result = {
+        "deepseek_v3": steps(
+            split_step(r"\p{N}{1,3}"), split_step("[一-龥぀-ゟ゠-ヿ]+"),
+            split_step(r"""[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+| ?[\p{P}\p{S}]+[\r\n]*"""
+                       r"""|\s*[\r\n]+|\s+(?!\S)|\s+""")),
+        "deepseek_coder": steps(split_step(r"[\r\n]"), split_step(r"\s?\p{L}+"), split_step(r"\s?\p{P}+"),
+                                split_step("[一-龥ࠀ-一가-퟿]+"), digits),
+        "falcon": step("Sequence", pretokenizers=[
+            step("Punctuation", behavior="Contiguous"), step("ByteLevel", add_prefix_space=False, trim_offsets=True, use_regex=True),
+            step("Digits", individual_digits=False), split_step("[0-9][0-9][0-9]")]),
+        "bloom": steps(split_step(r" ?[^(\s|[.,!?…。，、।۔،])]+")),
+        "tekken": steps(split_step(rf"[^\r\n\p{{L}}\p{{N}}]?{UPPER_PART}*{LOWER_PART}+|[^\r\n\p{{L}}\p{{N}}]?{UPPER_PART}+{LOWER_PART}*|"
+                                   + O200K_REST.replace("{1,3}", ""))),
+        "qwen_marks": steps(split_step(QWEN2.replace(r"?\p{L}+", r"?[\p{L}\p{M}]+").replace(r"[^\s\p{L}", r"[^\s\p{L}\p{M}"))),
+        "cl100k_possessive": steps(split_step(r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}++|\p{N}{1,3}+| ?[^\s\p{L}\p{N}]++[\r\n]*+|"
+                                              r"\s++$|\s*[\r\n]|\s+(?!\S)|\s")),
+        "kimi": steps(split_step(r"[\p{Han}]+|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*"
+                                 r"[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+(?i:'s|'t)?|" + O200K_REST)),
+        "prefix_space": step("ByteLevel", add_prefix_space=True, trim_offsets=True, use_regex=True),
+        "prefix_space_then_split": step("Sequence", pretokenizers=[
+            step("ByteLevel", add_prefix_space=True, trim_offsets=True, use_regex=False), split_step("Ġ")]),
+        "matches_only": steps(split_step(r"\p{L}+", "Removed", True)),
+        "words": steps(split_step(r"\b\w+\b|\W")), "not_at_words": steps(split_step(r"\B")),
+        "lines": steps(split_step(r"^.|.$|\A.|.\z")), "anchors_between": steps(split_step(r"(?<=[a-z])(?=[A-Z])|(?<!\d)(?=\d)")),
+        "ignored_case": steps(split_step(r"(?i)[a-f]+|ST")), "atomic": steps(split_step(r"(?>a+|b+)(?-i:c)|(x|y)z")),
+        "numbers_of_characters": steps(split_step(r"[\x41-\x5a\u00e0-\u00ff\x{4e00}-\x{9fff}]{2,}|\t|\x{1f600}")),
+        "repetitions": steps(split_step(r"a{,2}b|\p{N}{2}|[ab]{1,2}?c|x*?y|{|a{|}")),
+        "sets": steps(split_step(r"[^\S\r\n]+|[\D&&[^\W_]]+|[[a-c][^a-z]\d]|[\p{^L}&&\P{N}]")),
+        "class_details": steps(split_step(r"[]a]+|[^]\w\s]|[\w-]+|[+\--/]|[\[\]]|[$-&.]")),
+        "empty_matches": steps(split_step(r"x*")), "empty_between": steps(split_step(r"(?=\p{Lu})|1*")),
+    }
+    for behavior in ["Isolated", "Removed", "MergedWithPrevious", "MergedWithNext", "Contiguous"]:
+        for invert in [False, True]:
+            name = "string_" + behavior.lower() + ("_inverted" if invert else "")
+            result[name] = steps(split_step("a", behavior, invert, "String"), use_regex=behavior == "Isolated")
+        result["spaces_" + behavior.lower()] = steps(split_step(r"\s", behavior), digits)
+    return result
+
+
+def newer_than_unicode_14(matcher, text):
+    """Whether a character of the text is assigned for the package and not in Unicode 14."""
+    assert unicodedata.unidata_version == "14.0.0", "use a Python with Unicode 14.0.0, which is 3.11"
+    return any(unicodedata.category(c) == "Cn" and len(matcher.pre_tokenize_str("\x01" + c)) == 1 for c in text)
+
+
+def pre_tokenizer_cases(texts):
+    unassigned = pre_tokenizers.Split(Regex(r"\p{Cn}"), "isolated")
+    byte_of = {c: b for b, c in enumerate(byte_characters())}
+    decoded = [text.decode("utf-8", "replace") for text in texts[::2]]
+    newer = [newer_than_unicode_14(unassigned, text) for text in decoded]
+    cases = []
+    for name, document in other_pre_tokenizers().items():
+        tokenizer = Tokenizer.from_str(json.dumps({**json.loads(Tokenizer(models.BPE()).to_str()), "pre_tokenizer": document}))
+        pieces, kept = [], {}
+        for i, text in enumerate(decoded):
+            if newer[i]:
+                pieces.append(None)
+                continue
+            found = [piece for piece, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text)]
+            pieces.append([len(piece) for piece in found])
+            together = bytes(byte_of[c] for c in "".join(found))
+            if together != text.encode():
+                kept[str(i)] = together.hex()
+        cases.append({"name": name, "pre_tokenizer": document, "pieces": pieces, "kept": kept})
+    return cases
+
+
+def byte_characters():
+    """The character of the byte alphabet for each byte."""
+    itself = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [b for b in range(256) if b not in itself]
+    return [chr(b if b in itself else 256 + others.index(b)) for b in range(256)]
+
+
+def check_tiktoken(path, tokenizer, texts):
+    """Ids without special tokens equal those of `tiktoken` with the same vocabulary and pattern."""
+    import tiktoken
+
+    document = json.loads(path.read_text())
+    byte_of = {c: b for b, c in enumerate(byte_characters())}
+    ranks = {bytes(byte_of[c] for c in token): rank for token, rank in document["model"]["vocab"].items()}
+    pattern = document["pre_tokenizer"]["pretokenizers"][0]["pattern"]["Regex"]
+    encoding = tiktoken.Encoding("reference", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+    tokenizer.encode_special_tokens = True
+    for text in texts:
+        decoded = text.decode("utf-8", "replace")
+        assert encoding.encode_ordinary(decoded) == tokenizer.encode(decoded, add_special_tokens=False).ids, decoded
 
 
 def smollm2_from_gguf(path):
@@ -218,7 +341,8 @@ def main():
 
     texts = corpus()
     dump(options.out / "corpus.json", [as_json(text) for text in texts])
-    dump(options.out / "unicode_classes.json", {pattern: class_ranges(pattern) for pattern in [r"\p{L}", r"\p{N}", r"\s"]})
+    dump(options.out / "unicode_classes.json", {pattern: class_ranges(pattern) for pattern in [r"\p{L}", r"\p{N}", r"\s", UPPER_PART, LOWER_PART]})
+    dump(options.out / "pre_tokenizers.json", pre_tokenizer_cases(texts))
     for name, document in small_tokenizers().items():
         dump(options.out / name / "tokenizer.json", document)
         dump(options.out / f"{name}.ids.json", golden(Tokenizer.from_str(json.dumps(document)), texts, True))
@@ -226,8 +350,11 @@ def main():
          {"bos_token": "<|begin|>", "eos_token": {"content": "<|end|>"},
           "added_tokens_decoder": {"701": added(701, "<|begin|>"), "705": added(705, "<|only_in_config|>")}})
     if options.data:
-        for name in ["llama3_1", "qwen2_5"]:
-            tokenizer = Tokenizer.from_file(str(options.data / "tokenizers" / name / "tokenizer.json"))
+        for name in ["llama3_1", "qwen2_5", "gptoss"]:
+            path = options.data / "tokenizers" / name / "tokenizer.json"
+            tokenizer = Tokenizer.from_file(str(path))
+            if name == "gptoss":
+                check_tiktoken(path, tokenizer, texts)
             dump(options.out / f"{name}.ids.json", golden(tokenizer, texts, False))
     if options.smollm2:
         dump(options.out / "smollm2.ids.json", golden(smollm2_from_gguf(options.smollm2), texts, False))

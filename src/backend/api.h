@@ -2,10 +2,17 @@
 // of the KV cache.
 #pragma once
 
+#include <dunlin/precision.h>
+
+#include <algorithm>
+#include <compare>
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -16,9 +23,6 @@
 #include "step/step.h"
 
 namespace dunlin {
-
-// The arithmetic profiles of docs/decisions/0002-numerics.md.
-enum class Precision : uint8_t { automatic, exact, f32 };
 
 const char* precision_name(Precision precision);  // "auto", "exact", "f32"
 
@@ -44,8 +48,14 @@ struct CompileOptions {
   StepLimits limits;
   int threads = 0;       // 0: one per core of the affinity mask
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
+  // Names of optimisations (Backend::optimizations) to do without. Others' names are ignored.
+  std::vector<std::string> disabled = {};
   std::function<void(double fraction, const std::string& what)> progress =
       {};  // loading; may be empty
+
+  bool enabled(std::string_view optimization) const {
+    return std::ranges::find(disabled, optimization) == disabled.end();
+  }
 };
 
 // Bytes that compile() and make_kv_state() hold.
@@ -64,8 +74,32 @@ struct Footprint {
 class KvState {
  public:
   virtual ~KvState() = default;
+  virtual int32_t groups() const = 0;
   virtual int64_t pages(int32_t group) const = 0;
+  // 0: a sequence's table may name any physical page. Otherwise n: the sequence in slot s has pages
+  // [s n, s n + n) of the group to itself, and its page number p is physical page s n + p mod n.
+  virtual int64_t pages_per_slot(int32_t group) const {
+    (void)group;
+    return 0;
+  }
   virtual uint64_t bytes() const = 0;
+
+  // Names back end, element type and order of the bytes of a page: pages can be loaded where they
+  // were saved with the same layout for the same KV groups. Empty: pages cannot be saved, and none
+  // of the following is called.
+  virtual std::string layout() const { return {}; }
+  // Of one page in all layers of its group.
+  virtual uint64_t page_bytes(int32_t group) const {
+    (void)group;
+    return 0;
+  }
+  // `into` and `from` have page_bytes(group). Not while a step runs.
+  virtual void save_page(int32_t group, int32_t page, std::span<std::byte> into) const {
+    (void)group, (void)page, (void)into;
+  }
+  virtual void load_page(int32_t group, int32_t page, std::span<const std::byte> from) {
+    (void)group, (void)page, (void)from;
+  }
 };
 
 class Executable {
@@ -75,9 +109,16 @@ class Executable {
   virtual Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) = 0;
 
+  // What KvState::pages_per_slot will say: pages of a group are a multiple of it.
+  virtual int64_t pages_per_slot(int32_t group) const {
+    (void)group;
+    return 0;
+  }
+
   // Executes one step. `plan` is within the limits and its tables name pages of `state`; both are
-  // the caller's promise, checked once by validate(). Cannot fail and does not allocate. `output`
-  // views memory of the executable.
+  // the caller's promise, checked once by validate(). On this machine's processors it cannot fail
+  // and does not allocate; a device can, which output.failure tells. `output` views memory of the
+  // executable.
   virtual void run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept = 0;
 
   // What ran where: pairs of operation and kernel name, for banners and benchmarks.
@@ -92,10 +133,28 @@ class Executable {
 Result<void> validate(const StepPlan& plan, const Program& program, const StepLimits& limits,
                       const KvState& state);
 
+// Something done for speed or memory that changes no bit of a result, and can be left out.
+struct Optimization {
+  std::string name;
+  std::string brings;  // one line for people
+};
+
+// A node that runs within another node's step, and the optimisation that brought it there.
+struct FusedNode {
+  std::string optimization;
+  std::string node;
+  friend auto operator<=>(const FusedNode&, const FusedNode&) = default;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
   virtual const char* name() const = 0;
+  // What this back end can do without.
+  virtual std::vector<Optimization> optimizations() const = 0;
+  // The fusions that compile() would make of a sound Program, in order of execution.
+  virtual std::vector<FusedNode> fusions(const Program& program,
+                                         const CompileOptions& options) const = 0;
   virtual Result<std::unique_ptr<Executable>> compile(const Program& program,
                                                       const WeightSource& weights,
                                                       const CompileOptions& options) = 0;

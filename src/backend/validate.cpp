@@ -147,6 +147,27 @@ Result<void> validate_table_shape(const KvTable& table, size_t group, size_t seq
   return {};
 }
 
+// Each sequence has the pages of one slot, and no two have the same.
+Result<void> validate_slots(const KvTable& table, size_t group, size_t sequences, int64_t each) {
+  std::vector<int64_t> slots;
+  for (size_t s = 0; s < sequences; ++s) {
+    const std::span<const int32_t> pages = table.of(static_cast<int64_t>(s));
+    int64_t slot = -1;
+    for (size_t page = 0; page < pages.size(); ++page) {
+      if (pages[page] < 0) continue;
+      if (slot < 0) slot = pages[page] / each;
+      if (pages[page] == slot * each + static_cast<int64_t>(page) % each) continue;
+      return step_error("page {} of sequence {} is {} in KV group {}, not in slot {}", page, s,
+                        pages[page], group, slot);
+    }
+    if (slot >= 0 && std::ranges::find(slots, slot) != slots.end()) {
+      return step_error("two sequences are in slot {} of KV group {}", slot, group);
+    }
+    slots.push_back(slot);
+  }
+  return {};
+}
+
 // Every row has a page to be written to, and no page is written for two sequences.
 Result<void> validate_written_pages(const StepPlan& plan, size_t group,
                                     const std::vector<SequenceRows>& sequences,
@@ -204,6 +225,9 @@ Result<void> validate(const StepPlan& plan, const Program& program, const StepLi
     DUNLIN_RETURN_IF_ERROR(
         validate_table_shape(plan.tables[group], group, sequences.size(), pages));
     DUNLIN_RETURN_IF_ERROR(validate_written_pages(plan, group, sequences, pages));
+    if (const int64_t each = state.pages_per_slot(static_cast<int32_t>(group)); each > 0) {
+      DUNLIN_RETURN_IF_ERROR(validate_slots(plan.tables[group], group, sequences.size(), each));
+    }
   }
   return validate_moves(plan, program, state);
 }

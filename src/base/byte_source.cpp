@@ -7,7 +7,9 @@
 
 #include <cerrno>
 #include <cstring>
-#include <filesystem>
+
+#include "base/atomic_file.h"
+#include "base/file_descriptor.h"
 
 namespace dunlin {
 namespace {
@@ -15,22 +17,6 @@ namespace {
 std::string system_error(int code) {
   return std::strerror(code);
 }
-
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(FileDescriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(FileDescriptor&&) = delete;
-  ~FileDescriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 class FileSource final : public ByteSource {
  public:
@@ -84,40 +70,6 @@ class MemorySource final : public ByteSource {
   std::string label_;
 };
 
-Result<void> write_all(int fd, std::span<const std::byte> bytes, const std::string& path) {
-  while (!bytes.empty()) {
-    const ssize_t count = ::write(fd, bytes.data(), bytes.size());
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) return runtime_error(fmt::format("{}: {}", path, system_error(errno)));
-    bytes = bytes.subspan(static_cast<size_t>(count));
-  }
-  if (::fsync(fd) != 0) return runtime_error(fmt::format("{}: {}", path, system_error(errno)));
-  return {};
-}
-
-// Where `path` leads: the target of a symbolic link. What is there must be a regular file, for a
-// rename would put one in the place of a device or FIFO.
-Result<std::string> writable_target(const std::string& path) {
-  std::error_code error;
-  if (!std::filesystem::exists(path, error)) return path;
-  if (!std::filesystem::is_regular_file(path, error)) {
-    return runtime_error(fmt::format("{}: exists and is not a regular file", path));
-  }
-  return std::filesystem::canonical(path, error).string();
-}
-
-// A new file with the mode the umask gives, named after `target` so that a rename stays within its
-// folder.
-Result<FileDescriptor> create_beside(const std::string& target, std::string& name) {
-  for (int attempt = 0; attempt < 1000; ++attempt) {
-    name = fmt::format("{}.{}.{}.tmp", target, ::getpid(), attempt);
-    FileDescriptor fd(::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-    if (fd.get() >= 0) return fd;
-    if (errno != EEXIST) break;
-  }
-  return runtime_error(fmt::format("{}: {}", target, system_error(errno)));
-}
-
 }  // namespace
 
 Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path) {
@@ -148,21 +100,9 @@ Result<std::string> read_text_file(const std::string& path, uint64_t limit) {
 }
 
 Result<void> write_file_atomically(const std::string& path, std::span<const std::byte> bytes) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string target, writable_target(path));
-  std::string temporary;
-  DUNLIN_ASSIGN_OR_RETURN(const FileDescriptor fd, create_beside(target, temporary));
-  const auto written = write_all(fd.get(), bytes, path);
-  if (!written.ok() || ::rename(temporary.c_str(), target.c_str()) != 0) {
-    const int code = errno;
-    ::unlink(temporary.c_str());
-    return written.ok() ? runtime_error(fmt::format("{}: {}", path, system_error(code)))
-                        : written.error();
-  }
-  const std::string folder = std::filesystem::path(target).parent_path().string();
-  const FileDescriptor folder_fd(
-      ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (folder_fd.get() >= 0) ::fsync(folder_fd.get());
-  return {};
+  DUNLIN_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
+  DUNLIN_RETURN_IF_ERROR(file.write(bytes));
+  return file.commit();
 }
 
 }  // namespace dunlin

@@ -63,12 +63,14 @@ uint64_t enabled_state() {
   return static_cast<uint64_t>(high) << 32 | low;
 }
 
-// Linux grants the 8 KB of tile data per process on request (Documentation/arch/x86/xstate.rst);
-// threads inherit it.
-bool request_tile_data() {
+// Linux grants the 8 KB of tile data on request (Documentation/arch/x86/xstate.rst): to all threads
+// of the process, those that run already included. Empty, or why it did not.
+std::string request_tile_data() {
   constexpr long kArchReqXcompPerm = 0x1023;
   constexpr long kXfeatureTileData = 18;
-  return syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureTileData) == 0;
+  if (syscall(SYS_arch_prctl, kArchReqXcompPerm, kXfeatureTileData) == 0) return "";
+  if (errno == ENOSPC) return "a thread's alternate signal stack is too small to save them";
+  return std::strerror(errno);
 }
 
 std::vector<std::string> find_flags() {
@@ -83,18 +85,6 @@ std::vector<std::string> find_flags() {
     if (registers[flag.where] >> flag.bit & 1u) found.emplace_back(flag.name);
   }
   return found;
-}
-
-Isa best_isa(const std::vector<std::string>& flags) {
-  const auto has = [&flags](std::initializer_list<const char*> names) {
-    return std::all_of(names.begin(), names.end(), [&flags](const char* name) {
-      return std::find(flags.begin(), flags.end(), name) != flags.end();
-    });
-  };
-  if (!has({"avx", "avx2", "fma", "f16c"})) return Isa::scalar;
-  if (!has({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"})) return Isa::avx2;
-  if (!has({"amx_tile", "amx_int8", "amx_bf16"})) return Isa::avx512;
-  return request_tile_data() ? Isa::amx : Isa::avx512;
 }
 
 std::string brand_string() {
@@ -188,6 +178,10 @@ CpuFeatures detect() {
   features.model = brand_string();
   features.flags = find_flags();
   features.best = best_isa(features.flags);
+  if (features.best == Isa::amx) {
+    features.tile_refusal = request_tile_data();
+    if (!features.tile_refusal.empty()) features.best = Isa::avx512;
+  }
   features.cores = affinity_cores();
   if (const auto quota = cgroup_cpu_quota(own_cgroups(), "/sys/fs/cgroup")) {
     features.cores = std::clamp(static_cast<int>(std::min(*quota, 1e6)), 1, features.cores);
@@ -208,6 +202,36 @@ std::optional<Isa> parse_isa(std::string_view name) {
     if (lower == kIsaNames[i]) return static_cast<Isa>(i);
   }
   return std::nullopt;
+}
+
+std::span<const std::string_view> required_flags(Isa isa) {
+  static constexpr std::string_view kAvx2[] = {"avx2", "fma", "f16c"};
+  static constexpr std::string_view kAvx512[] = {"avx512f", "avx512bw", "avx512dq", "avx512vl",
+                                                 "avx512_vnni"};
+  static constexpr std::string_view kAmx[] = {"amx_tile", "amx_int8", "amx_bf16"};
+  switch (isa) {
+    case Isa::scalar:
+      break;
+    case Isa::avx2:
+      return kAvx2;
+    case Isa::avx512:
+      return kAvx512;
+    case Isa::amx:
+      return kAmx;
+  }
+  return {};
+}
+
+Isa best_isa(const std::vector<std::string>& flags) {
+  const auto found = [&flags](std::string_view flag) {
+    return std::ranges::find(flags, flag) != flags.end();
+  };
+  int best = 0;
+  while (best + 1 < kIsas &&
+         std::ranges::all_of(required_flags(static_cast<Isa>(best + 1)), found)) {
+    ++best;
+  }
+  return static_cast<Isa>(best);
 }
 
 std::optional<double> cgroup_cpu_quota(std::string_view membership, const std::string& mount) {

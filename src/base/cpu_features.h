@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,11 +22,18 @@ inline constexpr int kIsas = 4;
 const char* isa_name(Isa isa);
 std::optional<Isa> parse_isa(std::string_view name);  // case-insensitive
 
+// What an instruction set needs beyond the ones below it, in cpuinfo's spelling.
+std::span<const std::string_view> required_flags(Isa isa);
+
+// The highest instruction set whose flags, and those of all below it, are among `flags`.
+Isa best_isa(const std::vector<std::string>& flags);
+
 struct CpuFeatures {
   std::string model;       // brand string
   Isa best = Isa::scalar;  // the highest instruction set that may be used
   std::vector<std::string>
-      flags;      // what was found, in cpuinfo's spelling: avx2 fma f16c avx512f ... amx_bf16
+      flags;  // what was found, in cpuinfo's spelling: avx2 fma f16c avx512f ... amx_bf16
+  std::string tile_refusal;  // why the operating system refused AMX tiles; empty if it did not
   int cores = 1;  // processors in this process's affinity mask, at most the cgroup's quota
 };
 

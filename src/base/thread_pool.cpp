@@ -71,6 +71,8 @@ struct alignas(64) Range {
 struct ThreadPool::State {
   explicit State(int count)
       : ranges(static_cast<size_t>(count)), spins(count > cpu_features().cores ? 0 : kSpins) {}
+  // Also when starting the next worker, or the pool itself, ran out of memory.
+  ~State() { shut_down(); }
 
   std::vector<Range> ranges;  // one per worker
   const int
@@ -177,7 +179,6 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(int threads) {
     }
   } catch (const std::system_error& error) {
     const size_t started = state->workers.size() + 1;
-    state->shut_down();
     return runtime_error(
         fmt::format("cannot start thread {} of {}: {}", started + 1, threads, error.what()));
   }
@@ -186,9 +187,7 @@ Result<std::unique_ptr<ThreadPool>> ThreadPool::create(int threads) {
 
 ThreadPool::ThreadPool(std::unique_ptr<State> state) : state_(std::move(state)) {}
 
-ThreadPool::~ThreadPool() {
-  state_->shut_down();
-}
+ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::threads() const {
   return static_cast<int>(state_->ranges.size());

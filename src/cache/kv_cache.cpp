@@ -1,11 +1,8 @@
 #include "cache/kv_cache.h"
 
 #include <fmt/format.h>
-#include <xxhash.h>
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 #include <ranges>
 #include <utility>
 
@@ -24,23 +21,35 @@ int64_t window_begin(int64_t window, int64_t position) {
   return window == 0 ? 0 : std::max<int64_t>(0, position - window + 1);
 }
 
-PageKey next_key(const PageKey& previous, std::span<const int32_t> page_tokens) {
-  std::array<std::byte, sizeof(PageKey) + kPageTokens * sizeof(int32_t)> bytes;
-  std::memcpy(bytes.data(), &previous, sizeof previous);
-  std::memcpy(bytes.data() + sizeof previous, page_tokens.data(), page_tokens.size_bytes());
-  const XXH128_hash_t hash = XXH3_128bits(bytes.data(), bytes.size());
-  return {hash.high64, hash.low64};
-}
-
 struct Sequence {
   bool open = false;
   std::vector<int32_t> tokens;              // committed
+  std::vector<RowClass> classes;            // of the rows that computed them
   std::vector<std::vector<int32_t>> pages;  // [group][page number]: physical page or -1
   std::vector<PageKey> keys;                // of the full pages
   int64_t reproducible = 0;             // leading tokens a cold prefill would give the same bits
   bool may_extend_reproducible = true;  // false after an eviction
 
   int64_t length() const { return static_cast<int64_t>(tokens.size()); }
+
+  void reserve(size_t groups, int64_t context) {
+    tokens.reserve(static_cast<size_t>(context));
+    classes.reserve(static_cast<size_t>(context));
+    keys.reserve(static_cast<size_t>(pages_for(context)));
+    pages.resize(groups);
+    for (auto& group : pages) group.reserve(static_cast<size_t>(pages_for(context)));
+  }
+
+  // Keeps the memory.
+  void clear() {
+    open = false;
+    tokens.clear();
+    classes.clear();
+    for (auto& group : pages) group.clear();
+    keys.clear();
+    reproducible = 0;
+    may_extend_reproducible = true;
+  }
 };
 
 }  // namespace
@@ -50,6 +59,7 @@ struct KvCache::State {
   std::vector<PagePool> pools;
   std::vector<Sequence> sequences;
   std::vector<PageMove> moves;
+  std::vector<PageKey> keys;  // of the tokens that are looked up
 
   Sequence& at(int32_t slot) {
     DUNLIN_CHECK(slot >= 0 && static_cast<size_t>(slot) < sequences.size(), "slot out of range");
@@ -59,11 +69,31 @@ struct KvCache::State {
   }
 
   PagePool& pool(size_t group) { return pools[group]; }
+  int64_t pages_per_slot(size_t group) const { return options.groups[group].pages_per_slot; }
+
+  // Where page number `page` of the sequence lies in a group whose slots have their own pages.
+  int32_t page_of_slot(const Sequence& sequence, size_t group, int64_t page) const {
+    const int64_t slot = &sequence - sequences.data();
+    const int64_t each = pages_per_slot(group);
+    return static_cast<int32_t>(slot * each + page % each);
+  }
+
+  int32_t take_page(const Sequence& sequence, size_t group, int64_t page) {
+    return pages_per_slot(group) > 0 ? page_of_slot(sequence, group, page) : *pool(group).take();
+  }
+
+  // Pages that the sequence may still take.
+  int64_t available(const Sequence& sequence, size_t group) const {
+    if (pages_per_slot(group) == 0) return pools[group].available();
+    const auto used =
+        std::ranges::count_if(sequence.pages[group], [](int32_t p) { return p >= 0; });
+    return pages_per_slot(group) - used;
+  }
   int64_t window(size_t group) const { return options.groups[group].window; }
 
   void drop(Sequence& sequence, size_t group, size_t page) {
     int32_t& physical = sequence.pages[group][page];
-    if (physical >= 0) pool(group).drop_user(physical);
+    if (physical >= 0 && pages_per_slot(group) == 0) pool(group).drop_user(physical);
     physical = -1;
   }
 
@@ -77,18 +107,26 @@ struct KvCache::State {
     }
   }
 
-  // Leading full pages that every group still has, at most `limit` of them.
-  int64_t cached_pages(const std::vector<PageKey>& keys, int64_t limit) const {
-    for (int64_t count = limit; count > 0; --count) {
+  // Leading full pages of the tokens that every group still has; leaves their keys in `keys`. At
+  // least one token is left to compute: its logits are wanted.
+  int64_t cached_pages(std::span<const int32_t> tokens) {
+    keys.clear();
+    if (tokens.empty() || !options.prefix_index) return 0;
+    const size_t limit = (tokens.size() - 1) / kPageTokens;
+    for (size_t page = 0; page < limit; ++page) {
+      const PageKey previous = keys.empty() ? PageKey{} : keys.back();
+      keys.push_back(next_page_key(previous, tokens.subspan(page * kPageTokens, kPageTokens)));
+    }
+    for (auto count = static_cast<int64_t>(limit); count > 0; --count) {
       if (std::ranges::all_of(std::views::iota(size_t{0}, pools.size()),
-                              [&](size_t group) { return has_pages(keys, group, count); })) {
+                              [&](size_t group) { return has_pages(group, count); })) {
         return count;
       }
     }
     return 0;
   }
 
-  bool has_pages(const std::vector<PageKey>& keys, size_t group, int64_t count) const {
+  bool has_pages(size_t group, int64_t count) const {
     const int64_t first = window_begin(window(group), count * kPageTokens) / kPageTokens;
     for (int64_t page = first; page < count; ++page) {
       if (!pools[group].find(keys[static_cast<size_t>(page)]).has_value()) return false;
@@ -96,8 +134,7 @@ struct KvCache::State {
     return true;
   }
 
-  void adopt(Sequence& sequence, const std::vector<PageKey>& keys, int64_t count,
-             std::span<const int32_t> tokens) {
+  void adopt(Sequence& sequence, int64_t count, std::span<const int32_t> tokens) {
     for (size_t group = 0; group < pools.size(); ++group) {
       const int64_t first = window_begin(window(group), count * kPageTokens) / kPageTokens;
       auto& pages = sequence.pages[group];
@@ -111,10 +148,13 @@ struct KvCache::State {
     sequence.keys.assign(keys.begin(), keys.begin() + count);
     const auto cached = tokens.first(static_cast<size_t>(count * kPageTokens));
     sequence.tokens.assign(cached.begin(), cached.end());
+    // Those of class `generated` have the same bits, or they would not have been indexed.
+    sequence.classes.assign(cached.size(), RowClass::prompt);
     sequence.reproducible = sequence.length();
   }
 
-  // Pages the group must take for rows [length, end), the copy of a shared last page included.
+  // Pages that cover the positions before `end` and that the sequence does not have in the group,
+  // the copy of a shared last page included.
   int64_t pages_needed(const Sequence& sequence, size_t group, int64_t end) const {
     const auto& pages = sequence.pages[group];
     int64_t needed = std::max<int64_t>(0, pages_for(end) - static_cast<int64_t>(pages.size()));
@@ -123,7 +163,7 @@ struct KvCache::State {
   }
 
   bool last_page_is_shared(const Sequence& sequence, size_t group) const {
-    if (sequence.length() % kPageTokens == 0) return false;
+    if (sequence.length() % kPageTokens == 0 || pages_per_slot(group) > 0) return false;
     const int32_t physical =
         sequence.pages[group][static_cast<size_t>(sequence.length() / kPageTokens)];
     return physical >= 0 && pools[group].users(physical) > 1;
@@ -132,7 +172,7 @@ struct KvCache::State {
   // Makes the partly filled last page the sequence's own, so that the next rows may be written to
   // it.
   void own_last_page(Sequence& sequence, size_t group) {
-    if (sequence.length() % kPageTokens == 0) return;
+    if (sequence.length() % kPageTokens == 0 || pages_per_slot(group) > 0) return;
     int32_t& physical = sequence.pages[group][static_cast<size_t>(sequence.length() / kPageTokens)];
     if (physical < 0) return;
     if (pool(group).users(physical) == 1) {
@@ -152,7 +192,8 @@ struct KvCache::State {
     while (sequence.keys.size() < full) {
       const size_t page = sequence.keys.size();
       const PageKey previous = page == 0 ? PageKey{} : sequence.keys.back();
-      sequence.keys.push_back(next_key(previous, tokens.subspan(page * kPageTokens, kPageTokens)));
+      sequence.keys.push_back(
+          next_page_key(previous, tokens.subspan(page * kPageTokens, kPageTokens)));
       if (!options.prefix_index ||
           static_cast<int64_t>(page + 1) * kPageTokens > sequence.reproducible)
         continue;
@@ -167,6 +208,12 @@ struct KvCache::State {
 KvCache::KvCache(KvCacheOptions options) : state_(std::make_unique<State>()) {
   for (const KvCacheGroup& group : options.groups) state_->pools.emplace_back(group.pages);
   state_->sequences.resize(static_cast<size_t>(options.slots));
+  const auto own_pages = [](const KvCacheGroup& group) { return group.pages_per_slot > 0; };
+  if (std::ranges::any_of(options.groups, own_pages)) options.prefix_index = false;
+  for (Sequence& sequence : state_->sequences)
+    sequence.reserve(options.groups.size(), options.context);
+  state_->moves.reserve(options.groups.size() * state_->sequences.size());
+  state_->keys.reserve(static_cast<size_t>(pages_for(options.context)));
   state_->options = std::move(options);
 }
 
@@ -177,22 +224,27 @@ Result<KvCache::Opened> KvCache::open(std::span<const int32_t> tokens) {
   const auto free = std::ranges::find_if(sequences, [](const Sequence& s) { return !s.open; });
   if (free == sequences.end())
     return runtime_error(fmt::format("all {} sequence slots are in use", sequences.size()));
-  *free = Sequence{};
+  const int64_t count = state_->cached_pages(tokens);
   free->open = true;
-  free->pages.resize(state_->pools.size());
-
-  // At least one token is left to compute: its logits are wanted.
-  const int64_t limit =
-      tokens.empty() ? 0 : (static_cast<int64_t>(tokens.size()) - 1) / kPageTokens;
-  std::vector<PageKey> keys;
-  for (int64_t page = 0; page < limit && state_->options.prefix_index; ++page) {
-    const PageKey previous = keys.empty() ? PageKey{} : keys.back();
-    keys.push_back(
-        next_key(previous, tokens.subspan(static_cast<size_t>(page) * kPageTokens, kPageTokens)));
-  }
-  const int64_t count = state_->cached_pages(keys, static_cast<int64_t>(keys.size()));
-  state_->adopt(*free, keys, count, tokens);
+  state_->adopt(*free, count, tokens);
   return Opened{static_cast<int32_t>(free - sequences.begin()), count * kPageTokens};
+}
+
+int64_t KvCache::cached(std::span<const int32_t> tokens) const {
+  return state_->cached_pages(tokens) * kPageTokens;
+}
+
+int64_t KvCache::missing_pages(int32_t slot, int64_t positions, int32_t group) const {
+  return state_->pages_needed(state_->at(slot), static_cast<size_t>(group), positions);
+}
+
+bool KvCache::fits(int32_t slot, int64_t rows) {
+  Sequence& sequence = state_->at(slot);
+  const int64_t end = sequence.length() + rows;
+  state_->free_behind_window(sequence, sequence.length());
+  return std::ranges::all_of(std::views::iota(size_t{0}, state_->pools.size()), [&](size_t group) {
+    return state_->pages_needed(sequence, group, end) <= state_->available(sequence, group);
+  });
 }
 
 Result<void> KvCache::reserve(int32_t slot, int64_t rows) {
@@ -205,17 +257,19 @@ Result<void> KvCache::reserve(int32_t slot, int64_t rows) {
   state_->free_behind_window(sequence, sequence.length());
   for (size_t group = 0; group < state_->pools.size(); ++group) {
     const int64_t needed = state_->pages_needed(sequence, group, end);
-    if (needed > state_->pool(group).available()) {
+    if (const int64_t available = state_->available(sequence, group); needed > available) {
       return Error{ErrorKind::does_not_fit,
                    fmt::format("the KV cache needs {} more pages of {} tokens and has {}", needed,
-                               kPageTokens, state_->pool(group).available())};
+                               kPageTokens, available)};
     }
   }
   for (size_t group = 0; group < state_->pools.size(); ++group) {
     state_->own_last_page(sequence, group);
     auto& pages = sequence.pages[group];
-    while (static_cast<int64_t>(pages.size()) < pages_for(end))
-      pages.push_back(*state_->pool(group).take());
+    while (static_cast<int64_t>(pages.size()) < pages_for(end)) {
+      const auto page = static_cast<int64_t>(pages.size());
+      pages.push_back(state_->take_page(sequence, group, page));
+    }
   }
   return {};
 }
@@ -232,6 +286,7 @@ void KvCache::commit(int32_t slot, std::span<const int32_t> tokens, RowClass row
     sequence.reproducible = end;
   }
   sequence.tokens.insert(sequence.tokens.end(), tokens.begin(), tokens.end());
+  sequence.classes.resize(sequence.tokens.size(), row_class);
   state_->index_full_pages(sequence);
 }
 
@@ -257,6 +312,7 @@ Result<void> KvCache::truncate(int32_t slot, int64_t length) {
     pages.resize(std::min(pages.size(), static_cast<size_t>(pages_for(length))));
   }
   sequence.tokens.resize(static_cast<size_t>(length));
+  sequence.classes.resize(static_cast<size_t>(length));
   sequence.keys.resize(std::min(sequence.keys.size(), static_cast<size_t>(length / kPageTokens)));
   sequence.reproducible = std::min(sequence.reproducible, length);
   return {};
@@ -265,10 +321,19 @@ Result<void> KvCache::truncate(int32_t slot, int64_t length) {
 Result<int32_t> KvCache::fork(int32_t slot) {
   DUNLIN_ASSIGN_OR_RETURN(const Opened opened, open({}));
   const Sequence& parent = state_->at(slot);
-  state_->at(opened.slot) = parent;
+  Sequence& child = state_->at(opened.slot);
+  child = parent;
   for (size_t group = 0; group < state_->pools.size(); ++group) {
-    for (const int32_t physical : parent.pages[group]) {
-      if (physical >= 0) state_->pool(group).add_user(physical);
+    for (size_t page = 0; page < child.pages[group].size(); ++page) {
+      int32_t& physical = child.pages[group][page];
+      if (physical < 0) continue;
+      if (state_->pages_per_slot(group) == 0) {
+        state_->pool(group).add_user(physical);
+        continue;
+      }
+      const int32_t own = state_->page_of_slot(child, group, static_cast<int64_t>(page));
+      state_->moves.push_back({static_cast<int32_t>(group), physical, own});
+      physical = own;
     }
   }
   return opened.slot;
@@ -298,7 +363,7 @@ void KvCache::close(int32_t slot) {
     for (size_t page = sequence.pages[group].size(); page > 0; --page)
       state_->drop(sequence, group, page - 1);
   }
-  sequence = Sequence{};
+  sequence.clear();
 }
 
 int64_t KvCache::length(int32_t slot) const {
@@ -309,8 +374,18 @@ std::span<const int32_t> KvCache::tokens(int32_t slot) const {
   return state_->at(slot).tokens;
 }
 
+std::span<const RowClass> KvCache::row_classes(int32_t slot) const {
+  return state_->at(slot).classes;
+}
+
 int64_t KvCache::free_pages(int32_t group) const {
-  return state_->pool(static_cast<size_t>(group)).available();
+  const auto index = static_cast<size_t>(group);
+  if (state_->pages_per_slot(index) == 0) return state_->pool(index).available();
+  int64_t free = 0;
+  for (const Sequence& sequence : state_->sequences) {
+    free += sequence.open ? state_->available(sequence, index) : state_->pages_per_slot(index);
+  }
+  return free;
 }
 
 void KvCache::table(std::span<const int32_t> slots, int32_t group, KvTable& into) const {
@@ -323,8 +398,9 @@ void KvCache::table(std::span<const int32_t> slots, int32_t group, KvTable& into
   }
 }
 
-std::vector<PageMove> KvCache::take_moves() {
-  return std::exchange(state_->moves, {});
+void KvCache::take_moves(std::vector<PageMove>& into) {
+  into.clear();
+  std::swap(into, state_->moves);
 }
 
 }  // namespace dunlin

@@ -5,6 +5,9 @@
 // one retention rule) have their own pool of pages. Full pages whose content a cold prefill would
 // reproduce are indexed by their tokens and found again by open(); they stay after close() until
 // their space is needed, least recently used first.
+//
+// All memory is taken at construction, for every slot at the full context (about 7 bytes a token):
+// nothing below allocates but the text of an error.
 #pragma once
 
 #include <cstdint>
@@ -20,6 +23,9 @@ namespace dunlin {
 struct KvCacheGroup {
   int64_t window = 0;  // 0: every position is kept; > 0: pages behind the window are freed
   int64_t pages = 0;   // physical pages
+  // > 0: each slot has so many pages of its own, at the places that KvState::pages_per_slot gives
+  // (backend/api.h). Nothing is shared then: no prefix index, and fork() copies.
+  int64_t pages_per_slot = 0;
 };
 
 struct KvCacheOptions {
@@ -50,9 +56,16 @@ class KvCache {
   // runtime.
   Result<Opened> open(std::span<const int32_t> tokens);
 
+  // Leading tokens that open() would find.
+  int64_t cached(std::span<const int32_t> tokens) const;
+
   // Pages for `rows` more positions in every group, all or nothing. Beyond the context: kind usage,
   // with both numbers; out of pages: kind does_not_fit. Queues the copy of a shared last page.
   Result<void> reserve(int32_t slot, int64_t rows);
+  // Whether reserve() would find the pages. Like it, gives back what is behind the window.
+  bool fits(int32_t slot, int64_t rows);
+  // Pages that the first `positions` positions need in the group beyond those the sequence has.
+  int64_t missing_pages(int32_t slot, int64_t positions, int32_t group) const;
 
   // The step wrote `tokens` at the positions after the sequence's length, with rows of this class.
   void commit(int32_t slot, std::span<const int32_t> tokens, RowClass row_class);
@@ -72,13 +85,15 @@ class KvCache {
 
   int64_t length(int32_t slot) const;
   std::span<const int32_t> tokens(int32_t slot) const;
+  // Of the rows that computed the tokens: the same classes give the same bits again.
+  std::span<const RowClass> row_classes(int32_t slot) const;
   int64_t free_pages(int32_t group) const;  // unused, or indexed without a user
 
   // The page table of the slots' sequences in one group, covering the reserved positions.
   void table(std::span<const int32_t> slots, int32_t group, KvTable& into) const;
 
-  // Copies to run before the next step writes; each is returned once.
-  std::vector<PageMove> take_moves();
+  // Copies to run before the next step writes; each is given once. What `into` held is dropped.
+  void take_moves(std::vector<PageMove>& into);
 
  private:
   struct State;

@@ -4,9 +4,24 @@
 
 namespace dunlin {
 
-PagePool::PagePool(int64_t pages) : pages_(static_cast<size_t>(pages)) {
+PagePool::PagePool(int64_t pages) : pages_(static_cast<size_t>(pages)), index_(pages) {
   free_.reserve(static_cast<size_t>(pages));
   for (int64_t page = pages - 1; page >= 0; --page) free_.push_back(static_cast<int32_t>(page));
+}
+
+void PagePool::append_idle(int32_t page) {
+  at(page).previous = last_idle_;
+  at(page).next = -1;
+  (last_idle_ < 0 ? first_idle_ : at(last_idle_).next) = page;
+  last_idle_ = page;
+  ++idle_count_;
+}
+
+void PagePool::remove_idle(int32_t page) {
+  const Page& entry = at(page);
+  (entry.previous < 0 ? first_idle_ : at(entry.previous).next) = entry.next;
+  (entry.next < 0 ? last_idle_ : at(entry.next).previous) = entry.previous;
+  --idle_count_;
 }
 
 std::optional<int32_t> PagePool::take() {
@@ -14,57 +29,50 @@ std::optional<int32_t> PagePool::take() {
   if (!free_.empty()) {
     page = free_.back();
     free_.pop_back();
-  } else if (!idle_.empty()) {
-    page = idle_.front();
-    idle_.pop_front();
-    Page& entry = pages_[static_cast<size_t>(page)];
-    index_.erase(*entry.key);
-    entry.key.reset();
+  } else if (first_idle_ >= 0) {
+    page = first_idle_;
+    remove_idle(page);
+    index_.remove(*at(page).key);
+    at(page).key.reset();
   } else {
     return std::nullopt;
   }
-  pages_[static_cast<size_t>(page)].users = 1;
+  at(page).users = 1;
   return page;
 }
 
 void PagePool::add_user(int32_t page) {
-  Page& entry = pages_[static_cast<size_t>(page)];
+  Page& entry = at(page);
   if (entry.users == 0) {
     DUNLIN_CHECK(entry.key.has_value(), "a page without users that is not indexed is free");
-    idle_.erase(entry.idle);
+    remove_idle(page);
   }
   ++entry.users;
 }
 
 void PagePool::drop_user(int32_t page) {
-  Page& entry = pages_[static_cast<size_t>(page)];
+  Page& entry = at(page);
   DUNLIN_CHECK(entry.users > 0, "drop_user of a page without users");
   if (--entry.users > 0) return;
   if (entry.key.has_value()) {
-    entry.idle = idle_.insert(idle_.end(), page);
+    append_idle(page);
   } else {
     free_.push_back(page);
   }
 }
 
 void PagePool::index(int32_t page, PageKey key) {
-  Page& entry = pages_[static_cast<size_t>(page)];
+  Page& entry = at(page);
   DUNLIN_CHECK(entry.users > 0, "only a page in use is indexed");
-  if (entry.key.has_value() || !index_.emplace(key, page).second) return;
+  if (entry.key.has_value() || !index_.add(key, page)) return;
   entry.key = key;
 }
 
-std::optional<int32_t> PagePool::find(PageKey key) const {
-  const auto it = index_.find(key);
-  if (it == index_.end()) return std::nullopt;
-  return it->second;
-}
-
 void PagePool::forget(int32_t page) {
-  Page& entry = pages_[static_cast<size_t>(page)];
+  Page& entry = at(page);
   if (!entry.key.has_value()) return;
   DUNLIN_CHECK(entry.users > 0, "only a page in use changes");
-  index_.erase(*entry.key);
+  index_.remove(*entry.key);
   entry.key.reset();
 }
 

@@ -1,21 +1,14 @@
-// PagePool: reference counts, the free list, and the prefix index of one KV group's pages.
+// PagePool: reference counts, the free list, and the prefix index of one KV group's pages. All
+// memory is taken at construction: nothing else here can fail.
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
-namespace dunlin {
+#include "cache/page_index.h"
 
-// Identifies a page by all tokens from the sequence's start to the page's end. 128 bits from XXH3:
-// at 10^9 pages the chance of a wrong hit is below 10^-20.
-struct PageKey {
-  uint64_t high = 0;
-  uint64_t low = 0;
-  friend bool operator==(const PageKey&, const PageKey&) = default;
-};
+namespace dunlin {
 
 class PagePool {
  public:
@@ -30,26 +23,31 @@ class PagePool {
 
   // Makes a full page findable. A key that is known already keeps its first page.
   void index(int32_t page, PageKey key);
-  std::optional<int32_t> find(PageKey key) const;
+  std::optional<int32_t> find(PageKey key) const { return index_.find(key); }
   // The page's content is about to change, or is wrong.
   void forget(int32_t page);
 
-  int64_t available() const { return static_cast<int64_t>(free_.size() + idle_.size()); }
+  int64_t available() const { return static_cast<int64_t>(free_.size()) + idle_count_; }
 
  private:
   struct Page {
     int32_t users = 0;
-    std::optional<PageKey> key;
-    std::list<int32_t>::iterator idle;  // valid while indexed without users
+    std::optional<PageKey> key = {};
+    // Neighbours in the list of indexed pages without users, least recently used first; -1: none.
+    int32_t previous = -1;
+    int32_t next = -1;
   };
-  struct KeyHash {
-    size_t operator()(const PageKey& key) const { return static_cast<size_t>(key.low); }
-  };
+
+  Page& at(int32_t page) { return pages_[static_cast<size_t>(page)]; }
+  void append_idle(int32_t page);
+  void remove_idle(int32_t page);
 
   std::vector<Page> pages_;
   std::vector<int32_t> free_;  // taken from the back; lowest page number first
-  std::list<int32_t> idle_;    // indexed pages without users, least recently used first
-  std::unordered_map<PageKey, int32_t, KeyHash> index_;
+  PageIndex index_;
+  int32_t first_idle_ = -1;
+  int32_t last_idle_ = -1;
+  int64_t idle_count_ = 0;
 };
 
 }  // namespace dunlin

@@ -7,7 +7,6 @@
 #include <cmath>
 
 #include "checkpoint/canonical_config.h"
-#include "checkpoint/gguf_reader.h"
 #include "checkpoint/stored_checkpoint.h"
 #include "checkpoint/text_checks.h"
 
@@ -20,11 +19,6 @@ const TensorInfo* find_tensor(const std::vector<TensorInfo>& tensors, std::strin
 }
 
 Result<void> refuse_unsupported(const Metadata& header, const std::string& model_type) {
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t parts, header.integer_or("split.count", 0, 1 << 20, 0));
-  if (parts > 1) {
-    return model_error(fmt::format("{}: one of {} parts of a split file; merge them into one file",
-                                   header.origin(), parts));
-  }
   DUNLIN_ASSIGN_OR_RETURN(const int64_t experts,
                           header.integer_or(model_type + ".expert_count", 0, 1 << 20, 0));
   if (experts > 0) {
@@ -141,8 +135,10 @@ Metadata model_keys(const GgufHeader& file, const std::string& model_type) {
 
 }  // namespace
 
-Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> source) {
-  DUNLIN_ASSIGN_OR_RETURN(GgufHeader file, read_gguf_header(*source));
+Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> source,
+                                              const OpenPart& open) {
+  DUNLIN_ASSIGN_OR_RETURN(GgufModel model, read_gguf_model(source, open));
+  GgufHeader& file = model.header;
   const Metadata& header = file.metadata;
   DUNLIN_ASSIGN_OR_RETURN(const std::string architecture, header.text("general.architecture"));
   DUNLIN_ASSIGN_OR_RETURN(const std::string model_type,
@@ -160,18 +156,14 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
   config.set("hidden_act", std::string("silu"));
   config.set("rope_scaling.rope_type", std::string("default"));
   if (const TensorInfo* divisors = find_tensor(file.tensors, "rope_freqs.weight")) {
-    DUNLIN_RETURN_IF_ERROR(read_rope_divisors(config, *source, *divisors));
+    const auto index = static_cast<size_t>(divisors - file.tensors.data());
+    DUNLIN_RETURN_IF_ERROR(read_rope_divisors(config, *model.sources[index], *divisors));
   }
   DUNLIN_RETURN_IF_ERROR(read_special_tokens(config, header));
   DUNLIN_RETURN_IF_ERROR(add_generation(config, header, ConfigSpelling::gguf));
 
-  const size_t count = file.tensors.size();
-  return make_checkpoint({source->name(),
-                          "gguf",
-                          std::move(config),
-                          std::move(file.metadata),
-                          std::move(file.tensors),
-                          {count, source}});
+  return make_checkpoint({source->name(), "gguf", std::move(config), std::move(file.metadata),
+                          std::move(file.tensors), std::move(model.sources)});
 }
 
 }  // namespace dunlin

@@ -1,5 +1,6 @@
-// Reads the header of a GGUF version 3 file: magic, version, counts, key-value pairs, tensor
-// records, then the data section, aligned to general.alignment (ggml's docs/gguf.md).
+// Reads the header of a GGUF file: magic, version, counts, key-value pairs, tensor records, then the
+// data section, aligned to general.alignment (ggml's docs/gguf.md). Version 2 made all counts and
+// lengths 64 bits wide, version 3 allowed big-endian files: little-endian ones are the same in both.
 #include "checkpoint/gguf_reader.h"
 
 #include <fmt/format.h>
@@ -81,7 +82,7 @@ class GgufParser {
     }
     DUNLIN_ASSIGN_OR_RETURN(auto tensors,
                             place_gguf_tensors(source_, reader_.position(), alignment_, records));
-    return GgufHeader{std::move(metadata_), std::move(tensors)};
+    return GgufHeader{std::move(metadata_), std::move(pairs_), std::move(tensors)};
   }
 
  private:
@@ -98,7 +99,12 @@ class GgufParser {
     if (version != 0 && (version & 0xffffu) == 0) {
       return error("a big-endian GGUF file; convert it to little-endian");
     }
-    if (version != 3) return error("GGUF version {}; version 3 is read", version);
+    if (version == 1) {
+      return error("GGUF version 1; versions 2 and 3 are read: convert the original model again");
+    }
+    if (version != 2 && version != 3) {
+      return error("GGUF version {}; versions 2 and 3 are read", version);
+    }
     DUNLIN_ASSIGN_OR_RETURN(tensor_count_, reader_.number<uint64_t>("the number of tensors"));
     DUNLIN_ASSIGN_OR_RETURN(pair_count_, reader_.number<uint64_t>("the number of keys"));
     if (pair_count_ > reader_.remaining() / kSmallestPair) {
@@ -126,11 +132,16 @@ class GgufParser {
     DUNLIN_ASSIGN_OR_RETURN(const std::string key, reader_.text(length, "a key"));
     if (!is_visible_ascii(key)) return error("the key {} is not visible ASCII", quoted_text(key));
     if (metadata_.has(key)) return error("the key {} occurs twice", quoted_text(key));
+    const uint64_t start = reader_.position();
     DUNLIN_ASSIGN_OR_RETURN(const GgufType type, read_type(key));
-    if (key == "general.alignment") return read_alignment(type);
-    auto value = type == GgufType::array ? read_array(key) : read_scalar(key, type);
-    if (!value.ok()) return value.error();
-    metadata_.set(key, std::move(*value));
+    if (key == "general.alignment") {
+      DUNLIN_RETURN_IF_ERROR(read_alignment(type));
+    } else {
+      auto value = type == GgufType::array ? read_array(key) : read_scalar(key, type);
+      if (!value.ok()) return value.error();
+      metadata_.set(key, std::move(*value));
+    }
+    pairs_.push_back({key, start, reader_.position() - start});
     return {};
   }
 
@@ -261,6 +272,7 @@ class GgufParser {
   const ByteSource& source_;
   BufferedReader reader_;
   Metadata metadata_;
+  std::vector<GgufPair> pairs_;
   std::unordered_set<std::string> names_;
   uint64_t tensor_count_ = 0;
   uint64_t pair_count_ = 0;

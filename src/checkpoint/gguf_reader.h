@@ -1,4 +1,4 @@
-// Reads the header of a GGUF version 3 file (ggml's docs/gguf.md): keys, values and tensor records,
+// Reads the header of a GGUF file of version 2 or 3 (ggml's docs/gguf.md): keys, values and tensor records,
 // all checked against the file before anything is allocated for them.
 #pragma once
 
@@ -11,8 +11,16 @@
 
 namespace dunlin {
 
+// Where a key's value lies in the file, from its type id on: for copying it as it is.
+struct GgufPair {
+  std::string key;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
 struct GgufHeader {
   Metadata metadata;  // every key as stored; integers and booleans of arrays become integers
+  std::vector<GgufPair> pairs;  // in the order of the file
   std::vector<TensorInfo>
       tensors;  // canonical_name is still empty; offsets count from the start of the file
 };

@@ -4,7 +4,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
+#include "base/log.h"
+#include "base/owned_json.h"
 #include "checkpoint/canonical_config.h"
 #include "checkpoint/json_document.h"
 #include "checkpoint/text_checks.h"
@@ -80,6 +83,14 @@ Result<void> refuse_unsupported(const json& document, const Metadata& source) {
   return {};
 }
 
+void warn_of_ignored(const json& document, const std::string& origin,
+                     const std::string& model_type) {
+  if (value_or_null(document, "auto_map").is_null()) return;
+  log_warning(
+      fmt::format("{}: auto_map names Python code, which is never run; the model is read as {}",
+                  origin, model_type));
+}
+
 Result<void> copy_llama3_scaling(Metadata& config, const Metadata& rope) {
   struct Number {
     const char* key;
@@ -142,7 +153,9 @@ Result<std::vector<int64_t>> read_ids(const json& document, const char* key,
   const json& value = value_or_null(document, key);
   if (value.is_null()) return std::vector<int64_t>{};
   std::vector<int64_t> ids;
-  for (const json& element : value.is_array() ? value : json::array({value})) {
+  std::span<const json> elements(&value, 1);
+  if (value.is_array()) elements = value.get_ref<const json::array_t&>();
+  for (const json& element : elements) {
     if (!element.is_number_integer() || element < 0 || element > INT32_MAX) {
       return model_error(fmt::format("{}: {} is not a token id or a list of them", origin, key));
     }
@@ -178,11 +191,13 @@ Result<void> read_switches(Metadata& config, const Metadata& source) {
 
 Result<Metadata> read_hf_config(const ConfigText& config_text,
                                 const std::optional<ConfigText>& generation_text) {
-  DUNLIN_ASSIGN_OR_RETURN(const json document,
+  DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<json> parsed,
                           parse_json_object(config_text.text, config_text.origin));
+  const json& document = parsed.value;
   const Metadata source = scalars(document, config_text.origin);
   DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, read_model_type(document, source));
   DUNLIN_RETURN_IF_ERROR(refuse_unsupported(document, source));
+  warn_of_ignored(document, config_text.origin, model_type);
   DUNLIN_ASSIGN_OR_RETURN(Metadata config,
                           canonical_config(source, ConfigSpelling::hugging_face, model_type));
   DUNLIN_RETURN_IF_ERROR(read_switches(config, source));
@@ -190,8 +205,9 @@ Result<Metadata> read_hf_config(const ConfigText& config_text,
   DUNLIN_RETURN_IF_ERROR(read_bos(config, document, config_text.origin));
   DUNLIN_RETURN_IF_ERROR(read_eos(config, document, config_text.origin));
   if (generation_text) {
-    DUNLIN_ASSIGN_OR_RETURN(const json generation,
+    DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<json> parsed_generation,
                             parse_json_object(generation_text->text, generation_text->origin));
+    const json& generation = parsed_generation.value;
     DUNLIN_RETURN_IF_ERROR(read_eos(config, generation, generation_text->origin));
     const Metadata values = scalars(generation, generation_text->origin);
     DUNLIN_RETURN_IF_ERROR(add_generation(config, values, ConfigSpelling::hugging_face));

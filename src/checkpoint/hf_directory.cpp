@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "base/byte_source.h"
+#include "base/owned_json.h"
 #include "checkpoint/hf_config.h"
 #include "checkpoint/json_document.h"
 #include "checkpoint/pickle.h"
@@ -48,7 +49,8 @@ using WeightMap = std::map<std::string, std::string>;  // tensor to shard
 
 Result<WeightMap> read_index(const std::string& path) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kIndexLimit));
-  DUNLIN_ASSIGN_OR_RETURN(const nlohmann::json index, parse_json_object(text, path));
+  DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<nlohmann::json> parsed, parse_json_object(text, path));
+  const nlohmann::json& index = parsed.value;
   const auto map = index.find("weight_map");
   if (map == index.end() || !map->is_object())
     return model_error(fmt::format("{}: weight_map is not an object", path));

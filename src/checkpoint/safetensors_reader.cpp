@@ -1,14 +1,14 @@
 // Reads the header of one safetensors file: eight bytes of length, a JSON object {name: {dtype,
 // shape, data_offsets}}, then the data. The JSON goes through a handler that accepts nothing else,
-// so it is never held as a tree.
+// so it is never held as a tree; equal names are found by sorting, which no choice of names slows.
 #include "checkpoint/safetensors_reader.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <tuple>
-#include <unordered_set>
 
 #include "base/checked.h"
 #include "checkpoint/text_checks.h"
@@ -21,11 +21,17 @@ constexpr size_t kMostDimensions = 8;
 
 struct Entry {
   std::string name;
-  std::string dtype;
-  std::vector<uint64_t> shape;
-  std::vector<uint64_t> offsets;  // begin and end within the data
-  bool has_shape = false;
+  std::optional<std::string> dtype;
+  std::optional<std::vector<uint64_t>> shape;
+  std::optional<std::vector<uint64_t>> offsets;  // begin and end within the data
 };
+
+// One of two equal names, if there are any. Sorts the list.
+const std::string* repeated(std::vector<std::string>& names) {
+  std::ranges::sort(names);
+  const auto it = std::ranges::adjacent_find(names);
+  return it == names.end() ? nullptr : &*it;
+}
 
 // What the next JSON value belongs to.
 enum class Place { file, tensors, metadata, tensor, shape, offsets };
@@ -37,10 +43,15 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
 
   bool start_object(std::size_t) override {
     if (place_ == Place::file) return enter(Place::tensors);
+    if (place_ == Place::tensors && name_ == "__metadata__") {
+      if (has_metadata_) return stop("__metadata__ occurs twice");
+      has_metadata_ = true;
+      return enter(Place::metadata);
+    }
     if (place_ == Place::tensors) {
-      if (name_ == "__metadata__") return enter(Place::metadata);
+      if (entries.size() == kMostSafetensorsNames)
+        return stop(fmt::format("more than {} tensors", kMostSafetensorsNames));
       entries.emplace_back().name = name_;
-      fields_.clear();
       return enter(Place::tensor);
     }
     return unexpected("an object");
@@ -49,10 +60,14 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   bool end_object() override {
     if (place_ == Place::tensor) {
       const Entry& entry = entries.back();
-      if (entry.dtype.empty() || !entry.has_shape || entry.offsets.size() != 2) {
+      if (!entry.dtype || !entry.shape || !entry.offsets || entry.offsets->size() != 2) {
         return stop(
             fmt::format("the tensor {} lacks its dtype, shape or two data_offsets", entry.name));
       }
+    }
+    if (place_ == Place::metadata) {
+      if (const std::string* const name = repeated(metadata_))
+        return stop(fmt::format("__metadata__ has the key {} twice", quoted_text(*name)));
     }
     place_ = place_ == Place::tensors ? Place::file : Place::tensors;
     return true;
@@ -62,31 +77,39 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
     if (place_ == Place::tensors) {
       if (!is_visible_ascii(text))
         return stop(fmt::format("the tensor name {} is not visible ASCII", quoted_text(text)));
-      if (!names_.insert(text).second)
-        return stop(fmt::format("the tensor {} occurs twice", quoted_text(text)));
       name_ = text;
-      return true;
+    } else if (place_ == Place::metadata) {
+      if (metadata_.size() == kMostSafetensorsNames)
+        return stop(fmt::format("more than {} keys of __metadata__", kMostSafetensorsNames));
+      metadata_.push_back(std::move(text));
+    } else {
+      const Entry& entry = entries.back();
+      if ((text == "dtype" && entry.dtype) || (text == "shape" && entry.shape) ||
+          (text == "data_offsets" && entry.offsets)) {
+        return stop(fmt::format("{} has the key {} twice", quoted_text(name_), text));
+      }
+      field_ = text;
     }
-    if (!fields_.insert(text).second)
-      return stop(fmt::format("{} has the key {} twice", quoted_text(name_), quoted_text(text)));
-    field_ = text;
     return true;
   }
 
   bool start_array(std::size_t) override {
     if (place_ == Place::tensor && field_ == "shape") {
-      entries.back().has_shape = true;
+      entries.back().shape.emplace();
       return enter(Place::shape);
     }
-    if (place_ == Place::tensor && field_ == "data_offsets") return enter(Place::offsets);
+    if (place_ == Place::tensor && field_ == "data_offsets") {
+      entries.back().offsets.emplace();
+      return enter(Place::offsets);
+    }
     return unexpected("a list");
   }
 
   bool end_array() override { return enter(Place::tensor); }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (place_ == Place::shape) return append(entries.back().shape, value, kMostDimensions);
-    if (place_ == Place::offsets) return append(entries.back().offsets, value, 2);
+    if (place_ == Place::shape) return append(*entries.back().shape, value, kMostDimensions);
+    if (place_ == Place::offsets) return append(*entries.back().offsets, value, 2);
     return unexpected("a number");
   }
 
@@ -111,7 +134,6 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
 
  private:
   bool enter(Place place) {
-    if (place == Place::metadata) fields_.clear();
     place_ = place;
     return true;
   }
@@ -137,8 +159,8 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   Place place_ = Place::file;
   std::string name_;
   std::string field_;
-  std::unordered_set<std::string> names_;
-  std::unordered_set<std::string> fields_;
+  std::vector<std::string> metadata_;  // its keys
+  bool has_metadata_ = false;
 };
 
 Error file_error(const ByteSource& source, std::string_view problem) {
@@ -166,18 +188,18 @@ Result<std::string> read_header_text(const ByteSource& source) {
 
 Result<Format> format_of(const ByteSource& source, const Entry& entry) {
   for (const Format format : {Format::f32, Format::f16, Format::bf16}) {
-    if (entry.dtype == traits(format).name) return format;
+    if (*entry.dtype == traits(format).name) return format;
   }
   return file_error(
       source,
       fmt::format("the tensor {} is stored as {}; the types that are read are F32, F16 and BF16",
-                  entry.name, quoted_text(entry.dtype)));
+                  entry.name, quoted_text(*entry.dtype)));
 }
 
 // Bytes of a tensor, or nothing when the shape overflows.
 std::optional<uint64_t> bytes_of(const Entry& entry, Format format) {
   auto bytes = checked_cast<int64_t>(traits(format).block_bytes);
-  for (const uint64_t extent : entry.shape) {
+  for (const uint64_t extent : *entry.shape) {
     const auto signed_extent = checked_cast<int64_t>(extent);
     bytes = signed_extent && bytes ? checked_mul(*bytes, *signed_extent) : std::nullopt;
   }
@@ -188,8 +210,8 @@ std::optional<uint64_t> bytes_of(const Entry& entry, Format format) {
 Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t& next,
                          const Entry& entry) {
   DUNLIN_ASSIGN_OR_RETURN(const Format format, format_of(source, entry));
-  const uint64_t begin = entry.offsets[0];
-  const uint64_t end = entry.offsets[1];
+  const uint64_t begin = entry.offsets->at(0);
+  const uint64_t end = entry.offsets->at(1);
   if (begin != next) {
     return file_error(
         source,
@@ -206,12 +228,12 @@ Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t
   if (bytes != end - begin) {
     return file_error(
         source, fmt::format("the tensor {} of shape [{}] in {} does not have {} bytes", entry.name,
-                            fmt::join(entry.shape, ", "), entry.dtype, end - begin));
+                            fmt::join(*entry.shape, ", "), *entry.dtype, end - begin));
   }
   next = end;
   TensorInfo info;
   info.name = entry.name;
-  info.shape.assign(entry.shape.begin(), entry.shape.end());
+  info.shape.assign(entry.shape->begin(), entry.shape->end());
   info.format = format;
   info.bytes = *bytes;
   info.file = source.name();
@@ -219,20 +241,35 @@ Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t
   return info;
 }
 
+// The entries of a header, each with all of its fields, by the place of their data.
+Result<std::vector<Entry>> read_entries(const ByteSource& source, const std::string& text) {
+  HeaderHandler handler;
+  if (!nlohmann::json::sax_parse(text, &handler)) return file_error(source, handler.problem);
+  std::vector<Entry>& entries = handler.entries;
+  std::ranges::sort(entries, {}, &Entry::name);
+  const auto twice = std::ranges::adjacent_find(entries, {}, &Entry::name);
+  if (twice != entries.end())
+    return file_error(source, fmt::format("the tensor {} occurs twice", quoted_text(twice->name)));
+  std::ranges::sort(entries, {}, [](const Entry& entry) {
+    return std::tuple(entry.offsets->at(0), entry.offsets->at(1), std::string_view(entry.name));
+  });
+  return std::move(entries);
+}
+
 }  // namespace
 
 Result<std::vector<TensorInfo>> read_safetensors_header(const ByteSource& source) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_header_text(source));
-  HeaderHandler handler;
-  if (!nlohmann::json::sax_parse(text, &handler)) return file_error(source, handler.problem);
-  std::ranges::sort(handler.entries, {}, [](const Entry& entry) {
-    return std::tie(entry.offsets[0], entry.offsets[1], entry.name);
-  });
-  const uint64_t data_start = 8 + text.size();
+  uint64_t data_start = 8;
+  std::vector<Entry> entries;
+  {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_header_text(source));
+    data_start += text.size();
+    DUNLIN_ASSIGN_OR_RETURN(entries, read_entries(source, text));
+  }
   uint64_t next = 0;
   std::vector<TensorInfo> tensors;
-  tensors.reserve(handler.entries.size());
-  for (const Entry& entry : handler.entries) {
+  tensors.reserve(entries.size());
+  for (const Entry& entry : entries) {
     DUNLIN_ASSIGN_OR_RETURN(TensorInfo info, place(source, data_start, next, entry));
     tensors.push_back(std::move(info));
   }

@@ -9,6 +9,10 @@
 
 namespace dunlin {
 
+// Of the tensors of a file, and of the keys of its metadata; the largest models have some 100,000.
+// A tensor costs about 400 bytes of memory here.
+inline constexpr size_t kMostSafetensorsNames = 1'000'000;
+
 // The tensors in the order of their data. canonical_name is still empty; offsets count from the
 // start of the file. The data must begin at 0, follow each other without holes or overlaps, and end
 // with the file; the header may have 100 MB. Types other than F32, F16 and BF16 are an error that

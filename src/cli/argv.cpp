@@ -59,6 +59,12 @@ std::vector<std::string> rewrite_short_flags(std::span<const std::string> argume
   return result;
 }
 
+std::string short_flag_of(std::string_view long_flag) {
+  const auto* const entry = std::ranges::find(
+      kShortFlags, long_flag, &std::pair<std::string_view, std::string_view>::second);
+  return entry == kShortFlags.end() ? std::string() : std::string(entry->first);
+}
+
 std::string nearest_name(std::string_view flag, std::span<const std::string> names) {
   std::string best;
   size_t best_distance = flag.size() / 2 + 1;

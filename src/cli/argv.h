@@ -13,6 +13,9 @@ namespace dunlin {
 // `--` stay.
 std::vector<std::string> rewrite_short_flags(std::span<const std::string> arguments);
 
+// "-np" for "--parallel"; empty for a flag without such a short form.
+std::string short_flag_of(std::string_view long_flag);
+
 // The name with the smallest edit distance to `flag`; empty when none is closer than half of its
 // length.
 std::string nearest_name(std::string_view flag, std::span<const std::string> names);

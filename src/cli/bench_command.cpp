@@ -13,6 +13,7 @@
 #include "cli/bench_model.h"
 #include "cli/bench_output.h"
 #include "cli/commands.h"
+#include "cli/inside_flags.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/stream_bandwidth.h"
@@ -27,20 +28,23 @@ struct BenchFlags {
   int64_t repetitions = 5;
   int64_t ubatch = 512;
   std::string backend = "cpu";
+  std::string device = {};
   std::string precision = "auto";
   std::string output = "md";
   std::string output_err = "none";
   int64_t layers = -1;
+  std::vector<std::string> disable;
   bool no_warmup = false, progress = false, json = false;
 };
 
-Result<std::vector<int64_t>> parse_lists(const std::string& flag,
-                                         const std::vector<std::string>& texts,
+constexpr int64_t kMostTokens = int64_t{1} << 31;
+
+Result<std::vector<int64_t>> parse_lists(const std::vector<std::string>& texts,
                                          std::vector<int64_t> fallback) {
   if (texts.empty()) return fallback;
   std::vector<int64_t> values;
   for (const std::string& text : texts) {
-    DUNLIN_ASSIGN_OR_RETURN(const auto more, parse_bench_list(flag, text));
+    DUNLIN_ASSIGN_OR_RETURN(const auto more, parse_bench_list(text));
     values.insert(values.end(), more.begin(), more.end());
   }
   return values;
@@ -48,24 +52,42 @@ Result<std::vector<int64_t>> parse_lists(const std::string& flag,
 
 // In llama-bench's order: for each depth the prompts, then the generations, then the pairs.
 Result<std::vector<BenchTest>> plan_tests(const BenchFlags& flags) {
-  DUNLIN_ASSIGN_OR_RETURN(const auto prompts, parse_lists("--n-prompt", flags.prompts, {512}));
-  DUNLIN_ASSIGN_OR_RETURN(const auto generates, parse_lists("--n-gen", flags.generates, {128}));
-  DUNLIN_ASSIGN_OR_RETURN(const auto depths, parse_lists("--n-depth", flags.depths, {0}));
+  DUNLIN_ASSIGN_OR_RETURN(const auto prompts, parse_lists(flags.prompts, {512}));
+  DUNLIN_ASSIGN_OR_RETURN(const auto generates, parse_lists(flags.generates, {128}));
+  DUNLIN_ASSIGN_OR_RETURN(const auto depths, parse_lists(flags.depths, {0}));
   std::vector<BenchTest> tests;
   for (const int64_t depth : depths) {
     for (const int64_t prompt : prompts) tests.push_back({.prompt = prompt, .depth = depth});
     for (const int64_t generate : generates)
       tests.push_back({.generate = generate, .depth = depth});
     for (const std::string& text : flags.prompt_generates) {
-      DUNLIN_ASSIGN_OR_RETURN(const auto pair, parse_bench_list("--prompt-gen", text));
-      if (pair.size() != 2)
-        return usage_error(fmt::format("--prompt-gen {}: not of the form 512,128", text));
+      DUNLIN_ASSIGN_OR_RETURN(const auto pair, parse_bench_list(text));
       tests.push_back({.prompt = pair[0], .generate = pair[1], .depth = depth});
     }
   }
   std::erase_if(tests, [](const BenchTest& test) { return test.tokens() == 0; });
   if (tests.empty()) return usage_error("nothing to measure: every number of tokens is 0");
   return tests;
+}
+
+// For Option::check: a list of numbers up to `most`.
+CLI::Validator number_list(int64_t most) {
+  const auto check = [most](std::string& text) -> std::string {
+    const auto values = parse_bench_list(text);
+    if (!values.ok()) return values.error().message;
+    const auto large = std::ranges::find_if(*values, [most](int64_t each) { return each > most; });
+    return large == values->end() ? "" : fmt::format("{} is outside 0..{}", *large, most);
+  };
+  return CLI::Validator(check, "");
+}
+
+CLI::Validator number_pair() {
+  const auto check = [](std::string& text) -> std::string {
+    const auto values = parse_bench_list(text);
+    const bool pair = values.ok() && values->size() == 2;
+    return pair ? "" : fmt::format("\"{}\" is not of the form 512,128", text);
+  };
+  return CLI::Validator(check, "");
 }
 
 double load_average() {
@@ -123,6 +145,7 @@ class Bench {
  private:
   Result<ModelOptions> options(int threads) const {
     ModelOptions options{.backend = flags_.backend,
+                         .device = flags_.device,
                          .threads = threads,
                          .rows = flags_.ubatch,
                          .layers = flags_.layers,
@@ -130,6 +153,7 @@ class Bench {
     for (const BenchTest& test : tests_)
       options.context = std::max(options.context, test.depth + test.tokens());
     DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags_.precision));
+    options.disabled = disabled_optimizations(flags_.disable);
     return options;
   }
 
@@ -169,10 +193,7 @@ class Bench {
 
 Result<int> bench_model(const BenchFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(auto tests, plan_tests(flags));
-  DUNLIN_ASSIGN_OR_RETURN(const auto threads, parse_lists("--threads", flags.threads, {0}));
-  for (const int64_t count : threads) {
-    if (count > 1024) return usage_error(fmt::format("--threads {}: outside 0..1024", count));
-  }
+  DUNLIN_ASSIGN_OR_RETURN(const auto threads, parse_lists(flags.threads, {0}));
   Bench bench(flags, std::move(tests));
   DUNLIN_RETURN_IF_ERROR(bench.add_printer(flags.json ? "object" : flags.output, stdout));
   if (flags.output_err != "none")
@@ -181,31 +202,42 @@ Result<int> bench_model(const BenchFlags& flags) {
   return bench.run(threads);
 }
 
+// What is measured: each combination is a test.
+void add_test_flags(CLI::App& command, BenchFlags& flags) {
+  add_flag(command, "model,-m,--model", flags.models,
+           "Hugging Face directories or .gguf files, separated by spaces or commas")
+      ->required()
+      ->type_name("MODEL")
+      ->delimiter(',');
+  add_flag(command, "-p,--n-prompt", flags.prompts, "tokens of the prompt (512)")
+      ->check(number_list(kMostTokens));
+  add_flag(command, "-n,--n-gen", flags.generates, "tokens to generate (128)")
+      ->check(number_list(kMostTokens));
+  add_flag(command, "--prompt-gen", flags.prompt_generates,
+           "prompt and generation together: 512,128 (-pg)")
+      ->check(number_pair());
+  add_flag(command, "-d,--n-depth", flags.depths, "tokens in the cache before each test (0)")
+      ->check(number_list(kMostTokens));
+  add_flag(command, "-t,--threads", flags.threads, "threads (0: one per core)")
+      ->check(number_list(1024));
+}
+
 void add_bench_model(CLI::App& bench, int& exit_code) {
   CLI::App* command = bench.add_subcommand("model", "Prompt and generation speed, as llama-bench");
   auto flags = std::make_shared<BenchFlags>();
-  add_flag(*command, "model,-m,--model", flags->models,
-           "Hugging Face directories or .gguf files, separated by spaces or commas")
-      ->required()
-      ->delimiter(',');
-  add_flag(*command, "-p,--n-prompt", flags->prompts, "tokens of the prompt (512)");
-  add_flag(*command, "-n,--n-gen", flags->generates, "tokens to generate (128)");
-  add_flag(*command, "--prompt-gen", flags->prompt_generates,
-           "prompt and generation together: 512,128 (-pg)");
-  add_flag(*command, "-d,--n-depth", flags->depths, "tokens in the cache before each test (0)");
-  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)");
+  add_test_flags(*command, *flags);
   add_flag(*command, "--ubatch-size,--prefill-chunk", flags->ubatch,
            "prompt tokens of one step (-ub)")
-      ->check(CLI::Range(1, 1 << 16));
+      ->check(in_range(1, 1 << 16));
   add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each test is timed")
-      ->check(CLI::Range(1, 1000));
-  add_flag(*command, "-o,--output", flags->output, "md, json, jsonl or csv");
-  add_flag(*command, "--output-err", flags->output_err, "the same on stderr, or none (-oe)");
-  add_flag(*command, "--backend", flags->backend, "cpu or reference");
-  add_flag(*command, "--precision", flags->precision,
-           "auto, exact or f32 (docs/decisions/0002-numerics.md)");
-  add_flag(*command, "--layers", flags->layers, "run only the first N layers")
-      ->check(CLI::Range(0, 4096));
+      ->check(in_range(1, 1000));
+  add_flag(*command, "-o,--output", flags->output, "the form of the results")
+      ->check(one_of({"md", "json", "jsonl", "csv"}));
+  add_flag(*command, "--output-err", flags->output_err, "the same on stderr (-oe)")
+      ->check(one_of({"none", "md", "json", "jsonl", "csv"}));
+  add_backend_flags(*command, flags->backend, flags->device, flags->precision);
+  add_layers_flag(*command, flags->layers, "run only the first N layers");
+  add_disable_flag(*command, flags->disable);
   add_switch(*command, "--no-warmup", flags->no_warmup, "no untimed run before each test");
   add_switch(*command, "--progress", flags->progress, "say on stderr which test begins");
   add_switch(*command, "--json", flags->json, "print one JSON object with all results");

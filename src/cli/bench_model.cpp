@@ -19,8 +19,10 @@ constexpr int64_t kLargest = int64_t{1} << 31;
 
 bool take_number(std::string_view& text, int64_t& value) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc() || value < 0 || value > kLargest) return false;
-  text.remove_prefix(static_cast<size_t>(end - text.data()));
+  const auto digits = static_cast<size_t>(end - text.data());
+  const bool leading_zero = digits > 1 && text.front() == '0';
+  if (error != std::errc() || value < 0 || value > kLargest || leading_zero) return false;
+  text.remove_prefix(digits);
   return true;
 }
 
@@ -79,7 +81,7 @@ double standard_deviation(const std::vector<double>& values) {
   return std::sqrt(squares / static_cast<double>(values.size() - 1));
 }
 
-Result<std::vector<int64_t>> parse_bench_list(const std::string& flag, const std::string& text) {
+Result<std::vector<int64_t>> parse_bench_list(const std::string& text) {
   std::vector<int64_t> values;
   std::string_view rest = text;
   for (bool more = true; more;) {
@@ -87,7 +89,7 @@ Result<std::vector<int64_t>> parse_bench_list(const std::string& flag, const std
     more = comma != std::string_view::npos;
     if (!append_range(rest.substr(0, comma), values)) {
       return usage_error(
-          fmt::format("{} {}: not a list such as 512 or 1,2 or 1-8*2 of at most {} numbers", flag,
+          fmt::format("\"{}\" is not a list such as 512 or 1,2 or 1-8*2 of at most {} numbers",
                       text, kMostValues));
     }
     if (more) rest.remove_prefix(comma + 1);

@@ -35,9 +35,9 @@ double mean(const std::vector<double>& values);
 double standard_deviation(
     const std::vector<double>& values);  // of a sample: n - 1; 0 for one value
 
-// Positive integers: "512", "1,2", "1-4", "1-9+4", "64-512*2". Errors (kind usage) name the flag.
-// At most 1024 values.
-Result<std::vector<int64_t>> parse_bench_list(const std::string& flag, const std::string& text);
+// Integers from 0: "512", "1,2", "1-4", "1-9+4", "64-512*2". At most 1024 values. Errors are of kind
+// usage and name the text.
+Result<std::vector<int64_t>> parse_bench_list(const std::string& text);
 
 // Bytes, as stored, of the weights that every step reads whole: all that the Program declares but
 // an embedding table that is only looked up.

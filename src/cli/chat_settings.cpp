@@ -3,10 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <vector>
 
 #include "cli/argv.h"
+#include "cli/numbers.h"
 #include "sampler/sampler.h"
 
 namespace dunlin {
@@ -33,13 +33,6 @@ std::string canonical_name(std::string name) {
   return name == "temperature" ? "temp" : name;
 }
 
-template <typename T>
-bool parse_number(const std::string& text, T& value) {
-  const char* const end = text.data() + text.size();
-  const auto [stop, error] = std::from_chars(text.data(), end, value);
-  return error == std::errc() && stop == end;
-}
-
 }  // namespace
 
 Result<void> ChatSettings::set(const std::string& name, const std::string& value,
@@ -48,15 +41,15 @@ Result<void> ChatSettings::set(const std::string& name, const std::string& value
   ChatSettings changed = *this;
   std::vector<std::string> names;
   bool found = false;
-  bool parsed = false;
+  std::string problem;
   for_each_setting(changed, [&](const char* each, auto& field) {
     names.emplace_back(each);
     if (wanted != each) return;
     found = true;
-    parsed = parse_number(value, field);
+    problem = parse_number(value, field);
   });
   if (!found) return usage_error(unknown_name(name, "setting", names));
-  if (!parsed) return usage_error(fmt::format("{} \"{}\": not a number", wanted, value));
+  if (!problem.empty()) return usage_error(fmt::format("{}: \"{}\" {}", wanted, value, problem));
   if (changed.max_tokens < -1)
     return usage_error(fmt::format("max-tokens {}: less than -1", changed.max_tokens));
   DUNLIN_RETURN_IF_ERROR(validate(changed.sampling, vocabulary));

@@ -1,11 +1,12 @@
 // What `/set` of a chat changes: sampling parameters and the length of answers, by name.
 #pragma once
 
+#include <dunlin/sampling.h>
+
 #include <cstdint>
 #include <string>
 
 #include "base/result.h"
-#include "step/sampling_params.h"
 
 namespace dunlin {
 

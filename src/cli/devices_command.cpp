@@ -7,6 +7,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "backend/pjrt/pjrt_backend.h"
 #include "base/cpu_features.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
@@ -56,7 +57,35 @@ std::vector<std::string> usable_isas() {
   return names;
 }
 
+Json plugins_json(const std::vector<PjrtPlugin>& plugins) {
+  const auto text = [](const std::string& value) {
+    return value.empty() ? Json(nullptr) : Json(value);
+  };
+  Json list = Json::array();
+  for (const PjrtPlugin& plugin : plugins) {
+    list.push_back({{"plugin", plugin.name},
+                    {"path", text(plugin.path)},
+                    {"api_version", text(plugin.api_version)},
+                    {"devices", plugin.devices},
+                    {"why_not", text(plugin.why_not)}});
+  }
+  return list;
+}
+
+void print_plugins(const std::vector<PjrtPlugin>& plugins) {
+  if (plugins.empty()) fmt::print("pjrt     not in this build (-DDUNLIN_WITH_PJRT=ON)\n");
+  for (const PjrtPlugin& plugin : plugins) {
+    fmt::print("pjrt     {}: {}\n", plugin.name,
+               plugin.why_not.empty()
+                   ? fmt::format("{} ({}, API {})", fmt::join(plugin.devices, ", "), plugin.path,
+                                 plugin.api_version)
+                   : plugin.why_not);
+  }
+}
+
 Result<void> devices(bool json) {
+  // First, while this process has one thread: plug-ins are tried in forks of it.
+  const std::vector<PjrtPlugin> plugins = list_pjrt_plugins();
   const CpuFeatures& cpu = cpu_features();
   const auto caches = cache_bytes();
   DUNLIN_ASSIGN_OR_RETURN(const double stream,
@@ -70,7 +99,7 @@ Result<void> devices(bool json) {
                                     {"flags", cpu.flags},
                                     {"caches", caches},
                                     {"stream_gb_s", stream}}},
-                                  {"pjrt", Json::array()}}));
+                                  {"pjrt", plugins_json(plugins)}}));
     return {};
   }
   fmt::print("cpu      {}\ncores    {}\nisa      {}\nflags    {}\n", cpu.model, cpu.cores,
@@ -78,6 +107,7 @@ Result<void> devices(bool json) {
   for (const auto& [name, bytes] : caches)
     fmt::print("{:8} {} KiB\n", name.substr(0, name.find('_')), bytes >> 10);
   fmt::print("stream   {:.1f} GB/s read by {} threads\n", stream, cpu.cores);
+  print_plugins(plugins);
   return {};
 }
 

@@ -6,6 +6,7 @@
 
 #include "cli/argv.h"
 #include "cli/commands.h"
+#include "cli/inside_flags.h"
 #include "cli/terminal.h"
 #include "report/table.h"
 
@@ -22,7 +23,20 @@ void print_commands(const CLI::App& app) {
       app.get_description(), aligned_table(columns, rows));
 }
 
+constexpr const char* kOptimizations = "optimizations";
+
+void print_optimizations() {
+  fmt::print(
+      "What `--disable NAME,...` turns off; results stay the same without any of it.\n"
+      "`dunlin verify --bisect` finds the one that breaks a model.\n\n{}",
+      optimizations_table());
+}
+
 Result<void> help(const CLI::App& app, const std::vector<std::string>& path) {
+  if (path == std::vector<std::string>{kOptimizations}) {
+    print_optimizations();
+    return {};
+  }
   const CLI::App* command = &app;
   for (const std::string& name : path) {
     const CLI::App* next = nullptr;
@@ -31,6 +45,7 @@ Result<void> help(const CLI::App& app, const std::vector<std::string>& path) {
       names.push_back(each->get_name());
       if (each->get_name() == name) next = each;
     }
+    if (command == &app) names.emplace_back(kOptimizations);
     if (next == nullptr) return usage_error(unknown_name(name, "command", names));
     command = next;
   }
@@ -47,8 +62,10 @@ Result<void> help(const CLI::App& app, const std::vector<std::string>& path) {
 void add_help_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("help", "List the commands, or the flags of one");
   auto path = std::make_shared<std::vector<std::string>>();
-  command->add_option("command", *path, "the command: run, or bench model");
-  command->footer("Examples:\n  dunlin help run\n  dunlin help bench model");
+  command->add_option("command", *path,
+                      "the command: run, or bench model; or optimizations: what --disable takes");
+  command->footer(
+      "Examples:\n  dunlin help run\n  dunlin help bench model\n  dunlin help optimizations");
   command->callback([path, &app, &exit_code] {
     const auto result = help(app, *path);
     exit_code = result.ok() ? 0 : report_error(result.error());

@@ -7,6 +7,7 @@
 
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/inside_flags.h"
 #include "cli/options.h"
 #include "engine/model.h"
 #include "models/registry.h"
@@ -150,7 +151,8 @@ void add_inspect_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
   auto flags = std::make_shared<InspectFlags>();
   add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
-      ->required();
+      ->required()
+      ->type_name("MODEL");
   CLI::Option* json = add_switch(*command, "--json", flags->json, "print one JSON object with all");
   CLI::Option* tensors = add_switch(*command, "--tensors", flags->tensors,
                                     "list the tensors: shape, format, bytes, offset in the file");
@@ -159,8 +161,7 @@ void add_inspect_command(CLI::App& app, int& exit_code) {
   CLI::Option* program = add_switch(
       *command, "--program", flags->program,
       "print the Program: every operation of the forward pass (docs/decisions/0001-program.md)");
-  add_flag(*command, "--layers", flags->layers, "only the first N layers of the Program")
-      ->check(CLI::Range(0, 4096))
+  add_layers_flag(*command, flags->layers, "only the first N layers of the Program")
       ->needs(program);
   json->excludes(tensors)->excludes(source)->excludes(program);
   tensors->excludes(source)->excludes(program);

@@ -14,4 +14,8 @@ void clear_interrupt();
 // 130 or 143.
 int exit_code_of_signal(int signal);
 
+// Waits until the descriptor has something to read, or ends. False: a signal came, be it before the
+// call; pending_interrupt() says whether it is one of those above.
+bool wait_for_input(int descriptor);
+
 }  // namespace dunlin

@@ -7,7 +7,8 @@
 #include <cerrno>
 #include <cstring>
 #include <string_view>
-#include <vector>
+
+#include "cli/interrupt.h"
 
 namespace dunlin {
 namespace {
@@ -15,24 +16,20 @@ namespace {
 constexpr std::string_view kQuotes = "\"\"\"";
 
 // The lines after the opening """, which `line` followed, up to the closing one.
-Result<LineReader::Status> read_quoted(LineReader& reader, const std::function<void(bool)>& prompt,
-                                       std::string line, std::string& text) {
-  std::vector<std::string> lines;
+Result<LineReader::Status> read_quoted(const NextLine& next, std::string line, std::string& text) {
+  text = line;
   bool open = !line.ends_with(kQuotes);
-  if (!line.empty()) lines.push_back(line);
   while (open) {
-    prompt(true);
-    DUNLIN_ASSIGN_OR_RETURN(const LineReader::Status status, reader.read(line));
+    DUNLIN_ASSIGN_OR_RETURN(const LineReader::Status status, next(true, line));
     if (status == LineReader::Status::interrupted) return status;
     if (status == LineReader::Status::end) break;
     open = !line.ends_with(kQuotes);
-    lines.push_back(line);
+    text += '\n' + line;
   }
-  if (!open) {
-    lines.back().erase(lines.back().size() - kQuotes.size());
-    if (lines.back().empty()) lines.pop_back();
-  }
-  text = fmt::format("{}", fmt::join(lines, "\n"));
+  if (!open) text.erase(text.size() - kQuotes.size());
+  // The marks may have lines of their own.
+  if (text.starts_with('\n')) text.erase(0, 1);
+  if (!open && text.ends_with('\n')) text.pop_back();
   return LineReader::Status::line;
 }
 
@@ -51,31 +48,29 @@ Result<LineReader::Status> LineReader::read(std::string& line) {
     if (ended_) return Status::end;
     searched_ = buffer_.size();
     if (searched_ > kMaxLine)
-      return usage_error(fmt::format("a line of the input has more than {} bytes", kMaxLine));
+      return usage_error(fmt::format("{}: a line has more than {} bytes", name_, kMaxLine));
+    if (!wait_for_input(descriptor_)) return Status::interrupted;
     std::array<char, 4096> block;
     const ssize_t count = ::read(descriptor_, block.data(), block.size());
     if (count < 0 && errno == EINTR) return Status::interrupted;
-    if (count < 0) return runtime_error(fmt::format("stdin: {}", std::strerror(errno)));
+    if (count < 0) return usage_error(fmt::format("{}: {}", name_, std::strerror(errno)));
     ended_ = count == 0;
     buffer_.append(block.data(), static_cast<size_t>(count));
   }
 }
 
-Result<LineReader::Status> read_message(LineReader& reader, const std::function<void(bool)>& prompt,
-                                        Message& message) {
+Result<LineReader::Status> read_message(const NextLine& next, Message& message) {
   message = {};
   std::string line;
-  prompt(false);
-  DUNLIN_ASSIGN_OR_RETURN(LineReader::Status status, reader.read(line));
+  DUNLIN_ASSIGN_OR_RETURN(LineReader::Status status, next(false, line));
   if (status != LineReader::Status::line) return status;
   if (line.starts_with(kQuotes)) {
     message.quoted = true;
-    return read_quoted(reader, prompt, line.substr(kQuotes.size()), message.text);
+    return read_quoted(next, line.substr(kQuotes.size()), message.text);
   }
   while (line.ends_with('\\')) {
     message.text += line.substr(0, line.size() - 1) + '\n';
-    prompt(true);
-    DUNLIN_ASSIGN_OR_RETURN(status, reader.read(line));
+    DUNLIN_ASSIGN_OR_RETURN(status, next(true, line));
     if (status == LineReader::Status::interrupted) return status;
     if (status == LineReader::Status::end) {
       message.text.pop_back();

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "base/result.h"
 
@@ -10,7 +11,8 @@ namespace dunlin {
 
 class LineReader {
  public:
-  explicit LineReader(int descriptor) : descriptor_(descriptor) {}
+  explicit LineReader(int descriptor, std::string name = "stdin")
+      : descriptor_(descriptor), name_(std::move(name)) {}
 
   enum class Status { line, end, interrupted };
   // The next line without its line feed (and carriage return); the last one needs none.
@@ -18,10 +20,13 @@ class LineReader {
   // read, a line longer than kMaxLine.
   Result<Status> read(std::string& line);
 
+  const std::string& name() const { return name_; }
+
   static constexpr size_t kMaxLine = 16u << 20;  // bytes
 
  private:
   int descriptor_;
+  std::string name_;  // for messages
   bool ended_ = false;
   std::string buffer_ = {};
   size_t searched_ = 0;  // bytes of the buffer without a line feed
@@ -32,12 +37,12 @@ struct Message {
   bool quoted = false;  // between """ marks, and so never a command
 };
 
+// Gives the next line; `continued` says whether it continues a message.
+using NextLine = std::function<Result<LineReader::Status>(bool continued, std::string& line)>;
+
 // One message: a line; lines joined by line feeds while they end in a backslash, which is dropped;
-// or everything between
-// """ at the beginning of a line and """ at the end of one. Input that ends inside a message ends
-// the message. `prompt` is called before each line; its argument says whether the line continues a
-// message.
-Result<LineReader::Status> read_message(LineReader& reader, const std::function<void(bool)>& prompt,
-                                        Message& message);
+// or everything between """ at the beginning of a line and """ at the end of one. Input that ends
+// inside a message ends the message. A line that was pasted may have line feeds of its own.
+Result<LineReader::Status> read_message(const NextLine& next, Message& message);
 
 }  // namespace dunlin

@@ -1,5 +1,7 @@
 // dunlin: one binary, a thin file per subcommand.
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
@@ -9,8 +11,10 @@
 #include <system_error>
 #include <vector>
 
-#include "cli/argv.h"
+#include "cli/command_line.h"
 #include "cli/commands.h"
+#include "cli/help_format.h"
+#include "cli/print_config.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
 
@@ -19,87 +23,39 @@ namespace {
 
 constexpr int kUsage = 2;
 
-// What the arguments name before the first flag: the command and its subcommands.
-struct CommandPath {
-  const CLI::App* last;            // the program itself when no command is named
-  std::string unknown;             // what comes where a subcommand must, and is none
-  std::vector<std::string> flags;  // of all commands on the path, "--name" and "-n"
-};
-
-void collect_flags(const CLI::App& command, std::vector<std::string>& names) {
-  for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
-    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
-  }
-}
-
-CommandPath find_command(const CLI::App& app, const std::vector<std::string>& arguments) {
-  CommandPath path{.last = &app, .unknown = {}, .flags = {}};
-  collect_flags(app, path.flags);
-  for (const std::string& argument : arguments) {
-    const auto commands = path.last->get_subcommands({});
-    if (commands.empty() || argument.starts_with('-')) break;
-    const auto it = std::ranges::find(commands, argument, &CLI::App::get_name);
-    if (it == commands.end()) {
-      path.unknown = argument;
-      break;
-    }
-    path.last = *it;
-    collect_flags(**it, path.flags);
-  }
-  return path;
-}
-
-// Whether an argument looks like a flag that `known` does not have. -t4 is -t with its value, and
-// -1 is a number.
-bool is_unknown_flag(const std::string& argument, const std::vector<std::string>& known) {
-  if (argument.size() < 2 || argument[0] != '-' || (argument[1] >= '0' && argument[1] <= '9'))
-    return false;
-  const bool is_long = argument[1] == '-';
-  const std::string name = is_long ? argument.substr(0, argument.find('=')) : argument.substr(0, 2);
-  return name != "--" && std::ranges::find(known, name) == known.end();
-}
-
-std::string usage_message(const CLI::App& app, const CLI::ParseError& error,
-                          const std::vector<std::string>& arguments) {
-  const CommandPath path = find_command(app, arguments);
-  if (!path.unknown.empty()) {
-    std::vector<std::string> names;
-    for (const CLI::App* command : path.last->get_subcommands({}))
-      names.push_back(command->get_name());
-    return unknown_name(path.unknown, "command", names);
-  }
-  for (const std::string& argument : arguments) {
-    if (argument == "--") break;
-    if (is_unknown_flag(argument, path.flags))
-      return unknown_name(argument.substr(0, argument.find('=')), "flag", path.flags);
-  }
-  return error.what();
-}
-
-int run_main(int argc, char** argv) {
-  CLI::App app("dunlin: run large language models");
+void add_commands(CLI::App& app, int& exit_code) {
+  app.description("dunlin: run large language models");
+  app.formatter(std::make_shared<HelpFormatter>());
   app.require_subcommand(1);
   app.set_version_flag("--version", std::string("dunlin ") + version());
-  int exit_code = 0;
   add_run_command(app, exit_code);
   add_chat_command(app, exit_code);
   add_inspect_command(app, exit_code);
   add_tokenize_command(app, exit_code);
   add_detokenize_command(app, exit_code);
   add_verify_command(app, exit_code);
+  add_eval_command(app, exit_code);
   add_bench_command(app, exit_code);
   add_plan_command(app, exit_code);
   add_devices_command(app, exit_code);
+  add_completion_command(app, exit_code);
   add_version_command(app, exit_code);
   add_help_command(app, exit_code);
+  add_configuration_flags(app);
+}
 
-  const std::vector<std::string> given(argv + 1, argv + argc);
-  std::vector<std::string> arguments = rewrite_short_flags(given);
-  std::vector<std::string> reversed(arguments.rbegin(),
-                                    arguments.rend());  // CLI11 takes them from the back
+int run_main(const std::vector<std::string>& given) {
+  const auto line = complete_command_line(add_commands, given);
+  if (!line.ok()) return report_error(line.error());
+  CLI::App app;
+  int exit_code = 0;
+  add_commands(app, exit_code);
   try {
-    app.parse(std::move(reversed));
+    parse(app, *line, /*run=*/!line->print_config);
+    if (line->print_config) {
+      const auto printed = print_config(app, *line);
+      return printed.ok() ? 0 : report_error(printed.error());
+    }
   } catch (const CLI::CallForHelp&) {
     return app.exit(CLI::CallForHelp());
   } catch (const CLI::CallForAllHelp&) {
@@ -108,19 +64,29 @@ int run_main(int argc, char** argv) {
     fmt::print("{}\n", version.what());
     return 0;
   } catch (const CLI::ParseError& error) {
-    note("error: {}\n", usage_message(app, error, arguments));
+    note("error: {}\n", usage_message(app, error, *line));
     note("`dunlin help` lists the commands, `dunlin COMMAND --help` its flags\n");
     return kUsage;
   }
   return exit_code;
 }
 
+// A file that is opened later must not become stdin, stdout or stderr because whoever started the
+// program has closed that one. What is written to such a stdout is an error still.
+void occupy_standard_descriptors() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    const int access = descriptor == STDERR_FILENO ? O_WRONLY : O_RDONLY;
+    if (::fcntl(descriptor, F_GETFD) < 0) ::open("/dev/null", access);
+  }
+}
+
 }  // namespace
 }  // namespace dunlin
 
 int main(int argc, char** argv) {
+  dunlin::occupy_standard_descriptors();
   try {
-    return dunlin::finish_stdout(dunlin::run_main(argc, argv));
+    return dunlin::finish_stdout(dunlin::run_main({argv + std::min(argc, 1), argv + argc}));
   } catch (const std::bad_alloc&) {
     dunlin::note("error: out of memory\n");
     return 1;

@@ -1,37 +1,80 @@
 #include "cli/options.h"
-#include "cli/terminal.h"
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include <algorithm>
+#include <array>
+#include <limits>
 #include <random>
+
+#include "cli/inside_flags.h"
+#include "cli/numbers.h"
+#include "sampler/sampler.h"
 
 namespace dunlin {
 namespace {
 
 // TOKEN_ID followed by a signed number, as in 15043+1 or 29905-0.5.
 Result<std::pair<int32_t, float>> parse_logit_bias(const std::string& text) {
-  const Error wrong = usage_error(
-      fmt::format("--logit-bias {}: not of the form TOKEN_ID+BIAS or TOKEN_ID-BIAS", text));
-  const char* const end = text.data() + text.size();
+  const Error wrong =
+      usage_error(fmt::format("\"{}\" is not of the form TOKEN_ID+BIAS or TOKEN_ID-BIAS", text));
+  const size_t sign = text.find_first_of("+-");
+  if (sign == std::string::npos) return wrong;
   int32_t id = 0;
-  const auto [after_id, id_error] = std::from_chars(text.data(), end, id);
-  if (id_error != std::errc() || after_id == end || (*after_id != '+' && *after_id != '-'))
-    return wrong;
-  const char* const number = *after_id == '+' ? after_id + 1 : after_id;
   float bias = 0.0f;
-  const auto [after_bias, bias_error] = std::from_chars(number, end, bias);
-  if (bias_error != std::errc() || after_bias != end) return wrong;
+  const std::string_view number = std::string_view(text).substr(sign + 1);
+  if (!parse_number(text.substr(0, sign), id).empty() || number.starts_with('-') ||
+      !parse_number(number, bias).empty())
+    return wrong;
+  if (text[sign] == '-') bias = -bias;
   return std::pair(id, bias);
 }
 
 template <typename T>
-void choose(std::optional<T> flag, const Metadata& config, const char* key, T& value) {
-  if (flag.has_value()) {
-    value = *flag;
-  } else if (const auto number = config.number(key, -1e30, 1e30); number.ok()) {
+void choose(std::optional<T> given, const Metadata& config, const char* flag, T& value) {
+  if (given.has_value()) {
+    value = *given;
+  } else if (const auto number = config.number(generation_key(flag), -1e30, 1e30); number.ok()) {
     value = static_cast<T>(*number);
   }
+}
+
+// For Option::check: the range that the sampler gives one of its parameters.
+template <typename T>
+CLI::Validator in_range_of(T SamplingParams::* field) {
+  const auto check = [field](std::string& text) -> std::string {
+    SamplingParams params;
+    // A text that is no number gets its message when it is assigned.
+    if (!parse_number(text, params.*field).empty()) return {};
+    const auto valid = validate(params, std::numeric_limits<int32_t>::max());
+    return valid.ok() ? std::string() : valid.error().message;
+  };
+  return CLI::Validator(check, "");
+}
+
+// The built-in value is what --help shows, though the model's configuration may have another.
+template <typename T>
+void add_sampling_flag(CLI::App& command, const char* names, std::optional<T>& value,
+                       T SamplingParams::* field, const char* help) {
+  add_flag(command, names, value, help)
+      ->check(in_range_of(field))
+      ->default_str(fmt::format("{}", SamplingParams{}.*field));
+}
+
+std::string check_logit_bias(const std::string& text) {
+  const auto bias = parse_logit_bias(text);
+  if (!bias.ok()) return bias.error().message;
+  const auto valid = validate({.logit_bias = {*bias}}, std::numeric_limits<int32_t>::max());
+  return valid.ok() ? std::string() : valid.error().message;
+}
+
+CLI::Validator context_size() {
+  const auto check = [](std::string& text) -> std::string {
+    return parse_size("", text).ok()
+               ? ""
+               : fmt::format("\"{}\" is not a size such as 4096 or 32k", text);
+  };
+  return CLI::Validator(check, "");
 }
 
 void print_banner(const Model& model) {
@@ -54,6 +97,29 @@ void print_banner(const Model& model) {
 
 }  // namespace
 
+const char* generation_key(std::string_view flag) {
+  constexpr std::array<std::pair<std::string_view, const char*>, 5> kKeys = {{
+      {"--temp", "generation.temperature"},
+      {"--top-k", "generation.top_k"},
+      {"--top-p", "generation.top_p"},
+      {"--min-p", "generation.min_p"},
+      {"--repeat-penalty", "generation.repetition_penalty"},
+  }};
+  const auto* const it =
+      std::ranges::find(kKeys, flag, &std::pair<std::string_view, const char*>::first);
+  return it == kKeys.end() ? nullptr : it->second;
+}
+
+void add_backend_flags(CLI::App& command, std::string& backend, std::string& device,
+                       std::string& precision) {
+  add_flag(command, "--backend", backend, "what computes")
+      ->check(one_of({"cpu", "reference", "pjrt"}));
+  add_flag(command, "--device", device,
+           "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
+  add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
+      ->check(one_of({"auto", "exact", "f32"}));
+}
+
 Result<Precision> parse_precision(const std::string& name) {
   if (name == "auto") return Precision::automatic;
   if (name == "exact") return Precision::exact;
@@ -63,88 +129,81 @@ Result<Precision> parse_precision(const std::string& name) {
 
 Result<int64_t> parse_size(const std::string& field, const std::string& text) {
   if (text == "auto") return 0;
-  int64_t value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const std::string_view suffix(end, static_cast<size_t>(text.data() + text.size() - end));
   int64_t factor = 1;
-  if (suffix == "k" || suffix == "K") factor = 1 << 10;
-  if (suffix == "m" || suffix == "M") factor = 1 << 20;
-  if (error != std::errc() || (factor == 1 && !suffix.empty()) || value < 0 ||
-      value > (int64_t{1} << 31)) {
-    return usage_error(fmt::format("{} {}: not a size", field, text));
-  }
+  std::string_view digits = text;
+  if (text.ends_with('k') || text.ends_with('K')) factor = 1 << 10;
+  if (text.ends_with('m') || text.ends_with('M')) factor = 1 << 20;
+  if (factor > 1) digits.remove_suffix(1);
+  int64_t value = 0;
+  if (!parse_number(digits, value).empty() || value < 0 || value > (int64_t{1} << 31))
+    return usage_error(fmt::format("{} \"{}\": not a size such as 4096 or 32k", field, text));
   return value * factor;
 }
 
-std::string environment_name(const std::string& long_name) {
-  std::string name = "DUNLIN_ARG_" + long_name;
-  for (char& letter : name) {
-    if (letter == '-') letter = '_';
-    if (letter >= 'a' && letter <= 'z') letter = static_cast<char>(letter - 'a' + 'A');
-  }
-  return name;
-}
-
-CLI::Option* add_switch(CLI::App& command, const std::string& names, bool& value,
-                        const std::string& help) {
-  CLI::Option* option = command.add_flag(names, value, help);
-  return option->envname(environment_name(option->get_lnames().front()));
-}
-
 void ModelFlags::add_to(CLI::App& command) {
-  add_flag(command, "model,-m,--model", model, "Hugging Face directory or .gguf file")->required();
+  const FlagGroup group(command, "Model");
+  add_flag(command, "model,-m,--model", model, "Hugging Face directory or .gguf file")
+      ->required()
+      ->type_name("MODEL")
+      ->check(not_empty());
   add_flag(command, "-c,--ctx-size,--max-model-len", context,
-           "context in tokens (auto: the model's, at most 8192)");
-  add_flag(command, "-t,--threads", threads, "threads (0: one per core)");
+           "context in tokens (auto: the model's, at most 8192)")
+      ->check(context_size());
+  add_flag(command, "-t,--threads", threads, "threads (0: one per core)")->check(in_range(0, 1024));
   add_flag(command, "--parallel,--max-num-seqs", parallel, "sequences at a time (-np)")
-      ->check(CLI::Range(1, 1024));
+      ->check(in_range(1, 1024));
   add_flag(command, "--ubatch-size,--prefill-chunk", ubatch, "prompt tokens of one step (-ub)")
-      ->check(CLI::Range(1, 1 << 16));
-  add_flag(command, "--backend", backend, "cpu or reference");
-  add_flag(command, "--precision", precision,
-           "auto, exact or f32 (docs/decisions/0002-numerics.md)");
-  add_flag(command, "--layers", layers, "run only the first N layers")->check(CLI::Range(0, 4096));
+      ->check(in_range(1, 1 << 16));
+  add_backend_flags(command, backend, device, precision);
+  add_layers_flag(command, layers, "run only the first N layers");
+  add_disable_flag(command, disable);
   add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
   add_switch(command, "-v,--verbose", verbose, "more on stderr: the kernels that were chosen");
 }
 
 Result<ModelOptions> ModelFlags::options() const {
   ModelOptions options{.backend = backend,
+                       .device = device,
                        .threads = threads,
                        .sequences = parallel,
                        .rows = ubatch,
                        .layers = layers};
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   DUNLIN_ASSIGN_OR_RETURN(options.context, parse_size("--ctx-size", context));
-  if (threads < 0 || threads > 1024)
-    return usage_error(fmt::format("--threads {}: outside 0..1024", threads));
+  options.disabled = disabled_optimizations(disable);
   return options;
 }
 
 void SamplingFlags::add_to(CLI::App& command) {
-  add_flag(command, "--temp,--temperature", temperature, "temperature; 0 is greedy");
-  add_flag(command, "--top-k", top_k, "keep the k best tokens (0: all)");
-  add_flag(command, "--top-p", top_p, "keep the best tokens up to this probability (1: all)");
-  add_flag(command, "--min-p", min_p,
-           "keep tokens of at least this fraction of the best one's probability");
-  add_flag(command, "--repeat-penalty", repeat_penalty,
-           "divide the logits of recent tokens (1: off)");
-  add_flag(command, "--repeat-last-n", repeat_last_n, "how many tokens are recent (-1: all)");
-  add_flag(command, "--frequency-penalty", frequency_penalty,
-           "subtract per occurrence in the answer");
-  add_flag(command, "--presence-penalty", presence_penalty,
-           "subtract once for tokens in the answer");
-  add_flag(command, "--logit-bias", logit_bias, "TOKEN_ID+BIAS or TOKEN_ID-BIAS; may be repeated");
+  const FlagGroup group(command, "Sampling");
+  using P = SamplingParams;
+  add_sampling_flag(command, "--temp,--temperature", temperature, &P::temperature,
+                    "temperature; 0 is greedy");
+  add_sampling_flag(command, "--top-k", top_k, &P::top_k, "keep the k best tokens (0: all)");
+  add_sampling_flag(command, "--top-p", top_p, &P::top_p,
+                    "keep the best tokens up to this probability (1: all)");
+  add_sampling_flag(command, "--min-p", min_p, &P::min_p,
+                    "keep tokens of at least this fraction of the best one's probability");
+  add_sampling_flag(command, "--repeat-penalty", repeat_penalty, &P::repeat_penalty,
+                    "divide the logits of recent tokens (1: off)");
+  add_sampling_flag(command, "--repeat-last-n", repeat_last_n, &P::repeat_last_n,
+                    "how many tokens are recent (-1: all)");
+  add_sampling_flag(command, "--frequency-penalty", frequency_penalty, &P::frequency_penalty,
+                    "subtract per occurrence in the answer");
+  add_sampling_flag(command, "--presence-penalty", presence_penalty, &P::presence_penalty,
+                    "subtract once for tokens in the answer");
+  add_flag(command, "--logit-bias", logit_bias, "TOKEN_ID+BIAS or TOKEN_ID-BIAS; may be repeated")
+      ->check(CLI::Validator(check_logit_bias, ""));
   add_flag(command, "-s,--seed", seed, "seed of the random numbers (default: a new one each time)");
 }
 
 Result<SamplingParams> SamplingFlags::params(const Metadata& config) const {
   SamplingParams params;
-  choose(temperature, config, "generation.temperature", params.temperature);
-  choose(top_k, config, "generation.top_k", params.top_k);
-  choose(top_p, config, "generation.top_p", params.top_p);
-  choose(min_p, config, "generation.min_p", params.min_p);
-  choose(repeat_penalty, config, "generation.repetition_penalty", params.repeat_penalty);
+  choose(temperature, config, "--temp", params.temperature);
+  choose(top_k, config, "--top-k", params.top_k);
+  choose(top_p, config, "--top-p", params.top_p);
+  choose(min_p, config, "--min-p", params.min_p);
+  choose(repeat_penalty, config, "--repeat-penalty", params.repeat_penalty);
   params.repeat_last_n = repeat_last_n.value_or(params.repeat_last_n);
   params.frequency_penalty = frequency_penalty.value_or(params.frequency_penalty);
   params.presence_penalty = presence_penalty.value_or(params.presence_penalty);

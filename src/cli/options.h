@@ -1,18 +1,21 @@
 // Flags that several commands share, and what they mean for the engine.
 #pragma once
 
+#include <dunlin/sampling.h>
+
 #include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/metadata.h"
 #include "base/result.h"
+#include "cli/flags.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
-#include "step/sampling_params.h"
 
 namespace dunlin {
 
@@ -23,8 +26,10 @@ struct ModelFlags {
   int64_t parallel = 1;
   int64_t ubatch = 512;
   std::string backend = "cpu";
+  std::string device = {};
   std::string precision = "auto";
   int64_t layers = -1;
+  std::vector<std::string> disable = {};
   bool quiet = false;
   bool verbose = false;
 
@@ -45,29 +50,18 @@ struct SamplingFlags {
   Result<SamplingParams> params(const Metadata& config) const;
 };
 
+// --backend, --device and --precision.
+void add_backend_flags(CLI::App& command, std::string& backend, std::string& device,
+                       std::string& precision);
+
+// The key of the model's configuration that stands in for a flag that is not given: of "--top-k"
+// generation.top_k; null for flags without one.
+const char* generation_key(std::string_view flag);
+
 Result<Precision> parse_precision(const std::string& name);
 
 // Integers with k, K, m or M behind them; "auto" is 0.
 Result<int64_t> parse_size(const std::string& field, const std::string& text);
-
-// DUNLIN_ARG_MAX_TOKENS for "max-tokens".
-std::string environment_name(const std::string& long_name);
-
-// Adds a flag with the environment variable of its first long name.
-template <typename T>
-CLI::Option* add_flag(CLI::App& command, const std::string& names, T& value,
-                      const std::string& help) {
-  CLI::Option* option = command.add_option(names, value, help);
-  // One value per occurrence: a list must not take the arguments that follow it.
-  option->allow_extra_args(false);
-  if (!option->get_lnames().empty())
-    option->envname(environment_name(option->get_lnames().front()));
-  return option;
-}
-
-// The same for a flag without a value; its variable takes 1, true, on or yes.
-CLI::Option* add_switch(CLI::App& command, const std::string& names, bool& value,
-                        const std::string& help);
 
 // Loads the model with a progress bar and prints the banner unless --quiet.
 Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,

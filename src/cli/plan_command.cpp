@@ -104,17 +104,15 @@ void add_model_flags(CLI::App& command, PlanFlags& flags) {
            "positions of each sequence (auto: the model's, at most 8192)");
   add_flag(command, "--parallel,--batch,--max-num-seqs", flags.parallel,
            "sequences at a time, on all devices together (-np)")
-      ->check(CLI::Range(1, 1 << 20));
-  add_flag(command, "--prompt", flags.prompt, "tokens of each prompt")
-      ->check(CLI::Range(1, 1 << 30));
+      ->check(in_range(1, 1 << 20));
+  add_flag(command, "--prompt", flags.prompt, "tokens of each prompt")->check(in_range(1, 1 << 30));
   add_flag(command, "--ubatch-size,--prefill-chunk", flags.ubatch,
            "most prompt tokens of one step (-ub)")
-      ->check(CLI::Range(1, 1 << 16));
+      ->check(in_range(1, 1 << 16));
   add_flag(command, "--fill", flags.fill,
            "share of the context that is filled while decoding, on average")
-      ->check(CLI::Range(0.0, 1.0));
-  add_flag(command, "--layers", flags.layers, "only the first N layers")
-      ->check(CLI::Range(0, 4096));
+      ->check(in_real_range(0, 1));
+  add_flag(command, "--layers", flags.layers, "only the first N layers")->check(in_range(0, 4096));
   add_switch(command, "--all-logits", flags.all_logits,
              "logits of every prompt token, as a diffusion canvas needs");
 }
@@ -134,18 +132,18 @@ void add_device_flags(CLI::App& command, PlanFlags& flags) {
            "cpu (this machine), v2 v3 v4 v5e v5p v6e v7x a100 h100 h200, a slice such as v5e-16 or "
            "v4-8, or a JSON file (docs/planning.md)");
   add_flag(command, "--devices", flags.machine.devices, "how many, where the name does not say it")
-      ->check(CLI::Range(1, 1 << 16));
+      ->check(in_range(1, 1 << 16));
   add_flag(command, "--mesh", flags.mesh,
            "axes data, model, width, fsdp, expert, stage: data=2,model=8 (default: the fastest)");
   add_switch(command, "--split-cores", flags.machine.split_cores,
              "count each of the two cores of a v4 or v5p chip as a device");
   add_flag(command, "-t,--threads", flags.machine.threads, "of the CPU (0: one per core)")
-      ->check(CLI::Range(0, 1024));
+      ->check(in_range(0, 1024));
   add_switch(command, "--calibrate", flags.calibrate,
              "measure this machine first (10 s; kept for later plans)");
   add_flag(command, "--price", flags.price,
            "USD per hour of all devices: prints the cost of a million tokens")
-      ->check(CLI::Range(0.0, 1e9));
+      ->check(in_real_range(0, 1e9));
 }
 
 }  // namespace

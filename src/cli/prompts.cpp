@@ -2,28 +2,54 @@
 
 #include <fmt/format.h>
 
-#include <charconv>
+#include "checkpoint/json_document.h"
+#include "cli/numbers.h"
 
 namespace dunlin {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-Result<Prompt> prompt_of_json(const Json& object, const std::string& where) {
-  Prompt prompt;
-  if (object.contains("ids")) {
-    DUNLIN_ASSIGN_OR_RETURN(prompt.ids, ids_of_json(object["ids"], where));
-  } else if (object.contains("messages")) {
-    if (!object["messages"].is_array())
-      return usage_error(fmt::format("{}: messages is not an array", where));
-    prompt.messages = object["messages"];
-  } else if (object.contains("prompt") && object["prompt"].is_string()) {
-    prompt.text = object["prompt"].get<std::string>();
-  } else {
-    return usage_error(
-        fmt::format("{}: an object needs \"prompt\", \"messages\" or \"ids\"", where));
+constexpr uint64_t kMostBatchBytes = 1u << 30;
+
+Result<Prompt> prompt_of_json(const std::string& line, const std::string& where) {
+  const auto parsed = parse_ordered_json_object(line, where);
+  if (!parsed.ok())
+    return usage_error(parsed.error().message + "; a line of text cannot begin with {");
+  const Json& object = *parsed;
+  std::vector<const char*> given;
+  for (const char* const key : {"prompt", "messages", "ids"}) {
+    if (object.contains(key)) given.push_back(key);
   }
-  return prompt;
+  if (given.size() != 1) {
+    return usage_error(
+        fmt::format("{}: an object needs one of \"prompt\", \"messages\" and "
+                    "\"ids\", and has {}",
+                    where, given.empty() ? "none" : fmt::format("{}", fmt::join(given, " and "))));
+  }
+  const std::string key = given.front();
+  const Json& value = object[key];
+  if (key == "ids") {
+    DUNLIN_ASSIGN_OR_RETURN(auto ids, ids_of_json(value, where));
+    return Prompt{.ids = std::move(ids)};
+  }
+  if (key == "messages") {
+    if (!value.is_array()) return usage_error(where + ": messages is not an array");
+    return Prompt{.messages = value};
+  }
+  if (!value.is_string()) return usage_error(where + ": prompt is not a string");
+  return Prompt{.text = value.get<std::string>()};
+}
+
+// A text of the user's for a message.
+std::string shortened(const std::string& text) {
+  constexpr size_t kLongest = 60;
+  return text.size() > kLongest ? text.substr(0, kLongest) + "..." : text;
+}
+
+bool begins_an_object(std::string_view line) {
+  const size_t at = line.find_first_not_of(" \t");
+  return at != std::string_view::npos && line[at] == '{';
 }
 
 }  // namespace
@@ -42,49 +68,58 @@ Result<std::vector<int32_t>> ids_of_json(const Json& value, const std::string& w
 }
 
 Result<std::vector<int32_t>> parse_ids(const std::string& text) {
+  const Error wrong = usage_error(
+      fmt::format("--prompt-ids {}: not a list of token ids such as 1,2,3", shortened(text)));
+  std::string_view list = text;
+  if (list.starts_with('[') && list.ends_with(']')) list = list.substr(1, list.size() - 2);
   std::vector<int32_t> ids;
-  const char* at = text.data();
-  const char* const end = at + text.size();
-  while (at < end) {
-    if (*at == ' ' || *at == ',' || *at == '[' || *at == ']') {
-      ++at;
-      continue;
-    }
+  for (bool more = true; more;) {
+    const size_t comma = list.find(',');
+    std::string_view word = list.substr(0, comma);
+    while (word.starts_with(' ')) word.remove_prefix(1);
+    while (word.ends_with(' ')) word.remove_suffix(1);
     int32_t id = 0;
-    const auto [next, error] = std::from_chars(at, end, id);
-    if (error != std::errc() || id < 0)
-      return usage_error(fmt::format("\"{}\" is not a list of token ids", text));
+    if (!parse_number(word, id).empty() || id < 0) return wrong;
     ids.push_back(id);
-    at = next;
+    more = comma != std::string_view::npos;
+    if (more) list.remove_prefix(comma + 1);
   }
-  if (ids.empty()) return usage_error("the list of token ids is empty");
   return ids;
 }
 
-Result<std::vector<Prompt>> read_prompts(std::istream& input, const std::string& origin) {
-  std::vector<Prompt> prompts;
+Result<std::vector<Result<Prompt>>> read_prompts(LineReader& input) {
+  constexpr std::string_view kByteOrderMark = "\xef\xbb\xbf";
+  std::vector<Result<Prompt>> prompts;
   std::string line;
-  for (int64_t number = 1; std::getline(input, line); ++number) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    if (line.empty()) continue;
-    const Json object =
-        line.front() == '{' ? Json::parse(line, nullptr, /*allow_exceptions=*/false) : Json();
-    if (object.is_object()) {
-      DUNLIN_ASSIGN_OR_RETURN(auto prompt,
-                              prompt_of_json(object, fmt::format("{}:{}", origin, number)));
-      prompts.push_back(std::move(prompt));
-    } else {
-      prompts.push_back({.text = line});
+  uint64_t bytes = 0;
+  for (int64_t number = 1;; ++number) {
+    DUNLIN_ASSIGN_OR_RETURN(LineReader::Status status, input.read(line));
+    while (status == LineReader::Status::interrupted) {
+      DUNLIN_ASSIGN_OR_RETURN(status, input.read(line));
     }
+    if (status == LineReader::Status::end) break;
+    if (number == 1 && line.starts_with(kByteOrderMark)) line.erase(0, kByteOrderMark.size());
+    if (line.empty()) continue;
+    bytes += line.size();
+    if (bytes > kMostBatchBytes)
+      return usage_error(
+          fmt::format("{}: more than {} bytes of prompts", input.name(), kMostBatchBytes));
+    const std::string where = fmt::format("{}:{}", input.name(), number);
+    prompts.push_back(begins_an_object(line) ? prompt_of_json(line, where)
+                                             : Result<Prompt>(Prompt{.text = line}));
+    if (prompts.back().ok()) prompts.back()->where = where;
   }
-  if (prompts.empty()) return usage_error(fmt::format("{}: no prompts", origin));
+  if (prompts.empty()) return usage_error(fmt::format("{}: no prompts", input.name()));
   return prompts;
 }
 
 Result<std::vector<int32_t>> encode_prompt(const Prompt& prompt, const TextModel& text,
                                            const std::string& system, bool raw) {
   if (prompt.ids.has_value()) return *prompt.ids;
-  if (prompt.messages.has_value()) return text.encode_chat(*prompt.messages);
+  if (prompt.messages.has_value()) {
+    if (raw) return usage_error("\"messages\" need the chat template, which --raw turns off");
+    return text.encode_chat(*prompt.messages);
+  }
   if (raw) return text.encode_raw(prompt.text);
   Json messages = Json::array();
   if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});

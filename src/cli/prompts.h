@@ -1,14 +1,14 @@
-// Where prompts come from: the command line, files, stdin, JSON lines, or token ids.
+// Prompts as people write them: text, JSON lines, or token ids.
 #pragma once
 
 #include <cstdint>
-#include <istream>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/line_reader.h"
 #include "engine/text_model.h"
 
 namespace dunlin {
@@ -18,6 +18,7 @@ struct Prompt {
   std::optional<std::vector<int32_t>> ids = std::nullopt;
   std::optional<nlohmann::ordered_json> messages = std::nullopt;
   std::string text = {};
+  std::string where = {};  // "prompts.jsonl:3", for errors; empty outside a batch
 };
 
 // "1,2,3", in brackets or not.
@@ -27,10 +28,11 @@ Result<std::vector<int32_t>> parse_ids(const std::string& text);
 Result<std::vector<int32_t>> ids_of_json(const nlohmann::ordered_json& value,
                                          const std::string& where);
 
-// One prompt a line. A line that is a JSON object has "prompt" (text), "messages" (a conversation)
-// or "ids"; any other line is the text itself. Empty lines are left out. `origin` names the file in
-// errors.
-Result<std::vector<Prompt>> read_prompts(std::istream& input, const std::string& origin);
+// One prompt a line. A line that begins with { is a JSON object with "prompt" (text), "messages" (a
+// conversation) or "ids"; any other line is the text itself. Empty lines are left out. A line that
+// is no prompt has an error (kind usage) that begins with `name:line`; an input that cannot be read
+// or holds none is an error as a whole.
+Result<std::vector<Result<Prompt>>> read_prompts(LineReader& input);
 
 // Token ids of a prompt. Text becomes a user message, with the system prompt before it when there
 // is one, unless `raw` or the model has no chat template.

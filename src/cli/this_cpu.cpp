@@ -15,6 +15,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "base/byte_source.h"
 #include "base/cpu_features.h"
+#include "base/user_folders.h"
 #include "cli/stream_bandwidth.h"
 #include "cli/terminal.h"
 #include "planner/calibrate.h"
@@ -93,24 +94,12 @@ Result<double> stream(int threads, uint64_t bytes, double seconds) {
 
 }  // namespace
 
-std::string cache_folder() {
-  const auto variable = [](const char* name) {
-    const char* value = std::getenv(name);
-    return std::string(value == nullptr ? "" : value);
-  };
-  if (const std::string folder = variable("DUNLIN_CACHE"); !folder.empty()) return folder;
-  if (const std::string folder = variable("XDG_CACHE_HOME"); !folder.empty())
-    return folder + "/dunlin";
-  const std::string home = variable("HOME");
-  return home.empty() ? "" : home + "/.cache/dunlin";
-}
-
 std::string calibration_path(int threads) {
-  const std::string folder = cache_folder();
-  if (folder.empty()) return "";
+  const auto folder = cache_folder();
+  if (!folder) return "";
   std::string name = cpu_features().model;
   std::ranges::replace_if(name, [](unsigned char c) { return std::isalnum(c) == 0; }, '-');
-  return fmt::format("{}/calibration/{}-{}-{}.json", folder, name, isa_name(cpu_features().best),
+  return fmt::format("{}/calibration/{}-{}-{}.json", *folder, name, isa_name(cpu_features().best),
                      thread_count(threads));
 }
 

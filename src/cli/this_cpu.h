@@ -10,10 +10,8 @@
 
 namespace dunlin {
 
-// ${DUNLIN_CACHE:-${XDG_CACHE_HOME:-~/.cache}/dunlin}; empty where none of the variables is set.
-std::string cache_folder();
-
-// The file that holds the rates of this processor with so many threads (0: one per core).
+// The file that holds the rates of this processor with so many threads (0: one per core); empty where
+// there is no cache_folder().
 std::string calibration_path(int threads);
 
 // Measures for about ten seconds, with a progress bar, and keeps the result in calibration_path().

@@ -162,7 +162,8 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* description,
   CLI::App* command = app.add_subcommand(name, description);
   add_flag(*command, "model,-m,--model", flags.model,
            "GGUF file, directory with tokenizer.json, or tokenizer.json")
-      ->required();
+      ->required()
+      ->type_name("MODEL");
   add_switch(*command, "--batch", flags.batch, "JSON lines in, JSON lines out");
   return command;
 }
@@ -172,7 +173,7 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* description,
 void add_tokenize_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* command = add_command(app, "tokenize", "Text to token ids", *flags);
-  command->add_option("text", flags->text, "the text (default: the bytes of stdin)");
+  add_flag(*command, "text", flags->text, "the text (default: the bytes of stdin)");
   add_switch(*command, "--ids", flags->ids, "print a JSON array of ids");
   add_switch(*command, "--json", flags->json, "print one JSON object with ids and pieces");
   add_switch(*command, "--no-special", flags->no_special, "special tokens in the text are text");
@@ -191,7 +192,7 @@ void add_tokenize_command(CLI::App& app, int& exit_code) {
 void add_detokenize_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* command = add_command(app, "detokenize", "Token ids to text", *flags);
-  command->add_option("ids", flags->text, "a JSON array of ids (default: stdin)");
+  add_flag(*command, "ids", flags->text, "a JSON array of ids (default: stdin)");
   command->footer(
       "Examples:\n"
       "  dunlin detokenize model.gguf < ids.json\n"

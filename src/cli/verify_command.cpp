@@ -1,11 +1,14 @@
-// `dunlin verify`: parity with reference values, tensor by tensor.
+// `dunlin verify`: parity with reference values, tensor by tensor, and what breaks it.
 #include <fmt/format.h>
 
 #include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
+#include "cli/inside_flags.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
+#include "parity/bisect.h"
 #include "parity/parity.h"
 
 namespace dunlin {
@@ -16,9 +19,14 @@ using Json = nlohmann::ordered_json;
 struct VerifyFlags {
   std::string model, reference, dump;
   std::string backend = "cpu";
+  std::string device = {};
   std::string precision = "f32";
   int threads = 0;
+  int64_t layers = -1;
   double tolerance = 2e-5;
+  std::vector<std::string> disable;
+  WatchFlags watch;
+  bool bisect = false;
   bool json = false;
 };
 
@@ -60,19 +68,67 @@ void print_table(const ParityReport& report) {
              failure ? fmt::format("; the first that differs is {}", *failure) : std::string());
 }
 
+Result<ParityOptions> parity_options(const VerifyFlags& flags) {
+  ParityOptions options{.backend = flags.backend,
+                        .device = flags.device,
+                        .threads = flags.threads,
+                        .tolerance = flags.tolerance,
+                        .dump = flags.dump,
+                        .layers = flags.layers};
+  DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags.precision));
+  options.disabled = disabled_optimizations(flags.disable);
+  DUNLIN_ASSIGN_OR_RETURN(options.watch, flags.watch.watch(/*quiet=*/false));
+  return options;
+}
+
+Result<Bisection> bisect_failure(const VerifyFlags& flags, const ParityOptions& options) {
+  return bisect(flags.model, flags.reference, options,
+                [](const std::vector<std::string>& disabled) -> Result<void> {
+                  note("comparing without {}\n",
+                       disabled.empty() ? "any optimisation, on the reference back end"
+                                        : fmt::format("{}", fmt::join(disabled, ", ")));
+                  return {};
+                });
+}
+
+// What is to blame, in a sentence.
+std::string verdict(const Bisection& bisection) {
+  if (!bisection.culprits.empty()) {
+    return fmt::format("without {} every tensor agrees (--disable {})",
+                       fmt::join(bisection.culprits, " and "), fmt::join(bisection.culprits, ","));
+  }
+  if (!bisection.reference_passes.has_value())
+    return "no optimisation is to blame: the reference back end has none";
+  return *bisection.reference_passes
+             ? "no optimisation is to blame, but the reference back end agrees: a scalar kernel or "
+               "the planning of a step is wrong"
+             : "no optimisation is to blame, and the reference back end differs as well: the "
+               "model, its file or the reference values are wrong";
+}
+
+Json to_json(const Bisection& bisection) {
+  return {{"culprits", bisection.culprits},
+          {"reference_passes",
+           bisection.reference_passes ? Json(*bisection.reference_passes) : Json(nullptr)},
+          {"comparisons", bisection.comparisons},
+          {"verdict", verdict(bisection)}};
+}
+
 Result<int> verify(const VerifyFlags& flags) {
-  DUNLIN_ASSIGN_OR_RETURN(const Precision precision, parse_precision(flags.precision));
+  DUNLIN_ASSIGN_OR_RETURN(const ParityOptions options, parity_options(flags));
   DUNLIN_ASSIGN_OR_RETURN(const ParityReport report,
-                          compare_with_reference(flags.model, flags.reference,
-                                                 {.backend = flags.backend,
-                                                  .precision = precision,
-                                                  .threads = flags.threads,
-                                                  .tolerance = flags.tolerance,
-                                                  .dump = flags.dump}));
+                          compare_with_reference(flags.model, flags.reference, options));
+  std::optional<Bisection> bisection;
+  if (flags.bisect && !report.pass()) {
+    DUNLIN_ASSIGN_OR_RETURN(bisection, bisect_failure(flags, options));
+  }
   if (flags.json) {
-    fmt::print("{}\n", to_json(report).dump());
+    Json object = to_json(report);
+    if (bisection) object["bisection"] = to_json(*bisection);
+    fmt::print("{}\n", object.dump());
   } else {
     print_table(report);
+    if (bisection) fmt::print("{}\n", verdict(*bisection));
   }
   return report.pass() ? 0 : static_cast<int>(ErrorKind::verification);
 }
@@ -84,19 +140,32 @@ void add_verify_command(CLI::App& app, int& exit_code) {
       app.add_subcommand("verify", "Compare a model's values with reference values");
   auto flags = std::make_shared<VerifyFlags>();
   add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
-      ->required();
+      ->required()
+      ->type_name("MODEL");
   add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
-      ->required();
-  add_flag(*command, "--backend", flags->backend, "cpu or reference");
-  add_flag(*command, "--precision", flags->precision, "arithmetic: f32 (default), exact, auto");
-  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)");
+      ->required()
+      ->type_name("FILE");
+  add_backend_flags(*command, flags->backend, flags->device, flags->precision);
+  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
+      ->check(in_range(0, 1024));
   add_flag(*command, "--tol", flags->tolerance,
            "allowed difference relative to the largest logit; three times that inside")
-      ->check(CLI::Range(0.0, 1e9));
+      ->check(in_real_range(0.0, 1e9));
   add_flag(*command, "--dump", flags->dump,
-           "write the engine's own values to this safetensors file");
+           "write the engine's own values to this safetensors file")
+      ->type_name("FILE");
+  add_layers_flag(*command, flags->layers,
+                  "run only the first N layers and compare what is inside them");
+  add_disable_flag(*command, flags->disable);
+  flags->watch.add_to(*command);
+  add_switch(*command, "--bisect", flags->bisect,
+             "when a tensor differs, find the optimisation that is to blame");
   add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer("Example:\n  dunlin verify model/ --ref golden.safetensors --backend reference");
+  command->footer(
+      "Examples:\n"
+      "  dunlin verify model/ --ref golden.safetensors --backend reference\n"
+      "  dunlin verify model/ --ref golden.safetensors --bisect\n"
+      "  dunlin verify model/ --ref golden.safetensors --watch 'layers.3.*' --until nonfinite");
   command->callback([flags, &exit_code] {
     const auto result = verify(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());

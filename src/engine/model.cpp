@@ -7,7 +7,9 @@
 #include <map>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
+#include "engine/optimizations.h"
 #include "models/registry.h"
 
 namespace dunlin {
@@ -15,10 +17,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-Result<std::unique_ptr<Backend>> make_backend(const std::string& name) {
-  if (name == "cpu") return make_cpu_backend();
-  if (name == "reference") return make_reference_backend();
-  return usage_error(fmt::format("unknown back end \"{}\" (cpu, reference)", name));
+Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
+  if (!options.device.empty() && options.backend != "pjrt") {
+    return usage_error(fmt::format("--device {} needs --backend pjrt", options.device));
+  }
+  if (options.backend == "cpu") return make_cpu_backend();
+  if (options.backend == "reference") return make_reference_backend();
+  if (options.backend == "pjrt")
+    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device});
+  return usage_error(
+      fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
 }
 
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained) {
@@ -40,12 +48,57 @@ std::vector<int32_t> stop_ids(const Metadata& config) {
   return ids;
 }
 
+// No more rows than all sequences can bring.
+StepLimits step_limits(const ModelOptions& options, int64_t context) {
+  const int64_t most =
+      context > options.rows / options.sequences ? options.rows : context * options.sequences;
+  StepLimits limits{.sequences = options.sequences, .context = context};
+  limits.rows = std::max(std::min(options.rows, most), options.sequences);
+  limits.logit_rows =
+      options.logit_rows == 0 ? options.sequences : std::min(options.logit_rows, limits.rows);
+  return limits;
+}
+
+// What the back end would fuse if nobody watched.
+Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOptions& options,
+                          Program& program) {
+  const std::vector<FusedNode> alone = backend.fusions(program, options);
+  DUNLIN_RETURN_IF_ERROR(watch.attach(program));
+  const std::vector<FusedNode> watched = backend.fusions(program, options);
+  std::vector<FusedNode> blocked;
+  for (const FusedNode& node : alone) {
+    if (std::ranges::find(watched, node) == watched.end()) blocked.push_back(node);
+  }
+  watch.set_blocked(std::move(blocked));
+  return {};
+}
+
+Result<void> compile(Model& model, Backend& backend) {
+  const ModelOptions& options = model.options;
+  const CompileOptions compile_options{.precision = options.precision,
+                                       .limits = model.limits,
+                                       .threads = options.threads,
+                                       .isa = options.isa,
+                                       .disabled = options.disabled,
+                                       .progress = options.progress};
+  if (options.watch != nullptr)
+    DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
+  const WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {
+    return checkpoint.weight(name);
+  };
+  DUNLIN_ASSIGN_OR_RETURN(model.executable,
+                          backend.compile(model.program, weights, compile_options));
+  if (options.watch != nullptr) model.executable = options.watch->wrap(std::move(model.executable));
+  return {};
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
   if (options.rows < 1) return usage_error(fmt::format("{} rows in a step", options.rows));
   if (options.sequences < 1)
     return usage_error(fmt::format("{} sequences at a time", options.sequences));
+  DUNLIN_RETURN_IF_ERROR(check_optimizations(options.disabled));
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
   model->options = options;
@@ -55,6 +108,10 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
   DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context));
+  if (options.kv_tokens < 0 || (options.kv_tokens > 0 && options.kv_tokens < context)) {
+    return usage_error(fmt::format("a KV cache of {} tokens does not hold one context of {}",
+                                   options.kv_tokens, context));
+  }
   DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
   model->stop_ids = stop_ids(config);
 
@@ -64,24 +121,25 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                           record_model(config, {.taps = options.taps,
                                                 .layers = options.layers,
                                                 .logits_view_k = options.logits_view_k}));
-  model->limits = {
-      .rows = std::min(options.rows, context),
-      .logit_rows = options.all_logits ? std::min(options.rows, context) : options.sequences,
-      .sequences = options.sequences,
-      .context = context};
-  model->limits.rows = std::max(model->limits.rows, options.sequences);
-  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options.backend));
-  const WeightSource weights = [&checkpoint = *model->checkpoint](const std::string& name) {
-    return checkpoint.weight(name);
-  };
-  DUNLIN_ASSIGN_OR_RETURN(model->executable, backend->compile(model->program, weights,
-                                                              {.precision = options.precision,
-                                                               .limits = model->limits,
-                                                               .threads = options.threads,
-                                                               .isa = options.isa,
-                                                               .progress = options.progress}));
+  model->limits = step_limits(options, context);
+  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
+  DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;
+}
+
+SamplingParams recommended_sampling(const Metadata& config) {
+  SamplingParams params;
+  const auto take = [&config]<typename T>(const char* key, T& value) {
+    if (const auto number = config.number(key, -1e30, 1e30); number.ok())
+      value = static_cast<T>(*number);
+  };
+  take("generation.temperature", params.temperature);
+  take("generation.top_k", params.top_k);
+  take("generation.top_p", params.top_p);
+  take("generation.min_p", params.min_p);
+  take("generation.repetition_penalty", params.repeat_penalty);
+  return params;
 }
 
 int64_t parameter_count(const Checkpoint& checkpoint) {

@@ -2,13 +2,18 @@
 // executable.
 #pragma once
 
+#include <dunlin/sampling.h>
+
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/watch.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
 #include "engine/text_model.h"
@@ -17,17 +22,23 @@
 namespace dunlin {
 
 struct ModelOptions {
-  std::string backend = "cpu";  // or "reference"
+  std::string backend = "cpu";  // or "reference" or "pjrt"
+  std::string device = {};  // of the pjrt back end (backend/pjrt/pjrt_backend.h); empty: cpu-xla
   Precision precision = Precision::automatic;
   int threads = 0;        // 0: one per core this process may use
   std::string isa = {};   // empty: DUNLIN_ISA, or the best there is
   int64_t context = 0;    // positions of one sequence; 0: the model's, at most kDefaultContext
   int64_t sequences = 1;  // at a time
-  int64_t rows = 512;     // of one step: the chunk of a prompt
-  int64_t layers = -1;    // >= 0: a truncated model
+  // Positions that the KV cache holds for all sequences together; 0: the full context of each. When
+  // it is full, sequences wait for each other.
+  int64_t kv_tokens = 0;
+  int64_t rows = 512;   // of one step: the chunk of a prompt
+  int64_t layers = -1;  // >= 0: a truncated model
   int64_t logits_view_k = 64;
-  std::vector<std::string> taps = {};  // outputs for looking inside (program/recorder.h)
-  bool all_logits = false;             // logits of every row of a step, not one per sequence
+  std::vector<std::string> taps = {};      // outputs for looking inside (program/recorder.h)
+  int64_t logit_rows = 0;                  // of one step; 0: one per sequence
+  std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
+  std::shared_ptr<Watch> watch = nullptr;  // looks at values after every step
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 
@@ -44,11 +55,18 @@ struct Model {
   int64_t vocabulary = 0;       // rows of the logits
   std::vector<int32_t> stop_ids = {};
   double load_ms = 0;
+
+  bool uses(std::string_view optimization) const {
+    return std::ranges::find(options.disabled, optimization) == options.disabled.end();
+  }
 };
 
 // Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's
 // is of kind usage.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
+
+// What the model's authors recommend (generation_config.json), over the built-in values.
+SamplingParams recommended_sampling(const Metadata& config);
 
 // One line per fact for people: parameters, formats, context.
 int64_t parameter_count(const Checkpoint& checkpoint);

@@ -1,18 +1,19 @@
 #include "engine/sequence_runner.h"
 
 #include <utility>
-#include <vector>
+
+#include "engine/kv_options.h"
 
 namespace dunlin {
 
+SequenceRunner::SequenceRunner(Model& model)
+    : model_(&model), builder_(model.program, model.limits) {}
+
 Result<SequenceRunner> SequenceRunner::create(Model& model) {
   SequenceRunner runner(model);
-  KvCacheOptions options{.slots = 1, .context = model.limits.context, .prefix_index = false};
-  const int64_t pages = (model.limits.context + kPageTokens - 1) / kPageTokens;
-  for (const KvGroup& group : model.program.kv_groups)
-    options.groups.push_back({.window = group.window, .pages = pages});
-  DUNLIN_ASSIGN_OR_RETURN(
-      runner.kv_, model.executable->make_kv_state(std::vector(options.groups.size(), pages)));
+  KvCacheOptions options = kv_cache_options(model, 1);
+  options.prefix_index = false;
+  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, model.executable->make_kv_state(pages_of_groups(options)));
   runner.cache_ = std::make_unique<KvCache>(std::move(options));
   DUNLIN_ASSIGN_OR_RETURN(const auto opened, runner.cache_->open({}));
   runner.slot_ = opened.slot;
@@ -21,25 +22,14 @@ Result<SequenceRunner> SequenceRunner::create(Model& model) {
 
 Result<const StepOutput*> SequenceRunner::run(std::span<const int32_t> tokens, RowClass row_class,
                                               LogitRows logit_rows) {
-  const auto rows = static_cast<int32_t>(tokens.size());
-  const auto first = static_cast<int32_t>(cache_->length(slot_));
-  DUNLIN_RETURN_IF_ERROR(cache_->reserve(slot_, rows));
-  plan_.segments.assign({{1, rows, row_class}});
-  plan_.tokens.assign(tokens.begin(), tokens.end());
-  plan_.positions.clear();
-  plan_.logit_rows.clear();
-  for (int32_t i = 0; i < rows; ++i) {
-    plan_.positions.push_back(first + i);
-    const bool last = i + 1 == rows;
-    if (logit_rows == LogitRows::all || (logit_rows == LogitRows::last && last))
-      plan_.logit_rows.push_back(i);
-  }
-  plan_.tables.resize(model_->program.kv_groups.size());
-  for (size_t group = 0; group < plan_.tables.size(); ++group) {
-    cache_->table(std::span(&slot_, 1), static_cast<int32_t>(group), plan_.tables[group]);
-  }
-  DUNLIN_RETURN_IF_ERROR(validate(plan_, model_->program, model_->limits, *kv_));
-  model_->executable->run(plan_, *kv_, output_);
+  const int64_t first = cache_->length(slot_);
+  DUNLIN_RETURN_IF_ERROR(cache_->reserve(slot_, std::ssize(tokens)));
+  builder_.begin();
+  builder_.add(slot_, tokens, first, row_class, logit_rows);
+  const StepPlan& plan = builder_.finish(*cache_);
+  DUNLIN_RETURN_IF_ERROR(validate(plan, model_->program, model_->limits, *kv_));
+  model_->executable->run(plan, *kv_, output_);
+  if (output_.failure) return *output_.failure;
   cache_->commit(slot_, tokens, row_class);
   return &output_;
 }

@@ -9,6 +9,7 @@
 #include "base/result.h"
 #include "cache/kv_cache.h"
 #include "engine/model.h"
+#include "engine/plan_builder.h"
 #include "step/step.h"
 
 namespace dunlin {
@@ -18,7 +19,7 @@ class SequenceRunner {
   // `model` outlives the runner. Errors: no memory for the KV cache.
   static Result<SequenceRunner> create(Model& model);
 
-  enum class LogitRows : uint8_t { none, last, all };
+  using LogitRows = dunlin::LogitRows;
 
   // Computes the tokens at the positions after length() in one step and keeps them. Errors (kind
   // usage): more rows than the model's limits, a token outside the vocabulary, a full context. The
@@ -34,13 +35,13 @@ class SequenceRunner {
   Result<void> reset();
 
  private:
-  explicit SequenceRunner(Model& model) : model_(&model) {}
+  explicit SequenceRunner(Model& model);
 
   Model* model_;
   std::unique_ptr<KvState> kv_ = {};
   std::unique_ptr<KvCache> cache_ = {};
   int32_t slot_ = -1;
-  StepPlan plan_ = {};
+  PlanBuilder builder_;
   StepOutput output_ = {};
 };
 

@@ -3,6 +3,10 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "base/owned_json.h"
+#include "tokenizer/jinja/chat_inputs.h"
 
 namespace dunlin {
 namespace {
@@ -41,8 +45,14 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkp
 // chat_template of tokenizer_config.json: a string, or a list of named ones of which "default" is meant.
 Result<std::string> template_of_config(const fs::path& path) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path.string(), kMaxConfigBytes));
-  const auto config = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   const Error none = model_error(path.string() + ": no chat_template");
+  OwnedJson<nlohmann::json> parsed;
+  try {
+    parsed = parse_json<nlohmann::json>(text);
+  } catch (const nlohmann::json::exception&) {
+    return none;
+  }
+  const nlohmann::json& config = parsed.value;
   if (!config.is_object() || !config.contains("chat_template")) return none;
   const auto& value = config["chat_template"];
   if (value.is_string()) return value.get<std::string>();
@@ -114,9 +124,10 @@ Result<std::vector<int32_t>> TextModel::encode_raw(std::string_view raw) const {
   return ids;
 }
 
-Result<std::vector<int32_t>> TextModel::encode_chat(const nlohmann::ordered_json& messages) const {
+Result<std::vector<int32_t>> TextModel::encode_chat(nlohmann::ordered_json messages) const {
+  OwnedJson<nlohmann::ordered_json> owned(std::move(messages));
   DUNLIN_RETURN_IF_ERROR(require_chat_template());
-  const ChatInputs inputs{.messages = messages,
+  const ChatInputs inputs{.messages = std::move(owned),
                           .add_generation_prompt = true,
                           .tools = nullptr,
                           .bos_token = token_text(*tokenizer, tokenizer->bos_id()),

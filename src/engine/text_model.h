@@ -3,7 +3,7 @@
 
 #include <cstdint>
 #include <memory>
-#include <nlohmann/json.hpp>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -35,7 +35,7 @@ struct TextModel {
 
   // Ids of a conversation ({"role", "content"} objects) through the chat template, ready for the assistant's answer. Only
   // the template's own words become special tokens.
-  Result<std::vector<int32_t>> encode_chat(const nlohmann::ordered_json& messages) const;
+  Result<std::vector<int32_t>> encode_chat(nlohmann::ordered_json messages) const;
 };
 
 TextModel load_text_model(const Checkpoint& checkpoint);

@@ -9,6 +9,7 @@
 #include <cstring>
 
 #include "base/float16.h"
+#include "formats/format.h"
 
 namespace dunlin {
 
@@ -67,27 +68,56 @@ void decode_block_groups(const std::byte* blocks, int64_t elements, int8_t* code
   }
 }
 
-// Calls encode(const float* values, Block& block) for every block.
-template <typename Block, typename Encode>
-void encode_blocks(const float* values, int64_t elements, std::byte* blocks, Encode encode) {
+// ---- super-blocks: kElements of 256, whose groups have small integer factors ----
+
+// Scale of group g: d * factors[g]; its minimum: -(dmin * min_factors[g]).
+struct BlockFactors {
+  float d = 0.0f;
+  float dmin = 0.0f;
+  int8_t factors[16] = {};
+  int8_t min_factors[16] = {};
+};
+
+// unpack() of a super-block, which supplies BlockFactors load_factors() const and
+// void unpack_codes(int8_t*) const.
+template <typename Block>
+void unpack_super_block(const Block& block, UnpackedBlock out) {
+  const BlockFactors stored = block.load_factors();
+  for (int64_t group = 0; group < Block::kElements / Block::kGroup; ++group) {
+    out.scales[group] = stored.d * static_cast<float>(stored.factors[group]);
+    if (Block::kHasMin) {
+      out.mins[group] = -(stored.dmin * static_cast<float>(stored.min_factors[group]));
+    }
+  }
+  block.unpack_codes(out.codes);
+}
+
+template <typename Block>
+void decode_block_factors(const std::byte* blocks, int64_t elements, FactorArrays out) {
+  constexpr int64_t kGroups = Block::kElements / Block::kGroup;
   for (int64_t index = 0; index < elements / Block::kElements; ++index) {
-    Block block{};
-    encode(values + index * Block::kElements, block);
-    std::memcpy(blocks + index * static_cast<int64_t>(sizeof(Block)), &block, sizeof(Block));
+    const BlockFactors stored = load_block<Block>(blocks, index).load_factors();
+    out.d[index] = stored.d;
+    std::memcpy(out.factors + index * kGroups, stored.factors, kGroups);
+    if (!Block::kHasMin) continue;
+    out.dmin[index] = stored.dmin;
+    std::memcpy(out.min_factors + index * kGroups, stored.min_factors, kGroups);
   }
 }
 
-// 1 / scale, and 0 where that is not a finite number: a scale of 0, or one so small that it is
-// stored as 0 anyway.
-inline float reciprocal_or_zero(float scale) {
-  const float inverse = 1.0f / scale;
-  return inverse - inverse == 0.0f ? inverse : 0.0f;
-}
+// ---- encoding ----
 
-// Truncates to 0..high; NaN gives 0.
-inline int truncate_code(float value, int high) {
-  if (!(value > 0.0f)) return 0;
-  return value >= static_cast<float>(high) ? high : static_cast<int>(value);
+// Calls encode(const float* values, const float* importance, Block& block) for every block;
+// `importance` is null throughout or nowhere.
+template <typename Block, typename Encode>
+void encode_blocks(const float* values, int64_t elements, const float* importance,
+                   std::byte* blocks, Encode encode) {
+  for (int64_t index = 0; index < elements / Block::kElements; ++index) {
+    Block block{};
+    const int64_t first = index * Block::kElements;
+    encode(values + first, importance == nullptr ? nullptr : importance + first, block);
+    std::memcpy(blocks + index * static_cast<int64_t>(sizeof(Block)), &block, sizeof(Block));
+  }
 }
 
 }  // namespace dunlin

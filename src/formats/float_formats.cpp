@@ -43,15 +43,18 @@ void decode_bf16(const std::byte* blocks, int64_t elements, float* values) {
   decode_halves<bfloat16>(blocks, elements, values);
 }
 
-void encode_f32(const float* values, int64_t elements, std::byte* blocks) {
+void encode_f32(const float* values, int64_t elements, const float* /*importance*/,
+                std::byte* blocks) {
   if (elements > 0) std::memcpy(blocks, values, static_cast<size_t>(elements) * sizeof(float));
 }
 
-void encode_f16(const float* values, int64_t elements, std::byte* blocks) {
+void encode_f16(const float* values, int64_t elements, const float* /*importance*/,
+                std::byte* blocks) {
   encode_halves(values, elements, blocks, to_float16);
 }
 
-void encode_bf16(const float* values, int64_t elements, std::byte* blocks) {
+void encode_bf16(const float* values, int64_t elements, const float* /*importance*/,
+                 std::byte* blocks) {
   encode_halves(values, elements, blocks, to_bfloat16);
 }
 

@@ -13,15 +13,31 @@ namespace {
 
 // Columns: format, name, ggml type, block elements, block bytes, group, bits, minimum, then the
 // functions.
-constexpr std::array<FormatTraits, 8> kFormats = {{
-    {Format::f32, "F32", 0, 1, 4, 0, 0, false, decode_f32, nullptr, encode_f32},
-    {Format::f16, "F16", 1, 1, 2, 0, 0, false, decode_f16, nullptr, encode_f16},
-    {Format::bf16, "BF16", 30, 1, 2, 0, 0, false, decode_bf16, nullptr, encode_bf16},
-    {Format::q4_0, "Q4_0", 2, 32, 18, 32, 4, false, decode_q4_0, decode_groups_q4_0, encode_q4_0},
-    {Format::q4_1, "Q4_1", 3, 32, 20, 32, 4, true, decode_q4_1, decode_groups_q4_1, encode_q4_1},
-    {Format::q8_0, "Q8_0", 8, 32, 34, 32, 8, false, decode_q8_0, decode_groups_q8_0, encode_q8_0},
-    {Format::q4_k, "Q4_K", 12, 256, 144, 32, 4, true, decode_q4_k, decode_groups_q4_k, nullptr},
-    {Format::q6_k, "Q6_K", 14, 256, 210, 16, 8, false, decode_q6_k, decode_groups_q6_k, nullptr},
+constexpr std::array<FormatTraits, 14> kFormats = {{
+    {Format::f32, "F32", 0, 1, 4, 0, 0, false, decode_f32, nullptr, nullptr, encode_f32},
+    {Format::f16, "F16", 1, 1, 2, 0, 0, false, decode_f16, nullptr, nullptr, encode_f16},
+    {Format::bf16, "BF16", 30, 1, 2, 0, 0, false, decode_bf16, nullptr, nullptr, encode_bf16},
+    {Format::q4_0, "Q4_0", 2, 32, 18, 32, 4, false, decode_q4_0, decode_groups_q4_0, nullptr,
+     encode_q4_0},
+    {Format::q4_1, "Q4_1", 3, 32, 20, 32, 4, true, decode_q4_1, decode_groups_q4_1, nullptr,
+     encode_q4_1},
+    {Format::q5_0, "Q5_0", 6, 32, 22, 32, 5, false, decode_q5_0, decode_groups_q5_0, nullptr,
+     encode_q5_0},
+    {Format::q5_1, "Q5_1", 7, 32, 24, 32, 5, true, decode_q5_1, decode_groups_q5_1, nullptr,
+     encode_q5_1},
+    {Format::q8_0, "Q8_0", 8, 32, 34, 32, 8, false, decode_q8_0, decode_groups_q8_0, nullptr,
+     encode_q8_0},
+    {Format::q2_k, "Q2_K", 10, 256, 84, 16, 2, true, decode_q2_k, decode_groups_q2_k,
+     decode_factors_q2_k, encode_q2_k},
+    {Format::q3_k, "Q3_K", 11, 256, 110, 16, 3, false, decode_q3_k, decode_groups_q3_k,
+     decode_factors_q3_k, encode_q3_k},
+    {Format::q4_k, "Q4_K", 12, 256, 144, 32, 4, true, decode_q4_k, decode_groups_q4_k,
+     decode_factors_q4_k, encode_q4_k},
+    {Format::q5_k, "Q5_K", 13, 256, 176, 32, 5, true, decode_q5_k, decode_groups_q5_k,
+     decode_factors_q5_k, encode_q5_k},
+    {Format::q6_k, "Q6_K", 14, 256, 210, 16, 6, false, decode_q6_k, decode_groups_q6_k,
+     decode_factors_q6_k, encode_q6_k},
+    {Format::mxfp4, "MXFP4", 39, 32, 17, 0, 0, false, decode_mxfp4, nullptr, nullptr, encode_mxfp4},
 }};
 
 constexpr bool in_enum_order() {

@@ -11,10 +11,35 @@
 
 namespace dunlin {
 
-enum class Format : uint8_t { f32, f16, bf16, q4_0, q4_1, q8_0, q4_k, q6_k };
+enum class Format : uint8_t {
+  f32,
+  f16,
+  bf16,
+  q4_0,
+  q4_1,
+  q5_0,
+  q5_1,
+  q8_0,
+  q2_k,
+  q3_k,
+  q4_k,
+  q5_k,
+  q6_k,
+  mxfp4
+};
+
+// Scales of a super-block format: scale[g] = d[block] * factor[g] and, with minima, min[g] =
+// -(dmin[block] * min_factor[g]), one rounding each. d and dmin are F16 numbers.
+struct FactorArrays {
+  float* d;             // elements / block_elements
+  int8_t* factors;      // elements / group
+  float* dmin;          // as d; untouched without minima
+  int8_t* min_factors;  // as factors; untouched without minima
+};
 
 // An integer format stores, per group of `group` consecutive k, value[k] = scale * code[k] + min,
-// evaluated in float32 with a rounding after the product and one after the sum.
+// evaluated in float32 with a rounding after the product and one after the sum. The others,
+// floating-point formats, have values only.
 struct FormatTraits {
   Format format;
   const char* name;        // ggml's upper-case name: "F32", "Q4_K"
@@ -22,18 +47,22 @@ struct FormatTraits {
   int64_t block_elements;  // elements of one block; rows are whole blocks
   int64_t block_bytes;
   int64_t group;  // k that share a scale; 0 for a floating-point format
-  int bits;       // width of a code (4 or 8); 0 for a floating-point format
+  int bits;       // width of a code; 0 for a floating-point format
   bool has_min;
 
   // `elements` (whole blocks) to float32.
   void (*decode)(const std::byte* blocks, int64_t elements, float* values);
-  // Integer formats: codes[elements] (Q4_0: -8..7, Q4_1 and Q4_K: 0..15, Q6_K: -32..31, Q8_0:
-  // -128..127), scales[elements / group], and mins of the same count when has_min (otherwise
+  // Integer formats: codes[elements], of 2^bits values from 0 with minima and from -2^(bits - 1)
+  // without; scales[elements / group], and mins of the same count when has_min (otherwise
   // untouched).
   void (*decode_groups)(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
                         float* mins);
-  // float32 to whole blocks; null where this build does not encode.
-  void (*encode)(const float* values, int64_t elements, std::byte* blocks);
+  // Super-block formats, null for others: what decode_groups multiplies its scales from.
+  void (*decode_factors)(const std::byte* blocks, int64_t elements, FactorArrays out);
+  // float32 to whole blocks. F16 and BF16 round to nearest even, Q8_0 divides by the largest
+  // magnitude; the others search for a small sum of weighted squared errors (weighted_fit.h).
+  // `importance` holds a non-negative finite number per element, or is null: all are equal.
+  void (*encode)(const float* values, int64_t elements, const float* importance, std::byte* blocks);
 };
 
 const FormatTraits& traits(Format format);

@@ -1,9 +1,8 @@
 // Q4_0: 32 elements, value = scale * (q - 8), q in 0..15, scale in F16 (ggml-common.h, block_q4_0).
 // Byte i holds element i in its low half and element i + 16 in its high half.
-#include <cmath>
-
 #include "formats/block_codec.h"
 #include "formats/codecs.h"
+#include "formats/weighted_fit.h"
 
 namespace dunlin {
 namespace {
@@ -25,19 +24,16 @@ struct Q4_0Block {
 };
 static_assert(sizeof(Q4_0Block) == 18);
 
-// The element of largest magnitude (the first of several) becomes -8, which the codes reach and +8
-// does not.
-void encode_block(const float* values, Q4_0Block& block) {
-  float largest = 0.0f;
-  for (int k = 0; k < 32; ++k) {
-    if (std::abs(values[k]) > std::abs(largest)) largest = values[k];
-  }
-  const float scale = largest / -8.0f;
-  const float inverse = reciprocal_or_zero(scale);
+void encode_block(const float* values, const float* importance, Q4_0Block& block) {
+  const Samples<32> samples = load_samples<32>(values, importance);
+  const Fit fit = search_scale<32>(samples.x, samples.w, -8, 7);
+  const float scale = as_float16(fit.scale * samples.unit);
   store_float16(scale, block.scale);
+  float q[32];
+  assign_codes<32>(samples.x, samples.w, scale / samples.unit, 0.0f, -8.0f, 7.0f, q);
   for (int i = 0; i < 16; ++i) {
-    const int low = truncate_code(values[i] * inverse + 8.5f, 15);
-    const int high = truncate_code(values[i + 16] * inverse + 8.5f, 15);
+    const int low = static_cast<int>(q[i]) + 8;
+    const int high = static_cast<int>(q[i + 16]) + 8;
     block.nibbles[i] = static_cast<uint8_t>(low | high << 4);
   }
 }
@@ -53,8 +49,9 @@ void decode_groups_q4_0(const std::byte* blocks, int64_t elements, int8_t* codes
   decode_block_groups<Q4_0Block>(blocks, elements, codes, scales, mins);
 }
 
-void encode_q4_0(const float* values, int64_t elements, std::byte* blocks) {
-  encode_blocks<Q4_0Block>(values, elements, blocks, encode_block);
+void encode_q4_0(const float* values, int64_t elements, const float* importance,
+                 std::byte* blocks) {
+  encode_blocks<Q4_0Block>(values, elements, importance, blocks, encode_block);
 }
 
 }  // namespace dunlin

@@ -1,9 +1,8 @@
 // Q4_1: 32 elements, value = scale * q + min, q in 0..15, scale and min in F16 (ggml-common.h,
 // block_q4_1). Byte i holds element i in its low half and element i + 16 in its high half.
-#include <algorithm>
-
 #include "formats/block_codec.h"
 #include "formats/codecs.h"
+#include "formats/weighted_fit.h"
 
 namespace dunlin {
 namespace {
@@ -27,16 +26,18 @@ struct Q4_1Block {
 };
 static_assert(sizeof(Q4_1Block) == 20);
 
-void encode_block(const float* values, Q4_1Block& block) {
-  const auto [lowest, highest] = std::minmax_element(values, values + 32);
-  const float min = *lowest;
-  const float scale = (*highest - min) / 15.0f;
-  const float inverse = reciprocal_or_zero(scale);
+void encode_block(const float* values, const float* importance, Q4_1Block& block) {
+  const Samples<32> samples = load_samples<32>(values, importance);
+  const Fit fit = search_scale_min<32>(samples.x, samples.w, 15, kAnyMin);
+  const float scale = as_float16(fit.scale * samples.unit);
+  const float min = as_float16(fit.min * samples.unit);
   store_float16(scale, block.scale);
   store_float16(min, block.min);
+  float q[32];
+  assign_codes<32>(samples.x, samples.w, scale / samples.unit, min / samples.unit, 0.0f, 15.0f, q);
   for (int i = 0; i < 16; ++i) {
-    const int low = truncate_code((values[i] - min) * inverse + 0.5f, 15);
-    const int high = truncate_code((values[i + 16] - min) * inverse + 0.5f, 15);
+    const int low = static_cast<int>(q[i]);
+    const int high = static_cast<int>(q[i + 16]);
     block.nibbles[i] = static_cast<uint8_t>(low | high << 4);
   }
 }
@@ -52,8 +53,9 @@ void decode_groups_q4_1(const std::byte* blocks, int64_t elements, int8_t* codes
   decode_block_groups<Q4_1Block>(blocks, elements, codes, scales, mins);
 }
 
-void encode_q4_1(const float* values, int64_t elements, std::byte* blocks) {
-  encode_blocks<Q4_1Block>(values, elements, blocks, encode_block);
+void encode_q4_1(const float* values, int64_t elements, const float* importance,
+                 std::byte* blocks) {
+  encode_blocks<Q4_1Block>(values, elements, importance, blocks, encode_block);
 }
 
 }  // namespace dunlin

@@ -2,6 +2,8 @@
 // dmin in F16, s and m of six bits per group (ggml-common.h, block_q4_K).
 #include "formats/block_codec.h"
 #include "formats/codecs.h"
+#include "formats/k_scales.h"
+#include "formats/super_block_fit.h"
 
 namespace dunlin {
 namespace {
@@ -10,40 +12,43 @@ struct Q4_KBlock {
   static constexpr int64_t kElements = 256;
   static constexpr int64_t kGroup = 32;
   static constexpr bool kHasMin = true;
-  uint8_t scale[2];        // d
-  uint8_t min[2];          // dmin
-  uint8_t group_bits[12];  // bytes 0-3: s of groups 0-3, and in the top two bits the high bits of s
-                           // of groups 4-7; bytes 4-7: the same of m; bytes 8-11: low four bits of
-                           // s (low half) and m of groups 4-7
-  uint8_t nibbles[128];    // 32 bytes per pair of groups: the even group in the low halves, the odd
-                           // one in the high
+  uint8_t scale[2];  // d
+  uint8_t min[2];    // dmin
+  SixBitFactors factors;
+  uint8_t nibbles[128];  // 32 bytes per pair of groups: the even group in the low halves, the odd
+                         // one in the high
 
-  int group_scale(int group) const {
-    if (group < 4) return group_bits[group] & 0x3f;
-    return (group_bits[group + 4] & 0x0f) | (group_bits[group - 4] >> 6) << 4;
+  BlockFactors load_factors() const {
+    BlockFactors out{load_float16(scale), load_float16(min), {}, {}};
+    factors.load(out);
+    return out;
   }
-  int group_min(int group) const {
-    if (group < 4) return group_bits[group + 4] & 0x3f;
-    return group_bits[group + 4] >> 4 | (group_bits[group] >> 6) << 4;
-  }
-
-  void unpack(UnpackedBlock out) const {
-    const float d = load_float16(scale);
-    const float dmin = load_float16(min);
-    for (int group = 0; group < 8; ++group) {
-      out.scales[group] = d * static_cast<float>(group_scale(group));
-      out.mins[group] = -(dmin * static_cast<float>(group_min(group)));
-    }
-    for (int pair = 0; pair < 4; ++pair) {
-      for (int i = 0; i < 32; ++i) {
-        const uint8_t byte = nibbles[pair * 32 + i];
-        out.codes[pair * 64 + i] = static_cast<int8_t>(byte & 0x0f);
-        out.codes[pair * 64 + 32 + i] = static_cast<int8_t>(byte >> 4);
-      }
+  void unpack_codes(int8_t* codes) const {
+    for (int k = 0; k < 256; ++k) {
+      codes[k] = static_cast<int8_t>(nibbles[k / 64 * 32 + k % 32] >> (k % 64 / 32 * 4) & 0x0f);
     }
   }
+  void unpack(UnpackedBlock out) const { unpack_super_block(*this, out); }
 };
 static_assert(sizeof(Q4_KBlock) == 144);
+
+constexpr SuperBlockLimits kLimits{.group = 32,
+                                   .low_code = 0,
+                                   .high_code = 15,
+                                   .low_factor = 0,
+                                   .high_factor = 63,
+                                   .has_min = true};
+
+void encode_block(const float* values, const float* importance, Q4_KBlock& block) {
+  const EncodedSuperBlock encoded = SuperBlockSearch<kLimits>(values, importance).run();
+  store_float16(encoded.factors.d, block.scale);
+  store_float16(encoded.factors.dmin, block.min);
+  block.factors.store(encoded.factors);
+  for (int k = 0; k < 256; ++k) {
+    uint8_t& byte = block.nibbles[k / 64 * 32 + k % 32];
+    byte = static_cast<uint8_t>(byte | encoded.codes[k] << (k % 64 / 32 * 4));
+  }
+}
 
 }  // namespace
 
@@ -54,6 +59,15 @@ void decode_q4_k(const std::byte* blocks, int64_t elements, float* values) {
 void decode_groups_q4_k(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
                         float* mins) {
   decode_block_groups<Q4_KBlock>(blocks, elements, codes, scales, mins);
+}
+
+void decode_factors_q4_k(const std::byte* blocks, int64_t elements, FactorArrays out) {
+  decode_block_factors<Q4_KBlock>(blocks, elements, out);
+}
+
+void encode_q4_k(const float* values, int64_t elements, const float* importance,
+                 std::byte* blocks) {
+  encode_blocks<Q4_KBlock>(values, elements, importance, blocks, encode_block);
 }
 
 }  // namespace dunlin

@@ -5,6 +5,7 @@
 
 #include "formats/block_codec.h"
 #include "formats/codecs.h"
+#include "formats/weighted_fit.h"
 
 namespace dunlin {
 namespace {
@@ -30,7 +31,8 @@ int8_t round_code(float value) {
   return static_cast<int8_t>(std::round(value));
 }
 
-void encode_block(const float* values, Q8_0Block& block) {
+// 255 levels leave a search nothing to gain, so importance is not looked at.
+void encode_block(const float* values, const float* /*importance*/, Q8_0Block& block) {
   float magnitude = 0.0f;
   for (int k = 0; k < 32; ++k) magnitude = std::max(magnitude, std::abs(values[k]));
   const float scale = magnitude / 127.0f;
@@ -50,8 +52,9 @@ void decode_groups_q8_0(const std::byte* blocks, int64_t elements, int8_t* codes
   decode_block_groups<Q8_0Block>(blocks, elements, codes, scales, mins);
 }
 
-void encode_q8_0(const float* values, int64_t elements, std::byte* blocks) {
-  encode_blocks<Q8_0Block>(values, elements, blocks, encode_block);
+void encode_q8_0(const float* values, int64_t elements, const float* importance,
+                 std::byte* blocks) {
+  encode_blocks<Q8_0Block>(values, elements, importance, blocks, encode_block);
 }
 
 }  // namespace dunlin

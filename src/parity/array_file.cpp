@@ -10,11 +10,12 @@
 #include <span>
 
 #include "base/checked.h"
+#include "checkpoint/json_document.h"
 
 namespace dunlin {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = nlohmann::json;
 
 constexpr uint64_t kMaxHeaderBytes = 16u << 20;
 
@@ -78,8 +79,7 @@ Result<ArrayFile> ArrayFile::open(std::shared_ptr<const ByteSource> source) {
       file.source_->read_at(sizeof length, std::as_writable_bytes(std::span(text))));
   file.data_begin_ = sizeof length + length;
   const uint64_t data_bytes = file.source_->size() - file.data_begin_;
-  const Json header = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) return malformed(path, "the header is not a JSON object");
+  DUNLIN_ASSIGN_OR_RETURN(const Json header, parse_json_object(text, path));
 
   for (const auto& [name, value] : header.items()) {
     if (name == "__metadata__") {

@@ -6,24 +6,33 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/watch.h"
 #include "base/result.h"
 
 namespace dunlin {
 
 struct ParityOptions {
   std::string backend = "cpu";
+  std::string device = {};  // of the pjrt back end
   Precision precision = Precision::f32;
   int threads = 0;
   std::string isa = {};
   // Allowed: tolerance * max(1, max |reference|) for logits, three times that for inner tensors.
   double tolerance = 2e-5;
-  std::string dump =
-      {};  // not empty: the engine's own values are written here under the same names
+  // Not empty: the engine's own values are written here under the same names. A reference that holds
+  // nothing but input_ids is enough for that.
+  std::string dump = {};
+  // >= 0: only so many layers. Values behind the last layer of the whole model (final_norm, logits,
+  // greedy_ids, greedy_logits) are then not compared.
+  int64_t layers = -1;
+  std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
+  std::shared_ptr<Watch> watch = nullptr;  // its hit ends the comparison and is the error
 };
 
 struct ParityRow {

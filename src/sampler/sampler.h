@@ -6,12 +6,13 @@
 //   draw.
 #pragma once
 
+#include <dunlin/sampling.h>
+
 #include <cstdint>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
-#include "step/sampling_params.h"
 #include "step/step.h"
 
 namespace dunlin {

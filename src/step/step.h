@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "base/result.h"
 #include "tensor/view.h"
 
 namespace dunlin {
@@ -86,6 +88,7 @@ struct TapView {
 struct StepOutput {
   std::vector<LogitsView> logits = {};  // [R]
   std::vector<TapView> taps = {};       // in the Program's order of outputs
+  std::optional<Error> failure = {};    // of the device: the rest means nothing then
 };
 
 }  // namespace dunlin

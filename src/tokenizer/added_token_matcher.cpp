@@ -7,15 +7,25 @@ namespace dunlin {
 AddedTokenMatcher::AddedTokenMatcher(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
   std::sort(tokens_.begin(), tokens_.end(),
             [](const AddedToken& a, const AddedToken& b) { return a.content < b.content; });
-  for (const AddedToken& token : tokens_)
-    begins_token_[static_cast<unsigned char>(token.content[0])] = true;
+  for (const AddedToken& token : tokens_) {
+    bool& known = begins_token_[static_cast<unsigned char>(token.content[0])];
+    if (!known) first_bytes_ += token.content[0];
+    known = true;
+  }
+}
+
+// Nearly always all tokens begin with "<".
+size_t AddedTokenMatcher::next_beginning(std::string_view text, size_t from) const {
+  if (first_bytes_.size() == 1) return std::min(text.find(first_bytes_[0], from), text.size());
+  while (from < text.size() && !begins_token_[static_cast<unsigned char>(text[from])]) ++from;
+  return from;
 }
 
 std::optional<AddedTokenMatcher::Match> AddedTokenMatcher::find(
     std::string_view text, size_t from, const Permission& special_allowed) const {
   if (tokens_.empty()) return std::nullopt;
-  for (size_t begin = from; begin < text.size(); ++begin) {
-    if (!begins_token_[static_cast<unsigned char>(text[begin])]) continue;
+  for (size_t begin = next_beginning(text, from); begin < text.size();
+       begin = next_beginning(text, begin + 1)) {
     const AddedToken* token = longest_at(text, begin, special_allowed);
     if (token != nullptr) return Match{begin, begin + token->content.size(), token->id};
   }

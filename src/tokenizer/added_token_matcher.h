@@ -2,6 +2,7 @@
 // the longest.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -43,11 +44,14 @@ class AddedTokenMatcher {
   bool empty() const { return tokens_.empty(); }
 
  private:
+  // The next byte at or behind `from` that begins a token; text.size() when there is none.
+  size_t next_beginning(std::string_view text, size_t from) const;
   const AddedToken* longest_at(std::string_view text, size_t begin,
                                const Permission& special_allowed) const;
 
   std::vector<AddedToken> tokens_;  // sorted by content: a search narrows an interval byte by byte
-  std::vector<bool> begins_token_ = std::vector<bool>(256);
+  std::array<bool, 256> begins_token_ = {};
+  std::string first_bytes_;  // those of begins_token_
 };
 
 }  // namespace dunlin

@@ -28,6 +28,15 @@ constexpr ByteOfCodePoint make_alphabet() {
 
 constexpr ByteOfCodePoint kByteOfCodePoint = make_alphabet();
 
+std::array<char16_t, 256> invert_alphabet() {
+  std::array<char16_t, 256> code_point_of = {};
+  for (size_t c = 0; c < kByteOfCodePoint.size(); ++c) {
+    if (kByteOfCodePoint[c] >= 0)
+      code_point_of[static_cast<size_t>(kByteOfCodePoint[c])] = static_cast<char16_t>(c);
+  }
+  return code_point_of;
+}
+
 }  // namespace
 
 bool append_from_byte_alphabet(std::string_view text, std::string& bytes) {
@@ -43,6 +52,14 @@ bool append_from_byte_alphabet(std::string_view text, std::string& bytes) {
     i += c.length;
   }
   return true;
+}
+
+std::string to_byte_alphabet(std::string_view bytes) {
+  static const std::array<char16_t, 256> code_point_of = invert_alphabet();
+  std::string text;
+  text.reserve(bytes.size() * 2);
+  for (const char byte : bytes) append_utf8(code_point_of[static_cast<unsigned char>(byte)], text);
+  return text;
 }
 
 }  // namespace dunlin

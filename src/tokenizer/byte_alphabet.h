@@ -13,4 +13,7 @@ namespace dunlin {
 // character is not in the alphabet.
 bool append_from_byte_alphabet(std::string_view text, std::string& bytes);
 
+// The text that stands for `bytes`: one character of one or two bytes for each.
+std::string to_byte_alphabet(std::string_view bytes);
+
 }  // namespace dunlin

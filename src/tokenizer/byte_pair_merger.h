@@ -17,6 +17,8 @@ namespace dunlin {
 
 class BytePairMerger {
  public:
+  static constexpr size_t kMaxMerges = (size_t{1} << 22) - 2;  // GPT-OSS has 446189
+
   // Working memory of the heap method, kept by the caller from piece to piece: about 32 bytes per
   // byte of the longest.
   struct Workspace {
@@ -30,9 +32,9 @@ class BytePairMerger {
     std::vector<uint64_t> heap;  // rank << 32 | index of the left symbol, smallest first
   };
 
-  // A merge whose parts or result are no tokens is an error that names its number. Merges that make
-  // a token of `never_made` (by id) are left out. When a pair is listed twice the later rank
-  // counts, as in `tokenizers`.
+  // A merge whose parts or result are no tokens is an error that names its number, and so are more than
+  // kMaxMerges. Merges that make a token of `never_made` (by id) are left out. When a pair is listed
+  // twice the later rank counts, as in `tokenizers`.
   Result<void> build(const Vocabulary& vocabulary, const MergeList& merges,
                      const std::vector<bool>& never_made);
 
@@ -43,21 +45,19 @@ class BytePairMerger {
 
  private:
   static constexpr uint32_t kNoMerge = UINT32_MAX;
-  struct Merge {
-    uint64_t pair;  // left id << 32 | right id
-    uint32_t rank;  // kNoMerge marks an empty slot
-    int32_t id;     // of the result
-  };
 
-  void insert(int32_t left, int32_t right, uint32_t rank, int32_t id);
-  const Merge* find(int32_t left, int32_t right) const noexcept;
-  uint32_t rank_of(int32_t left, int32_t right) const noexcept;
+  Result<void> insert(int32_t left, int32_t right, uint32_t rank);
+  uint32_t rank_of(int32_t left, int32_t right) const noexcept;  // kNoMerge when there is none
   void encode_short(std::string_view piece, std::vector<int32_t>& out) const;
   void encode_long(std::string_view piece, Workspace& workspace, std::vector<int32_t>& out) const;
   void merge_with_next(uint32_t left, Workspace& workspace) const;
 
   std::array<int32_t, 256> byte_ids_;
-  std::vector<Merge> slots_;  // open addressing, a power of two, at most half full
+  std::vector<uint32_t> byte_pair_ranks_;  // by first byte * 256 + second byte
+  std::vector<int32_t> merged_ids_;        // by rank
+  // Open addressing, a power of two, at most half full: left id << 43 | right id << 22 | rank. Eight
+  // bytes a slot, so that most of a large table stays in the second cache level.
+  std::vector<uint64_t> slots_;
   int hash_shift_ = 0;
 };
 

@@ -1,8 +1,12 @@
 #include "tokenizer/tokenizer.h"
 
 #include <fmt/format.h>
+#define XXH_INLINE_ALL
+#include <xxhash.h>
 
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <filesystem>
 
 #include "base/byte_source.h"
@@ -43,7 +47,49 @@ class AllowedRanges {
   std::vector<Range> ranges_;
 };
 
+Error too_long() {
+  return usage_error(
+      fmt::format("a text of more than {} bytes, the most that can be tokenized", kMaxTextBytes));
+}
+
 }  // namespace
+
+// What pieces of one text were merged to. A piece that comes again, as half of those that need merging
+// do in long texts, is copied from the ids of its first time: nothing is stored but where that was.
+class MergedPieces {
+ public:
+  // Forgets everything; `text_bytes` is the size of the text to come.
+  void reset(size_t text_bytes) {
+    constexpr size_t kMostSlots = 8192;  // 192 KiB
+    constexpr size_t kBytesPerSlot = 64;
+    slots_.assign(std::min(std::bit_ceil(text_bytes / kBytesPerSlot + 1), kMostSlots), Slot{});
+  }
+  // Appends what `piece` was merged to, when it was in the text before; otherwise what `merge(ids)`
+  // appends.
+  template <typename Merge>
+  void append(std::string_view piece, std::vector<int32_t>& ids, Merge merge) {
+    Slot& slot = slots_[XXH3_64bits(piece.data(), piece.size()) & (slots_.size() - 1)];
+    const size_t size = ids.size();
+    if (std::string_view(slot.text, slot.length) == piece) {
+      ids.resize(size + slot.count);
+      const auto first = ids.begin() + static_cast<std::ptrdiff_t>(slot.first);
+      std::copy_n(first, slot.count, ids.end() - slot.count);
+      return;
+    }
+    merge(ids);
+    slot = {piece.data(), static_cast<uint32_t>(piece.size()),
+            static_cast<uint32_t>(ids.size() - size), size};
+  }
+
+ private:
+  struct Slot {
+    const char* text = "";
+    uint32_t length = 0;
+    uint32_t count = 0;  // of its ids,
+    size_t first = 0;    // which begin here
+  };
+  std::vector<Slot> slots_;  // a power of two; a new piece takes the place of an old one
+};
 
 // The work of one encode call.
 class Tokenizer::Encoding {
@@ -51,12 +97,14 @@ class Tokenizer::Encoding {
   Encoding(const Tokenizer& tokenizer, const AllowedRanges& allowed)
       : tokenizer_(tokenizer), allowed_(allowed) {}
 
-  std::vector<int32_t> run(std::string_view text) && {
+  Result<std::vector<int32_t>> run(std::string_view text) && {
     const auto permission = [this](size_t begin, size_t end) {
       return allowed_.covers(begin, end);
     };
-    scan(tokenizer_.raw_added_tokens_, text, permission,
-         [&](size_t begin, size_t end) { encode_gap(text, begin, end); });
+    ids_.reserve(text.size() / 4);  // English has 4.3 bytes to a token
+    DUNLIN_RETURN_IF_ERROR(
+        scan(tokenizer_.raw_added_tokens_, text, permission,
+             [&](size_t begin, size_t end) { return encode_gap(text, begin, end); }));
     return std::move(ids_);
   }
 
@@ -65,20 +113,21 @@ class Tokenizer::Encoding {
   // empty. An added token is whole characters, so that cutting at it never cuts a valid character,
   // nor joins invalid bytes to one.
   template <typename OnGap>
-  void scan(const AddedTokenMatcher& matcher, std::string_view text,
-            const AddedTokenMatcher::Permission& permission, const OnGap& on_gap) {
+  Result<void> scan(const AddedTokenMatcher& matcher, std::string_view text,
+                    const AddedTokenMatcher::Permission& permission, const OnGap& on_gap) {
     size_t done = 0;
     while (const auto match = matcher.find(text, done, permission)) {
-      if (match->begin > done) on_gap(done, match->begin);
+      if (match->begin > done) DUNLIN_RETURN_IF_ERROR(on_gap(done, match->begin));
       ids_.push_back(match->id);
       done = match->end;
     }
-    if (done < text.size()) on_gap(done, text.size());
+    if (done < text.size()) return on_gap(done, text.size());
+    return {};
   }
 
   // Text without raw added tokens: make it valid, normalise, take out the added tokens of
   // normalised text.
-  void encode_gap(std::string_view text, size_t gap_begin, size_t gap_end) {
+  Result<void> encode_gap(std::string_view text, size_t gap_begin, size_t gap_end) {
     const std::string_view gap = text.substr(gap_begin, gap_end - gap_begin);
     const auto& matcher = tokenizer_.normalized_added_tokens_;
     if (tokenizer_.nfc_) {
@@ -89,16 +138,16 @@ class Tokenizer::Encoding {
       const auto never = [](size_t, size_t) {
         return false;
       };  // none of them is special (read_added_token)
-      scan(matcher, result, never,
-           [&](size_t begin, size_t end) { encode_text(result.substr(begin, end - begin)); });
-    } else {
-      const auto permission = [&](size_t begin, size_t end) {
-        return allowed_.covers(gap_begin + begin, gap_begin + end);
-      };
-      scan(matcher, gap, permission, [&](size_t begin, size_t end) {
-        encode_text(make_valid(gap.substr(begin, end - begin)));
+      return scan(matcher, result, never, [&](size_t begin, size_t end) {
+        return encode_text(result.substr(begin, end - begin));
       });
     }
+    const auto permission = [&](size_t begin, size_t end) {
+      return allowed_.covers(gap_begin + begin, gap_begin + end);
+    };
+    return scan(matcher, gap, permission, [&](size_t begin, size_t end) {
+      return encode_text(make_valid(gap.substr(begin, end - begin)));
+    });
   }
 
   // `text` itself or, when it is not valid UTF-8, a copy that is.
@@ -109,20 +158,52 @@ class Tokenizer::Encoding {
     return valid_;
   }
 
-  void encode_text(std::string_view text) {
+  // Valid UTF-8 without added tokens.
+  Result<void> encode_text(std::string_view text) {
+    if (text.size() >
+        kMaxTextBytes)  // replacing what is invalid can make a text three times as long
+      return too_long();
+    if (tokenizer_.adds_prefix_space_ && !text.starts_with(' ')) {
+      prefixed_.assign(1, ' ');
+      prefixed_ += text;
+      text = prefixed_;
+    }
+    merged_pieces_.reset(text.size());
+    if (tokenizer_.splitter_ == nullptr) {
+      DUNLIN_ASSIGN_OR_RETURN(const auto pieces, tokenizer_.pattern_splitter_->split(text));
+      encode_pieces(text, pieces);
+      return {};
+    }
+    std::array<Piece, Vocabulary::kMostFound> pieces;
     while (!text.empty()) {
-      const size_t length = tokenizer_.splitter_->first_piece(text);
-      encode_piece(text.substr(0, length));
-      text.remove_prefix(length);
+      const size_t count = tokenizer_.splitter_->split(text, pieces);
+      encode_pieces(text, {pieces.data(), count});
+      text.remove_prefix(pieces[count - 1].end);
+    }
+    return {};
+  }
+
+  void encode_pieces(std::string_view text, std::span<const Piece> pieces) {
+    std::array<int32_t, Vocabulary::kMostFound> found;
+    while (!pieces.empty()) {
+      const auto portion = pieces.first(std::min(pieces.size(), found.size()));
+      tokenizer_.vocabulary_.find_all(text, portion, found);
+      for (size_t i = 0; i < portion.size(); ++i) {
+        const Piece& piece = portion[i];
+        append(text.substr(piece.begin, piece.end - piece.begin), found[i]);
+      }
+      pieces = pieces.subspan(portion.size());
     }
   }
 
-  void encode_piece(std::string_view piece) {
-    const int32_t id = tokenizer_.vocabulary_.find(piece);
+  // `id` is the token with the piece's bytes, or kNone.
+  void append(std::string_view piece, int32_t id) {
     if (id != Vocabulary::kNone && tokenizer_.is_whole_piece(id, piece, workspace_)) {
       ids_.push_back(id);
     } else {
-      tokenizer_.merger_.encode(piece, workspace_, ids_);
+      merged_pieces_.append(piece, ids_, [&](std::vector<int32_t>& ids) {
+        tokenizer_.merger_.encode(piece, workspace_, ids);
+      });
     }
   }
 
@@ -130,12 +211,16 @@ class Tokenizer::Encoding {
   const AllowedRanges& allowed_;
   std::vector<int32_t> ids_;
   std::string valid_;
+  std::string prefixed_;
+  MergedPieces merged_pieces_;
   BytePairMerger::Workspace workspace_;
 };
 
 Tokenizer::Tokenizer(TokenizerParts parts)
     : vocabulary_(std::move(parts.vocabulary)),
       splitter_(parts.splitter),
+      pattern_splitter_(std::move(parts.pattern_splitter)),
+      adds_prefix_space_(parts.adds_prefix_space),
       nfc_(parts.nfc),
       added_ids_(std::move(parts.added_ids)),
       is_special_(static_cast<size_t>(vocabulary_.size())),
@@ -211,10 +296,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const Metadata& ra
 }
 
 Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool parse_special) const {
-  if (text.size() > kMaxTextBytes) {
-    return usage_error(fmt::format("a text of {} bytes, more than the {} that can be tokenized",
-                                   text.size(), kMaxTextBytes));
-  }
+  if (text.size() > kMaxTextBytes) return too_long();
   AllowedRanges allowed;
   if (parse_special) allowed.add(0, text.size());
   return Encoding(*this, allowed).run(text);
@@ -224,10 +306,7 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::span<const TextSpan> spans) 
   std::string text;
   AllowedRanges allowed;
   for (const TextSpan& span : spans) {
-    if (span.text.size() > kMaxTextBytes - text.size()) {
-      return usage_error(fmt::format("a text of more than {} bytes, the most that can be tokenized",
-                                     kMaxTextBytes));
-    }
+    if (span.text.size() > kMaxTextBytes - text.size()) return too_long();
     if (span.allow_special) allowed.add(text.size(), text.size() + span.text.size());
     text += span.text;
   }

@@ -1,6 +1,7 @@
 // Tokenizer: text to token ids and back. Byte-level byte pair encoding with added tokens, from
-// tokenizer.json or from GGUF metadata. Ids equal those of the `tokenizers` package for the
-// supported splitters (splitters/splitter.h).
+// tokenizer.json or from GGUF metadata. Ids equal those of the `tokenizers` package; where the
+// pre-tokenizer is not one of the families of splitters/splitter.h, up to code points that Unicode 15 and
+// later added (splitters/pattern.h).
 #pragma once
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include "base/result.h"
 #include "tokenizer/added_token_matcher.h"
 #include "tokenizer/byte_pair_merger.h"
+#include "tokenizer/splitters/pattern_splitter.h"
 #include "tokenizer/splitters/splitter.h"
 #include "tokenizer/text_span.h"
 #include "tokenizer/vocabulary.h"
@@ -45,7 +47,8 @@ class Tokenizer {
   // Ids of `text`, which may be any bytes: each maximal invalid subpart of UTF-8 counts as U+FFFD.
   // With `parse_special` the contents of special tokens become those tokens, otherwise they are
   // text like any other. Added tokens that are not special are recognised either way. No id is
-  // added that is not in the text. Error: more than 2^31 - 1 bytes.
+  // added that is not in the text. Errors: more than 2^31 - 1 bytes; a pattern of the file that breaks its
+  // bounds on this text.
   Result<std::vector<int32_t>> encode(std::string_view text, bool parse_special) const;
   // Ids of the spans' texts one after the other; pieces go across borders as if it were one text. A
   // special token needs every byte of its content in spans with allow_special.
@@ -84,7 +87,9 @@ class Tokenizer {
 
   Vocabulary vocabulary_;
   BytePairMerger merger_;
-  const Splitter* splitter_;
+  const Splitter* splitter_;  // or, where it is nullptr,
+  std::shared_ptr<const PatternSplitter> pattern_splitter_;
+  bool adds_prefix_space_;
   bool nfc_;
   std::map<std::string, int32_t, std::less<>> added_ids_;     // of added tokens, by content
   AddedTokenMatcher raw_added_tokens_;                        // looked for first, in the raw text

@@ -28,6 +28,7 @@ constexpr Pre kPres[] = {
     {"llama-v3", &kLlama3Splitter, false, true, true},
     {"qwen2", &kQwen2Splitter, true, false, false},
     {"deepseek-r1-qwen", &kQwen2Splitter, true, false, true},
+    {"gpt-4o", &kO200kSplitter, false, true, false},
     {"smollm", &kSmolLm2Splitter, false, false, false},
     {"gpt-2", &kGpt2Splitter, false, false, false},
 };

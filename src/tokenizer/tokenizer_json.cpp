@@ -6,7 +6,8 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
-#include "tokenizer/nfc.h"
+#include "tokenizer/json_fields.h"
+#include "tokenizer/tokenizer_json_pre_tokenizer.h"
 #include "tokenizer/tokenizer_json_reader.h"
 #include "tokenizer/tokenizer_parts.h"
 
@@ -14,96 +15,6 @@ namespace dunlin {
 namespace {
 
 using nlohmann::json;
-
-// A member that is present and not null.
-const json* member(const json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(name);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
-
-std::string text_member(const json& object, const char* name) {
-  const json* value = member(object, name);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
-}
-
-bool is_true(const json& object, const char* name) {
-  const json* value = member(object, name);
-  return value != nullptr && value->is_boolean() && value->get<bool>();
-}
-
-Result<bool> boolean_or(const json& object, const char* name, bool fallback) {
-  const json* value = member(object, name);
-  if (value == nullptr) return fallback;
-  if (!value->is_boolean()) return model_error(fmt::format("{} is not true or false", name));
-  return value->get<bool>();
-}
-
-// Short form of a value for messages.
-std::string excerpt(const json& value) {
-  constexpr size_t kLength = 200;
-  std::string text = value.dump(-1, ' ', true);  // ASCII only, so that it can be cut anywhere
-  if (text.size() > kLength) text = text.substr(0, kLength) + "...";
-  return text;
-}
-
-// The elements of {"type": "Sequence", `list`: [...]}, or the one value itself.
-std::vector<const json*> sequence(const json* value, const char* list) {
-  if (value == nullptr) return {};
-  if (text_member(*value, "type") != "Sequence") return {value};
-  std::vector<const json*> elements;
-  if (const json* array = member(*value, list); array != nullptr && array->is_array()) {
-    for (const json& element : *array) elements.push_back(&element);
-  }
-  return elements;
-}
-
-constexpr const char* kLlama3Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}|)"
-    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-constexpr const char* kQwen2Pattern =
-    R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}|)"
-    R"( ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)";
-
-// One pre-tokenizer as text, with every option that changes pieces; empty when it is none of the
-// supported kinds.
-std::string describe_step(const json& step) {
-  const std::string type = text_member(step, "type");
-  if (type == "Digits" && is_true(step, "individual_digits")) return "Digits";
-  if (type == "ByteLevel") {
-    const json* prefix = member(step, "add_prefix_space");
-    if (prefix == nullptr || *prefix != false) return {};
-    const json* use_regex = member(step, "use_regex");  // files older than the option use it
-    return use_regex == nullptr || *use_regex == true ? "ByteLevel regex" : "ByteLevel";
-  }
-  if (type == "Split" && text_member(step, "behavior") == "Isolated" && !is_true(step, "invert")) {
-    if (const json* pattern = member(step, "pattern"))
-      return "Split " + text_member(*pattern, "Regex");
-  }
-  return {};
-}
-
-Result<const Splitter*> find_splitter(const json& document) {
-  const json* value = member(document, "pre_tokenizer");
-  std::vector<std::string> steps;
-  for (const json* step : sequence(value, "pretokenizers")) steps.push_back(describe_step(*step));
-
-  struct Known {
-    std::vector<std::string> steps;
-    const Splitter* splitter;
-  };
-  const Known known[] = {{{std::string("Split ") + kLlama3Pattern, "ByteLevel"}, &kLlama3Splitter},
-                         {{std::string("Split ") + kQwen2Pattern, "ByteLevel"}, &kQwen2Splitter},
-                         {{"ByteLevel regex"}, &kGpt2Splitter},
-                         {{"Digits", "ByteLevel regex"}, &kSmolLm2Splitter}};
-  std::string names;
-  for (const Known& candidate : known) {
-    if (candidate.steps == steps) return candidate.splitter;
-    names += fmt::format("{}{}", names.empty() ? "" : ", ", candidate.splitter->name);
-  }
-  return model_error(fmt::format("pre_tokenizer is not one of the supported ones ({}): {}", names,
-                                 value == nullptr ? std::string("null") : excerpt(*value)));
-}
 
 // Whether text is normalised to NFC.
 Result<bool> read_normalizer(const json& document) {
@@ -215,7 +126,7 @@ Result<void> add_missing_tokens(const json& decoder, TokenizerParts& parts) {
 }
 
 Result<TokenizerParts> interpret(TokenizerJson read) {
-  const json& document = read.document;
+  const json& document = read.document.value;
   const json* model = member(document, "model");
   if (model == nullptr) return model_error("the field model is missing");
   DUNLIN_RETURN_IF_ERROR(check_model(*model));
@@ -224,7 +135,7 @@ Result<TokenizerParts> interpret(TokenizerJson read) {
   TokenizerParts parts;
   parts.vocabulary = std::move(read.vocabulary);
   parts.merges = std::move(read.merges);
-  DUNLIN_ASSIGN_OR_RETURN(parts.splitter, find_splitter(document));
+  DUNLIN_RETURN_IF_ERROR(read_pre_tokenizer(document, parts));
   DUNLIN_ASSIGN_OR_RETURN(parts.nfc, read_normalizer(document));
   DUNLIN_ASSIGN_OR_RETURN(parts.ignore_merges, boolean_or(*model, "ignore_merges", false));
   parts.drops_unknown_bytes =
@@ -253,7 +164,7 @@ Result<void> apply_tokenizer_config(std::string_view text, const std::string& or
                                     TokenizerParts& parts) {
   const auto read = read_tokenizer_json(text);
   if (!read.ok()) return read.error().with_context(origin);
-  const json& config = read->document;
+  const json& config = read->document.value;
   if (const json* decoder = member(config, "added_tokens_decoder")) {
     const auto added = add_missing_tokens(*decoder, parts);
     if (!added.ok()) return added.error().with_context(origin + ": added_tokens_decoder");

@@ -2,203 +2,133 @@
 
 #include <fmt/format.h>
 
-#include <optional>
-#include <vector>
+#include <string>
 
-#include "base/checked.h"
 #include "tokenizer/byte_alphabet.h"
+#include "tokenizer/json_cursor.h"
+#include "tokenizer/utf8.h"
 
 namespace dunlin {
 namespace {
 
 using nlohmann::json;
 
-// Receives nlohmann's parsing events. A handler returns false to stop; error_ then says why.
-class Reader final : public nlohmann::json_sax<json> {
+// Reads one text; the functions read what their names say.
+class Reader {
  public:
-  bool null() override { return place_ == Place::document ? insert(nullptr) : unexpected("null"); }
-  bool boolean(bool value) override {
-    return place_ == Place::document ? insert(value) : unexpected("a boolean");
-  }
-  bool number_integer(int64_t value) override { return integer(value); }
-  bool number_unsigned(uint64_t value) override {
-    const auto number = checked_cast<int64_t>(value);
-    if (!number) return fail(model_error(fmt::format("the number {} is too large", value)));
-    return integer(*number);
-  }
-  bool number_float(double value, const std::string&) override {
-    return place_ == Place::document ? insert(value) : unexpected("a fraction");
-  }
-  bool string(std::string& value) override;
-  bool binary(json::binary_t&) override { return unexpected("binary data"); }
-  bool start_object(size_t) override;
-  bool key(std::string& name) override;
-  bool end_object() override;
-  bool start_array(size_t) override;
-  bool end_array() override;
-  bool parse_error(size_t position, const std::string&,
-                   const nlohmann::detail::exception&) override {
-    return fail(model_error(fmt::format("not valid JSON at byte {}", position)));
-  }
-
-  Result<TokenizerJson> finish(bool parsed) && {
-    if (!parsed) return error_.value_or(model_error("not valid JSON"));
-    return std::move(result_);
-  }
+  explicit Reader(std::string_view text) : cursor_(text) {}
+  Result<TokenizerJson> run();
 
  private:
-  enum class Place { document, vocab, merges, merge_pair };
-
-  bool integer(int64_t value);
-  bool insert(json value);
-  bool open(json container);
-  bool is_inside_model(std::string_view field) const {
-    return keys_.size() == 2 && keys_[0] == "model" && keys_[1] == field;
-  }
-  bool unexpected(const char* what);
-  bool fail(Error error) {
-    error_ = std::move(error);
-    return false;
-  }
-  bool check(const Result<void>& result, const char* field) {
-    return result.ok() || fail(result.error().with_context(field));
+  Result<void> member();
+  Result<void> model_member();
+  Result<void> token();
+  Result<void> merge();
+  Result<OwnedJson<json>> value();
+  Result<void> set(json& object, const std::string& name);  // to a value
+  // The list of `field` (model.vocab, model.merges), whose errors it names.
+  Result<void> field(const char* name, char open, char close, Result<void> (Reader::*item)()) {
+    const auto read = cursor_.list(open, close, [this, item] { return (this->*item)(); });
+    if (!read.ok()) return read.error().with_context(name);
+    return {};
   }
 
+  JsonCursor cursor_;
   TokenizerJson result_;
-  std::optional<Error> error_;
-  Place place_ = Place::document;
-  std::vector<json*> open_;        // containers of the document, the innermost last
-  std::vector<std::string> keys_;  // the current key of each; empty in an array
-  size_t values_ = 0;
-  std::string token_;              // in vocab: the key before its id
-  std::vector<std::string> pair_;  // in merge_pair
+  std::string token_;  // the text of the token before its id
+  std::string bytes_;
+  std::string left_;
 };
 
-bool Reader::unexpected(const char* what) {
-  const char* field = place_ == Place::vocab ? "model.vocab" : "model.merges";
-  return fail(model_error(fmt::format("{}: {} is not expected there", field, what)));
-}
-
-bool Reader::insert(json value) {
-  if (++values_ > kMaxJsonValues) {
-    return fail(model_error(
-        fmt::format("more than {} values outside model.vocab and model.merges", kMaxJsonValues)));
-  }
-  if (open_.empty()) {
-    result_.document = std::move(value);
-  } else if (open_.back()->is_array()) {
-    open_.back()->push_back(std::move(value));
+Result<TokenizerJson> Reader::run() {
+  if (cursor_.peek() == '{') {
+    result_.document.value = json::object();
+    DUNLIN_RETURN_IF_ERROR(cursor_.list('{', '}', [this] { return member(); }));
   } else {
-    (*open_.back())[keys_.back()] = std::move(value);
+    DUNLIN_ASSIGN_OR_RETURN(result_.document, value());
   }
-  return true;
+  DUNLIN_RETURN_IF_ERROR(cursor_.end());
+  return std::move(result_);
 }
 
-bool Reader::open(json container) {
-  if (open_.size() >= kMaxJsonDepth) {
-    return fail(model_error(fmt::format("nested deeper than {} levels", kMaxJsonDepth)));
+// A value that becomes part of the document.
+Result<OwnedJson<json>> Reader::value() {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string_view text, cursor_.skip_value());
+  try {
+    return parse_json<json>(text);
+  } catch (const json::parse_error& error) {
+    return model_error(fmt::format("not valid JSON at byte {}", cursor_.skipped_at() + error.byte));
+  } catch (const json::out_of_range& error) {
+    return model_error(
+        fmt::format("a number of the value at byte {} is too large", cursor_.skipped_at() + 1));
   }
-  if (!insert(std::move(container))) return false;
-  json* opened = &result_.document;
-  if (!open_.empty()) {
-    opened = open_.back()->is_array() ? &open_.back()->back() : &(*open_.back())[keys_.back()];
-  }
-  open_.push_back(opened);
-  keys_.emplace_back();
-  return true;
 }
 
-bool Reader::start_object(size_t) {
-  if (place_ != Place::document) return unexpected("an object");
-  if (is_inside_model("vocab")) {
-    place_ = Place::vocab;
-    return true;
-  }
-  return open(json::object());
+Result<void> Reader::set(json& object, const std::string& name) {
+  DUNLIN_ASSIGN_OR_RETURN(OwnedJson<json> read, value());
+  object[name].swap(read.value);  // of a key that occurs twice the last value counts
+  return {};
 }
 
-bool Reader::key(std::string& name) {
-  if (place_ == Place::vocab) {
-    token_ = std::move(name);
-  } else {
-    keys_.back() = std::move(name);
+Result<void> Reader::member() {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string_view key, cursor_.string());
+  const std::string name(key);
+  DUNLIN_RETURN_IF_ERROR(cursor_.colon());
+  if (name == "model" && cursor_.peek() == '{') {
+    result_.document.value["model"] = json::object();
+    return cursor_.list('{', '}', [this] { return model_member(); });
   }
-  return true;
+  return set(result_.document.value, name);
 }
 
-bool Reader::end_object() {
-  if (place_ == Place::vocab) {
-    place_ = Place::document;
-  } else {
-    open_.pop_back();
-    keys_.pop_back();
-  }
-  return true;
+Result<void> Reader::model_member() {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string_view key, cursor_.string());
+  const std::string name(key);
+  DUNLIN_RETURN_IF_ERROR(cursor_.colon());
+  if (name == "vocab" && cursor_.peek() == '{')
+    return field("model.vocab", '{', '}', &Reader::token);
+  if (name == "merges" && cursor_.peek() == '[')
+    return field("model.merges", '[', ']', &Reader::merge);
+  return set(result_.document.value["model"], name);
 }
 
-bool Reader::start_array(size_t) {
-  if (place_ == Place::merges) {
-    place_ = Place::merge_pair;
-    pair_.clear();
-    return true;
-  }
-  if (place_ != Place::document) return unexpected("an array");
-  if (is_inside_model("merges")) {
-    place_ = Place::merges;
-    return true;
-  }
-  return open(json::array());
-}
-
-bool Reader::end_array() {
-  if (place_ == Place::merge_pair) {
-    place_ = Place::merges;
-    if (pair_.size() != 2) {
-      return fail(model_error(fmt::format("model.merges: merge {} has {} parts instead of 2",
-                                          result_.merges.size(), pair_.size())));
-    }
-    return check(result_.merges.add(pair_[0], pair_[1]), "model.merges");
-  }
-  if (place_ == Place::merges) {
-    place_ = Place::document;
-  } else {
-    open_.pop_back();
-    keys_.pop_back();
-  }
-  return true;
-}
-
-bool Reader::string(std::string& value) {
-  switch (place_) {
-    case Place::document:
-      return insert(std::move(value));
-    case Place::vocab:
-      return unexpected("a string");
-    case Place::merges:
-      return check(result_.merges.add(value), "model.merges");
-    case Place::merge_pair:
-      if (pair_.size() == 2) return unexpected("a third part of a merge");
-      pair_.push_back(std::move(value));
-      return true;
-  }
-  return false;
-}
-
-bool Reader::integer(int64_t value) {
-  if (place_ == Place::document) return insert(value);
-  if (place_ != Place::vocab) return unexpected("a number");
-  std::string bytes;
+Result<void> Reader::token() {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string_view text, cursor_.string());
+  token_ = text;
+  DUNLIN_RETURN_IF_ERROR(cursor_.colon());
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t id, cursor_.integer());
+  bytes_.clear();
   // Text outside the byte alphabet (an added token with a space) can only be decoded, never found.
-  const bool findable = append_from_byte_alphabet(token_, bytes);
-  return check(result_.vocabulary.add(value, findable ? bytes : token_, findable), "model.vocab");
+  const bool findable = append_from_byte_alphabet(token_, bytes_);
+  return result_.vocabulary.add(id, findable ? bytes_ : token_, findable);
+}
+
+// "left right" or ["left", "right"].
+Result<void> Reader::merge() {
+  if (cursor_.peek() == '"') {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string_view both, cursor_.string());
+    return result_.merges.add(both);
+  }
+  if (cursor_.peek() != '[') return cursor_.unexpected();
+  const size_t index = result_.merges.size();
+  size_t parts = 0;
+  DUNLIN_RETURN_IF_ERROR(cursor_.list('[', ']', [&]() -> Result<void> {
+    if (cursor_.peek() != '"') return cursor_.unexpected();
+    DUNLIN_ASSIGN_OR_RETURN(const std::string_view part, cursor_.string());
+    if (++parts == 1) left_ = part;
+    if (parts == 2) return result_.merges.add(left_, part);
+    return {};
+  }));
+  if (parts == 2) return {};
+  return model_error(fmt::format("merge {} has {} parts instead of 2", index, parts));
 }
 
 }  // namespace
 
 Result<TokenizerJson> read_tokenizer_json(std::string_view text) {
-  Reader reader;
-  const bool parsed = json::sax_parse(text.begin(), text.end(), &reader);
-  return std::move(reader).finish(parsed);
+  if (const size_t valid = valid_utf8_prefix(text); valid != text.size())
+    return model_error(fmt::format("not valid JSON at byte {}", valid + 1));
+  return Reader(text).run();
 }
 
 }  // namespace dunlin

@@ -3,9 +3,9 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
-#include <string>
 #include <string_view>
 
+#include "base/owned_json.h"
 #include "base/result.h"
 #include "tokenizer/merge_list.h"
 #include "tokenizer/vocabulary.h"
@@ -13,17 +13,12 @@
 namespace dunlin {
 
 struct TokenizerJson {
-  nlohmann::json document;  // without model.vocab and model.merges
-  Vocabulary vocabulary;    // of model.vocab
-  MergeList merges;         // of model.merges
+  OwnedJson<nlohmann::json> document;  // without model.vocab and model.merges
+  Vocabulary vocabulary;               // of model.vocab
+  MergeList merges;                    // of model.merges
 };
 
-// Bounds on what a hostile file can make of its bytes.
-inline constexpr size_t kMaxJsonDepth = 64;
-inline constexpr size_t kMaxJsonValues = size_t{1}
-                                         << 20;  // of the document; real files have about 3000
-
-// Errors name the field; the caller adds the file.
+// Errors name the field; the caller adds the file. The document is bounded as json_cursor.h says.
 Result<TokenizerJson> read_tokenizer_json(std::string_view text);
 
 }  // namespace dunlin

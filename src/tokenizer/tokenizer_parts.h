@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +14,7 @@
 #include "base/result.h"
 #include "tokenizer/added_token_matcher.h"
 #include "tokenizer/merge_list.h"
+#include "tokenizer/splitters/pattern_splitter.h"
 #include "tokenizer/splitters/splitter.h"
 #include "tokenizer/vocabulary.h"
 
@@ -23,7 +25,11 @@ struct TokenizerParts {
   MergeList merges;
   std::vector<AddedToken> added_tokens;
   std::map<std::string, int32_t, std::less<>> added_ids;  // of added_tokens, by content
+  // Of a known family, or else of patterns: one of them is set.
   const Splitter* splitter = nullptr;
+  std::shared_ptr<const PatternSplitter> pattern_splitter;
+  bool adds_prefix_space =
+      false;         // text between added tokens begins with a space, added if need be
   bool nfc = false;  // text between added tokens is normalised to NFC
   bool ignore_merges =
       false;  // a piece that is a token is that token, even where merging would not reach it

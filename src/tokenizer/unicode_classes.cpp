@@ -26,28 +26,60 @@ constexpr Range kSpaces[] = {{0x9, 0xD},       {0x20, 0x20},     {0x85, 0x85},  
                              {0x205F, 0x205F}, {0x3000, 0x3000}};
 
 // DerivedGeneralCategory.txt of Unicode 16.0 without that of 15.0.
-constexpr Range kNewerLetters[] = {
-    {0x1C89, 0x1C8A},   {0xA7CB, 0xA7CD},   {0xA7DA, 0xA7DC},   {0x105C0, 0x105F3},
-    {0x10D4A, 0x10D65}, {0x10D6F, 0x10D85}, {0x10EC2, 0x10EC4}, {0x11380, 0x11389},
-    {0x1138B, 0x1138B}, {0x1138E, 0x1138E}, {0x11390, 0x113B5}, {0x113B7, 0x113B7},
-    {0x113D1, 0x113D1}, {0x113D3, 0x113D3}, {0x11BC0, 0x11BE0}, {0x13460, 0x143FA},
-    {0x16100, 0x1611D}, {0x16D40, 0x16D6C}, {0x18CFF, 0x18CFF}, {0x1E5D0, 0x1E5ED},
-    {0x1E5F0, 0x1E5F0}, {0x2EBF0, 0x2EE5D}};
+constexpr Range kNewerUpper[] = {{0x1C89, 0x1C89},
+                                 {0xA7CB, 0xA7CC},
+                                 {0xA7DA, 0xA7DA},
+                                 {0xA7DC, 0xA7DC},
+                                 {0x10D50, 0x10D65}};  // Lu
+constexpr Range kNewerLower[] = {
+    {0x1C8A, 0x1C8A}, {0xA7CD, 0xA7CD}, {0xA7DB, 0xA7DB}, {0x10D70, 0x10D85}};  // Ll
+constexpr Range kNewerUncased[] = {
+    {0x105C0, 0x105F3}, {0x10D4A, 0x10D4F}, {0x10D6F, 0x10D6F}, {0x10EC2, 0x10EC4},
+    {0x11380, 0x11389}, {0x1138B, 0x1138B}, {0x1138E, 0x1138E}, {0x11390, 0x113B5},
+    {0x113B7, 0x113B7}, {0x113D1, 0x113D1}, {0x113D3, 0x113D3}, {0x11BC0, 0x11BE0},
+    {0x13460, 0x143FA}, {0x16100, 0x1611D}, {0x16D40, 0x16D6C}, {0x18CFF, 0x18CFF},
+    {0x1E5D0, 0x1E5ED}, {0x1E5F0, 0x1E5F0}, {0x2EBF0, 0x2EE5D}};  // Lm, Lo
+constexpr Range kNewerMarks[] = {{0x897, 0x897},     {0x10D69, 0x10D6D}, {0x10EFC, 0x10EFC},
+                                 {0x113B8, 0x113C0}, {0x113C2, 0x113C2}, {0x113C5, 0x113C5},
+                                 {0x113C7, 0x113CA}, {0x113CC, 0x113D0}, {0x113D2, 0x113D2},
+                                 {0x113E1, 0x113E2}, {0x11F5A, 0x11F5A}, {0x1611E, 0x1612F},
+                                 {0x1E5EE, 0x1E5EF}};  // Mn, Mc
 constexpr Range kNewerNumbers[] = {{0x10D40, 0x10D49}, {0x116D0, 0x116E3}, {0x11BF0, 0x11BF9},
                                    {0x16130, 0x16139}, {0x16D70, 0x16D79}, {0x1CCF0, 0x1CCF9},
                                    {0x1E5F1, 0x1E5FA}};
 
-void add_class(std::vector<uint8_t>& classes, std::span<const Range> ranges, uint8_t bit) {
+constexpr uint8_t kUpperLetter = kLetter | kUpperPart;
+constexpr uint8_t kLowerLetter = kLetter | kLowerPart;
+constexpr uint8_t kMark = kUpperPart | kLowerPart;
+constexpr uint8_t kUncasedLetter = kLetter | kMark;
+
+void add_class(std::vector<uint8_t>& classes, std::span<const Range> ranges, uint8_t bits) {
   for (const Range& range : ranges) {
-    for (int32_t c = range.first; c <= range.last; ++c) classes[static_cast<size_t>(c)] |= bit;
+    for (int32_t c = range.first; c <= range.last; ++c) classes[static_cast<size_t>(c)] |= bits;
   }
 }
 
 uint8_t category_class(int32_t c) {
-  const utf8proc_category_t category = utf8proc_category(c);
-  if (category >= UTF8PROC_CATEGORY_LU && category <= UTF8PROC_CATEGORY_LO) return kLetter;
-  if (category >= UTF8PROC_CATEGORY_ND && category <= UTF8PROC_CATEGORY_NO) return kNumber;
-  return 0;
+  switch (utf8proc_category(c)) {
+    case UTF8PROC_CATEGORY_LU:
+    case UTF8PROC_CATEGORY_LT:
+      return kUpperLetter;
+    case UTF8PROC_CATEGORY_LL:
+      return kLowerLetter;
+    case UTF8PROC_CATEGORY_LM:
+    case UTF8PROC_CATEGORY_LO:
+      return kUncasedLetter;
+    case UTF8PROC_CATEGORY_MN:
+    case UTF8PROC_CATEGORY_MC:
+    case UTF8PROC_CATEGORY_ME:
+      return kMark;
+    case UTF8PROC_CATEGORY_ND:
+    case UTF8PROC_CATEGORY_NL:
+    case UTF8PROC_CATEGORY_NO:
+      return kNumber;
+    default:
+      return 0;
+  }
 }
 
 // A canonical decomposition has at most four code points.
@@ -109,7 +141,10 @@ const UnicodeClasses& UnicodeClasses::instance() {
 UnicodeClasses::UnicodeClasses() {
   std::vector<uint8_t> classes(kCodePoints);
   for (int32_t c = 0; c < kCodePoints; ++c) classes[static_cast<size_t>(c)] = category_class(c);
-  add_class(classes, kNewerLetters, kLetter);
+  add_class(classes, kNewerUpper, kUpperLetter);
+  add_class(classes, kNewerLower, kLowerLetter);
+  add_class(classes, kNewerUncased, kUncasedLetter);
+  add_class(classes, kNewerMarks, kMark);
   add_class(classes, kNewerNumbers, kNumber);
   add_class(classes, kSpaces, kSpace);
   classes['\r'] |= kNewline;

@@ -52,13 +52,14 @@ Utf8Sequence first_utf8_sequence(std::string_view bytes) noexcept {
   return {Kind::complete, lead.length};
 }
 
-bool is_valid_utf8(std::string_view bytes) noexcept {
+size_t valid_utf8_prefix(std::string_view bytes) noexcept {
+  size_t i = 0;
   while (true) {
-    bytes.remove_prefix(ascii_prefix(bytes));
-    if (bytes.empty()) return true;
-    const Utf8Sequence sequence = first_utf8_sequence(bytes);
-    if (sequence.kind != Utf8Sequence::Kind::complete) return false;
-    bytes.remove_prefix(sequence.length);
+    i += ascii_prefix(bytes.substr(i));
+    if (i == bytes.size()) return i;
+    const Utf8Sequence sequence = first_utf8_sequence(bytes.substr(i));
+    if (sequence.kind != Utf8Sequence::Kind::complete) return i;
+    i += sequence.length;
   }
 }
 

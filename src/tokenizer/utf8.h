@@ -26,7 +26,11 @@ struct Utf8Sequence {
 // `bytes` must not be empty.
 Utf8Sequence first_utf8_sequence(std::string_view bytes) noexcept;
 
-bool is_valid_utf8(std::string_view bytes) noexcept;
+// How many bytes at the beginning are valid.
+size_t valid_utf8_prefix(std::string_view bytes) noexcept;
+inline bool is_valid_utf8(std::string_view bytes) noexcept {
+  return valid_utf8_prefix(bytes) == bytes.size();
+}
 
 // Appends `bytes` to `out`, every maximal invalid subpart (also a truncated end) as U+FFFD.
 void append_valid_utf8(std::string_view bytes, std::string& out);

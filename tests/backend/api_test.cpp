@@ -6,8 +6,9 @@
 namespace dunlin {
 namespace {
 
-constexpr Format kIntegerFormats[] = {Format::q4_0, Format::q4_1, Format::q8_0, Format::q4_k,
-                                      Format::q6_k};
+constexpr Format kIntegerFormats[] = {Format::q4_0, Format::q4_1, Format::q5_0, Format::q5_1,
+                                      Format::q8_0, Format::q2_k, Format::q3_k, Format::q4_k,
+                                      Format::q5_k, Format::q6_k};
 
 TEST(Arithmetic, F32ProfileIsF32) {
   for (const FormatTraits& format : all_formats()) {
@@ -25,8 +26,8 @@ TEST(Arithmetic, F32WeightsStayF32InEveryProfile) {
   }
 }
 
-TEST(Arithmetic, HalfFormatsAreBf16) {
-  for (const Format format : {Format::f16, Format::bf16}) {
+TEST(Arithmetic, ShortFloatingFormatsAreBf16) {
+  for (const Format format : {Format::f16, Format::bf16, Format::mxfp4}) {
     for (const Precision precision : {Precision::automatic, Precision::exact}) {
       for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
         EXPECT_EQ(linear_arithmetic(format, precision, row_class), Arithmetic::bf16);

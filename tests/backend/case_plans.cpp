@@ -27,6 +27,13 @@ class CasePages {
     }
   }
 
+  // Sequence s has pages [s * per_slot, (s + 1) * per_slot), used in a ring.
+  static CasePages in_slots(int64_t window, int64_t per_slot) {
+    CasePages pages(window, 0, 0);
+    pages.per_slot_ = static_cast<int32_t>(per_slot);
+    return pages;
+  }
+
   // The pages of a sequence whose next rows are [first, end); those behind the window are freed.
   const std::vector<int32_t>& reserve(int32_t sequence, int32_t first, int32_t end) {
     std::vector<int32_t>& pages = pages_[sequence];
@@ -37,6 +44,11 @@ class CasePages {
       pages[p] = -1;
     }
     while (static_cast<int64_t>(pages.size()) * kPageTokens < end) {
+      if (per_slot_ > 0) {
+        const auto page = static_cast<int32_t>(pages.size());
+        pages.push_back(sequence * per_slot_ + page % per_slot_);
+        continue;
+      }
       pages.push_back(free_.front());
       free_.erase(free_.begin());
     }
@@ -45,22 +57,53 @@ class CasePages {
 
  private:
   int64_t window_;
+  int32_t per_slot_ = 0;
   std::vector<int32_t> free_;
   std::map<int32_t, std::vector<int32_t>> pages_;
 };
 
 class CasePlanner {
  public:
-  CasePlanner(const OperationCase& operation_case, const Program& program, uint64_t placement)
+  CasePlanner(const OperationCase& operation_case, const Program& program,
+              const CaseVariation& variation)
       : operation_case_(operation_case) {
     const int64_t count = pages_needed();
+    const StepLimits limits = least_limits();
     for (const KvGroup& group : program.kv_groups) {
-      pages_.emplace_back(group.window, count, placement);
-      page_counts_.push_back(count);
+      if (!variation.slots) {
+        pages_.emplace_back(group.window, count, variation.page_placement);
+        page_counts_.push_back(count);
+        continue;
+      }
+      // What the engine gives a sequence (engine/engine.cpp).
+      int64_t each = whole_pages(limits.context);
+      if (group.window > 0) each = std::min(each, whole_pages(group.window + limits.rows) + 1);
+      pages_.push_back(CasePages::in_slots(group.window, each));
+      page_counts_.push_back(each * limits.sequences);
     }
   }
 
   const std::vector<int64_t>& page_counts() const { return page_counts_; }
+
+  // The smallest limits that the case is within.
+  StepLimits least_limits() const {
+    StepLimits limits{.rows = 1, .logit_rows = 1, .sequences = 1, .context = 1};
+    std::map<int32_t, int32_t> lengths;
+    for (const CaseStep& step : operation_case_.steps) {
+      int64_t rows = 0;
+      for (const CaseSegment& segment : step.segments) {
+        rows += segment.rows_each * std::ssize(segment.sequences);
+        for (const int32_t sequence : segment.sequences) {
+          int32_t& length = lengths[sequence];
+          length = std::max(length, rows_end(segment, length));
+          limits.context = std::max<int64_t>(limits.context, length);
+          limits.sequences = std::max<int64_t>(limits.sequences, sequence + 1);
+        }
+      }
+      limits.rows = std::max(limits.rows, rows);
+    }
+    return limits;
+  }
 
   StepPlan plan(const CaseStep& step) {
     StepPlan plan;
@@ -80,6 +123,10 @@ class CasePlanner {
   }
 
  private:
+  static int64_t whole_pages(int64_t positions) {
+    return (positions + kPageTokens - 1) / kPageTokens;
+  }
+
   // Every page that the whole case can need at once, and a few that stay unused.
   int64_t pages_needed() const {
     std::map<int32_t, int32_t> lengths;
@@ -152,7 +199,8 @@ Result<PreparedCase> prepare_case(const OperationCase& operation_case,
   } else {
     prepared.program = std::move(program);
   }
-  CasePlanner planner(operation_case, prepared.program, variation.page_placement);
+  CasePlanner planner(operation_case, prepared.program, variation);
+  if (variation.slots) prepared.limits = planner.least_limits();
   prepared.pages_per_group = planner.page_counts();
   for (const CaseStep& step : operation_case.steps) prepared.plans.push_back(planner.plan(step));
   for (const StepPlan& plan : prepared.plans) {

@@ -110,6 +110,7 @@ Result<CaseResult> run_prepared(Backend& backend, const PreparedCase& prepared, 
     DUNLIN_RETURN_IF_ERROR(validate(plan, prepared.program, prepared.limits, *state));
     StepOutput output;
     executable->run(plan, *state, output);
+    if (output.failure) return *output.failure;
     result.push_back(copy_output(output));
   }
   return result;

@@ -17,6 +17,9 @@ namespace dunlin {
 struct CaseVariation {
   uint64_t page_placement = 0;  // seed of the order in which physical pages are handed out
   bool expanded = false;        // replace every semantic operation by its definition
+  // Each sequence has a slot with pages of its own (KvState::pages_per_slot), and limits are as
+  // small as the case.
+  bool slots = false;
 };
 
 // A case ready to compile and run: the step plans are complete, so that they can be timed alone.

@@ -1,10 +1,7 @@
-// Random weights in memory. Formats that this build does not encode (Q4_K, Q6_K) get random blocks
-// with sane scales.
+// Random weights in memory, encoded to the format of the case.
 #include <cmath>
-#include <cstring>
 #include <map>
 
-#include "base/float16.h"
 #include "case_random.h"
 #include "case_runner.h"
 
@@ -12,25 +9,6 @@ namespace dunlin {
 namespace {
 
 constexpr int64_t kZeroToken = 16;  // one input row in so many is zero
-
-void store_half(float value, std::byte* at) {
-  const uint16_t bits = to_float16(value).bits;
-  std::memcpy(at, &bits, 2);
-}
-
-// Codes and six-bit scales and minimums are random; d and dmin make values of mean 0 and about the
-// wanted deviation: Q4_K's mean code is 7.5 and mean scale 31.5.
-void random_q4_k(CaseRandom& random, float deviation, std::byte* block) {
-  for (int i = 4; i < 144; ++i) block[i] = static_cast<std::byte>(random.bits());
-  const float d = deviation / (32.0f * 8.0f);
-  store_half(d, block);
-  store_half(7.5f * d, block + 2);
-}
-
-void random_q6_k(CaseRandom& random, float deviation, std::byte* block) {
-  for (int i = 0; i < 208; ++i) block[i] = static_cast<std::byte>(random.bits());
-  store_half(deviation / (64.0f * 18.0f), block + 208);
-}
 
 std::vector<float> random_row(CaseRandom& random, const std::string& name, bool matrix, int64_t row,
                               int64_t columns) {
@@ -50,16 +28,8 @@ std::vector<std::byte> random_bytes(const WeightView& view, bool matrix) {
   std::vector<std::byte> bytes(static_cast<size_t>(view.rows) * row_size);
   for (int64_t row = 0; row < view.rows; ++row) {
     std::byte* to = bytes.data() + static_cast<size_t>(row) * row_size;
-    if (format.encode != nullptr) {
-      const std::vector<float> values = random_row(random, view.name, matrix, row, view.columns);
-      format.encode(values.data(), view.columns, to);
-      continue;
-    }
-    const float deviation = 1.0f / std::sqrt(static_cast<float>(view.columns));
-    for (int64_t block = 0; block < view.columns / format.block_elements; ++block) {
-      (view.format == Format::q4_k ? random_q4_k : random_q6_k)(random, deviation,
-                                                                to + block * format.block_bytes);
-    }
+    const std::vector<float> values = random_row(random, view.name, matrix, row, view.columns);
+    format.encode(values.data(), view.columns, nullptr, to);
   }
   return bytes;
 }

@@ -170,6 +170,20 @@ TEST_P(KvStateContract, MovesRunInOrder) {
   EXPECT_EQ(run(*state, plan), run(*alone, plan_of({5}, 10, {0})));
 }
 
+TEST_P(KvStateContract, SavedPagesContinueElsewhere) {
+  const auto first = make_state();
+  run(*first, plan_of(tokens(1, 20), 0, {3, 6}));
+  const auto second = make_state();
+  EXPECT_EQ(second->layout(), first->layout());
+  std::vector<std::byte> page(first->page_bytes(0));
+  ASSERT_EQ(page.size(), first->bytes() / kPages);
+  for (const auto& [from, to] : {std::pair(3, 5), std::pair(6, 0)}) {
+    first->save_page(0, from, page);
+    second->load_page(0, to, page);
+  }
+  EXPECT_EQ(run(*first, plan_of({7}, 20, {3, 6})), run(*second, plan_of({7}, 20, {5, 0})));
+}
+
 TEST_P(KvStateContract, StaleSlotsOfAReusedPageAreNotSeen) {
   const auto fresh = make_state();
   const std::vector<float> expected = run(*fresh, plan_of(tokens(2, 5), 0, {4}));

@@ -118,6 +118,8 @@ std::vector<OperationCase> linear_operation_cases() {
   cases.push_back(linear_case("linear_odd_rows_BF16", Format::bf16, 17, 576));
   cases.push_back(linear_case("linear_odd_rows_Q8_0", Format::q8_0, 17, 576));
   cases.push_back(linear_case("linear_odd_rows_Q4_0", Format::q4_0, 33, 96));
+  cases.push_back(linear_case("linear_odd_rows_Q5_1", Format::q5_1, 33, 96));
+  cases.push_back(linear_case("linear_odd_rows_MXFP4", Format::mxfp4, 33, 96));
   cases.push_back(linear_case("linear_odd_columns_F32", Format::f32, 16, 45));
   cases.push_back(linear_case("linear_odd_columns_BF16", Format::bf16, 16, 45));
   cases.push_back(linear_case("linear_odd_columns_F16", Format::f16, 16, 72));
@@ -126,7 +128,7 @@ std::vector<OperationCase> linear_operation_cases() {
   cases.push_back(logits_case());
   cases.push_back(per_head_case());
   cases.push_back(pooled_case());
-  for (const Format format : {Format::bf16, Format::q4_k, Format::q6_k}) {
+  for (const Format format : {Format::bf16, Format::q4_k, Format::q6_k, Format::mxfp4}) {
     cases.push_back(norm_linear_case(format));
     cases.push_back(feed_forward_case(format));
   }

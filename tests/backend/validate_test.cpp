@@ -14,6 +14,7 @@ constexpr int64_t kPages = 6;
 
 class CountedPages final : public KvState {
  public:
+  int32_t groups() const override { return 1; }
   int64_t pages(int32_t) const override { return kPages; }
   uint64_t bytes() const override { return 0; }
 };
@@ -238,6 +239,36 @@ TEST(Validate, MoveFromAPageThatDoesNotExist) {
 TEST(Validate, MoveToAPageThatDoesNotExist) {
   EXPECT_THAT(problem_after([](StepPlan& plan) { plan.moves = {{0, 1, -1}}; }),
               HasSubstr("a page move from 1 to -1"));
+}
+
+// A state of two slots with three pages each.
+class PagesOfSlots final : public KvState {
+ public:
+  int32_t groups() const override { return 1; }
+  int64_t pages(int32_t) const override { return kPages; }
+  int64_t pages_per_slot(int32_t) const override { return 3; }
+  uint64_t bytes() const override { return 0; }
+};
+
+std::string problem_in_slots(std::vector<int32_t> first, std::vector<int32_t> second) {
+  StepPlan plan;
+  plan.segments = {{2, 1, RowClass::generated}};
+  plan.tokens = {7, 7};
+  plan.positions = {17, 17};
+  const auto pages = static_cast<int32_t>(first.size());
+  first.insert(first.end(), second.begin(), second.end());
+  plan.tables = {{{0, pages, static_cast<int32_t>(first.size())}, first}};
+  const StepLimits limits{.rows = 24, .logit_rows = 4, .sequences = 4, .context = 80};
+  const auto result = validate(plan, small_program(), limits, PagesOfSlots());
+  return result.ok() ? "" : result.error().message;
+}
+
+TEST(Validate, TablesOfSlotsNameTheSlotsPagesInARing) {
+  EXPECT_EQ(problem_in_slots({0, 1}, {3, 4}), "");
+  EXPECT_EQ(problem_in_slots({3, 4, 5}, {-1, 1}), "");
+  EXPECT_THAT(problem_in_slots({1, 0}, {3, 4}), HasSubstr("not in slot 0"));
+  EXPECT_THAT(problem_in_slots({0, 4}, {3, 1}), HasSubstr("not in slot"));
+  EXPECT_THAT(problem_in_slots({0, 1}, {0, 4}), HasSubstr("not in slot 0"));
 }
 
 }  // namespace

@@ -22,6 +22,46 @@ TEST(CpuFeatures, IsaNamesRoundTrip) {
   EXPECT_EQ(parse_isa(""), std::nullopt);
 }
 
+// Flags of real processors, as far as they decide anything.
+TEST(CpuFeatures, EveryProcessorGetsTheRowItCanRun) {
+  using Flags = std::vector<std::string>;
+  const auto with = [](Flags flags, const Flags& more) {
+    flags.insert(flags.end(), more.begin(), more.end());
+    return flags;
+  };
+  const Flags ivy_bridge = {"avx", "f16c"};
+  const Flags haswell = {"avx", "fma", "f16c", "avx2"};  // and Zen 1 to 3
+  const Flags alder_lake = with(haswell, {"avx_vnni"});
+  const Flags knights_landing = with(haswell, {"avx512f"});
+  const Flags skylake_x = with(haswell, {"avx512f", "avx512dq", "avx512bw", "avx512vl"});
+  const Flags cascade_lake = with(skylake_x, {"avx512_vnni"});
+  const Flags zen4 = with(cascade_lake, {"avx512vbmi", "avx512_bf16"});
+  const Flags sapphire_rapids = with(zen4, {"avx_vnni", "amx_bf16", "amx_tile", "amx_int8"});
+  const Flags tiles_without_bf16 = with(zen4, {"amx_tile", "amx_int8"});
+  const Flags tiles_without_avx512 = with(haswell, {"amx_bf16", "amx_tile", "amx_int8"});
+  EXPECT_EQ(best_isa({}), Isa::scalar);
+  EXPECT_EQ(best_isa(ivy_bridge), Isa::scalar);
+  EXPECT_EQ(best_isa(haswell), Isa::avx2);
+  EXPECT_EQ(best_isa(alder_lake), Isa::avx2);
+  EXPECT_EQ(best_isa(knights_landing), Isa::avx2);
+  EXPECT_EQ(best_isa(skylake_x), Isa::avx2);  // no VNNI
+  EXPECT_EQ(best_isa(cascade_lake), Isa::avx512);
+  EXPECT_EQ(best_isa(zen4), Isa::avx512);
+  EXPECT_EQ(best_isa(sapphire_rapids), Isa::amx);
+  EXPECT_EQ(best_isa(tiles_without_bf16), Isa::avx512);
+  EXPECT_EQ(best_isa(tiles_without_avx512), Isa::avx2);
+}
+
+TEST(CpuFeatures, BestFollowsFromTheFlagsUnlessTilesAreRefused) {
+  const CpuFeatures& features = cpu_features();
+  if (features.tile_refusal.empty()) {
+    EXPECT_EQ(features.best, best_isa(features.flags));
+  } else {
+    EXPECT_EQ(best_isa(features.flags), Isa::amx);
+    EXPECT_EQ(features.best, Isa::avx512);
+  }
+}
+
 TEST(CpuFeatures, AgreesWithTheCompilersDetection) {
   const CpuFeatures& features = cpu_features();
   const auto found = [&](const char* name) {

@@ -34,6 +34,12 @@ std::vector<int32_t> pages_of(const KvCache& cache, int32_t slot, int32_t group 
   return table.pages;
 }
 
+std::vector<PageMove> moves_of(KvCache& cache) {
+  std::vector<PageMove> moves;
+  cache.take_moves(moves);
+  return moves;
+}
+
 TEST(KvCache, ReservesAllOrNothing) {
   KvCache cache({.groups = {{.pages = 8}, {.pages = 2}}, .slots = 2, .context = 1000});
   const auto opened = cache.open({});
@@ -111,13 +117,13 @@ TEST(KvCache, ForkCopiesThePartlyFilledPageOnlyWhenItIsWritten) {
   EXPECT_EQ(pages_of(cache, *fork), pages_of(cache, opened->slot));
   EXPECT_EQ(cache.free_pages(0), 14);
   write(cache, *fork, sequence_of(1, 70));
-  const auto moves = cache.take_moves();
+  const auto moves = moves_of(cache);
   ASSERT_EQ(moves.size(), 1u);
   EXPECT_EQ(moves[0].from, pages_of(cache, opened->slot)[1]);
   EXPECT_EQ(moves[0].to, pages_of(cache, *fork)[1]);
-  EXPECT_TRUE(cache.take_moves().empty());
+  EXPECT_TRUE(moves_of(cache).empty());
   write(cache, opened->slot, sequence_of(1, 80));  // now alone on its page
-  EXPECT_TRUE(cache.take_moves().empty());
+  EXPECT_TRUE(moves_of(cache).empty());
   EXPECT_EQ(cache.tokens(*fork).back(), 70);
 }
 
@@ -210,7 +216,7 @@ TEST(KvCache, RandomHistoryKeepsPagesApart) {
                      random() % 4 == 0 ? RowClass::generated : RowClass::prompt);
       }
     }
-    cache.take_moves();
+    moves_of(cache);
     // Two sequences on the same physical page agree on every token up to the page's end.
     std::vector<std::pair<int32_t, std::vector<int32_t>>> seen;
     for (const int32_t slot : open) {
@@ -232,6 +238,69 @@ TEST(KvCache, RandomHistoryKeepsPagesApart) {
   }
   for (const int32_t slot : open) cache.close(slot);
   EXPECT_EQ(cache.free_pages(0), 64);
+}
+
+// Groups whose slots have pages of their own: one that keeps everything, one with a window of 20.
+KvCacheOptions slots_of_their_own() {
+  return {.groups = {{.pages = 24, .pages_per_slot = 8},
+                     {.window = 20, .pages = 12, .pages_per_slot = 4}},
+          .slots = 3,
+          .context = 128};
+}
+
+TEST(KvCacheSlots, PagesAreTheSlotsOwnAndAWindowIsARing) {
+  KvCache cache(slots_of_their_own());
+  ASSERT_TRUE(cache.open({}).ok());
+  const int32_t slot = cache.open({})->slot;
+  EXPECT_EQ(slot, 1);
+  write(cache, slot, sequence_of(40));
+  EXPECT_EQ(pages_of(cache, slot), (std::vector<int32_t>{8, 9, 10}));
+  EXPECT_EQ(pages_of(cache, slot, 1), (std::vector<int32_t>{4, 5, 6}));
+  write(cache, slot, sequence_of(40));
+  // Positions from 61 on are visible to row 80: page 3 is kept, page 4 lies where page 0 was.
+  ASSERT_TRUE(cache.reserve(slot, 1).ok());
+  EXPECT_EQ(pages_of(cache, slot), (std::vector<int32_t>{8, 9, 10, 11, 12, 13}));
+  EXPECT_EQ(pages_of(cache, slot, 1), (std::vector<int32_t>{-1, -1, -1, 7, 4, 5}));
+  EXPECT_EQ(cache.free_pages(0), 24 - 6);
+  EXPECT_EQ(cache.free_pages(1), 12 - 3);
+  cache.close(slot);
+  EXPECT_EQ(cache.free_pages(0), 24);
+}
+
+TEST(KvCacheSlots, ARingThatIsTooSmallIsAnErrorAndNothingIsTaken) {
+  KvCache cache(slots_of_their_own());
+  const int32_t slot = cache.open({})->slot;
+  const auto refused = cache.reserve(slot, 80);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ErrorKind::does_not_fit);
+  EXPECT_EQ(cache.free_pages(0), 24);
+}
+
+TEST(KvCacheSlots, NothingIsSharedAndAForkCopies) {
+  KvCache cache(slots_of_their_own());
+  const std::vector<int32_t> tokens = sequence_of(20);
+  const int32_t first = cache.open(tokens)->slot;
+  write(cache, first, tokens);
+  EXPECT_EQ(cache.open(tokens)->cached, 0);
+  const auto fork = cache.fork(first);
+  ASSERT_TRUE(fork.ok());
+  EXPECT_EQ(pages_of(cache, *fork), (std::vector<int32_t>{16, 17}));
+  const std::vector<PageMove> moves = moves_of(cache);
+  ASSERT_EQ(moves.size(), 4u);
+  EXPECT_EQ(moves[0].from, 0);
+  EXPECT_EQ(moves[0].to, 16);
+  EXPECT_EQ(moves[3].group, 1);
+  EXPECT_EQ(moves[3].to, 9);
+}
+
+TEST(KvCacheSlots, TruncationGivesPagesBack) {
+  KvCache cache(slots_of_their_own());
+  const int32_t slot = cache.open({})->slot;
+  write(cache, slot, sequence_of(50));
+  ASSERT_TRUE(cache.truncate(slot, 33).ok());
+  EXPECT_EQ(pages_of(cache, slot), (std::vector<int32_t>{0, 1, 2}));
+  write(cache, slot, sequence_of(20));
+  EXPECT_EQ(pages_of(cache, slot), (std::vector<int32_t>{0, 1, 2, 3}));
 }
 
 }  // namespace

@@ -237,14 +237,29 @@ TEST(GgufContradiction, RopeScalingOfAnotherKind) {
   EXPECT_TRUE(open_gguf_bytes(tiny_gguf().text("llama.rope.scaling.type", "none").build()).ok());
 }
 
+// Little-endian files of version 2 and 3 are the same but for the number.
+TEST(Gguf, Version2) {
+  GgufBuilder builder = tiny_gguf();
+  builder.version = 2;
+  const auto model = open_gguf_bytes(builder.build());
+  ASSERT_TRUE(model.ok()) << model.error().message;
+  const auto newer = open_gguf_bytes(tiny_gguf().build());
+  EXPECT_EQ((*model)->config().values(), (*newer)->config().values());
+  EXPECT_EQ(weight_values(**model, "model.embed_tokens.weight"),
+            weight_values(**newer, "model.embed_tokens.weight"));
+}
+
 TEST(GgufContradiction, MixtureOfExperts) {
   expect_error(tiny_gguf().u32("llama.expert_count", 8).u32("llama.expert_used_count", 9),
                "expert_count is 8");
 }
 
 TEST(GgufContradiction, PartOfASplitFile) {
-  expect_error(tiny_gguf().set("split.count", kU16, raw<uint16_t>(3)),
-               "one of 3 parts of a split file");
+  GgufBuilder builder = tiny_gguf();
+  builder.set("split.count", kU16, raw<uint16_t>(3));
+  expect_error(builder, "split.no");
+  builder.set("split.no", kU16, raw<uint16_t>(0));
+  expect_error(builder, "ends in -00001-of-00003.gguf");
 }
 
 TEST(GgufContradiction, ShapesAgainstTheConfiguration) {

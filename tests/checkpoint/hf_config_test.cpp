@@ -7,6 +7,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "base/log.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -14,6 +15,7 @@ namespace {
 
 using nlohmann::json;
 using testing::ElementsAre;
+using testing::HasSubstr;
 using testing::IsEmpty;
 
 Result<Metadata> read(const json& config,
@@ -160,8 +162,15 @@ TEST(HfConfig, GenerationSettings) {
   EXPECT_FALSE(metadata.has("generation.min_p"));
 }
 
-TEST(HfConfig, PythonCodeIsIgnored) {
+TEST(HfConfig, PythonCodeIsIgnoredWithAWarning) {
+  std::vector<std::string> warnings;
+  set_warning_sink([&warnings](const std::string& message) { warnings.push_back(message); });
   EXPECT_TRUE(read(with("auto_map", {{"AutoModelForCausalLM", "modeling_evil.Evil"}})).ok());
+  ASSERT_EQ(warnings.size(), 1u);
+  EXPECT_THAT(warnings[0], HasSubstr("config.json: auto_map"));
+  EXPECT_TRUE(read(with("auto_map", nullptr)).ok());
+  EXPECT_EQ(warnings.size(), 1u);
+  set_warning_sink([](const std::string&) {});
 }
 
 TEST(HfConfig, SlidingWindowThatIsOffIsIgnored) {

@@ -1,6 +1,7 @@
 // safetensors headers: what is read, and files that are wrong in one place each.
 #include "checkpoint/safetensors_reader.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -104,6 +105,34 @@ TEST(SafetensorsMalformed, DuplicateNames) {
                "occurs twice");
   expect_entry_error(R"({"dtype": "F32", "dtype": "F16", "shape": [4], "data_offsets": [0, 16]})",
                      "twice");
+}
+
+TEST(SafetensorsMalformed, DuplicateMetadata) {
+  expect_error(safetensors_file(R"({"__metadata__": {"b": "", "a": "", "b": ""}})", ""),
+               "__metadata__ has the key \"b\" twice");
+  expect_error(safetensors_file(R"({"__metadata__": {}, "__metadata__": {}})", ""),
+               "__metadata__ occurs twice");
+}
+
+// Names that are all in one chain of a hash table, or a look at all earlier names for each, would
+// take minutes.
+TEST(Safetensors, ManyTensors) {
+  std::string header = "{";
+  for (int i = 0; i < 100'000; ++i) {
+    header += fmt::format(R"("{}":{{"dtype":"F32","shape":[0],"data_offsets":[0,0]}},)", i);
+  }
+  header.back() = '}';
+  const auto tensors = read(safetensors_file(header, ""));
+  ASSERT_TRUE(tensors.ok()) << tensors.error().message;
+  EXPECT_EQ(tensors->size(), 100'000u);
+}
+
+TEST(SafetensorsMalformed, TooManyKeysOfTheMetadata) {
+  std::string header = "{\"__metadata__\":{";
+  for (size_t i = 0; i <= kMostSafetensorsNames; ++i) header += fmt::format("\"{}\":\"\",", i);
+  header.back() = '}';
+  const auto tensors = read(safetensors_file(header + "}", ""));
+  EXPECT_EQ(tensors.error().message, "model.safetensors: more than 1000000 keys of __metadata__");
 }
 
 TEST(SafetensorsMalformed, NameNotText) {

@@ -71,8 +71,8 @@ inline int64_t peak_kilobytes() {
   return usage.ru_maxrss;
 }
 
-// Runs `attempt`, which must fail as a model error that names `origin` and `problem`, within a
-// second and 64 MB.
+// Runs `attempt`, which must fail as a model error that names `origin` and `problem`, within 64 MB
+// and within seconds: what is quadratic in the largest file takes minutes.
 template <typename Attempt>
 void expect_model_error(Attempt attempt, const std::string& origin, const std::string& problem) {
   const int64_t memory = peak_kilobytes();
@@ -83,7 +83,7 @@ void expect_model_error(Attempt attempt, const std::string& origin, const std::s
   EXPECT_EQ(result.error().kind, ErrorKind::model);
   EXPECT_NE(result.error().message.find(origin), std::string::npos) << result.error().message;
   EXPECT_NE(result.error().message.find(problem), std::string::npos) << result.error().message;
-  EXPECT_LT(seconds.count(), 1.0);
+  EXPECT_LT(seconds.count(), 30.0);
   EXPECT_LT(peak_kilobytes() - memory, 64 << 10);
 }
 

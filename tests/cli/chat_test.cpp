@@ -6,13 +6,12 @@
 #include <algorithm>
 
 #include "process.h"
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {
 
 using testing::HasSubstr;
-using testing::Not;
 using Ids = std::vector<int32_t>;
 
 class ChatTest : public testing::Test {
@@ -106,7 +105,7 @@ TEST_F(ChatTest, StatsAndHelpGoToStderr) {
   EXPECT_EQ(result.code, 0);
   EXPECT_THAT(result.err, HasSubstr("cached"));
   EXPECT_THAT(result.err, HasSubstr("/regen"));
-  EXPECT_THAT(result.err, Not(HasSubstr("/save")));
+  EXPECT_THAT(result.err, HasSubstr("/save FILE"));
 }
 
 TEST_F(ChatTest, OverflowIsAUsageErrorWithBothNumbers) {

@@ -7,7 +7,7 @@
 #include <filesystem>
 
 #include "process.h"
-#include "text_model_folder.h"
+#include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {
@@ -28,7 +28,7 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"help", "runn"}, "runn is not a command; did you mean run?"},
       {{"run", "m", "--zzzzzzzzzzzzzzzzzzzz"}, "--zzzzzzzzzzzzzzzzzzzz is not a flag\n"},
       {{"run"}, "model"},
-      {{}, "subcommand"},
+      {{}, "a command is missing"},
   };
   for (const auto& [arguments, message] : cases) {
     const ProcessResult result = run_dunlin(arguments);
@@ -42,11 +42,11 @@ TEST(Help, ListsEveryCommandAndShowsExamples) {
   const ProcessResult list = run_dunlin({"help"});
   EXPECT_EQ(list.code, 0);
   for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench",
-                           "devices", "version", "help"}) {
+                           "eval", "devices", "completion", "version", "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
-  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "devices",
-                           "version", "help"}) {
+  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "eval",
+                           "devices", "completion", "version", "help"}) {
     const ProcessResult help = run_dunlin({"help", name});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;
@@ -75,7 +75,13 @@ TEST(Devices, JsonHasTheContractsFields) {
   EXPECT_TRUE(json["cpu"]["caches"].is_object());
   EXPECT_GT(json["cpu"]["stream_gb_s"].get<double>(), 0.05);
   EXPECT_LT(json["cpu"]["stream_gb_s"].get<double>(), 20000.0);
-  EXPECT_EQ(json["pjrt"], nlohmann::json::array());
+  ASSERT_TRUE(json["pjrt"].is_array());
+  for (const auto& plugin : json["pjrt"]) {
+    EXPECT_TRUE(plugin["plugin"].is_string());
+    EXPECT_TRUE(plugin["devices"].is_array());
+    // A plug-in has devices, or says why not.
+    EXPECT_EQ(plugin["devices"].empty(), plugin["why_not"].is_string()) << plugin;
+  }
 }
 
 TEST(Inspect, JsonListsConfigTokenizerAndTensors) {
@@ -156,7 +162,13 @@ TEST(Tokenize, BatchEqualsTheReferenceAndComesBack) {
     const auto texts = back.json_lines();
     ASSERT_EQ(texts.size(), lines.size());
     if (std::string(name) == "small_qwen2") continue;  // it normalises
-    for (size_t i = 0; i < texts.size(); ++i) EXPECT_EQ(texts[i]["text"], small.texts[i]) << name;
+    for (size_t i = 0; i < texts.size(); ++i) {
+      std::string expected = small.texts[i];
+      // This vocabulary has no token for these two bytes.
+      if (std::string(name) == "small_smollm2")
+        std::erase_if(expected, [](char byte) { return byte == '\x04' || byte == '\x06'; });
+      EXPECT_EQ(texts[i]["text"], expected) << name;
+    }
   }
 }
 

@@ -29,10 +29,11 @@ std::vector<Message> messages_of(const std::string& text, std::string* prompts =
   const Input input(text);
   LineReader reader(input.descriptor());
   std::vector<Message> messages;
-  const auto prompt = [prompts](bool continued) {
+  const NextLine next = [&](bool continued, std::string& line) {
     if (prompts != nullptr) *prompts += continued ? '.' : '>';
+    return reader.read(line);
   };
-  for (Message message; read_message(reader, prompt, message).value() == Status::line;)
+  for (Message message; read_message(next, message).value() == Status::line;)
     messages.push_back(message);
   return messages;
 }
@@ -85,6 +86,21 @@ TEST(ReadMessage, QuotesHoldSeveralLines) {
   }
   EXPECT_EQ(messages_of("\"\"\"one line\"\"\"\n").at(0).text, "one line");
   EXPECT_EQ(messages_of("\"\"\"\n\n  a\n\n\"\"\"\n").at(0).text, "\n  a\n");
+}
+
+TEST(ReadMessage, APastedLineHasLineFeedsOfItsOwn) {
+  std::vector<std::string> lines = {"a\nb\\", "c", "\"\"\"\nd\ne\n\"\"\""};
+  size_t at = 0;
+  const NextLine next = [&](bool, std::string& line) -> Result<Status> {
+    if (at == lines.size()) return Status::end;
+    line = lines[at++];
+    return Status::line;
+  };
+  Message message;
+  EXPECT_EQ(read_message(next, message).value(), Status::line);
+  EXPECT_EQ(message.text, "a\nb\nc");
+  EXPECT_EQ(read_message(next, message).value(), Status::line);
+  EXPECT_EQ(message.text, "d\ne");
 }
 
 TEST(ReadMessage, TheEndOfTheInputEndsAMessage) {

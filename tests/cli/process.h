@@ -18,10 +18,15 @@ struct ProcessResult {
 };
 
 struct ProcessInput {
-  std::string text = {};                                // stdin
+  enum class Stdin { file, pipe, silent_pipe, closed };
+
+  std::string text = {};                                // on stdin
   std::map<std::string, std::string> environment = {};  // added to the test's own
+  Stdin in = Stdin::file;   // silent_pipe: nobody writes to it, and nobody closes it
+  std::string output = {};  // what stdout is, instead of a file; "closed": not open
 };
 
+// Without variables of dunlin from outside, and with configuration and state in an empty folder.
 ProcessResult run_dunlin(const std::vector<std::string>& arguments, const ProcessInput& input = {});
 
 // A folder that is removed with the object.

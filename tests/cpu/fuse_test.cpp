@@ -36,7 +36,7 @@ std::vector<std::string> steps_of(const Program& program) {
   std::vector<std::string> names;
   for (const FusedStep& step : fuse(program)) {
     std::string name = op_name(program.nodes[static_cast<size_t>(step.node)].op);
-    for (const char* rewrite : step.rewrites) name += std::string(" ") + rewrite;
+    for (const char* rewrite : step.rewrites()) name += std::string(" ") + rewrite;
     names.push_back(name);
   }
   return names;

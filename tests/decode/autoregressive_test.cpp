@@ -24,13 +24,17 @@ AutoregressiveParams greedy(int64_t max_tokens) {
 }
 
 TEST(AutoregressiveDecoder, PromptInChunksThenOneTokenAtATime) {
-  AutoregressiveDecoder decoder({1, 2, 3, 4, 5}, 2, greedy(2));
+  AutoregressiveDecoder decoder({1, 2, 3, 4, 5}, greedy(2));
+  decoder.resume(2);
+  EXPECT_TRUE(decoder.prefilling());
   EXPECT_EQ(decoder.row_class(), RowClass::prompt);
   EXPECT_EQ(decoder.pending().size(), 3u);
+  EXPECT_FALSE(decoder.wants_logits_after(2));
+  EXPECT_TRUE(decoder.wants_logits_after(3));
   decoder.advance(2);
-  EXPECT_FALSE(decoder.wants_logits());
+  EXPECT_TRUE(decoder.wants_logits_after(1));
   decoder.advance(1);
-  EXPECT_TRUE(decoder.wants_logits());
+  EXPECT_FALSE(decoder.prefilling());
   EXPECT_EQ(*decoder.accept(OneHot(7).view()), 7);
   EXPECT_EQ(decoder.row_class(), RowClass::generated);
   EXPECT_EQ(decoder.length(), 5);
@@ -43,17 +47,43 @@ TEST(AutoregressiveDecoder, PromptInChunksThenOneTokenAtATime) {
 }
 
 TEST(AutoregressiveDecoder, StopTokenIsNotPartOfTheAnswer) {
-  AutoregressiveDecoder decoder({1}, 0, greedy(10));
+  AutoregressiveDecoder decoder({1}, greedy(10));
   decoder.advance(1);
   EXPECT_EQ(*decoder.accept(OneHot(9).view()), 9);
   EXPECT_EQ(decoder.finished(), FinishReason::stop);
   EXPECT_TRUE(decoder.answer().empty());
-  EXPECT_FALSE(decoder.wants_logits());
+  EXPECT_TRUE(decoder.pending().empty());
 }
 
 TEST(AutoregressiveDecoder, NothingToGenerateIsFinishedAtOnce) {
-  const AutoregressiveDecoder decoder({1}, 0, greedy(0));
+  const AutoregressiveDecoder decoder({1}, greedy(0));
   EXPECT_EQ(decoder.finished(), FinishReason::length);
+}
+
+// What a restart has to compute again has the classes it had, the logits are wanted at its end only,
+// and the answer goes on as if nothing had happened.
+TEST(AutoregressiveDecoder, ARestartRepeatsTheRowsInTheirClasses) {
+  AutoregressiveDecoder decoder({1, 2, 3, 4}, greedy(5));
+  decoder.resume(2);
+  decoder.advance(2);
+  EXPECT_EQ(*decoder.accept(OneHot(7).view()), 7);
+  decoder.advance(1);
+  EXPECT_EQ(*decoder.accept(OneHot(8).view()), 8);
+  // The first two tokens came from a session: one of them was generated there.
+  const auto prompt = RowClass::prompt, generated = RowClass::generated;
+  decoder.restart(std::vector{prompt, generated, prompt, prompt, generated});
+  EXPECT_EQ(decoder.leading_prompt_rows().size(), 1u);
+  std::vector<std::pair<size_t, RowClass>> runs;
+  while (decoder.prefilling()) {
+    runs.emplace_back(decoder.pending().size(), decoder.row_class());
+    EXPECT_EQ(decoder.wants_logits_after(std::ssize(decoder.pending())), decoder.length() == 4);
+    decoder.advance(std::ssize(decoder.pending()));
+  }
+  EXPECT_EQ(runs, (std::vector<std::pair<size_t, RowClass>>{
+                      {1, prompt}, {1, generated}, {2, prompt}, {2, generated}}));
+  EXPECT_EQ(*decoder.accept(OneHot(6).view()), 6);
+  EXPECT_EQ(std::vector(decoder.answer().begin(), decoder.answer().end()),
+            (std::vector<int32_t>{7, 8, 6}));
 }
 
 TEST(AutoregressiveDecoder, TheDrawDependsOnSeedAndPositionAlone) {
@@ -64,7 +94,8 @@ TEST(AutoregressiveDecoder, TheDrawDependsOnSeedAndPositionAlone) {
     AutoregressiveParams params{
         .sampling = {.temperature = 1.0f, .top_k = 0, .top_p = 1.0f, .min_p = 0.0f, .seed = seed},
         .max_tokens = 20};
-    AutoregressiveDecoder decoder({1, 2, 3}, computed, params);
+    AutoregressiveDecoder decoder({1, 2, 3}, params);
+    decoder.resume(computed);
     decoder.advance(3 - computed);
     std::vector<int32_t> tokens;
     while (!decoder.finished()) {

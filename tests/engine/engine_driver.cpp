@@ -8,15 +8,24 @@
 
 namespace dunlin {
 
-EngineDriver::EngineDriver(const std::string& model, const ModelOptions& options) {
+namespace {
+
+std::unique_ptr<Model> load(const std::string& model, const ModelOptions& options) {
   const bool is_path = model.find('/') != std::string::npos;
-  model_ = load_model(is_path ? model : tiny_model_path(model), options).value();
-  engine_ = Engine::create(*model_).value();
+  return load_model(is_path ? model : tiny_model_path(model), options).value();
 }
+
+}  // namespace
+
+EngineDriver::EngineDriver(const std::string& model, const ModelOptions& options)
+    : EngineDriver(load(model, options)) {}
+
+EngineDriver::EngineDriver(std::unique_ptr<Model> model)
+    : model_(std::move(model)), engine_(make_engine(*model_).value()) {}
 
 std::shared_ptr<Answer> EngineDriver::submit(Request request) {
   auto answer = std::make_shared<Answer>();
-  const auto id = engine_->submit(std::move(request), [answer](const Event& event) {
+  const auto id = engine_.submit(std::move(request), [answer](const Event& event) {
     if (answer->reason || answer->error) ++answer->events;
     answer->text += event.text;
     if (event.token) answer->ids.push_back(*event.token);
@@ -33,7 +42,7 @@ std::shared_ptr<Answer> EngineDriver::submit(Request request) {
 
 Answer EngineDriver::answer(Request request) {
   const auto answer = submit(std::move(request));
-  engine_->run_until_idle();
+  engine_.run_until_idle();
   EXPECT_TRUE(answer->reason || answer->error);
   EXPECT_EQ(answer->events, 0);
   return *answer;

@@ -23,17 +23,18 @@ class EngineDriver {
  public:
   // `model` is a name below tests/data, or a path.
   explicit EngineDriver(const std::string& model, const ModelOptions& options = {});
+  explicit EngineDriver(std::unique_ptr<Model> model);
 
   std::shared_ptr<Answer> submit(Request request);  // must be accepted
   Answer answer(Request request);                   // submit, and steps until nothing is left
 
-  Engine& engine() { return *engine_; }
+  Engine& engine() { return engine_; }
   Model& model() { return *model_; }
   RequestId last_id() const { return last_id_; }
 
  private:
   std::unique_ptr<Model> model_;
-  std::unique_ptr<Engine> engine_;
+  Engine engine_;
   RequestId last_id_ = 0;
 };
 

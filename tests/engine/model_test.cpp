@@ -36,7 +36,8 @@ TEST(LoadModel, LimitsFollowTheOptions) {
       load_model(tiny_model_path("llama_plain"), {.context = 64, .sequences = 3, .rows = 512})
           .value();
   EXPECT_EQ(model->limits.context, 64);
-  EXPECT_EQ(model->limits.rows, 64);
+  EXPECT_EQ(model->limits.rows, 3 * 64);  // what three sequences can bring at most
+  EXPECT_EQ(model->limits.logit_rows, 3);
   EXPECT_EQ(model->limits.sequences, 3);
   EXPECT_EQ(model->trained_context, 512);
   EXPECT_EQ(model->vocabulary, 160);

@@ -1,6 +1,7 @@
 // The life of a request: what is refused, how the context ends an answer, waiting and cancelling.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -94,7 +95,7 @@ TEST(Request, NoTokensAreAnAnswerToo) {
   EXPECT_EQ(answer.reason, FinishReason::length);
   EXPECT_EQ(answer.ids, Ids());
   EXPECT_EQ(answer.stats.predicted_tokens, 0);
-  EXPECT_EQ(driver.engine().steps(), 0);
+  EXPECT_EQ(driver.engine().stats().steps, 0);
   // Many of them in the queue end as well, and leave their slots.
   for (int i = 0; i < 5; ++i) driver.submit(greedy(random_prompt(5, 1), 0));
   driver.engine().run_until_idle();

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/chat_template.h"
 
 namespace {

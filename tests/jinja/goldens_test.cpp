@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/chat_template.h"
 
 namespace dunlin {
@@ -114,29 +115,29 @@ TEST(Goldens, TheClockOfTheInputsIsFormatted) {
   EXPECT_FALSE(render("{{ strftime_now('%') }}", inputs).ok());
 }
 
-TEST(Goldens, ErrorsNameTemplateLineAndCause) {
+TEST(Goldens, ErrorsNameTemplateLineColumnAndCause) {
   ChatInputs inputs;
   const auto syntax = ChatTemplate::parse("a\nb\n{% if x %}\n{{ 1 + }}", "model/chat_template");
   ASSERT_FALSE(syntax.ok());
   EXPECT_EQ(syntax.error().kind, ErrorKind::model);
   EXPECT_EQ(syntax.error().message,
-            "model/chat_template:4: the tag ends where an expression is expected");
+            "model/chat_template:4:8: the tag ends where an expression is expected");
   const auto run = render("a\n\n{{ raise_exception('roles') }}", inputs);
   ASSERT_FALSE(run.ok());
   EXPECT_EQ(run.error().kind, ErrorKind::usage);
-  EXPECT_EQ(run.error().message, "test:3: roles");
+  EXPECT_EQ(run.error().message, "test:3:4: roles");
   const auto in_macro = render("{% macro m(x) %}\n{{ x }}{% endmacro %}\n\n{{ m(1) + 1 }}", inputs);
-  EXPECT_EQ(in_macro.error().message.rfind("test:4: ", 0), 0U) << in_macro.error().message;
+  EXPECT_EQ(in_macro.error().message.rfind("test:4:9: ", 0), 0U) << in_macro.error().message;
 }
 
 TEST(Goldens, ArgumentErrorsNameTheParameter) {
   const ChatInputs inputs;
   EXPECT_EQ(render("{{ range('1', 2) }}", inputs).error().message,
-            "test:1: range(): 'start' must be an integer");
+            "test:1:4: range(): 'start' must be an integer");
   EXPECT_EQ(render("{{ 'a' | replace('a') }}", inputs).error().message,
-            "test:1: replace() misses 'new'");
+            "test:1:10: replace() misses 'new'");
   EXPECT_EQ(render("{{ 'a' | trim(x=1) }}", inputs).error().message,
-            "test:1: strip() has no parameter 'x'");
+            "test:1:10: trim() has no parameter 'x'");
 }
 
 TEST(Goldens, TagsThatReachOtherFilesAreRefused) {

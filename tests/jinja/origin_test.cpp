@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/chat_template.h"
 
 namespace dunlin {
@@ -31,7 +32,7 @@ std::vector<TextSpan> spans(const std::string& source, const std::string& conten
   ChatInputs inputs;
   inputs.bos_token = "<s>";
   inputs.eos_token = "</s>";
-  inputs.messages = {{{"role", "user"}, {"content", content}}};
+  inputs.messages.value = {{{"role", "user"}, {"content", content}}};
   const auto parsed = ChatTemplate::parse(source, "test");
   EXPECT_TRUE(parsed.ok()) << parsed.error().message;
   auto rendered = parsed->render(inputs);
@@ -105,6 +106,8 @@ TEST(Origin, CaseRepetitionAndFormatKeepBoth) {
               ElementsAre(trusted("<|"), user("eot_id"), trusted("|>")));
   EXPECT_THAT(spans("{{ ('<|a|>\n' + messages[0].content) | indent(2) }}", "<|b|>"),
               ElementsAre(trusted("<|a|>\n  "), user("<|b|>")));
+  EXPECT_THAT(spans("{{ ('a ' + messages[0].content) | title }}", "b"),
+              ElementsAre(trusted("A "), user("B")));
 }
 
 TEST(Origin, MacrosBlocksAndNamespacesKeepBoth) {

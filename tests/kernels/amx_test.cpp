@@ -1,16 +1,15 @@
-// The AMX kernels over emulated tiles, so that their logic is tested bit for bit on any processor
-// with AVX-512. Where the tiles exist, LinearTest runs the same kernels on them.
+// The AMX kernels over emulated tiles and plain lanes, so that their logic is tested bit for bit on
+// any processor. Where the tiles exist, LinearTest runs the same kernels on them.
 #include "backend/cpu/kernels/activations.h"
-#include "backend/cpu/kernels/avx512/simd.h"
+#include "backend/cpu/kernels/scalar/simd.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/scalar_math.h"
 #include "base/thread_pool.h"
 #include "linear_case.h"
 
-DUNLIN_TARGET_AVX512
 namespace dunlin::amx {
 namespace {
-using namespace avx512;
+using namespace scalar;
 
 // Tile instructions as Intel documents them (architecture instruction set extensions reference,
 // TDPBF16PS): even and odd columns are two chains of fused multiply-adds from zero, their sum is
@@ -75,13 +74,14 @@ struct EmulatedTiles {
 // In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
 
+#include "backend/cpu/kernels/vector/records.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
 #include "backend/cpu/kernels/amx/linear.inl.h"
 
 }  // namespace
 }  // namespace dunlin::amx
-DUNLIN_TARGET_END
 
 namespace dunlin {
 namespace {
@@ -96,22 +96,23 @@ LinearFunction* emulated(PackedForm form) {
       return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q4>;
     case PackedForm::q4_min:
       return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q4_min>;
+    case PackedForm::q5:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q5>;
+    case PackedForm::q5_min:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q5_min>;
+    case PackedForm::q6:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q6>;
     case PackedForm::q8:
       return amx::linear_tiles<amx::EmulatedTiles, PackedForm::q8>;
+    case PackedForm::mxfp4:
+      return amx::linear_tiles<amx::EmulatedTiles, PackedForm::mxfp4>;
     case PackedForm::f32:
       break;
   }
   return nullptr;
 }
 
-class EmulatedAmxTest : public LinearTest {
- protected:
-  void SetUp() override {
-    if (cpu_features().best < Isa::avx512)
-      GTEST_SKIP() << "the AMX kernels prepare their tiles with AVX-512";
-    LinearTest::SetUp();
-  }
-};
+class EmulatedAmxTest : public LinearTest {};
 
 TEST_P(EmulatedAmxTest, EqualsThePlainLoops) {
   const FlushToZero flush_to_zero;

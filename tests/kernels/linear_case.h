@@ -30,8 +30,9 @@ class LinearTest : public testing::TestWithParam<std::tuple<int, int64_t>> {
     const int64_t block = weight_->traits.block_elements;
     columns_ = (std::get<1>(GetParam()) + block - 1) / block * block;
     std::mt19937 random(static_cast<uint32_t>(columns_));
-    matrix_ = random_matrix(*weight_, channels_, columns_, random);
-    packed_ = pack(*weight_, matrix_);
+    const RandomMatrix made = random_matrix(*weight_, channels_, columns_, random);
+    matrix_ = made.matrix;
+    packed_ = pack(*weight_, made);
     x_ = random_rows(columns_, random);
     bias_ = random_floats(channels_, random);
     residual_ = random_floats(kMostRows * channels_, random);

@@ -63,13 +63,12 @@ INSTANTIATE_TEST_SUITE_P(Forms, LinearTest,
 
 TEST(Linear, RowsBeyondOneBlockAndManyStripesAgreeWithSingleRows) {
   const FlushToZero flush_to_zero;
-  const WeightCase& weight = weight_cases()[4];
+  const WeightCase& weight = weight_case("q4_0");
   std::mt19937 random(7);
   const int64_t columns = 320;
   const int64_t channels = 16 * 11 + 3;  // more than one block of stripes
   const int64_t rows = kLinearRowBlock + 37;
-  const reference::Matrix matrix = random_matrix(weight, channels, columns, random);
-  const PackedCase packed = pack(weight, matrix);
+  const PackedCase packed = pack(weight, random_matrix(weight, channels, columns, random));
   const std::vector<float> x = random_floats(rows * columns, random);
   const AlignedMemory workspace(kLinearWorkspaceBytes);
   for (const Isa isa : available_isas()) {

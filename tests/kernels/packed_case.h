@@ -6,6 +6,7 @@
 
 namespace dunlin {
 
+// A block of one group: codes, then float32 scale and minimum.
 template <int64_t Group, bool HasMin>
 void decode_test_groups(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
                         float* mins) {
@@ -15,6 +16,39 @@ void decode_test_groups(const std::byte* blocks, int64_t elements, int8_t* codes
     if (HasMin) std::memcpy(mins + g, blocks + Group + 4, 4);
   }
 }
+
+// A super-block of 256: codes, factors, minimum factors, then float32 d and dmin.
+inline constexpr int64_t kTestSuperBytes = 256 + 16 + 16 + 8;
+template <int64_t Group, bool HasMin>
+void decode_test_factors(const std::byte* blocks, int64_t elements, FactorArrays out) {
+  constexpr int64_t kGroups = 256 / Group;
+  for (int64_t i = 0; i < elements / 256; ++i, blocks += kTestSuperBytes) {
+    std::memcpy(out.factors + i * kGroups, blocks + 256, kGroups);
+    std::memcpy(out.d + i, blocks + 288, 4);
+    if (!HasMin) continue;
+    std::memcpy(out.min_factors + i * kGroups, blocks + 272, kGroups);
+    std::memcpy(out.dmin + i, blocks + 292, 4);
+  }
+}
+template <int64_t Group, bool HasMin>
+void decode_test_super(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
+                       float* mins) {
+  const int64_t super_blocks = elements / 256;
+  const auto groups = static_cast<size_t>(elements / Group);
+  std::vector<float> d(static_cast<size_t>(super_blocks)), dmin(d.size());
+  std::vector<int8_t> factors(groups), min_factors(groups);
+  decode_test_factors<Group, HasMin>(blocks, elements,
+                                     {d.data(), factors.data(), dmin.data(), min_factors.data()});
+  for (int64_t i = 0; i < super_blocks; ++i) {
+    std::memcpy(codes + i * 256, blocks + i * kTestSuperBytes, 256);
+  }
+  for (size_t g = 0; g < groups; ++g) {
+    const size_t block = g * static_cast<size_t>(Group) / 256;
+    scales[g] = d[block] * static_cast<float>(factors[g]);
+    if (HasMin) mins[g] = -(dmin[block] * static_cast<float>(min_factors[g]));
+  }
+}
+
 inline void decode_test_floats(const std::byte* blocks, int64_t elements, float* values) {
   std::memcpy(values, blocks, static_cast<size_t>(elements) * 4);
 }
@@ -27,129 +61,180 @@ struct WeightCase {
   ScaleType scale;
 };
 
-// block_elements larger than the group marks a super-block format, whose scales need float32.
+inline FormatTraits test_floats(Format format, const char* name) {
+  return {format, name, 0, 1, 4, 0, 0, false, decode_test_floats, nullptr, nullptr, nullptr};
+}
+template <bool HasMin>
+FormatTraits test_blocks(Format format, const char* name, int bits) {
+  return {format,  name,   0, 32, 40, 32, bits, HasMin, nullptr, decode_test_groups<32, HasMin>,
+          nullptr, nullptr};
+}
+template <int64_t Group, bool HasMin>
+FormatTraits test_super(Format format, const char* name, int bits) {
+  return {format,
+          name,
+          0,
+          256,
+          kTestSuperBytes,
+          Group,
+          bits,
+          HasMin,
+          nullptr,
+          decode_test_super<Group, HasMin>,
+          decode_test_factors<Group, HasMin>,
+          nullptr};
+}
+
+// MXFP4, whose packing reads the elements themselves, is the real format.
 inline const std::vector<WeightCase>& weight_cases() {
   static const std::vector<WeightCase> cases = {
-      {"f32",
-       {Format::f32, "F32", 0, 1, 4, 0, 0, false, decode_test_floats, nullptr, nullptr},
-       true,
-       PackedForm::f32,
-       ScaleType::none},
-      {"bf16",
-       {Format::bf16, "BF16", 0, 1, 4, 0, 0, false, decode_test_floats, nullptr, nullptr},
-       true,
-       PackedForm::bf16,
-       ScaleType::none},
-      {"f16_exact",
-       {Format::f16, "F16", 0, 1, 4, 0, 0, false, decode_test_floats, nullptr, nullptr},
-       true,
-       PackedForm::f16,
-       ScaleType::none},
-      {"f16_rounded",
-       {Format::f16, "F16", 0, 1, 4, 0, 0, false, decode_test_floats, nullptr, nullptr},
-       false,
-       PackedForm::bf16,
-       ScaleType::none},
-      {"q4_0",
-       {Format::q4_0, "Q4_0", 0, 32, 40, 32, 4, false, nullptr, decode_test_groups<32, false>,
-        nullptr},
-       true,
-       PackedForm::q4,
+      {"f32", test_floats(Format::f32, "F32"), true, PackedForm::f32, ScaleType::none},
+      {"bf16", test_floats(Format::bf16, "BF16"), true, PackedForm::bf16, ScaleType::none},
+      {"f16_exact", test_floats(Format::f16, "F16"), true, PackedForm::f16, ScaleType::none},
+      {"f16_rounded", test_floats(Format::f16, "F16"), false, PackedForm::bf16, ScaleType::none},
+      {"q4_0", test_blocks<false>(Format::q4_0, "Q4_0", 4), true, PackedForm::q4, ScaleType::f16},
+      {"q4_1", test_blocks<true>(Format::q4_1, "Q4_1", 4), true, PackedForm::q4_min,
        ScaleType::f16},
-      {"q4_1",
-       {Format::q4_1, "Q4_1", 0, 32, 40, 32, 4, true, nullptr, decode_test_groups<32, true>,
-        nullptr},
-       true,
-       PackedForm::q4_min,
+      {"q5_0", test_blocks<false>(Format::q5_0, "Q5_0", 5), true, PackedForm::q5, ScaleType::f16},
+      {"q5_1", test_blocks<true>(Format::q5_1, "Q5_1", 5), true, PackedForm::q5_min,
        ScaleType::f16},
-      {"q8_0",
-       {Format::q8_0, "Q8_0", 0, 32, 40, 32, 8, false, nullptr, decode_test_groups<32, false>,
-        nullptr},
-       true,
-       PackedForm::q8,
-       ScaleType::f16},
-      {"q4_k",
-       {Format::q4_k, "Q4_K", 0, 64, 80, 32, 4, true, nullptr, decode_test_groups<32, true>,
-        nullptr},
-       true,
-       PackedForm::q4_min,
-       ScaleType::f32},
-      {"q6_k",
-       {Format::q6_k, "Q6_K", 0, 32, 48, 16, 8, false, nullptr, decode_test_groups<16, false>,
-        nullptr},
-       true,
-       PackedForm::q8,
-       ScaleType::f32},
+      {"q8_0", test_blocks<false>(Format::q8_0, "Q8_0", 8), true, PackedForm::q8, ScaleType::f16},
+      {"q2_k", test_super<16, true>(Format::q2_k, "Q2_K", 2), true, PackedForm::q4_min,
+       ScaleType::factors},
+      {"q3_k", test_super<16, false>(Format::q3_k, "Q3_K", 3), true, PackedForm::q4,
+       ScaleType::factors},
+      {"q4_k", test_super<32, true>(Format::q4_k, "Q4_K", 4), true, PackedForm::q4_min,
+       ScaleType::factors},
+      {"q5_k", test_super<32, true>(Format::q5_k, "Q5_K", 5), true, PackedForm::q5_min,
+       ScaleType::factors},
+      {"q6_k", test_super<16, false>(Format::q6_k, "Q6_K", 6), true, PackedForm::q6,
+       ScaleType::factors},
+      {"mxfp4", traits(Format::mxfp4), true, PackedForm::mxfp4, ScaleType::e8m0},
   };
   return cases;
+}
+inline const WeightCase& weight_case(std::string_view name) {
+  for (const WeightCase& weight : weight_cases()) {
+    if (weight.name == name) return weight;
+  }
+  throw std::runtime_error("no weight case " + std::string(name));
 }
 
 // Values that the format stores exactly, among them zero, denormal and large ones.
 inline float storable(const WeightCase& weight, float x) {
-  if (weight.traits.group == 0) {
-    if (weight.traits.format == Format::f32) return x;
-    return weight.traits.format == Format::bf16 ? reference::bf16(x) : to_float(to_float16(x));
-  }
-  return weight.scale == ScaleType::f16 ? to_float(to_float16(x)) : x;
+  if (weight.traits.format == Format::f32) return x;
+  return weight.traits.format == Format::bf16 ? reference::bf16(x) : to_float(to_float16(x));
 }
 
-inline reference::Matrix random_matrix(const WeightCase& weight, int64_t rows, int64_t columns,
-                                       std::mt19937& random) {
+struct RandomMatrix {
   reference::Matrix matrix;
-  matrix.rows = rows;
-  matrix.columns = columns;
-  matrix.group = weight.traits.group;
-  matrix.has_min = weight.traits.has_min;
-  std::normal_distribution<float> normal(0.0f, 0.05f);
-  std::uniform_int_distribution<int> kind(0, 99);
-  const auto value = [&] {
-    const int k = kind(random);
-    if (k == 0) return storable(weight, 0.0f);
-    if (k == 1) return storable(weight, 3e-7f * normal(random));  // denormal as f16
-    if (k == 2) return storable(weight, 4e4f * normal(random));
-    return storable(weight, normal(random));
-  };
-  if (matrix.group == 0) {
-    for (int64_t i = 0; i < rows * columns; ++i) matrix.values.push_back(value());
-    return matrix;
-  }
-  const bool four = weight.traits.bits == 4;
-  const bool six = weight.traits.format == Format::q6_k;
-  const int low = four ? (matrix.has_min ? 0 : -8) : six ? -32 : -128;
-  const int high = four ? (matrix.has_min ? 15 : 7) : six ? 31 : 127;
-  std::uniform_int_distribution<int> code(low, high);
-  for (int64_t i = 0; i < rows * columns; ++i) {
-    const int k = kind(random);
-    matrix.codes.push_back(static_cast<int8_t>(k < 5 ? low : k < 10 ? high : code(random)));
-  }
-  for (int64_t i = 0; i < rows * columns / matrix.group; ++i) {
-    matrix.scales.push_back(value());
-    matrix.mins.push_back(matrix.has_min ? value() : 0.0f);
-  }
-  return matrix;
-}
+  std::vector<std::byte> stored;  // as rows of the format
+};
 
-// The matrix as the rows of its format.
-inline std::vector<std::byte> stored_rows(const WeightCase& weight,
-                                          const reference::Matrix& matrix) {
-  std::vector<std::byte> bytes;
-  const auto append = [&bytes](const void* from, size_t count) {
-    const std::byte* p = static_cast<const std::byte*>(from);
-    bytes.insert(bytes.end(), p, p + count);
-  };
-  if (matrix.group == 0) {
-    append(matrix.values.data(), matrix.values.size() * 4);
-    return bytes;
+class MatrixMaker {
+ public:
+  MatrixMaker(const WeightCase& weight, int64_t rows, int64_t columns, std::mt19937& random)
+      : weight_(weight), traits_(weight.traits), random_(random) {
+    reference::Matrix& matrix = made_.matrix;
+    matrix.rows = rows;
+    matrix.columns = columns;
+    matrix.group = traits_.group;
+    matrix.has_min = traits_.has_min;
   }
-  for (size_t g = 0; g < matrix.scales.size(); ++g) {
-    append(matrix.codes.data() + g * static_cast<size_t>(matrix.group),
-           static_cast<size_t>(matrix.group));
-    append(&matrix.scales[g], 4);
-    append(&matrix.mins[g], 4);
+
+  RandomMatrix make() {
+    const int64_t elements = made_.matrix.rows * made_.matrix.columns;
+    for (int64_t block = 0; block < elements / traits_.block_elements; ++block) {
+      if (traits_.format == Format::mxfp4) {
+        make_mxfp4(block * 32 / made_.matrix.columns);
+      } else if (traits_.group == 0) {
+        made_.matrix.values.push_back(value());
+        append(&made_.matrix.values.back(), 4);
+      } else {
+        make_integers();
+      }
+    }
+    return std::move(made_);
   }
-  EXPECT_EQ(static_cast<int64_t>(bytes.size()),
-            matrix.rows * row_bytes(weight.traits, matrix.columns));
-  return bytes;
+
+ private:
+  void append(const void* from, size_t count) {
+    const auto* p = static_cast<const std::byte*>(from);
+    made_.stored.insert(made_.stored.end(), p, p + count);
+  }
+  int kind() { return below(100); }
+  int below(int count) { return std::uniform_int_distribution<int>(0, count - 1)(random_); }
+
+  float value() {
+    std::normal_distribution<float> normal(0.0f, 0.05f);
+    const int k = kind();
+    if (k == 0) return storable(weight_, 0.0f);
+    if (k == 1) return storable(weight_, 3e-7f * normal(random_));  // denormal as f16
+    if (k == 2) return storable(weight_, 4e4f * normal(random_));
+    return storable(weight_, normal(random_));
+  }
+
+  // All integers of `bits` bits, the ends more often.
+  std::vector<int8_t> integers(int64_t count, int bits, bool is_signed) {
+    const int low = is_signed ? -(1 << (bits - 1)) : 0;
+    const int high = low + (1 << bits) - 1;
+    std::uniform_int_distribution<int> any(low, high);
+    std::vector<int8_t> made;
+    for (int64_t i = 0; i < count; ++i) {
+      const int k = kind();
+      made.push_back(static_cast<int8_t>(k < 5 ? low : k < 10 ? high : any(random_)));
+    }
+    return made;
+  }
+
+  void make_integers() {
+    const std::vector<int8_t> codes =
+        integers(traits_.block_elements, traits_.bits, !traits_.has_min);
+    append(codes.data(), codes.size());
+    if (traits_.decode_factors != nullptr) {
+      const std::vector<int8_t> factors = integers(16, traits_.has_min ? 6 : 8, !traits_.has_min);
+      const std::vector<int8_t> min_factors = integers(16, 6, false);
+      append(factors.data(), 16);
+      append(min_factors.data(), 16);
+    }
+    const float scales[2] = {value(), value()};
+    append(scales, 8);
+    // What the format makes of it.
+    reference::Matrix& matrix = made_.matrix;
+    const auto groups = static_cast<size_t>(traits_.block_elements / traits_.group);
+    matrix.codes.insert(matrix.codes.end(), codes.begin(), codes.end());
+    matrix.scales.resize(matrix.scales.size() + groups);
+    matrix.mins.resize(matrix.scales.size());
+    std::vector<int8_t> same(codes.size());
+    traits_.decode_groups(
+        made_.stored.data() + made_.stored.size() - static_cast<size_t>(traits_.block_bytes),
+        traits_.block_elements, same.data(), matrix.scales.data() + matrix.scales.size() - groups,
+        matrix.mins.data() + matrix.mins.size() - groups);
+  }
+
+  // Any elements; ordinary exponents, but all of them that make finite values in the first rows.
+  void make_mxfp4(int64_t row) {
+    std::byte block[17];
+    for (std::byte& byte : block) byte = static_cast<std::byte>(below(256));
+    const int k = kind();
+    int exponent = 110 + below(15);
+    if (row < 16 && k < 30) exponent = below(k < 10 ? 4 : 200);
+    if (k == 99) std::memset(block, 0, sizeof(block));
+    block[0] = static_cast<std::byte>(exponent);
+    append(block, sizeof(block));
+    made_.matrix.values.resize(made_.matrix.values.size() + 32);
+    traits_.decode(block, 32, made_.matrix.values.data() + made_.matrix.values.size() - 32);
+  }
+
+  const WeightCase& weight_;
+  const FormatTraits& traits_;
+  std::mt19937& random_;
+  RandomMatrix made_;
+};
+
+inline RandomMatrix random_matrix(const WeightCase& weight, int64_t rows, int64_t columns,
+                                  std::mt19937& random) {
+  return MatrixMaker(weight, rows, columns, random).make();
 }
 
 struct PackedCase {
@@ -157,7 +242,8 @@ struct PackedCase {
   std::shared_ptr<AlignedMemory> memory;
 };
 
-inline PackedCase pack(const WeightCase& weight, const reference::Matrix& matrix) {
+inline PackedCase pack(const WeightCase& weight, const RandomMatrix& random) {
+  const reference::Matrix& matrix = random.matrix;
   const auto layout = packed_layout(weight.traits, matrix.rows, matrix.columns, weight.exact_rows);
   EXPECT_TRUE(layout.has_value());
   EXPECT_EQ(layout->form, weight.form);
@@ -165,12 +251,11 @@ inline PackedCase pack(const WeightCase& weight, const reference::Matrix& matrix
   PackedCase packed;
   packed.memory = std::make_shared<AlignedMemory>(layout->bytes());
   packed.matrix = {*layout, packed.memory->get()};
-  const std::vector<std::byte> rows = stored_rows(weight, matrix);
   const AlignedMemory scratch(pack_scratch_bytes(*layout));
   const int64_t stored = row_bytes(weight.traits, matrix.columns);
   for (int64_t stripe = 0; stripe < layout->stripes(); ++stripe) {
     const int64_t first = stripe * kStripeRows;
-    pack_stripe(*layout, weight.traits, rows.data() + first * stored,
+    pack_stripe(*layout, weight.traits, random.stored.data() + first * stored,
                 std::min(kStripeRows, matrix.rows - first), scratch.get(),
                 packed.memory->get() + stripe * layout->stripe_bytes());
   }

@@ -75,9 +75,10 @@ TEST_F(ArrayFileTest, ShortFilesAndWrongLengthsAreErrors) {
 }
 
 TEST_F(ArrayFileTest, HeadersThatAreNoObjectAreErrors) {
-  for (const char* header : {"", "[]", "null", "{", "{\"x\":1", "\xff\xfe"})
-    expect_error(open_header(header), "JSON object");
-  expect_error(open_header(std::string(1u << 20, '[')), "JSON object");
+  for (const char* header : {"[]", "null"}) expect_error(open_header(header), "not a JSON object");
+  for (const char* header : {"", "{", "{\"x\":1", "\xff\xfe"})
+    expect_error(open_header(header), "not valid JSON");
+  expect_error(open_header(std::string(1u << 20, '[')), "nested deeper");
 }
 
 TEST_F(ArrayFileTest, EntriesOfTheWrongKindNameTheTensor) {

@@ -143,5 +143,22 @@ TEST_F(Mutation, ADumpHoldsTheEnginesOwnValues) {
   std::filesystem::remove(dump);
 }
 
+TEST_F(Mutation, APromptAloneIsEnoughForADumpThatIsAReference) {
+  const std::string prompt = testing::TempDir() + "parity_prompt.safetensors";
+  const std::string dump = testing::TempDir() + "parity_dump_of_prompt.safetensors";
+  const auto golden = ArrayFile::open(golden_path(kModel)).value();
+  ASSERT_TRUE(write_array_file(prompt, {{"input_ids", golden.read("input_ids").value()}}).ok());
+  const std::string model = model_path(kModel, Container::directory);
+  EXPECT_FALSE(compare_with_reference(model, prompt, {.backend = "reference"}).ok());
+  ASSERT_TRUE(compare_with_reference(model, prompt, {.backend = "reference", .dump = dump}).ok());
+  EXPECT_FALSE(ArrayFile::open(dump).value().has("greedy_ids"));
+  const auto report = compare_with_reference(model, dump, {.backend = "cpu"});
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  EXPECT_TRUE(report->pass());
+  EXPECT_EQ(report->rows.size(), 1u);
+  std::filesystem::remove(prompt);
+  std::filesystem::remove(dump);
+}
+
 }  // namespace
 }  // namespace dunlin

@@ -108,7 +108,7 @@ TEST_F(SmolLm2LlamaCpp, GreedyIdsAgreeWhereRoundingDoesNotDecide) {
   const Json golden = read_json("smollm2/data/llama_cpp_greedy.json");
   ASSERT_EQ(golden["cases"].size(), 10u);
   const auto model = load_model(smollm2_path(), {.context = 512}).value();
-  const auto engine = Engine::create(*model).value();
+  Engine engine = make_engine(*model).value();
   size_t decided = 0;
   for (size_t i = 0; i < golden["cases"].size(); ++i) {
     const Json& test = golden["cases"][i];
@@ -133,7 +133,7 @@ TEST_F(SmolLm2LlamaCpp, GreedyIdsAgreeWhereRoundingDoesNotDecide) {
       if (ours != wanted[step]) largest_gap = std::max(largest_gap, gaps[step]);
     }
 
-    const Ids ids = greedy_ids(*engine, prompt, wanted.size());
+    const Ids ids = greedy_ids(engine, prompt, wanted.size());
     const auto undecided = static_cast<size_t>(
         std::ranges::find_if(gaps, [noise](float gap) { return gap < noise; }) - gaps.begin());
     const auto differs = static_cast<size_t>(std::ranges::mismatch(ids, wanted).in1 - ids.begin());

@@ -4,6 +4,7 @@
 
 #include "smollm2.h"
 #include "tokenizer/golden_data.h"
+#include "tokenizer/jinja/chat_inputs.h"
 
 namespace dunlin {
 namespace {

@@ -14,6 +14,13 @@ nlohmann::json load_golden_json(const std::string& name) {
   return nlohmann::json::parse(read_text_file(golden_path(name), uint64_t{1} << 24).value());
 }
 
+std::string bytes_of_hex(const std::string& hex) {
+  std::string bytes;
+  for (size_t i = 0; i < hex.size(); i += 2)
+    bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
+  return bytes;
+}
+
 const std::vector<std::string>& corpus() {
   static const std::vector<std::string> texts = [] {
     std::vector<std::string> list;
@@ -22,11 +29,7 @@ const std::vector<std::string>& corpus() {
         list.push_back(entry.get<std::string>());
         continue;
       }
-      const auto hex = entry["hex"].get<std::string>();
-      std::string bytes;
-      for (size_t i = 0; i < hex.size(); i += 2)
-        bytes.push_back(static_cast<char>(std::stoi(hex.substr(i, 2), nullptr, 16)));
-      list.push_back(bytes);
+      list.push_back(bytes_of_hex(entry["hex"].get<std::string>()));
     }
     return list;
   }();

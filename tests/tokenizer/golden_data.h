@@ -10,11 +10,13 @@
 
 namespace dunlin {
 
-inline const std::vector<std::string> kSmallTokenizers = {"small_llama3", "small_qwen2",
-                                                          "small_gpt2", "small_smollm2"};
+inline const std::vector<std::string> kSmallTokenizers = {
+    "small_llama3", "small_o200k", "small_qwen2", "small_gpt2", "small_smollm2"};
 
 std::string golden_path(const std::string& name);
 nlohmann::json load_golden_json(const std::string& name);
+
+std::string bytes_of_hex(const std::string& hex);
 
 // The texts that every NAME.ids.json has ids for; some are not UTF-8.
 const std::vector<std::string>& corpus();

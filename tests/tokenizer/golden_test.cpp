@@ -28,7 +28,7 @@ TEST_P(SmallTokenizer, ASecondPassGivesTheSameIds) {
 }
 
 class PublishedTokenizer : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(All, PublishedTokenizer, testing::Values("llama3_1", "qwen2_5"),
+INSTANTIATE_TEST_SUITE_P(All, PublishedTokenizer, testing::Values("llama3_1", "qwen2_5", "gptoss"),
                          [](const auto& test) { return test.param; });
 
 TEST_P(PublishedTokenizer, IdsEqualTheReference) {
@@ -51,6 +51,17 @@ TEST(PublishedTokenizer, Llama3NamesItsTokens) {
   EXPECT_EQ(tokenizer->eos_id(), 128009);
   EXPECT_TRUE(tokenizer->adds_bos());
   EXPECT_EQ(tokenizer->id_of("<|end_of_text|>"), 128001);
+}
+
+TEST(PublishedTokenizer, GptOssNamesItsTokens) {
+  const char* data = std::getenv("DUNLIN_TEST_DATA");
+  if (data == nullptr) GTEST_SKIP() << "DUNLIN_TEST_DATA is not set";
+  const auto tokenizer =
+      Tokenizer::from_directory(std::string(data) + "/tokenizers/gptoss").value();
+  EXPECT_EQ(tokenizer->vocab_size(), 200019);
+  EXPECT_EQ(tokenizer->eos_id(), 200002);
+  EXPECT_FALSE(tokenizer->adds_bos());
+  EXPECT_EQ(tokenizer->id_of("<|channel|>"), 200005);
 }
 
 }  // namespace

@@ -28,6 +28,8 @@ struct LongText {
 class LongTextTest : public testing::TestWithParam<std::tuple<std::string, LongText>> {};
 
 const LongText kTexts[] = {{"letters", "a"},
+                           {"capitals", "A"},
+                           {"capitals_and_marks", "A\u0301"},
                            {"cjk", "\u4F60"},
                            {"dots", "."},
                            {"spaces", " "},
@@ -41,6 +43,8 @@ const LongText kTexts[] = {{"letters", "a"},
                            {"hangul_jamo", "\u1100\u1161"},
                            {"emoji_with_joiners", "\U0001F468\u200D"},
                            {"apostrophes", "'"},
+                           {"contractions", "'S"},
+                           {"slashes", "/"},
                            {"token_beginnings", "<|"},
                            {"continuation_bytes", "\x80"},
                            {"lead_bytes", "\xF0\x9F"}};

@@ -3,17 +3,25 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
+
 #include "golden_data.h"
 #include "tokenizer/utf8.h"
 
 namespace dunlin {
 namespace {
 
+// Pieces come in portions; a small one tests that the next goes on where it ended.
 std::vector<size_t> piece_lengths(const Splitter& splitter, std::string_view text) {
+  std::array<Piece, 3> pieces;
   std::vector<size_t> lengths;
   while (!text.empty()) {
-    lengths.push_back(splitter.first_piece(text));
-    text.remove_prefix(lengths.back());
+    const size_t count = splitter.split(text, pieces);
+    for (size_t i = 0; i < count; ++i) {
+      EXPECT_EQ(pieces[i].begin, i == 0 ? 0 : pieces[i - 1].end);
+      lengths.push_back(pieces[i].end - pieces[i].begin);
+    }
+    text.remove_prefix(pieces[count - 1].end);
   }
   return lengths;
 }
@@ -32,6 +40,9 @@ void expect_golden_pieces(const Splitter& splitter, const std::string& name) {
 
 TEST(Splitter, Llama3) {
   expect_golden_pieces(kLlama3Splitter, "small_llama3");
+}
+TEST(Splitter, O200k) {
+  expect_golden_pieces(kO200kSplitter, "small_o200k");
 }
 TEST(Splitter, Qwen2) {
   expect_golden_pieces(kQwen2Splitter, "small_qwen2");
@@ -60,6 +71,18 @@ TEST(Splitter, DigitsDistinguishTheFamilies) {
   EXPECT_EQ(pieces(kQwen2Splitter, text), (Pieces{"a", " ", " ", "1", "2", "3", "4"}));
   EXPECT_EQ(pieces(kGpt2Splitter, text), (Pieces{"a", " ", " 1234"}));
   EXPECT_EQ(pieces(kSmolLm2Splitter, text), (Pieces{"a", "  ", "1", "2", "3", "4"}));
+}
+
+TEST(Splitter, O200kCutsWordsByCase) {
+  const std::pair<std::string, Pieces> cases[] = {
+      {"HELLOworld", {"HELLOworld"}},   {" HelloWorld", {" Hello", "World"}},
+      {"IOError's", {"IOError's"}},     {"helloWORLD'LL", {"hello", "WORLD'LL"}},
+      {"A\u4F60B", {"A\u4F60", "B"}},  // the ideograph may end a word, and what is behind begins one
+      {"\u0301ABC", {"\u0301", "ABC"}},  // a mark that leaves no small letter behind is a word itself
+      {"\u0301abc", {"\u0301abc"}},     {"a//\n/b", {"a", "//\n/", "b"}},
+      {"12345", {"123", "45"}},
+  };
+  for (const auto& [text, expected] : cases) EXPECT_EQ(pieces(kO200kSplitter, text), expected);
 }
 
 TEST(Splitter, LongSIsAContractionOnlyWhereCaseIsIgnored) {

@@ -15,6 +15,7 @@ using nlohmann::json;
 using testing::HasSubstr;
 
 const std::map<std::string, std::string> kPreOf = {{"small_llama3", "llama-bpe"},
+                                                   {"small_o200k", "gpt-4o"},
                                                    {"small_qwen2", "qwen2"},
                                                    {"small_gpt2", "gpt-2"},
                                                    {"small_smollm2", "smollm"}};
@@ -102,7 +103,7 @@ TEST(TokenizerGguf, WrongMetadata) {
   const std::vector<Change> changes = {
       {"tokenizer.ggml.model is \"llama\"", set("model", std::string("llama"))},
       {"tokenizer.ggml.pre is \"default\", not one of the supported llama-bpe, llama3, llama-v3, "
-       "qwen2, deepseek-r1-qwen, smollm, gpt-2",
+       "qwen2, deepseek-r1-qwen, gpt-4o, smollm, gpt-2",
        set("pre", std::string("default"))},
       {"tokenizer.ggml.tokens is not a list of the right type",
        set("tokens", std::vector<int64_t>{1})},

@@ -92,7 +92,7 @@ TEST(TokenizerJson, Merges) {
        [](json& d) { d["model"]["merges"][1] = "\u4F60 a"; }},
       {"model.merges: merge 1 has 1 parts",
        [](json& d) { d["model"]["merges"][1] = json::array({"a"}); }},
-      {"model.merges: a third part",
+      {"model.merges: merge 1 has 3 parts",
        [](json& d) { d["model"]["merges"][1] = json::array({"a", "b", "c"}); }},
       {"model.merges: a number is not expected", [](json& d) { d["model"]["merges"][1] = 3; }},
       {"model.merges: an array is not expected",
@@ -138,23 +138,51 @@ TEST(TokenizerJson, UnknownTokensMatterOnlyWhereBytesHaveNone) {
   }
 }
 
-TEST(TokenizerJson, UnsupportedSplittersAreNeverReplacedByAnother) {
-  const std::string message =
-      "pre_tokenizer is not one of the supported ones (Llama 3, Qwen2, GPT-2, SmolLM2): ";
-  const auto split = [](json& d) -> json& { return d["pre_tokenizer"]["pretokenizers"][0]; };
+json& first_step(json& document) {
+  return document["pre_tokenizer"]["pretokenizers"][0];
+}
+
+TEST(TokenizerJson, UnsupportedPreTokenizers) {
+  const auto set_pattern = [](const char* pattern) {
+    return [pattern](json& d) { first_step(d)["pattern"]["Regex"] = pattern; };
+  };
+  const auto pattern_error = [&](const char* pattern, const std::string& message) {
+    return Change{"pre_tokenizer: the pattern \"" + json(pattern).dump().substr(1) + ": " + message,
+                  set_pattern(pattern)};
+  };
   expect_errors({
-      {message + "null", [](json& d) { d["pre_tokenizer"] = nullptr; }},
-      {message, [](json& d) { d["pre_tokenizer"] = "ByteLevel"; }},
-      {message, [](json& d) { d["pre_tokenizer"]["pretokenizers"] = json::array(); }},
-      {message, [&](json& d) { split(d)["pattern"]["Regex"] = "(a+)+"; }},
-      {message, [&](json& d) { split(d)["pattern"] = {{"String", " "}}; }},
-      {message, [&](json& d) { split(d)["behavior"] = "Removed"; }},
-      {message, [&](json& d) { split(d)["invert"] = true; }},
-      {message, [](json& d) { d["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true; }},
-      {message, [](json& d) { d["pre_tokenizer"]["pretokenizers"][1]["use_regex"] = true; }},
-      {message, [](json& d) { d["pre_tokenizer"]["pretokenizers"].erase(1); }},
-      {message, [](json& d) { d["pre_tokenizer"] = {{"type", "Metaspace"}}; }},
+      {"pre_tokenizer: 0 ByteLevel steps instead of 1",
+       [](json& d) { d["pre_tokenizer"] = nullptr; }},
+      {"pre_tokenizer: a step without a type is not supported",
+       [](json& d) { d["pre_tokenizer"] = "ByteLevel"; }},
+      {"pre_tokenizer: 0 ByteLevel steps instead of 1",
+       [](json& d) { d["pre_tokenizer"]["pretokenizers"] = json::array(); }},
+      {"pre_tokenizer: Metaspace is not supported; what is: Split, Digits, Punctuation, ByteLevel",
+       [](json& d) { d["pre_tokenizer"] = {{"type", "Metaspace"}}; }},
+      {"pre_tokenizer: 0 ByteLevel steps instead of 1",
+       [](json& d) { d["pre_tokenizer"]["pretokenizers"].erase(1); }},
+      {"pre_tokenizer: 2 ByteLevel steps instead of 1",
+       [](json& d) {
+         d["pre_tokenizer"]["pretokenizers"].push_back(d["pre_tokenizer"]["pretokenizers"][1]);
+       }},
+      {"pre_tokenizer: add_prefix_space behind another step is not supported",
+       [](json& d) { d["pre_tokenizer"]["pretokenizers"][1]["add_prefix_space"] = true; }},
+      {"pre_tokenizer: the behavior \"Odd\" is not supported",
+       [](json& d) { first_step(d)["behavior"] = "Odd"; }},
+      {"pre_tokenizer: the pattern is neither a Regex nor a String",
+       [](json& d) { first_step(d)["pattern"] = {{"Wildcard", " "}}; }},
+      {"invert is not true or false", [](json& d) { first_step(d)["invert"] = 1; }},
+      pattern_error("(a", "a group is not closed"),
+      pattern_error("a)", "a ) that closes nothing at byte 1 is not supported"),
+      pattern_error("+", "quantifier does not follow a repeatable item"),
+      pattern_error("(a)\\1", "\\1 at byte 4 is not supported"),
+      pattern_error("[[:alpha:]]", "a POSIX bracket at byte 1 is not supported"),
+      pattern_error("[a", "a class that is not closed at byte 2 is not supported"),
+      pattern_error("\\p{Klingon}", "unknown property after \\P or \\p"),
+      pattern_error("a(?i)b|c", "this kind of group at byte 2 is not supported"),
   });
+  expect_errors({{"a pattern of more than 65536 bytes",
+                  [](json& d) { first_step(d)["pattern"]["Regex"] = std::string(70000, 'x'); }}});
 }
 
 TEST(TokenizerJson, AddedTokens) {

@@ -32,6 +32,11 @@ TEST(UnicodeClasses, Spaces) {
   expect_class(kSpace, "\\s");
 }
 
+TEST(UnicodeClasses, PartsOfWords) {
+  expect_class(kUpperPart, "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]");
+  expect_class(kLowerPart, "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]");
+}
+
 TEST(UnicodeClasses, NewlinesAreCarriageReturnAndLineFeed) {
   const UnicodeClasses& classes = UnicodeClasses::instance();
   for (char32_t c = 0; c < 0x110000; ++c)

@@ -45,7 +45,7 @@ Kernel<GatedFunction> gated_kernel(const Binding& binding, const GatedAttributes
 
 std::string step_name(const Binding& binding, const FusedStep& step) {
   std::string name = op_name(binding.node(step.node).op);
-  for (const char* rewrite : step.rewrites) name += std::string("+") + rewrite;
+  for (const char* rewrite : step.rewrites()) name += std::string("+") + rewrite;
   return name;
 }
 

@@ -8,7 +8,9 @@
 #include <utility>
 
 #include "backend/cpu/executable.h"
+#include "backend/cpu/fuse.h"
 #include "backend/cpu/isa.h"
+#include "backend/cpu/optimizations.h"
 #include "backend/cpu/select.h"
 
 namespace dunlin {
@@ -30,6 +32,18 @@ Result<void> check_limits(const StepLimits& limits) {
 class CpuBackend final : public Backend {
  public:
   const char* name() const override { return "cpu"; }
+
+  std::vector<Optimization> optimizations() const override { return cpu::optimizations(); }
+
+  std::vector<FusedNode> fusions(const Program& program,
+                                 const CompileOptions& options) const override {
+    std::vector<FusedNode> nodes;
+    for (const cpu::FusedStep& step : cpu::fuse(program, options.disabled)) {
+      for (const cpu::AbsorbedNode& absorbed : step.absorbed)
+        nodes.push_back({absorbed.rewrite, program.nodes[static_cast<size_t>(absorbed.node)].name});
+    }
+    return nodes;
+  }
 
   Result<std::unique_ptr<Executable>> compile(const Program& program, const WeightSource& weights,
                                               const CompileOptions& options) override {

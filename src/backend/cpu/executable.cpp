@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "backend/cpu/memory_plan.h"
+#include "backend/cpu/optimizations.h"
 #include "backend/cpu/select.h"
 
 namespace dunlin::cpu {
@@ -34,6 +35,7 @@ CpuExecutable::CpuExecutable(Program program, const CompileOptions& options, Isa
       options_(options),
       isa_(isa_name(isa)),
       kv_type_(options.precision == Precision::f32 ? KvType::f32 : KvType::bf16),
+      kernels_(enabled_kernels(isa, options)),
       tables_(options.limits) {}
 
 Result<std::unique_ptr<CpuExecutable>> CpuExecutable::create(const Program& program,
@@ -41,7 +43,7 @@ Result<std::unique_ptr<CpuExecutable>> CpuExecutable::create(const Program& prog
                                                              const CompileOptions& options,
                                                              Isa isa) {
   auto executable = std::unique_ptr<CpuExecutable>(new CpuExecutable(program, options, isa));
-  DUNLIN_RETURN_IF_ERROR(executable->compile(source, isa));
+  DUNLIN_RETURN_IF_ERROR(executable->compile(source));
   return executable;
 }
 
@@ -49,13 +51,13 @@ Result<Footprint> CpuExecutable::footprint(const Program& program, const WeightS
                                            const CompileOptions& options, Isa isa,
                                            const std::vector<int64_t>& pages_per_group) {
   CpuExecutable plan(program, options, isa);
-  const std::vector<FusedStep> fused = fuse(plan.program_);
+  const std::vector<FusedStep> fused = fuse(plan.program_, plan.options_.disabled);
   DUNLIN_ASSIGN_OR_RETURN(plan.weights_,
                           Weights::lay_out(plan.program_, fused, source, plan.options_));
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<uint64_t> reference,
                           ReferenceRunner::footprint(plan.program_, fused, source, plan.options_));
-  plan.binding_ = std::make_unique<Binding>(Binding{
-      plan.program_, plan.options_, dunlin::kernels(isa), plan.weights_, plan.kv_type_, {}});
+  plan.binding_ = std::make_unique<Binding>(
+      Binding{plan.program_, plan.options_, plan.kernels_, plan.weights_, plan.kv_type_, {}});
   plan.binding_->addresses.assign(plan.program_.values.size(), nullptr);
   plan.bind_steps(fused);
   Footprint footprint;
@@ -66,22 +68,22 @@ Result<Footprint> CpuExecutable::footprint(const Program& program, const WeightS
     footprint.by_weight[i] += reference[i];
   }
   footprint.loading = static_cast<uint64_t>(plan.weights_.loading_bytes(options.threads));
-  footprint.activations =
-      static_cast<uint64_t>(plan_memory(plan.program_, fused, options.limits).bytes);
+  footprint.activations = static_cast<uint64_t>(
+      plan_memory(plan.program_, fused, options.limits, options.enabled(kMemoryReuse)).bytes);
   footprint.workspace = static_cast<uint64_t>(plan.plan_scratch());
   DUNLIN_ASSIGN_OR_RETURN(
       footprint.kv, CpuKvState::bytes_of(plan.program_.kv_groups, pages_per_group, plan.kv_type_));
   return footprint;
 }
 
-Result<void> CpuExecutable::compile(const WeightSource& source, Isa isa) {
+Result<void> CpuExecutable::compile(const WeightSource& source) {
   const FlushToZero flush_to_zero;
   DUNLIN_ASSIGN_OR_RETURN(pool_, ThreadPool::create(options_.threads));
-  const std::vector<FusedStep> fused = fuse(program_);
+  const std::vector<FusedStep> fused = fuse(program_, options_.disabled);
   DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused, source, options_, *pool_));
   DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused, source, options_));
-  binding_ = std::make_unique<Binding>(
-      Binding{program_, options_, dunlin::kernels(isa), weights_, kv_type_, {}});
+  binding_ =
+      std::make_unique<Binding>(Binding{program_, options_, kernels_, weights_, kv_type_, {}});
   DUNLIN_RETURN_IF_ERROR(reserve_values(fused));
   bind_steps(fused);
   DUNLIN_RETURN_IF_ERROR(reserve_scratch());
@@ -90,7 +92,8 @@ Result<void> CpuExecutable::compile(const WeightSource& source, Isa isa) {
 }
 
 Result<void> CpuExecutable::reserve_values(const std::vector<FusedStep>& fused) {
-  const MemoryPlan plan = plan_memory(program_, fused, options_.limits);
+  const MemoryPlan plan =
+      plan_memory(program_, fused, options_.limits, options_.enabled(kMemoryReuse));
   DUNLIN_ASSIGN_OR_RETURN(values_, Arena::create(plan.bytes, "activations"));
   values_.touch();
   for (size_t i = 0; i < program_.values.size(); ++i) {

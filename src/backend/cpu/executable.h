@@ -42,7 +42,7 @@ class CpuExecutable final : public Executable {
 
  private:
   CpuExecutable(Program program, const CompileOptions& options, Isa isa);
-  Result<void> compile(const WeightSource& source, Isa isa);
+  Result<void> compile(const WeightSource& source);
   Result<void> reserve_values(const std::vector<FusedStep>& fused);
   void bind_steps(const std::vector<FusedStep>& fused);
   int64_t plan_scratch();  // bytes
@@ -72,6 +72,7 @@ class CpuExecutable final : public Executable {
   CompileOptions options_;
   std::string isa_;
   KvType kv_type_;
+  Kernels kernels_;
   std::unique_ptr<ThreadPool> pool_;
   Weights weights_;
   std::unique_ptr<ReferenceRunner> reference_;  // null: every step has a kernel

@@ -30,7 +30,7 @@ void residual_add(Fusion& fusion, const char* name) {
     if (linear == nullptr) continue;
     FusedStep fused = *linear;
     fused.linears.front().residual_add = step.node;
-    fused.rewrites.push_back(name);
+    fused.absorbed.push_back({name, step.node});
     fusion.remove(*linear);
     step = std::move(fused);
   }
@@ -54,7 +54,7 @@ void shared_input(Fusion& fusion, const char* name) {
       first = &step;
       continue;
     }
-    if (first->rewrites.empty()) first->rewrites.push_back(name);
+    first->absorbed.push_back({name, step.node});
     first->linears.push_back(step.linears.front());
     fusion.remove(step);
   }
@@ -72,7 +72,7 @@ void gated_linears(Fusion& fusion, const char* name) {
     if (!both) continue;
     linears->linears = {{fusion.producer_of(gate), kNoNode}, {fusion.producer_of(up), kNoNode}};
     linears->gated = step.node;
-    linears->rewrites.push_back(name);
+    linears->absorbed.push_back({name, step.node});
     fusion.remove(step);
   }
 }
@@ -86,20 +86,34 @@ void rope_attention(Fusion& fusion, const char* name) {
       FusedStep* rope = fusion.step_of(rotated, Op::rope);
       if (rope == nullptr || !fusion.read_once(rotated)) continue;
       (operand == 0 ? step.rope_q : step.rope_k) = rope->node;
-      if (step.rewrites.empty()) step.rewrites.push_back(name);
+      step.absorbed.push_back({name, rope->node});
       fusion.remove(*rope);
     }
   }
 }
 
-constexpr Rewrite kRewrites[] = {
-    {"residual_add", residual_add},
-    {"shared_input", shared_input},
-    {"gated_linears", gated_linears},
-    {"rope_attention", rope_attention},
-};
+std::vector<Rewrite>& all_rewrites() {
+  static std::vector<Rewrite> all = {
+      {"residual_add", "the residual is added where a linear stores its result", residual_add},
+      {"shared_input", "linears of one input prepare it once and share a parallel region",
+       shared_input},
+      {"gated_linears",
+       "the activation follows its gate and up projections at once (needs shared_input)",
+       gated_linears},
+      {"rope_attention", "attention rotates q and k itself", rope_attention},
+  };
+  return all;
+}
 
 }  // namespace
+
+ScopedRewrite::ScopedRewrite(const Rewrite& rewrite) {
+  all_rewrites().push_back(rewrite);
+}
+
+ScopedRewrite::~ScopedRewrite() {
+  all_rewrites().pop_back();
+}
 
 std::vector<int32_t> FusedStep::nodes() const {
   std::vector<int32_t> numbers;
@@ -112,6 +126,14 @@ std::vector<int32_t> FusedStep::nodes() const {
   std::erase(numbers, kNoNode);
   std::ranges::sort(numbers);
   return numbers;
+}
+
+std::vector<const char*> FusedStep::rewrites() const {
+  std::vector<const char*> names;
+  for (const AbsorbedNode& each : absorbed) {
+    if (std::ranges::find(names, each.rewrite) == names.end()) names.push_back(each.rewrite);
+  }
+  return names;
 }
 
 Fusion::Fusion(const Program& program) : program_(program), reads_(program.values.size(), 0) {
@@ -150,12 +172,15 @@ std::vector<FusedStep> Fusion::finish() && {
 }
 
 std::span<const Rewrite> rewrites() {
-  return kRewrites;
+  return all_rewrites();
 }
 
-std::vector<FusedStep> fuse(const Program& program) {
+std::vector<FusedStep> fuse(const Program& program, std::span<const std::string> disabled) {
   Fusion fusion(program);
-  for (const Rewrite& rewrite : rewrites()) rewrite.apply(fusion, rewrite.name);
+  for (const Rewrite& rewrite : rewrites()) {
+    if (std::ranges::find(disabled, rewrite.name) == disabled.end())
+      rewrite.apply(fusion, rewrite.name);
+  }
   return std::move(fusion).finish();
 }
 

@@ -26,6 +26,12 @@ struct LinearPart {
   int32_t residual_add = kNoNode;
 };
 
+// A node that a rewrite brought into the step of another.
+struct AbsorbedNode {
+  const char* rewrite;
+  int32_t node;
+};
+
 // Numbers of nodes that run together; `node` names the step. A linear stands in `linears`, also
 // when it is alone.
 struct FusedStep {
@@ -34,23 +40,36 @@ struct FusedStep {
   int32_t gated = kNoNode;   // over linears[0] (gate) and linears[1] (up)
   int32_t rope_q = kNoNode;  // of an attention
   int32_t rope_k = kNoNode;
-  std::vector<const char*> rewrites;  // that made it, in order
+  std::vector<AbsorbedNode> absorbed;  // in order
 
-  std::vector<int32_t> nodes() const;  // all of them, ascending
+  std::vector<int32_t> nodes() const;         // all of them, ascending
+  std::vector<const char*> rewrites() const;  // that made it, each once, in order
 };
 
 class Fusion;
 
 struct Rewrite {
   const char* name;
+  const char* brings;  // one line for people
   void (*apply)(Fusion& fusion, const char* name);
 };
 
 // All rewrites, in the order they are applied.
 std::span<const Rewrite> rewrites();
 
-// The steps of a Program in order of execution. Views are none.
-std::vector<FusedStep> fuse(const Program& program);
+// Applies one more rewrite, after the others, for as long as it lives: tests show with a wrong one
+// that what it breaks is found. Not for threads that compile at the same time.
+class ScopedRewrite {
+ public:
+  explicit ScopedRewrite(const Rewrite& rewrite);
+  ~ScopedRewrite();
+  ScopedRewrite(const ScopedRewrite&) = delete;
+  ScopedRewrite& operator=(const ScopedRewrite&) = delete;
+};
+
+// The steps of a Program in order of execution, without the rewrites named in `disabled`. Views are
+// none.
+std::vector<FusedStep> fuse(const Program& program, std::span<const std::string> disabled = {});
 
 // The steps and what is known about the values while rewrites run.
 class Fusion {

@@ -12,21 +12,6 @@ namespace dunlin::cpu {
 
 namespace {
 
-// What an instruction set needs beyond the one below it, in cpuinfo's spelling.
-std::vector<std::string_view> required_flags(Isa isa) {
-  switch (isa) {
-    case Isa::scalar:
-      break;
-    case Isa::avx2:
-      return {"avx2", "fma", "f16c"};
-    case Isa::avx512:
-      return {"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni"};
-    case Isa::amx:
-      return {"amx_tile", "amx_int8", "amx_bf16"};
-  }
-  return {};
-}
-
 std::string refusal(Isa isa, const CpuFeatures& features) {
   if (isa <= features.best) return "";
   std::string missing;
@@ -37,7 +22,7 @@ std::string refusal(Isa isa, const CpuFeatures& features) {
       missing += flag;
     }
   }
-  return missing.empty() ? "the operating system does not let the process use it"
+  return missing.empty() ? "the operating system refuses AMX tiles: " + features.tile_refusal
                          : "the processor lacks " + missing;
 }
 

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "base/check.h"
 #include "base/checked.h"
 
 namespace dunlin::cpu {
@@ -44,6 +45,7 @@ Result<std::unique_ptr<CpuKvState>> CpuKvState::create(const std::vector<KvGroup
                                                        const std::vector<int64_t>& pages_per_group,
                                                        KvType type) {
   auto state = std::make_unique<CpuKvState>();
+  state->type_ = type;
   DUNLIN_ASSIGN_OR_RETURN(state->groups_, lay_out(groups, pages_per_group, type));
   for (Pages& pages : state->groups_) {
     DUNLIN_ASSIGN_OR_RETURN(
@@ -72,12 +74,36 @@ uint64_t CpuKvState::bytes() const {
   return total;
 }
 
+std::string CpuKvState::layout() const {
+  return type_ == KvType::bf16 ? "cpu bf16 1" : "cpu f32 1";
+}
+
+uint64_t CpuKvState::page_bytes(int32_t group) const {
+  const Pages& pages = groups_[static_cast<size_t>(group)];
+  return static_cast<uint64_t>(pages.page_stride * pages.layers);
+}
+
+void CpuKvState::save_page(int32_t group, int32_t page, std::span<std::byte> into) const {
+  DUNLIN_CHECK(into.size() == page_bytes(group), "a page of another size");
+  const Pages& pages = groups_[static_cast<size_t>(group)];
+  const auto stride = static_cast<size_t>(pages.page_stride);
+  for (int32_t layer = 0; layer < pages.layers; ++layer)
+    std::memcpy(into.data() + layer * stride, page_of(pages, layer, page), stride);
+}
+
+void CpuKvState::load_page(int32_t group, int32_t page, std::span<const std::byte> from) {
+  DUNLIN_CHECK(from.size() == page_bytes(group), "a page of another size");
+  const Pages& pages = groups_[static_cast<size_t>(group)];
+  const auto stride = static_cast<size_t>(pages.page_stride);
+  for (int32_t layer = 0; layer < pages.layers; ++layer)
+    std::memcpy(page_of(pages, layer, page), from.data() + layer * stride, stride);
+}
+
 void CpuKvState::move(const PageMove& move) noexcept {
   if (move.from == move.to) return;
   const Pages& group = groups_[static_cast<size_t>(move.group)];
   for (int32_t layer = 0; layer < group.layers; ++layer) {
-    std::byte* pages = group.arena.data() + layer * group.layer_stride;
-    std::memcpy(pages + move.to * group.page_stride, pages + move.from * group.page_stride,
+    std::memcpy(page_of(group, layer, move.to), page_of(group, layer, move.from),
                 static_cast<size_t>(group.page_stride));
   }
 }

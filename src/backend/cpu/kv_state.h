@@ -26,8 +26,13 @@ class CpuKvState final : public KvState {
   static Result<uint64_t> bytes_of(const std::vector<KvGroup>& groups,
                                    const std::vector<int64_t>& pages_per_group, KvType type);
 
+  int32_t groups() const override { return static_cast<int32_t>(groups_.size()); }
   int64_t pages(int32_t group) const override;
   uint64_t bytes() const override;
+  std::string layout() const override;
+  uint64_t page_bytes(int32_t group) const override;
+  void save_page(int32_t group, int32_t page, std::span<std::byte> into) const override;
+  void load_page(int32_t group, int32_t page, std::span<const std::byte> from) override;
 
   // Page p of (layer, kv_head) lies at block(group, layer, kv_head) + p * page_stride(group).
   std::byte* block(int32_t group, int32_t layer, int64_t kv_head) const {
@@ -55,6 +60,11 @@ class CpuKvState final : public KvState {
   static Result<std::vector<Pages>> lay_out(const std::vector<KvGroup>& groups,
                                             const std::vector<int64_t>& pages_per_group,
                                             KvType type);
+  std::byte* page_of(const Pages& group, int32_t layer, int32_t page) const {
+    return group.arena.data() + layer * group.layer_stride + page * group.page_stride;
+  }
+
+  KvType type_ = KvType::bf16;
   std::vector<Pages> groups_;
 };
 

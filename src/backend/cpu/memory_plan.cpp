@@ -28,9 +28,11 @@ struct Buffer {
 
 class Planner {
  public:
-  Planner(const Program& program, const std::vector<FusedStep>& steps, const StepLimits& limits)
+  Planner(const Program& program, const std::vector<FusedStep>& steps, const StepLimits& limits,
+          bool reuse)
       : program_(program),
         steps_(steps),
+        reuse_(reuse),
         sizes_(largest_sizes(limits)),
         root_(program.values.size()),
         offset_in_root_(program.values.size(), 0),
@@ -42,7 +44,11 @@ class Planner {
     std::iota(buffer_of_.begin(), buffer_of_.end(), 0);
     resolve_views();
     find_lifetimes();
-    share_in_place();
+    if (reuse_) {
+      share_in_place();
+    } else {
+      live_throughout();
+    }
     assign_offsets();
     return result();
   }
@@ -109,6 +115,12 @@ class Planner {
         pin(id);
       }
       if (root(id) == i) buffers_[i].bytes = round_up(bytes_of(id), kCacheLine);
+    }
+  }
+
+  void live_throughout() {
+    for (Buffer& buffer : buffers_) {
+      if (buffer.used()) buffer = {buffer.bytes, kUnused, static_cast<int32_t>(steps_.size())};
     }
   }
 
@@ -224,6 +236,7 @@ class Planner {
 
   const Program& program_;
   const std::vector<FusedStep>& steps_;
+  bool reuse_;
   SymbolSizes sizes_;
   std::vector<ValueId> root_;            // by value: what it is a view of, or itself
   std::vector<int64_t> offset_in_root_;  // bytes
@@ -249,8 +262,8 @@ int64_t element_count(const Dims& dims, const SymbolSizes& sizes) {
 }
 
 MemoryPlan plan_memory(const Program& program, const std::vector<FusedStep>& steps,
-                       const StepLimits& limits) {
-  return Planner(program, steps, limits).run();
+                       const StepLimits& limits, bool reuse) {
+  return Planner(program, steps, limits, reuse).run();
 }
 
 }  // namespace dunlin::cpu

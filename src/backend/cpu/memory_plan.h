@@ -23,8 +23,8 @@ struct MemoryPlan {
 
 // Two values share memory when no step needs both, when one is a view of the other, or when a step
 // may write its result over an operand that nothing reads afterwards. Inputs and outputs keep
-// theirs for the whole step.
+// theirs for the whole step, and so does everything where `reuse` is false.
 MemoryPlan plan_memory(const Program& program, const std::vector<FusedStep>& steps,
-                       const StepLimits& limits);
+                       const StepLimits& limits, bool reuse = true);
 
 }  // namespace dunlin::cpu

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 
 #include "backend/cpu/select.h"
 #include "backend/weight_shape.h"
@@ -190,9 +191,14 @@ Result<void> Loader::pack(ThreadPool& pool, const Source& source, std::byte* pac
   const int64_t grain = std::max<int64_t>(1, stripes / (int64_t{4} * pool.threads()));
   pool.parallel_for(stripes, grain, [&](int64_t begin, int64_t end, int worker) {
     const auto index = static_cast<size_t>(worker);
-    if (errors_[index]) return;
-    Result<void> done = pack_stripes(source, begin, end, index, packed);
-    if (!done.ok()) errors_[index] = done.error();
+    std::optional<Error>& error = errors_[index];
+    if (error) return;
+    try {
+      const Result<void> done = pack_stripes(source, begin, end, index, packed);
+      if (!done.ok()) error = done.error();
+    } catch (const std::bad_alloc&) {
+      error = out_of_memory();  // nothing may be thrown through the pool
+    }
   });
   for (const std::optional<Error>& error : errors_) {
     if (error) return *error;

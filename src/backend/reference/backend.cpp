@@ -15,6 +15,11 @@ namespace {
 class ReferenceBackend final : public Backend {
  public:
   const char* name() const override { return "reference"; }
+  std::vector<Optimization> optimizations() const override { return {}; }
+  std::vector<FusedNode> fusions(const Program& /*program*/,
+                                 const CompileOptions& /*options*/) const override {
+    return {};
+  }
 
   Result<std::unique_ptr<Executable>> compile(const Program& program, const WeightSource& weights,
                                               const CompileOptions& options) override {

@@ -2,6 +2,9 @@
 #include "backend/reference/kv_state.h"
 
 #include <algorithm>
+#include <span>
+
+#include "base/check.h"
 
 namespace dunlin::reference {
 
@@ -33,6 +36,47 @@ uint64_t ReferenceKvState::bytes() const {
     total += pages.f32.size() * sizeof(float) + pages.bf16.size() * sizeof(bfloat16);
   }
   return total;
+}
+
+std::string ReferenceKvState::layout() const {
+  return store_bf16_ ? "reference bf16 1" : "reference f32 1";
+}
+
+uint64_t ReferenceKvState::page_bytes(int32_t group) const {
+  const Pages& pages = groups_[static_cast<size_t>(group)];
+  const auto elements = static_cast<uint64_t>(pages.group.layers * pages.page_elements());
+  return elements * (store_bf16_ ? sizeof(bfloat16) : sizeof(float));
+}
+
+template <typename PagesOf, typename F>
+void ReferenceKvState::for_each_layer(PagesOf& pages, int32_t page, F&& f) {
+  const auto elements = static_cast<size_t>(pages.page_elements());
+  for (int32_t layer = 0; layer < pages.group.layers; ++layer) {
+    const size_t first = static_cast<size_t>(layer * pages.count + page) * elements;
+    if (pages.f32.empty()) {
+      f(std::span(pages.bf16).subspan(first, elements));
+    } else {
+      f(std::span(pages.f32).subspan(first, elements));
+    }
+  }
+}
+
+void ReferenceKvState::save_page(int32_t group, int32_t page, std::span<std::byte> into) const {
+  DUNLIN_CHECK(into.size() == page_bytes(group), "a page of another size");
+  for_each_layer(groups_[static_cast<size_t>(group)], page, [&into](auto elements) {
+    const auto bytes = std::as_bytes(elements);
+    std::ranges::copy(bytes, into.begin());
+    into = into.subspan(bytes.size());
+  });
+}
+
+void ReferenceKvState::load_page(int32_t group, int32_t page, std::span<const std::byte> from) {
+  DUNLIN_CHECK(from.size() == page_bytes(group), "a page of another size");
+  for_each_layer(groups_[static_cast<size_t>(group)], page, [&from](auto elements) {
+    const auto bytes = std::as_writable_bytes(elements);
+    std::ranges::copy(from.first(bytes.size()), bytes.begin());
+    from = from.subspan(bytes.size());
+  });
 }
 
 int64_t ReferenceKvState::Pages::offset_of_k(const Slot& slot) const {

@@ -16,8 +16,13 @@ class ReferenceKvState final : public KvState {
   ReferenceKvState(const std::vector<KvGroup>& groups, const std::vector<int64_t>& pages_per_group,
                    bool store_bf16);
 
+  int32_t groups() const override { return static_cast<int32_t>(groups_.size()); }
   int64_t pages(int32_t group) const override;
   uint64_t bytes() const override;
+  std::string layout() const override;
+  uint64_t page_bytes(int32_t group) const override;
+  void save_page(int32_t group, int32_t page, std::span<std::byte> into) const override;
+  void load_page(int32_t group, int32_t page, std::span<const std::byte> from) override;
 
   // A slot: position mod 16 of a physical page, in one layer of a group and kv head.
   struct Slot {
@@ -46,6 +51,10 @@ class ReferenceKvState final : public KvState {
     int64_t offset_of_k(const Slot& slot) const;
     int64_t from_k_to_v() const { return int64_t{kPageTokens} * group.head_dim; }
   };
+
+  // Calls f with the bytes of the page in each layer, outermost layer first.
+  template <typename PagesOf, typename F>
+  static void for_each_layer(PagesOf& pages, int32_t page, F&& f);
 
   bool store_bf16_;
   std::vector<Pages> groups_;

@@ -1,87 +1,74 @@
-// Look-up of filters and the matching of arguments to parameters.
+// The matching of arguments to parameters.
 #include "tokenizer/jinja/builtins.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 
+#include "tokenizer/jinja/print.h"
+
 namespace dunlin::jinja {
 
-const Filter* find_filter(std::string_view name) {
-  for (const auto table : {text_filters(), sequence_filters(), number_filters()}) {
-    const auto found =
-        std::find_if(table.begin(), table.end(), [&](const Filter& f) { return f.name == name; });
-    if (found != table.end()) return &*found;
-  }
-  return nullptr;
-}
-
-Value apply_filter(Runtime& runtime, std::string_view name, const Value& input,
-                   const Arguments& arguments) {
-  runtime.budget.step();
-  const Filter* filter = find_filter(name);
-  if (!filter) throw TemplateError(fmt::format("no filter named '{}'", name));
-  return filter->function(runtime, input, arguments);
-}
-
-bool apply_test(Runtime& runtime, std::string_view name, const Value& input,
-                const Arguments& arguments) {
-  runtime.budget.step();
-  const Test* test = find_test(name);
-  if (!test) throw TemplateError(fmt::format("no test named '{}'", name));
-  return test->function(runtime, input, arguments);
-}
-
-BoundArguments::BoundArguments(std::string_view function, const Arguments& arguments,
-                               std::initializer_list<std::string_view> parameters, size_t required)
-    : function_(function), parameters_(parameters), values_(parameters.size(), nullptr) {
-  if (arguments.positional.size() > parameters.size()) {
-    throw TemplateError(fmt::format("{}() takes at most {} arguments, not {}", function,
-                                    parameters.size(), arguments.positional.size()));
+Call::Call(const Builtin& builtin, Runtime& call_runtime, const Value& call_self,
+           const Arguments& call_arguments)
+    : runtime(call_runtime), self(call_self), arguments(call_arguments), builtin_(builtin) {
+  const auto& parameters = builtin.parameters;
+  if (parameters[0] == "*") return;
+  const auto end = std::find(parameters.begin(), parameters.end(), "");
+  const auto count = static_cast<size_t>(end - parameters.begin());
+  if (arguments.positional.size() > count) {
+    throw TemplateError(fmt::format("{}() takes at most {} arguments, not {}", builtin.name, count,
+                                    arguments.positional.size()));
   }
   for (size_t i = 0; i < arguments.positional.size(); ++i) values_[i] = &arguments.positional[i];
   for (const auto& [name, value] : arguments.keyword) {
-    const auto found = std::find(parameters.begin(), parameters.end(), name);
-    if (found == parameters.end()) {
-      throw TemplateError(fmt::format("{}() has no parameter '{}'", function, name));
-    }
-    const auto index = static_cast<size_t>(found - parameters.begin());
-    if (values_[index]) throw TemplateError(fmt::format("{}() got '{}' twice", function, name));
-    values_[index] = &value;
+    const auto found = std::find(parameters.begin(), end, name);
+    if (found == end)
+      throw TemplateError(fmt::format("{}() has no parameter '{}'", builtin.name, name));
+    const Value*& place = values_[static_cast<size_t>(found - parameters.begin())];
+    if (place) throw TemplateError(fmt::format("{}() got '{}' twice", builtin.name, name));
+    place = &value;
   }
-  for (size_t i = 0; i < required; ++i) {
+  for (size_t i = 0; i < builtin.required; ++i) {
     if (!values_[i])
-      throw TemplateError(fmt::format("{}() misses '{}'", function, parameters.begin()[i]));
+      throw TemplateError(fmt::format("{}() misses '{}'", builtin.name, parameters[i]));
   }
 }
 
-void BoundArguments::fail_type(size_t parameter, std::string_view expected) const {
-  if (values_[parameter]) require_defined(*values_[parameter]);
-  throw TemplateError(
-      fmt::format("{}(): '{}' must be {}", function_, parameters_[parameter], expected));
-}
-
-const Text& BoundArguments::text(size_t parameter) const {
-  const Text* text = values_[parameter] ? values_[parameter]->text() : nullptr;
-  if (!text) fail_type(parameter, "a string");
-  return *text;
-}
-
-const Text* BoundArguments::text_or_none(size_t parameter) const {
-  if (!values_[parameter] || values_[parameter]->is_none()) return nullptr;
-  return &text(parameter);
-}
-
-int64_t BoundArguments::integer_or(size_t parameter, int64_t fallback) const {
+const Value* Call::find(size_t parameter) const {
   const Value* value = values_[parameter];
-  if (!value) return fallback;
-  if (value->boolean()) return *value->boolean() ? 1 : 0;
-  if (!value->integer()) fail_type(parameter, "an integer");
-  return *value->integer();
+  return value && !value->is_none() ? value : nullptr;
 }
 
-bool BoundArguments::boolean_or(size_t parameter, bool fallback) const {
-  return values_[parameter] ? values_[parameter]->truthy() : fallback;
+void Call::fail_type(size_t parameter, std::string_view expected) const {
+  if (values_[parameter]) values_[parameter]->require_defined();
+  throw TemplateError(fmt::format("{}(): '{}' must be {}", builtin_.name,
+                                  builtin_.parameters[parameter], expected));
+}
+
+const Text& Call::text(size_t parameter) const {
+  const Value* value = find(parameter);
+  if (!value || !value->text()) fail_type(parameter, "a string");
+  return *value->text();
+}
+
+int64_t Call::integer_or(size_t parameter, int64_t fallback) const {
+  const Value* value = find(parameter);
+  if (!value) return fallback;
+  if (!value->as_integer()) fail_type(parameter, "an integer");
+  return *value->as_integer();
+}
+
+Text Call::self_text() const {
+  return to_text(self, runtime);
+}
+
+Value run_builtin(const Builtin& builtin, Runtime& runtime, const Value& self,
+                  const Arguments& arguments) {
+  const Level level(runtime.builtin_level, kMaxNesting, "built-ins");
+  runtime.step();
+  Call call(builtin, runtime, self, arguments);
+  return builtin.run(call);
 }
 
 }  // namespace dunlin::jinja

@@ -1,73 +1,72 @@
 // The names a template can use without defining them: filters, tests, global functions, and methods
-// of values.
+// of strings, dicts, loops and cyclers. Each is a row of a table.
 #pragma once
 
-#include <initializer_list>
+#include <array>
 #include <optional>
-#include <span>
 #include <string_view>
-#include <vector>
 
-#include "tokenizer/jinja/objects.h"
+#include "tokenizer/jinja/runtime.h"
 
 namespace dunlin::jinja {
 
-// Everything here throws TemplateError for wrong arguments, as the Python original raises an
-// exception.
-struct Filter {
+class Call;
+
+struct Builtin {
   std::string_view name;
-  Value (*function)(Runtime& runtime, const Value& input, const Arguments& arguments);
-};
-struct Test {
-  std::string_view name;
-  bool (*function)(Runtime& runtime, const Value& input, const Arguments& arguments);
+  std::array<std::string_view, 4> parameters;  // "*": any arguments, which `run` reads itself
+  size_t required;                             // so many of them must be given
+  Value (*run)(Call& call);  // throws TemplateError as the Python original raises an exception
 };
 
-const Filter* find_filter(std::string_view name);  // nullptr when there is none
-const Test* find_test(std::string_view name);
-GlobalFunction find_global(std::string_view name);
+// nullptr when there is none.
+const Builtin* find_filter(std::string_view name);
+const Builtin* find_sequence_filter(std::string_view name);  // those of lists and dicts alone
+const Builtin* find_test(std::string_view name);
+const Builtin* find_global(std::string_view name);
+const Builtin* find_method(const Value& self, std::string_view name);
 
-Value apply_filter(Runtime& runtime, std::string_view name, const Value& input,
-                   const Arguments& arguments);
-bool apply_test(Runtime& runtime, std::string_view name, const Value& input,
-                const Arguments& arguments);
-
-// Methods of strings and dicts, and of the objects loop, cycler and joiner.
-bool has_method(const Value& self, std::string_view name);
-Value call_method(Runtime& runtime, const Value& self, std::string_view name,
+// `self` is a filter's input, a test's value or a method's object. Throws for missing, unknown and
+// surplus arguments.
+Value run_builtin(const Builtin& builtin, Runtime& runtime, const Value& self,
                   const Arguments& arguments);
 
-// The tables of the filter files.
-std::span<const Filter> text_filters();
-std::span<const Filter> sequence_filters();
-std::span<const Filter> number_filters();
-
-// str methods, by name; used by has_method and call_method, and by the filters of the same name.
-bool has_string_method(std::string_view name);
-Value call_string_method(Runtime& runtime, const Text& self, std::string_view name,
-                         const Arguments& arguments);
-
-// Arguments matched to parameter names. Throws for missing, unknown and surplus arguments.
-class BoundArguments {
+// One call: its arguments by the index of their parameters.
+class Call {
  public:
-  BoundArguments(std::string_view function, const Arguments& arguments,
-                 std::initializer_list<std::string_view> parameters, size_t required = 0);
+  Call(const Builtin& builtin, Runtime& call_runtime, const Value& call_self,
+       const Arguments& call_arguments);
 
-  const Value* find(size_t parameter) const {
-    return values_[parameter];
-  }  // nullptr when not given
-  const Value& value(size_t parameter) const { return *values_[parameter]; }
+  Runtime& runtime;
+  const Value& self;
+  const Arguments& arguments;
+
+  bool given(size_t parameter) const { return values_[parameter] != nullptr; }
+  // The argument; nullptr when it is not given or None.
+  const Value* find(size_t parameter) const;
+  // The argument, or None.
+  Value value(size_t parameter) const { return find(parameter) ? *find(parameter) : Value(); }
+  // A required string.
   const Text& text(size_t parameter) const;
-  const Text* text_or_none(size_t parameter) const;  // nullptr when not given or None
   int64_t integer_or(size_t parameter, int64_t fallback) const;
-  bool boolean_or(size_t parameter, bool fallback) const;
+  bool is_true(size_t parameter) const { return find(parameter) && find(parameter)->truthy(); }
+  // str(self)
+  Text self_text() const;
+  std::vector<Value> items() const { return iterate(self, runtime); }
 
  private:
   [[noreturn]] void fail_type(size_t parameter, std::string_view expected) const;
 
-  std::string_view function_;
-  std::vector<std::string_view> parameters_;
-  std::vector<const Value*> values_;
+  const Builtin& builtin_;
+  std::array<const Value*, 4> values_ = {};
 };
+
+template <size_t size>
+const Builtin* find_builtin(const Builtin (&table)[size], std::string_view name) {
+  for (const Builtin& builtin : table) {
+    if (builtin.name == name) return &builtin;
+  }
+  return nullptr;
+}
 
 }  // namespace dunlin::jinja

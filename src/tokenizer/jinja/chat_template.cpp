@@ -6,7 +6,7 @@
 
 #include <utility>
 
-#include "tokenizer/jinja/interpreter.h"
+#include "tokenizer/jinja/chat_inputs.h"
 #include "tokenizer/jinja/limits.h"
 #include "tokenizer/jinja/parser.h"
 
@@ -24,9 +24,10 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
   auto parsed = std::make_shared<Parsed>();
   parsed->name = std::move(name);
   try {
-    parsed->block = jinja::parse_template(source);
+    parsed->block = jinja::Parser::parse(source);
   } catch (const jinja::LocatedError& error) {
-    return model_error(fmt::format("{}:{}: {}", parsed->name, error.line, error.what()));
+    return model_error(
+        fmt::format("{}:{}:{}: {}", parsed->name, error.at.line, error.at.column, error.what()));
   }
   return ChatTemplate(std::move(parsed));
 }
@@ -48,16 +49,15 @@ std::vector<TextSpan> to_spans(const jinja::Text& text) {
   return spans;
 }
 
-void define_inputs(const ChatInputs& inputs, jinja::Interpreter& interpreter) {
-  interpreter.define("messages", jinja::value_from_json(inputs.messages));
-  interpreter.define("tools", jinja::value_from_json(inputs.tools));
-  interpreter.define("documents", jinja::Value());
-  interpreter.define("add_generation_prompt", jinja::Value(inputs.add_generation_prompt));
-  interpreter.define("bos_token", jinja::Value(jinja::Text(inputs.bos_token, true)));
-  interpreter.define("eos_token", jinja::Value(jinja::Text(inputs.eos_token, true)));
-  for (const auto& variable : inputs.variables.items()) {
-    interpreter.define(variable.key(), jinja::value_from_json(variable.value()));
-  }
+void define_inputs(const ChatInputs& inputs, jinja::Scope& scope) {
+  scope.set("messages", jinja::value_from_json(inputs.messages.value));
+  scope.set("tools", jinja::value_from_json(inputs.tools));
+  scope.set("documents", jinja::Value());
+  scope.set("add_generation_prompt", jinja::Value(inputs.add_generation_prompt));
+  scope.set("bos_token", jinja::Value(jinja::Text(inputs.bos_token, true)));
+  scope.set("eos_token", jinja::Value(jinja::Text(inputs.eos_token, true)));
+  for (const auto& variable : inputs.variables.items())
+    scope.set(variable.key(), jinja::value_from_json(variable.value()));
 }
 
 }  // namespace
@@ -65,14 +65,16 @@ void define_inputs(const ChatInputs& inputs, jinja::Interpreter& interpreter) {
 Result<std::vector<TextSpan>> ChatTemplate::render(const ChatInputs& inputs) const {
   if (!inputs.variables.is_object())
     return usage_error(fmt::format("{}: variables must be an object", parsed_->name));
-  jinja::Runtime runtime;
-  runtime.now = inputs.now;
-  jinja::Interpreter interpreter(runtime);
+  jinja::Runtime runtime(inputs.now);
+  jinja::Frame frame(runtime);
   try {
-    define_inputs(inputs, interpreter);
-    return to_spans(interpreter.render(parsed_->block));
+    define_inputs(inputs, *frame.scope);
+    const jinja::ScopeChange block(frame);  // what the template sets does not replace an input
+    jinja::run(parsed_->block, frame);
+    return to_spans(frame.output.take());
   } catch (const jinja::TemplateError& error) {
-    return usage_error(fmt::format("{}:{}: {}", parsed_->name, interpreter.line(), error.what()));
+    return usage_error(
+        fmt::format("{}:{}:{}: {}", parsed_->name, frame.at.line, frame.at.column, error.what()));
   }
 }
 

@@ -3,10 +3,7 @@
 // trim_blocks, lstrip_blocks, break and continue).
 #pragma once
 
-#include <ctime>
 #include <memory>
-#include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,18 +12,7 @@
 
 namespace dunlin {
 
-// What a template can read. Only bos_token and eos_token are the model's own words; every string of
-// the JSON values is the caller's and never yields special tokens.
-struct ChatInputs {
-  nlohmann::ordered_json messages = nlohmann::ordered_json::array();  // {"role", "content", ...}
-  bool add_generation_prompt = true;
-  nlohmann::ordered_json tools;  // array of schemas; null: none
-  std::string bos_token;
-  std::string eos_token;
-  nlohmann::ordered_json variables =
-      nlohmann::ordered_json::object();  // further variables, by name
-  std::optional<std::tm> now;            // what strftime_now formats; absent: the local time
-};
+struct ChatInputs;  // chat_inputs.h
 
 class ChatTemplate {
  public:
@@ -37,7 +23,7 @@ class ChatTemplate {
 
   // The text with the origin of every byte: spans from the template allow special tokens, spans
   // from the inputs do not, and neighbours differ in that. Errors (kind usage) name the template,
-  // the line and what was wrong; a template's raise_exception and a breach of the limits
+  // line and column (NAME:LINE:COLUMN: ...) and what was wrong; a template's raise_exception and a breach of the limits
   // (jinja/limits.h) are among them. Safe from several threads at once.
   Result<std::vector<TextSpan>> render(const ChatInputs& inputs) const;
 

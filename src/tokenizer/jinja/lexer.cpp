@@ -1,15 +1,14 @@
-// The lexer: text and tags as in Jinja2's documentation of whitespace control, with trim_blocks and
+// Text and tags as in Jinja2's documentation of whitespace control, with trim_blocks and
 // lstrip_blocks.
+#include "tokenizer/jinja/lexer.h"
+
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <optional>
-#include <string_view>
+#include <charconv>
 
-#include "tokenizer/jinja/string_literal.h"
-#include "tokenizer/jinja/template_error.h"
-#include "tokenizer/jinja/token.h"
-#include "tokenizer/jinja/unicode.h"
+#include "tokenizer/jinja/limits.h"
+#include "tokenizer/jinja/text_functions.h"
 
 namespace dunlin::jinja {
 namespace {
@@ -17,26 +16,19 @@ namespace {
 bool is_digit(char c) {
   return c >= '0' && c <= '9';
 }
-bool is_name_start(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
 bool is_name_char(char c) {
-  return is_name_start(c) || is_digit(c);
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || is_digit(c);
 }
 bool is_sign(char c) {
   return c == '-' || c == '+';
 }
 
+// \n as the only line end, and none at the end.
 std::string normalize_newlines(const std::string& source) {
   std::string out;
-  out.reserve(source.size());
   for (size_t i = 0; i < source.size(); ++i) {
-    if (source[i] == '\r') {
-      out.push_back('\n');
-      if (i + 1 < source.size() && source[i + 1] == '\n') ++i;
-    } else {
-      out.push_back(source[i]);
-    }
+    out.push_back(source[i] == '\r' ? '\n' : source[i]);
+    if (source[i] == '\r' && i + 1 < source.size() && source[i + 1] == '\n') ++i;
   }
   if (!out.empty() && out.back() == '\n') out.pop_back();
   return out;
@@ -53,7 +45,7 @@ std::string_view strip_right(std::string_view text) {
 
 class Lexer {
  public:
-  explicit Lexer(std::string source) : source_(std::move(source)) {}
+  explicit Lexer(const std::string& source) : source_(source) {}
   std::vector<Token> run();
 
  private:
@@ -63,12 +55,14 @@ class Lexer {
   }
   std::string_view view() const { return source_; }
   void advance(size_t count);
-  size_t space_end(size_t from) const;  // behind the whitespace at `from`
-  void skip_space() { advance(space_end(position_) - position_); }
-  void push(Token::Kind kind, std::string text, int line) {
-    tokens_.push_back({kind, line, std::move(text)});
+  void skip_space();
+  // Moves past the characters for which `belongs` holds, and returns them.
+  template <typename Belongs>
+  std::string take_while(Belongs belongs);
+  void push(Token::Kind kind, std::string text) {
+    tokens_.push_back({kind, start_, std::move(text)});
   }
-  [[noreturn]] void fail(const std::string& what) const { throw LocatedError(line_, what); }
+  [[noreturn]] void fail(const std::string& what) const { throw LocatedError(start_, what); }
 
   size_t find_tag() const;
   void push_data(size_t end, char sign, bool variable);
@@ -77,16 +71,18 @@ class Lexer {
   void lex_raw();
   void lex_tag(bool variable);
   bool lex_tag_end(bool variable);
-  void lex_word();
+  void lex_name();
+  std::string take_digits();
   void lex_number();
-  size_t digits_end(size_t from) const;
   void lex_string();
+  bool lex_escape(std::string& text);
   void lex_symbol();
-  void close_bracket(char c);
+  void end_tag(char sign, bool trims_newline);
 
-  std::string source_;
+  const std::string& source_;
   size_t position_ = 0;
-  int line_ = 1;
+  Position at_;
+  Position start_;  // of the tag, comment or token that is being read
   bool line_starting_ =
       true;  // the last tag ended with a newline: whitespace before the next one may be stripped
   std::string brackets_;  // the closing brackets that an expression still needs
@@ -94,17 +90,31 @@ class Lexer {
 };
 
 void Lexer::advance(size_t count) {
-  for (size_t i = 0; i < count; ++i) line_ += source_[position_ + i] == '\n';
-  position_ += count;
+  for (const size_t end = position_ + count; position_ < end; ++position_) {
+    if (source_[position_] == '\n') {
+      at_ = {at_.line + 1, 1};
+    } else {
+      ++at_.column;
+    }
+  }
 }
 
-size_t Lexer::space_end(size_t from) const {
-  size_t end = from;
-  for (size_t next = end; next < source_.size() && is_space(next_code_point(source_, next));)
-    end = next;
-  return end;
+void Lexer::skip_space() {
+  while (position_ < source_.size()) {
+    size_t next = position_;
+    if (!is_space(next_code_point(source_, next))) return;
+    advance(next - position_);
+  }
 }
 
+template <typename Belongs>
+std::string Lexer::take_while(Belongs belongs) {
+  const size_t begin = position_;
+  while (position_ < source_.size() && belongs(source_[position_])) advance(1);
+  return source_.substr(begin, position_ - begin);
+}
+
+// Where the next {{, {% or {# begins.
 size_t Lexer::find_tag() const {
   for (size_t brace = source_.find('{', position_); brace != source_.npos;
        brace = source_.find('{', brace + 1)) {
@@ -125,59 +135,69 @@ void Lexer::push_data(size_t end, char sign, bool variable) {
     const bool blank = strip_right(text.substr(last_line)).empty();
     if ((last_line > 0 || line_starting_) && blank) text = text.substr(0, last_line);
   }
-  if (!text.empty()) push(Token::Kind::data, std::string(text), line_);
+  start_ = at_;
+  if (!text.empty()) push(Token::Kind::data, std::string(text));
   advance(end - position_);
+  start_ = at_;
 }
 
-// Behind "{#" and its sign, to behind "#}".
-void Lexer::lex_comment() {
-  const size_t begin = position_;
-  const size_t close = source_.find("#}", begin);
-  if (close == source_.npos) fail("a comment has no end");
-  const char sign = close > begin ? source_[close - 1] : '\0';
-  advance(close + 2 - position_);
+// Behind a tag's end: strips what its sign or trim_blocks says.
+void Lexer::end_tag(char sign, bool trims_newline) {
   if (sign == '-') {
     skip_space();
-  } else if (sign != '+' && peek() == '\n') {
+  } else if (trims_newline && sign != '+' && peek() == '\n') {
     advance(1);
   }
   line_starting_ = source_[position_ - 1] == '\n';
 }
 
+// Behind "{#" and its sign, to behind "#}".
+void Lexer::lex_comment() {
+  const size_t close = source_.find("#}", position_);
+  if (close == source_.npos) fail("a comment has no end");
+  const char sign = close > position_ ? source_[close - 1] : '\0';
+  advance(close + 2 - position_);
+  end_tag(sign, true);
+}
+
 // Behind "{%" and its sign: when this is a raw tag, moves behind it.
 bool Lexer::skip_raw_begin() {
   const size_t start = position_;
-  const int line = line_;
+  const Position before = at_;
   skip_space();
-  if (at("raw")) {
-    advance(3);
-    skip_space();
-    const bool strip = at("-%}");
-    if (strip || at("%}")) {
-      advance(strip ? 3 : 2);
-      if (strip) skip_space();
-      line_starting_ = source_[position_ - 1] == '\n';
-      return true;
-    }
+  const bool raw = at("raw");
+  if (raw) advance(3);
+  skip_space();
+  const char sign = peek() == '-' ? '-' : '\0';
+  if (raw && (sign ? at("-%}") : at("%}"))) {
+    advance(sign ? 3 : 2);
+    end_tag(sign, false);
+    return true;
   }
   position_ = start;
-  line_ = line;
+  at_ = before;
   return false;
 }
 
 // Inside a raw block, to behind its endraw tag.
 void Lexer::lex_raw() {
-  for (size_t tag = source_.find("{%", position_); tag != source_.npos;
+  const size_t begin = position_;
+  const Position before = at_;
+  for (size_t tag = source_.find("{%", begin); tag != source_.npos;
        tag = source_.find("{%", tag + 2)) {
-    size_t next = tag + 2;
-    const char sign = next < source_.size() && is_sign(source_[next]) ? source_[next] : '\0';
-    next = space_end(next + (sign ? 1 : 0));
-    if (view().substr(std::min(next, source_.size()), 6) != "endraw") continue;
-    next = space_end(next + 6);
-    const size_t close = next + (next < source_.size() && is_sign(source_[next]) ? 1 : 0);
-    if (view().substr(std::min(close, source_.size()), 2) != "%}") continue;
+    position_ = tag + 2;
+    const char sign = is_sign(peek()) ? peek() : '\0';
+    if (sign) advance(1);
+    skip_space();
+    if (!at("endraw")) continue;
+    advance(6);
+    skip_space();
+    const size_t end = position_;
+    if (!at("%}") && !(is_sign(peek()) && peek(1) == '%' && peek(2) == '}')) continue;
+    position_ = begin;
+    at_ = before;
     push_data(tag, sign, false);
-    advance(next - position_);
+    advance(end - position_);
     lex_tag_end(false);
     return;
   }
@@ -187,36 +207,28 @@ void Lexer::lex_raw() {
 // At the end of a tag: moves behind it and the whitespace it strips. False when this is not the
 // end.
 bool Lexer::lex_tag_end(bool variable) {
-  const std::string_view close = variable ? "}}" : "%}";
   const char sign = is_sign(peek()) ? peek() : '\0';
+  const char close = variable ? '}' : '%';
   if (variable && sign == '+') return false;
-  if (view().substr(std::min(position_ + (sign ? 1 : 0), source_.size()), 2) != close) return false;
+  if (peek(sign ? 1 : 0) != close || peek(sign ? 2 : 1) != '}') return false;
   advance(sign ? 3 : 2);
-  if (sign == '-') {
-    skip_space();
-  } else if (!variable && sign != '+' && peek() == '\n') {
-    advance(1);
-  }
-  line_starting_ = source_[position_ - 1] == '\n';
+  end_tag(sign, !variable);
   return true;
 }
 
 void Lexer::lex_tag(bool variable) {
-  push(variable ? Token::Kind::variable_begin : Token::Kind::block_begin, "", line_);
+  push(variable ? Token::Kind::variable_begin : Token::Kind::block_begin, "");
   brackets_.clear();
-  while (position_ < source_.size()) {
-    const int line = line_;
+  for (skip_space(); position_ < source_.size(); skip_space()) {
+    start_ = at_;
     if (brackets_.empty() && lex_tag_end(variable)) {
-      push(variable ? Token::Kind::variable_end : Token::Kind::block_end, "", line);
+      push(variable ? Token::Kind::variable_end : Token::Kind::block_end, "");
       return;
     }
-    const size_t before = position_;
-    skip_space();
-    if (position_ != before) continue;
     if (is_digit(peek())) {
       lex_number();
-    } else if (is_name_start(peek())) {
-      lex_word();
+    } else if (is_name_char(peek())) {
+      lex_name();
     } else if (peek() == '"' || peek() == '\'') {
       lex_string();
     } else {
@@ -225,97 +237,114 @@ void Lexer::lex_tag(bool variable) {
   }
 }
 
-void Lexer::lex_word() {
-  size_t end = position_;
-  while (end < source_.size() && is_name_char(source_[end])) ++end;
-  push(Token::Kind::name, source_.substr(position_, end - position_), line_);
-  advance(end - position_);
+void Lexer::lex_name() {
+  std::string name = take_while(is_name_char);
+  if (name.size() > kMaxNameBytes) fail("a name is longer than 1000 characters");
+  push(Token::Kind::name, std::move(name));
 }
 
-// Behind the digits from `from` on, which may be separated by single underscores; `from` when there
-// are none.
-size_t Lexer::digits_end(size_t from) const {
-  size_t end = from;
-  while (end < source_.size() && is_digit(source_[end])) {
-    ++end;
-    if (end + 1 < source_.size() && source_[end] == '_' && is_digit(source_[end + 1])) ++end;
+// Digits, without the underscores between them.
+std::string Lexer::take_digits() {
+  std::string digits = take_while(is_digit);
+  while (peek() == '_' && is_digit(peek(1))) {
+    advance(1);
+    digits += take_while(is_digit);
   }
-  return end;
+  return digits;
 }
 
 // Decimal integers and floats. A float does not begin behind a dot, as in `items.0.1`.
 void Lexer::lex_number() {
-  const size_t whole = digits_end(position_);
-  size_t end = whole;
-  if (position_ == 0 || source_[position_ - 1] != '.') {
-    if (end < source_.size() && source_[end] == '.' && digits_end(end + 1) > end + 1)
-      end = digits_end(end + 1);
-    if (end < source_.size() && (source_[end] == 'e' || source_[end] == 'E')) {
-      const size_t exponent =
-          end + 1 + (end + 1 < source_.size() && is_sign(source_[end + 1]) ? 1 : 0);
-      if (digits_end(exponent) > exponent) end = digits_end(exponent);
-    }
+  const bool behind_dot = position_ > 0 && source_[position_ - 1] == '.';
+  std::string number = take_digits();
+  if (number.size() > 1 && number[0] == '0') fail("a number begins with 0");
+  const size_t whole = number.size();
+  if (!behind_dot && peek() == '.' && is_digit(peek(1))) {
+    advance(1);
+    number += '.' + take_digits();
   }
-  std::string digits;
-  for (char c : source_.substr(position_, end - position_)) {
-    if (c != '_') digits.push_back(c);
+  const bool exponent = peek() == 'e' || peek() == 'E';
+  if (!behind_dot && exponent && is_digit(peek(is_sign(peek(1)) ? 2 : 1))) {
+    number += 'e';
+    advance(1);
+    if (is_sign(peek())) number += take_while(is_sign)[0];
+    number += take_digits();
   }
-  const bool floating = end > whole;
-  if (!floating && digits[0] == '0' && digits.find_first_not_of('0') != digits.npos) {
-    fail("a number begins with 0");
-  }
-  push(floating ? Token::Kind::floating : Token::Kind::integer, std::move(digits), line_);
-  advance(end - position_);
+  push(number.size() > whole ? Token::Kind::floating : Token::Kind::integer, number);
 }
 
 void Lexer::lex_string() {
   const char quote = peek();
-  size_t end = position_ + 1;
-  while (end < source_.size() && source_[end] != quote) end += source_[end] == '\\' ? 2 : 1;
-  if (end >= source_.size()) fail("a string has no closing quote");
-  const auto value = unescape_string(view().substr(position_ + 1, end - position_ - 1));
-  if (!value) fail("a string holds an escape sequence that is not valid here");
-  push(Token::Kind::string, *value, line_);
-  advance(end + 1 - position_);
+  std::string text;
+  advance(1);
+  while (position_ < source_.size() && peek() != quote) {
+    if (peek() == '\\') {
+      if (!lex_escape(text)) fail("a string holds an escape sequence that is not valid here");
+    } else {
+      text.push_back(peek());
+      advance(1);
+    }
+  }
+  if (position_ == source_.size()) fail("a string has no closing quote");
+  advance(1);
+  push(Token::Kind::string, std::move(text));
+}
+
+// At a backslash (Python reference, section 2.4.1); an unknown escape stays as written. False when it is
+// cut short, is no code point, or is \N{name}.
+bool Lexer::lex_escape(std::string& text) {
+  static constexpr std::string_view kNames = "\\'\"abfnrtv\n";
+  static constexpr std::string_view kValues = "\\'\"\a\b\f\n\r\t\v";
+  const char c = peek(1);
+  if (position_ + 1 == source_.size() || c == 'N') return false;
+  advance(2);
+  if (const size_t name = kNames.find(c); name != kNames.npos) {
+    if (c != '\n') text.push_back(kValues[name]);
+    return true;
+  }
+  const bool octal = c >= '0' && c <= '7';
+  const size_t digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : octal ? 3 : 0;
+  if (digits == 0) {
+    text += {'\\', c};
+    return true;
+  }
+  const size_t first = position_ - (octal ? 1 : 0);
+  const std::string_view rest = view().substr(first, digits);
+  uint32_t code = 0;
+  const auto parsed = std::from_chars(rest.data(), rest.data() + rest.size(), code, octal ? 8 : 16);
+  const auto length = static_cast<size_t>(parsed.ptr - rest.data());
+  const bool scalar = code <= 0x10FFFF && (code < 0xD800 || code > 0xDFFF);
+  if ((!octal && length != digits) || !scalar) return false;
+  advance(first + length - position_);
+  append_utf8(code, text);
+  return true;
 }
 
 void Lexer::lex_symbol() {
-  static constexpr std::string_view kLong[] = {"//", "**", "==", "!=", ">=", "<="};
   static constexpr std::string_view kShort = "+-/*%~[](){}><=.:|,;";
-  size_t length = 0;
-  for (std::string_view symbol : kLong) {
+  size_t length = kShort.find(peek()) != kShort.npos ? 1 : 0;
+  for (const std::string_view symbol : {"//", "**", "==", "!=", ">=", "<="}) {
     if (at(symbol)) length = 2;
   }
-  if (length == 0 && kShort.find(peek()) != kShort.npos) length = 1;
   if (length == 0) {
     size_t next = position_;
     next_code_point(source_, next);
     fail(fmt::format("unexpected character '{}'", source_.substr(position_, next - position_)));
   }
-  const std::string symbol = source_.substr(position_, length);
-  if (symbol == "(") brackets_.push_back(')');
-  if (symbol == "[") brackets_.push_back(']');
-  if (symbol == "{") brackets_.push_back('}');
-  if (symbol == ")" || symbol == "]" || symbol == "}") close_bracket(symbol[0]);
-  push(Token::Kind::symbol, symbol, line_);
+  const char c = peek();
+  if (c == '(' || c == '[' || c == '{') brackets_.push_back(c == '(' ? ')' : c == '[' ? ']' : '}');
+  if (c == ')' || c == ']' || c == '}') {
+    if (brackets_.empty()) fail(fmt::format("unexpected '{}'", c));
+    if (brackets_.back() != c)
+      fail(fmt::format("unexpected '{}', expected '{}'", c, brackets_.back()));
+    brackets_.pop_back();
+  }
+  push(Token::Kind::symbol, source_.substr(position_, length));
   advance(length);
 }
 
-void Lexer::close_bracket(char c) {
-  if (brackets_.empty()) fail(fmt::format("unexpected '{}'", c));
-  if (brackets_.back() != c)
-    fail(fmt::format("unexpected '{}', expected '{}'", c, brackets_.back()));
-  brackets_.pop_back();
-}
-
 std::vector<Token> Lexer::run() {
-  while (position_ < source_.size()) {
-    const size_t tag = find_tag();
-    if (tag == source_.npos) {
-      push(Token::Kind::data, source_.substr(position_), line_);
-      advance(source_.size() - position_);
-      break;
-    }
+  for (size_t tag = find_tag(); tag != source_.npos; tag = find_tag()) {
     const char type = source_[tag + 1];
     const char after = tag + 2 < source_.size() ? source_[tag + 2] : '\0';
     const char sign = is_sign(after) ? after : '\0';
@@ -329,7 +358,8 @@ std::vector<Token> Lexer::run() {
       lex_tag(type == '{');
     }
   }
-  push(Token::Kind::end, "", line_);
+  push_data(source_.size(), '+', true);
+  push(Token::Kind::end, "");
   return std::move(tokens_);
 }
 

@@ -8,7 +8,9 @@
 namespace dunlin::jinja {
 
 inline constexpr size_t kMaxTemplateBytes = size_t{1} << 20;
-inline constexpr int kMaxNesting = 64;           // of expressions and of statements, in the source
+inline constexpr size_t kMaxNameBytes = 1000;    // of a variable, a filter ...
+inline constexpr size_t kMaxArguments = 255;     // in the source, of one call or macro
+inline constexpr int kMaxNesting = 64;           // expressions, statements, built-ins in built-ins
 inline constexpr int kMaxCallDepth = 32;         // macros, callers and recursive loops
 inline constexpr int kMaxEvaluationDepth = 600;  // nodes under evaluation at once, over all calls
 inline constexpr int64_t kMaxSteps = 1'000'000;  // nodes evaluated, items visited

@@ -5,19 +5,108 @@
 
 #include "tokenizer/jinja/limits.h"
 #include "tokenizer/jinja/parser.h"
-#include "tokenizer/jinja/parser_state.h"
+#include "tokenizer/jinja/print.h"
 
 namespace dunlin::jinja {
+namespace {
 
-using Kind = Statement::Kind;
-
-Block parse_template(const std::string& source) {
-  return Parser(tokenize_template(source)).parse();
+void write(const Value& value, Frame& frame) {
+  frame.output.append(to_text(value, frame.runtime));
 }
 
-Parser::Nested::Nested(Parser& parser, int& level) : level_(level) {
-  if (level >= kMaxNesting) parser.fail("nested deeper than 64 levels");
-  ++level_;
+void assign_attribute(const std::string& object_name, const std::string& attribute, Value value,
+                      Frame& frame) {
+  const Value* object = frame.scope->find(object_name);
+  if (!object || !object->object() || object->object()->kind != Object::Kind::name_space) {
+    throw TemplateError(
+        fmt::format("cannot assign an attribute of '{}': it is not a namespace", object_name));
+  }
+  if (attribute.starts_with('_')) throw TemplateError("attribute names must not begin with _");
+  static_cast<NamespaceObject*>(object->object())
+      ->attributes.set(Value(Text(attribute, true)), std::move(value), frame.runtime);
+}
+
+void assign_tuple(const std::vector<Target>& targets, const Value& value, Frame& frame) {
+  const std::vector<Value> items = iterate(value, frame.runtime);
+  if (items.size() != targets.size()) {
+    throw TemplateError(
+        fmt::format("cannot unpack {} values into {}", items.size(), targets.size()));
+  }
+  for (size_t i = 0; i < items.size(); ++i) targets[i](frame, items[i]);
+}
+
+struct Loop {
+  Target target;
+  Expression iterable;
+  Expression condition;  // the filter after `if`, or none
+  Block body;
+  std::shared_ptr<const Block> otherwise;  // else, or nullptr
+  bool recursive = false;
+
+  std::vector<Value> items(const Value& over, Frame& frame) const {
+    std::vector<Value> all = iterate(over, frame.runtime);
+    if (!condition) return all;
+    std::vector<Value> kept;
+    for (Value& item : all) {
+      const ScopeChange inner(frame);
+      target(frame, item);
+      if (condition(frame).truthy()) kept.push_back(std::move(item));
+    }
+    return kept;
+  }
+
+  // What loop(items) does in the body: the loop once more, in the scope around it, as text.
+  std::function<Value(const Value&, Frame&)> recursion(const Frame& around, int depth) const {
+    return [this, depth, scope = std::weak_ptr(around.scope)](const Value& over, Frame& frame) {
+      const auto outer = scope.lock();
+      if (!outer) throw TemplateError("a loop is called after the block around it has ended");
+      const ScopeChange change(frame, outer);
+      return frame.runtime.string(capture(frame, [&] { run_over(over, frame, depth + 1); }));
+    };
+  }
+
+  Flow run_over(const Value& over, Frame& frame, int depth) const {
+    auto* loop = frame.runtime.object<LoopObject>();
+    loop->items = items(over, frame);
+    loop->depth = depth;
+    if (recursive) loop->recurse = recursion(frame, depth);
+    bool completed = false;  // Jinja2 runs else unless an iteration reached the end of the body
+    for (; loop->index < loop->items.size(); ++loop->index) {
+      frame.runtime.step();
+      const ScopeChange inner(frame);
+      frame.scope->set("loop", Value(loop));
+      target(frame, loop->items[loop->index]);
+      const Flow flow = run(body, frame);
+      if (flow == Flow::break_loop) break;
+      completed |= flow == Flow::normal;
+    }
+    loop->items = {};
+    loop->seen.reset();
+    if (completed || !otherwise) return Flow::normal;
+    const ScopeChange inner(frame);
+    return run(*otherwise, frame);
+  }
+};
+
+// The text of a filter or set block, which is the input of its first filter.
+Expression captured_text(Position where) {
+  const auto take = [](Frame& frame) { return std::exchange(frame.captured, Value()); };
+  return {std::make_shared<const std::function<Value(Frame&)>>(take), where};
+}
+
+}  // namespace
+
+Block Parser::parse(const std::string& source) {
+  Parser parser(tokenize_template(source));
+  try {
+    Block block = parser.parse_block({});
+    if (!parser.at(Token::Kind::end)) parser.fail_unexpected("the end of the template");
+    return block;
+  } catch (const LocatedError&) {
+    throw;
+  } catch (const TemplateError& error) {  // of Level
+    parser.fail(error.what());
+  }
 }
 
 Token Parser::take() {
@@ -26,76 +115,49 @@ Token Parser::take() {
   return token;
 }
 
-bool Parser::skip_name(std::string_view name) {
-  if (!is_name(name)) return false;
-  ++position_;
-  return true;
+bool Parser::skip(std::string_view word) {
+  const bool found = at(word);
+  if (found) ++position_;
+  return found;
 }
 
-bool Parser::skip_symbol(std::string_view symbol) {
-  if (!is_symbol(symbol)) return false;
-  ++position_;
-  return true;
+void Parser::expect(std::string_view word) {
+  if (!skip(word)) fail_unexpected(fmt::format("'{}'", word));
 }
 
-void Parser::expect_symbol(std::string_view symbol) {
-  if (!skip_symbol(symbol)) fail_unexpected(fmt::format("'{}'", symbol));
-}
-
-void Parser::expect_kind(Token::Kind kind, std::string_view what) {
-  if (current().kind != kind) fail_unexpected(what);
+void Parser::expect(Token::Kind kind, std::string_view what) {
+  if (!at(kind)) fail_unexpected(what);
   take();
 }
 
 std::string Parser::expect_name() {
-  if (current().kind != Token::Kind::name) fail_unexpected("a name");
+  if (!at(Token::Kind::name)) fail_unexpected("a name");
   return take().text;
 }
 
 void Parser::fail_unexpected(std::string_view expected) const {
-  switch (current().kind) {
-    case Token::Kind::end:
-      fail(fmt::format("the template ends where {} is expected", expected));
-    case Token::Kind::variable_end:
-    case Token::Kind::block_end:
-      fail(fmt::format("the tag ends where {} is expected", expected));
-    default:
-      fail(fmt::format("unexpected '{:.40}', expected {}", current().text, expected));
-  }
-}
-
-Block Parser::parse() {
-  Block block = parse_block({});
-  if (current().kind != Token::Kind::end) fail_unexpected("the end of the template");
-  return block;
-}
-
-Statement Parser::make_statement(Kind kind) const {
-  Statement statement;
-  statement.kind = kind;
-  statement.line = current().line;
-  return statement;
+  if (at(Token::Kind::end)) fail(fmt::format("the template ends where {} is expected", expected));
+  if (at(Token::Kind::variable_end) || at(Token::Kind::block_end))
+    fail(fmt::format("the tag ends where {} is expected", expected));
+  fail(fmt::format("unexpected '{:.40}', expected {}", current().text, expected));
 }
 
 // Statements up to a tag with one of `end_names`, whose name is then the current token; without
 // names up to the end.
 Block Parser::parse_block(std::initializer_list<std::string_view> end_names) {
-  const Nested nested(*this, statement_level_);
+  const Level level(statement_level_, kMaxNesting, "a tag");
   Block block;
-  while (current().kind != Token::Kind::end) {
-    if (current().kind == Token::Kind::data) {
-      Statement text = make_statement(Kind::text);
-      text.text = Value(Text(take().text, true));
-      block.push_back(std::move(text));
-    } else if (current().kind == Token::Kind::variable_begin) {
+  while (!at(Token::Kind::end)) {
+    if (at(Token::Kind::data) || at(Token::Kind::variable_begin)) {
       block.push_back(parse_output());
-    } else {
-      expect_kind(Token::Kind::block_begin, "a tag");
-      if (std::any_of(end_names.begin(), end_names.end(), [&](auto name) { return is_name(name); }))
-        return block;
-      block.push_back(parse_statement());
-      expect_kind(Token::Kind::block_end, "the end of the tag");
+      continue;
     }
+    expect(Token::Kind::block_begin, "a tag");
+    if (std::any_of(end_names.begin(), end_names.end(), [&](auto name) { return at(name); }))
+      return block;
+    const Position where = current().at;
+    block.push_back({parse_statement(), where});
+    expect(Token::Kind::block_end, "the end of the tag");
   }
   if (end_names.size() > 0) fail_unexpected(fmt::format("'{}'", *(end_names.end() - 1)));
   return block;
@@ -103,209 +165,231 @@ Block Parser::parse_block(std::initializer_list<std::string_view> end_names) {
 
 // The end of the opening tag and the statements behind it.
 Block Parser::parse_body(std::initializer_list<std::string_view> end_names) {
-  skip_symbol(":");
-  expect_kind(Token::Kind::block_end, "the end of the tag");
+  skip(":");
+  expect(Token::Kind::block_end, "the end of the tag");
   return parse_block(end_names);
 }
 
-Statement Parser::parse_statement() {
-  static constexpr std::pair<std::string_view, Statement (Parser::*)()> kTags[] = {
+std::shared_ptr<const Block> Parser::parse_last_body(std::string_view end_name) {
+  auto block = std::make_shared<const Block>(parse_body({end_name}));
+  take();
+  return block;
+}
+
+// Text outside tags, or {{ }}.
+Statement Parser::parse_output() {
+  const Token token = take();
+  if (token.kind == Token::Kind::data) {
+    const Value text(Text(token.text, true));
+    return {[text](Frame& frame) {
+              write(text, frame);
+              return Flow::normal;
+            },
+            token.at};
+  }
+  Expression value = parse_tuple(true);
+  expect(Token::Kind::variable_end, "'}}'");
+  return {[value](Frame& frame) {
+            write(value(frame), frame);
+            return Flow::normal;
+          },
+          token.at};
+}
+
+Parser::Run Parser::parse_statement() {
+  static constexpr std::pair<std::string_view, Run (Parser::*)()> kTags[] = {
       {"set", &Parser::parse_set},
       {"for", &Parser::parse_for},
       {"if", &Parser::parse_if},
       {"macro", &Parser::parse_macro},
       {"call", &Parser::parse_call_block},
-      {"filter", &Parser::parse_filter_block},
       {"with", &Parser::parse_with},
+      {"filter", &Parser::parse_filter_block},
       {"generation", &Parser::parse_generation},
       {"break", &Parser::parse_loop_control},
       {"continue", &Parser::parse_loop_control},
   };
-  if (current().kind != Token::Kind::name) fail_unexpected("the name of a tag");
+  if (!at(Token::Kind::name)) fail_unexpected("the name of a tag");
   for (const auto& [name, parse] : kTags) {
-    if (is_name(name)) return (this->*parse)();
+    if (at(name)) return (this->*parse)();
   }
   fail(fmt::format("the tag '{:.40}' is not supported here", current().text));
 }
 
-Statement Parser::parse_output() {
-  Statement output = make_statement(Kind::output);
-  take();
-  output.expressions.push_back(parse_tuple(true, false));
-  expect_kind(Token::Kind::variable_end, "'}}'");
-  return output;
-}
-
 Target Parser::parse_target_item(bool with_namespace) {
-  const Nested nested(*this, expression_level_);
-  Target target;
-  if (skip_symbol("(")) {
-    target = parse_target(with_namespace);
-    expect_symbol(")");
+  const Level level(expression_level_, kMaxNesting, "an expression");
+  if (skip("(")) {
+    Target target = parse_target(with_namespace);
+    expect(")");
     return target;
   }
-  target.name = expect_name();
+  const std::string name = expect_name();
   for (std::string_view constant : {"true", "false", "none", "True", "False", "None", "loop"}) {
-    if (target.name == constant) fail(fmt::format("cannot assign to '{}'", constant));
+    if (name == constant) fail(fmt::format("cannot assign to '{}'", constant));
   }
-  if (with_namespace && skip_symbol(".")) target.attribute = expect_name();
-  return target;
+  if (!with_namespace || !skip("."))
+    return [name](Frame& frame, Value value) { frame.scope->set(name, std::move(value)); };
+  return [name, attribute = expect_name()](Frame& frame, Value value) {
+    assign_attribute(name, attribute, std::move(value), frame);
+  };
 }
 
 Target Parser::parse_target(bool with_namespace) {
-  Target first = parse_target_item(with_namespace);
-  if (!is_symbol(",")) return first;
-  Target tuple;
-  tuple.is_tuple = true;
-  tuple.items.push_back(std::move(first));
-  while (skip_symbol(",")) {
-    if (is_name("in") || is_symbol("=") || is_symbol(")") ||
-        current().kind == Token::Kind::block_end)
-      break;
-    tuple.items.push_back(parse_target_item(with_namespace));
-  }
-  return tuple;
+  std::vector<Target> targets;
+  targets.push_back(parse_target_item(with_namespace));
+  if (!at(",")) return std::move(targets[0]);
+  while (skip(",") && !at("in") && !at("=") && !at(")") && !at(Token::Kind::block_end))
+    targets.push_back(parse_target_item(with_namespace));
+  return [targets](Frame& frame, const Value& value) { assign_tuple(targets, value, frame); };
 }
 
-Statement Parser::parse_set() {
-  Statement set = make_statement(Kind::set);
+Parser::Run Parser::parse_set() {
   take();
-  set.targets.push_back(parse_target(true));
-  if (skip_symbol("=")) {
-    set.expressions.push_back(parse_tuple(true, false));
-    return set;
+  Target target = parse_target(true);
+  if (skip("=")) {
+    return [target, value = parse_tuple(true)](Frame& frame) {
+      target(frame, value(frame));
+      return Flow::normal;
+    };
   }
-  set.kind = Kind::set_block;
-  if (is_symbol("|")) set.expressions.push_back(parse_filter_chain(nullptr));
-  set.body = parse_body({"endset"});
-  take();
-  return set;
+  const Expression filtered = parse_filters(captured_text(current().at), false);
+  return [target, filtered, body = parse_last_body("endset")](Frame& frame) {
+    frame.captured = frame.runtime.string(capture(*body, frame));
+    target(frame, filtered(frame));
+    return Flow::normal;
+  };
 }
 
-Statement Parser::parse_for() {
-  Statement loop = make_statement(Kind::for_loop);
+Parser::Run Parser::parse_for() {
   take();
-  loop.targets.push_back(parse_target(false));
-  if (!skip_name("in")) fail_unexpected("'in'");
-  loop.expressions.push_back(parse_tuple(false, false, "recursive"));
-  if (skip_name("if")) loop.condition = parse_expression();
-  loop.recursive = skip_name("recursive");
+  auto loop = std::make_shared<Loop>();
+  loop->target = parse_target(false);
+  expect("in");
+  loop->iterable = parse_tuple(false, "recursive");
+  if (skip("if")) loop->condition = parse_expression();
+  loop->recursive = skip("recursive");
   ++loop_level_;
-  loop.body = parse_body({"else", "endfor"});
+  loop->body = parse_body({"else", "endfor"});
   --loop_level_;
-  if (take().text == "else") {
-    loop.otherwise = parse_body({"endfor"});
-    take();
-  }
-  return loop;
+  if (take().text == "else") loop->otherwise = parse_last_body("endfor");
+  return [loop](Frame& frame) { return loop->run_over(loop->iterable(frame), frame, 0); };
 }
 
-Statement Parser::parse_if() {
-  Statement statement = make_statement(Kind::if_else);
+Parser::Run Parser::parse_if() {
+  auto branches = std::make_shared<std::vector<std::pair<Expression, Block>>>();
   ++conditional_level_;
-  std::string tag = take().text;
-  while (tag != "endif") {
-    Branch branch;
-    if (tag != "else") branch.condition = parse_tuple(false, false);
-    const bool last = tag == "else";
-    branch.body = last ? parse_body({"endif"}) : parse_body({"elif", "else", "endif"});
-    statement.branches.push_back(std::move(branch));
-    tag = take().text;
+  for (std::string tag = take().text; tag != "endif"; tag = take().text) {
+    Expression condition = tag == "else" ? Expression() : parse_tuple(false);
+    Block body = condition ? parse_body({"elif", "else", "endif"}) : parse_body({"endif"});
+    branches->emplace_back(std::move(condition), std::move(body));
   }
   --conditional_level_;
-  return statement;
+  return [branches](Frame& frame) {
+    for (const auto& [condition, body] : *branches) {
+      if (!condition || condition(frame).truthy()) return run(body, frame);
+    }
+    return Flow::normal;
+  };
 }
 
-std::vector<Parameter> Parser::parse_parameters() {
-  std::vector<Parameter> parameters;
-  expect_symbol("(");
-  while (!is_symbol(")")) {
-    if (!parameters.empty()) expect_symbol(",");
-    Parameter parameter;
-    parameter.name = expect_name();
-    if (skip_symbol("=")) {
-      parameter.default_value = parse_expression();
-    } else if (!parameters.empty() && parameters.back().default_value) {
+void Parser::parse_parameters(Macro& macro) {
+  auto& parameters = macro.parameters;
+  expect("(");
+  while (!at(")")) {
+    if (!parameters.empty()) expect(",");
+    const bool defaults = !parameters.empty() && parameters.back().second;
+    std::string name = expect_name();
+    Expression default_value;
+    if (skip("=")) {
+      default_value = parse_expression();
+    } else if (defaults) {
       fail("a parameter without a default follows one with a default");
     }
-    parameters.push_back(std::move(parameter));
+    parameters.emplace_back(std::move(name), std::move(default_value));
+    if (parameters.size() > kMaxArguments) fail("a macro has more than 255 parameters");
   }
   take();
-  return parameters;
 }
 
-// A body in which no enclosing loop can be left, and which notes the special names that it uses.
-Block Parser::parse_macro_body(Macro& macro, std::string_view end_name) {
+// A body in which no enclosing loop can be left, and which notes whether it uses caller.
+void Parser::parse_macro_body(Macro& macro, std::string_view end_name) {
   const int outer_loops = std::exchange(loop_level_, 0);
   macros_.push_back(&macro);
-  Block body = parse_body({end_name});
+  macro.body = parse_body({end_name});
+  take();
   macros_.pop_back();
   loop_level_ = outer_loops;
-  take();
-  return body;
 }
 
-Statement Parser::parse_macro() {
-  Statement statement = make_statement(Kind::macro);
+Parser::Run Parser::parse_macro() {
   take();
-  statement.macro = std::make_unique<Macro>();
-  statement.macro->name = expect_name();
-  statement.macro->parameters = parse_parameters();
-  statement.macro->body = parse_macro_body(*statement.macro, "endmacro");
-  return statement;
+  auto macro = std::make_shared<Macro>();
+  macro->name = expect_name();
+  parse_parameters(*macro);
+  parse_macro_body(*macro, "endmacro");
+  return [macro](Frame& frame) {
+    frame.scope->set(macro->name, define_macro(*macro, frame));
+    return Flow::normal;
+  };
 }
 
-Statement Parser::parse_call_block() {
-  Statement statement = make_statement(Kind::call_block);
+Parser::Run Parser::parse_call_block() {
   take();
-  statement.macro = std::make_unique<Macro>();
-  statement.macro->name = "caller";
-  if (is_symbol("(")) statement.macro->parameters = parse_parameters();
-  statement.expressions.push_back(parse_expression());
-  if (statement.expressions[0]->kind != Expression::Kind::call) fail("a call block needs a call");
-  statement.macro->body = parse_macro_body(*statement.macro, "endcall");
-  return statement;
+  auto macro = std::make_shared<Macro>();
+  macro->name = "caller";
+  if (at("(")) parse_parameters(*macro);
+  Expression call = parse_expression();
+  if (!last_was_call_) fail("a call block needs a call");
+  parse_macro_body(*macro, "endcall");
+  return [macro, call](Frame& frame) {
+    frame.caller = define_macro(*macro, frame);
+    write(call(frame), frame);
+    return Flow::normal;
+  };
 }
 
-Statement Parser::parse_filter_block() {
-  Statement statement = make_statement(Kind::filter_block);
-  take();
-  ExpressionPointer filter = parse_filter(nullptr);
-  statement.expressions.push_back(parse_filter_chain(std::move(filter)));
-  statement.body = parse_body({"endfilter"});
-  take();
-  return statement;
+Parser::Run Parser::parse_filter_block() {
+  const Position where = take().at;
+  const Expression filtered = parse_filters(captured_text(where), true);
+  return [filtered, body = parse_last_body("endfilter")](Frame& frame) {
+    frame.captured = frame.runtime.string(capture(*body, frame));
+    write(filtered(frame), frame);
+    return Flow::normal;
+  };
 }
 
-Statement Parser::parse_with() {
-  Statement statement = make_statement(Kind::with);
+// The values are evaluated outside the new scope.
+Parser::Run Parser::parse_with() {
   take();
-  while (current().kind != Token::Kind::block_end) {
-    if (!statement.targets.empty()) expect_symbol(",");
-    statement.targets.push_back(parse_target_item(false));
-    expect_symbol("=");
-    statement.expressions.push_back(parse_expression());
+  std::vector<std::pair<Target, Expression>> variables;
+  while (!at(Token::Kind::block_end)) {
+    if (!variables.empty()) expect(",");
+    Target target = parse_target_item(false);
+    expect("=");
+    variables.emplace_back(std::move(target), parse_expression());
   }
-  statement.body = parse_body({"endwith"});
-  take();
-  return statement;
+  return [variables, body = parse_last_body("endwith")](Frame& frame) {
+    std::vector<Value> values;
+    for (const auto& variable : variables) values.push_back(variable.second(frame));
+    const ScopeChange inner(frame);
+    for (size_t i = 0; i < values.size(); ++i) variables[i].first(frame, values[i]);
+    return run(*body, frame);
+  };
 }
 
 // {% generation %} marks the assistant's words for training; rendering treats it as a plain block.
-Statement Parser::parse_generation() {
-  Statement statement = make_statement(Kind::with);
+Parser::Run Parser::parse_generation() {
   take();
-  statement.body = parse_body({"endgeneration"});
-  take();
-  return statement;
+  return [body = parse_last_body("endgeneration")](Frame& frame) {
+    const ScopeChange inner(frame);
+    return run(*body, frame);
+  };
 }
 
-Statement Parser::parse_loop_control() {
-  const bool is_break = is_name("break");
-  Statement statement = make_statement(is_break ? Kind::break_loop : Kind::continue_loop);
-  take();
-  if (loop_level_ == 0) fail(fmt::format("'{}' outside a loop", is_break ? "break" : "continue"));
-  return statement;
+Parser::Run Parser::parse_loop_control() {
+  if (loop_level_ == 0) fail(fmt::format("'{}' outside a loop", current().text));
+  const Flow flow = take().text == "break" ? Flow::break_loop : Flow::continue_loop;
+  return [flow](Frame&) { return flow; };
 }
 
 }  // namespace dunlin::jinja

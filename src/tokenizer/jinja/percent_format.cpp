@@ -1,10 +1,13 @@
-// The % operator of strings (Python, "printf-style String Formatting"), without mapping keys and *.
+// One conversion after the other; the format's own bytes keep their origin, as do strings for %s.
+#include "tokenizer/jinja/percent_format.h"
+
 #include <fmt/format.h>
 
 #include <cmath>
 
-#include "tokenizer/jinja/format.h"
-#include "tokenizer/jinja/unicode.h"
+#include "tokenizer/jinja/print.h"
+#include "tokenizer/jinja/runtime.h"
+#include "tokenizer/jinja/text_functions.h"
 
 namespace dunlin::jinja {
 namespace {
@@ -23,8 +26,8 @@ struct Conversion {
 
 class PercentFormatter {
  public:
-  PercentFormatter(const Text& format, const Value& values, Budget& budget)
-      : format_(format), values_(values), budget_(budget) {
+  PercentFormatter(const Text& format, const Value& values, Runtime& runtime)
+      : format_(format), values_(values), runtime_(runtime) {
     const Sequence* sequence = values.sequence();
     if (sequence && sequence->kind == Sequence::Kind::tuple) tuple_ = sequence;
   }
@@ -99,11 +102,12 @@ class PercentFormatter {
   }
 
   void write(const Conversion& conversion, const Value& value) {
+    runtime_.step();
     switch (conversion.type) {
       case 's':
-        return write_text(conversion, to_text(value, budget_));
+        return write_text(conversion, to_text(value, runtime_));
       case 'r':
-        return write_text(conversion, Text(to_repr(value, budget_), false));
+        return write_text(conversion, Text(to_repr(value, runtime_), false));
       case 'd':
       case 'i':
       case 'x':
@@ -127,8 +131,7 @@ class PercentFormatter {
   }
 
   static int64_t integer(const Value& value) {
-    if (value.integer()) return *value.integer();
-    if (value.boolean()) return *value.boolean() ? 1 : 0;
+    if (const auto whole = value.as_integer()) return *whole;
     if (value.floating() && std::abs(*value.floating()) < 0x1p63)
       return static_cast<int64_t>(*value.floating());
     throw TemplateError(fmt::format("a number is required, not {}", value.type_name()));
@@ -155,7 +158,7 @@ class PercentFormatter {
   }
 
   void write_number(const Conversion& conversion, const Value& value) {
-    require_defined(value);
+    value.require_defined();
     const auto [text, negative] = digits(conversion, value);
     const std::string sign = negative ? "-" : conversion.plus ? "+" : conversion.space ? " " : "";
     const size_t length = sign.size() + text.size();
@@ -170,7 +173,7 @@ class PercentFormatter {
 
   const Text& format_;
   const Value& values_;
-  Budget& budget_;
+  Runtime& runtime_;
   const Sequence* tuple_ = nullptr;
   TextBuilder builder_;
   size_t position_ = 0;
@@ -179,9 +182,9 @@ class PercentFormatter {
 
 }  // namespace
 
-Text percent_format(const Text& format, const Value& values, Budget& budget) {
-  budget.work(format.size());
-  return PercentFormatter(format, values, budget).run();
+Text percent_format(const Text& format, const Value& values, Runtime& runtime) {
+  runtime.work(format.size());
+  return PercentFormatter(format, values, runtime).run();
 }
 
 }  // namespace dunlin::jinja

@@ -7,16 +7,21 @@
 
 namespace dunlin::jinja {
 
-// The message names neither template nor line: the parser and the interpreter know the line and add
-// it.
+// A place in a template's source. Lines and columns count from 1, columns in bytes.
+struct Position {
+  int line = 1;
+  int column = 1;
+};
+
+// The message names neither template nor position: who catches it knows them and adds them.
 struct TemplateError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A syntax error with the line it was found in.
+// A syntax error with the place it was found at.
 struct LocatedError : TemplateError {
-  LocatedError(int error_line, const std::string& what) : TemplateError(what), line(error_line) {}
-  int line;
+  LocatedError(Position where, const std::string& what) : TemplateError(what), at(where) {}
+  Position at;
 };
 
 }  // namespace dunlin::jinja

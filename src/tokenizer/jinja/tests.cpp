@@ -1,166 +1,109 @@
-// Jinja's tests: what can follow `is`.
-#include <fmt/format.h>
-
-#include <algorithm>
-
+// Tests: what can follow `is`.
 #include "tokenizer/jinja/builtins.h"
-#include "tokenizer/jinja/format.h"
 #include "tokenizer/jinja/operators.h"
-#include "tokenizer/jinja/text_case.h"
+#include "tokenizer/jinja/text_functions.h"
 
 namespace dunlin::jinja {
 namespace {
 
-using Predicate = bool (*)(const Value& value);
-
-// A test without arguments that depends on the kind of value alone.
-template <Predicate predicate>
-bool kind_test(Runtime&, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("test", arguments, {});
-  return predicate(input);
-}
-
-bool is_undefined(const Value& v) {
-  return v.is_undefined();
-}
-bool is_defined(const Value& v) {
-  return !v.is_undefined();
-}
-bool is_none(const Value& v) {
-  return v.is_none();
-}
-bool is_boolean(const Value& v) {
-  return v.boolean();
-}
-bool is_true(const Value& v) {
-  return v.boolean() && *v.boolean();
-}
-bool is_false(const Value& v) {
-  return v.boolean() && !*v.boolean();
-}
-bool is_integer(const Value& v) {
-  return v.integer();
-}
-bool is_float(const Value& v) {
-  return v.floating();
-}
-bool is_number(const Value& v) {
-  return v.integer() || v.floating() || v.boolean();
-}
-bool is_string(const Value& v) {
-  return v.text();
-}
-bool is_mapping(const Value& v) {
-  return v.dict();
-}
-bool is_sequence(const Value& v) {
-  return v.text() || v.dict() || (v.sequence() && v.sequence()->indexable()) || v.is_undefined();
-}
-bool is_callable(const Value& v) {
-  if (v.method() || v.is_undefined()) return true;
-  const Object* object = v.object();
-  return object && object->kind != Object::Kind::name_space && object->kind != Object::Kind::cycler;
-}
-
-template <bool upper>
-bool case_test(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("test", arguments, {});
-  return has_case(to_text(input, runtime.budget).bytes(), upper);
-}
-
-// value % divisor == remainder
-bool remainder_is(Runtime& runtime, const Value& value, const Value& divisor, int64_t remainder) {
-  if (value.text()) throw TemplateError("a test of divisibility needs a number");
-  const Value rest = arithmetic(Operator::modulo, value, divisor, runtime.budget);
-  return equals(rest, Value(remainder), runtime.budget);
-}
-
-template <int64_t remainder>
-bool parity_test(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("test", arguments, {});
-  return remainder_is(runtime, input, Value(int64_t{2}), remainder);
-}
-
-bool divisibleby_test(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("divisibleby", arguments, {"num"}, 1);
-  return remainder_is(runtime, input, bound.value(0), 0);
+// A test that depends on the kind of value alone.
+template <auto predicate>
+Value kind_test(Call& c) {
+  return Value(static_cast<bool>(predicate(c.self)));
 }
 
 template <Operator op>
-bool compare_test(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("comparison", arguments, {"other"}, 1);
-  return compare(op, input, bound.value(0), runtime.budget);
+Value compare_test(Call& c) {
+  return Value(compare(op, c.self, c.value(0), c.runtime));
 }
 
-// Identity: the same stored value, or equal None, True, False; small integers are one object in
-// Python too.
-bool sameas_test(Runtime& runtime, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("sameas", arguments, {"other"}, 1);
-  const Value& other = bound.value(0);
-  if (input.data().index() != other.data().index()) return false;
-  if (input.sequence()) return input.sequence() == other.sequence();
-  if (input.dict()) return input.dict() == other.dict();
-  if (input.is_undefined() || input.floating()) return false;
-  return equals(input, other, runtime.budget);
+// Whether value % divisor is `remainder`; strings, which % formats, have none.
+Value remainder_test(Call& c, const Value& divisor, int64_t remainder) {
+  if (c.self.text()) throw TemplateError("a test of divisibility needs a number");
+  const Value rest = arithmetic(Operator::modulo, c.self, divisor, c.runtime);
+  return Value(equals(rest, Value(remainder), c.runtime));
 }
 
-bool filter_test(Runtime&, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("filter", arguments, {});
-  return input.text() && find_filter(input.text()->bytes());
+template <int64_t remainder>
+Value parity_test(Call& c) {
+  return remainder_test(c, Value(int64_t{2}), remainder);
 }
 
-bool test_test(Runtime&, const Value& input, const Arguments& arguments) {
-  const BoundArguments bound("test", arguments, {});
-  return input.text() && find_test(input.text()->bytes());
+template <bool upper>
+Value case_test(Call& c) {
+  return Value(has_case(c.self_text().bytes(), upper));
 }
 
-constexpr Test kTests[] = {
-    {"defined", kind_test<is_defined>},
-    {"undefined", kind_test<is_undefined>},
-    {"none", kind_test<is_none>},
-    {"boolean", kind_test<is_boolean>},
-    {"true", kind_test<is_true>},
-    {"false", kind_test<is_false>},
-    {"integer", kind_test<is_integer>},
-    {"float", kind_test<is_float>},
-    {"number", kind_test<is_number>},
-    {"string", kind_test<is_string>},
-    {"mapping", kind_test<is_mapping>},
-    {"sequence", kind_test<is_sequence>},
-    {"iterable", kind_test<is_iterable>},
-    {"callable", kind_test<is_callable>},
-    {"lower", case_test<false>},
-    {"upper", case_test<true>},
-    {"odd", parity_test<1>},
-    {"even", parity_test<0>},
-    {"divisibleby", divisibleby_test},
-    {"sameas", sameas_test},
-    {"filter", filter_test},
-    {"test", test_test},
-    {"in", compare_test<Operator::in>},
-    {"==", compare_test<Operator::equal>},
-    {"eq", compare_test<Operator::equal>},
-    {"equalto", compare_test<Operator::equal>},
-    {"!=", compare_test<Operator::not_equal>},
-    {"ne", compare_test<Operator::not_equal>},
-    {">", compare_test<Operator::greater>},
-    {"gt", compare_test<Operator::greater>},
-    {"greaterthan", compare_test<Operator::greater>},
-    {">=", compare_test<Operator::greater_equal>},
-    {"ge", compare_test<Operator::greater_equal>},
-    {"<", compare_test<Operator::less>},
-    {"lt", compare_test<Operator::less>},
-    {"lessthan", compare_test<Operator::less>},
-    {"<=", compare_test<Operator::less_equal>},
-    {"le", compare_test<Operator::less_equal>},
+// Identity: the same stored value; of None, bools, ints and strings equal ones.
+Value sameas_test(Call& c) {
+  const Value other = c.value(0);
+  if (c.self.type() != other.type() || c.self.is_undefined() || c.self.floating())
+    return Value(false);
+  if (c.self.sequence()) return Value(c.self.sequence() == other.sequence());
+  if (c.self.dict()) return Value(c.self.dict() == other.dict());
+  return Value(equals(c.self, other, c.runtime));
+}
+
+template <const Builtin* (*find)(std::string_view)>
+Value name_test(Call& c) {
+  return Value(c.self.text() && find(c.self.text()->bytes()) != nullptr);
+}
+
+bool is_sequence(const Value& v) {
+  return v.text() || v.dict() || (v.sequence() && v.sequence()->indexable()) || v.is_undefined();
+}
+
+bool is_callable(const Value& v) {
+  if (!v.object()) return v.method() || v.function() || v.is_undefined();
+  const Object::Kind kind = v.object()->kind;
+  return kind != Object::Kind::name_space && kind != Object::Kind::cycler;
+}
+
+constexpr Builtin kTests[] = {
+    {"defined", {}, 0, kind_test<[](const Value& v) { return !v.is_undefined(); }>},
+    {"undefined", {}, 0, kind_test<[](const Value& v) { return v.is_undefined(); }>},
+    {"none", {}, 0, kind_test<[](const Value& v) { return v.is_none(); }>},
+    {"boolean", {}, 0, kind_test<[](const Value& v) { return v.boolean(); }>},
+    {"true", {}, 0, kind_test<[](const Value& v) { return v.boolean() && *v.boolean(); }>},
+    {"false", {}, 0, kind_test<[](const Value& v) { return v.boolean() && !*v.boolean(); }>},
+    {"integer", {}, 0, kind_test<[](const Value& v) { return v.integer(); }>},
+    {"float", {}, 0, kind_test<[](const Value& v) { return v.floating(); }>},
+    {"number", {}, 0, kind_test<[](const Value& v) { return v.as_number().has_value(); }>},
+    {"string", {}, 0, kind_test<[](const Value& v) { return v.text(); }>},
+    {"mapping", {}, 0, kind_test<[](const Value& v) { return v.dict(); }>},
+    {"sequence", {}, 0, kind_test<is_sequence>},
+    {"iterable", {}, 0, kind_test<is_iterable>},
+    {"callable", {}, 0, kind_test<is_callable>},
+    {"odd", {}, 0, parity_test<1>},
+    {"even", {}, 0, parity_test<0>},
+    {"divisibleby", {"num"}, 1, [](Call& c) { return remainder_test(c, c.value(0), 0); }},
+    {"lower", {}, 0, case_test<false>},
+    {"upper", {}, 0, case_test<true>},
+    {"sameas", {"other"}, 1, sameas_test},
+    {"filter", {}, 0, name_test<find_filter>},
+    {"test", {}, 0, name_test<find_test>},
+    {"in", {"other"}, 1, compare_test<Operator::in>},
+    {"==", {"other"}, 1, compare_test<Operator::equal>},
+    {"eq", {"other"}, 1, compare_test<Operator::equal>},
+    {"equalto", {"other"}, 1, compare_test<Operator::equal>},
+    {"!=", {"other"}, 1, compare_test<Operator::not_equal>},
+    {"ne", {"other"}, 1, compare_test<Operator::not_equal>},
+    {">", {"other"}, 1, compare_test<Operator::greater>},
+    {"gt", {"other"}, 1, compare_test<Operator::greater>},
+    {"greaterthan", {"other"}, 1, compare_test<Operator::greater>},
+    {">=", {"other"}, 1, compare_test<Operator::greater_equal>},
+    {"ge", {"other"}, 1, compare_test<Operator::greater_equal>},
+    {"<", {"other"}, 1, compare_test<Operator::less>},
+    {"lt", {"other"}, 1, compare_test<Operator::less>},
+    {"lessthan", {"other"}, 1, compare_test<Operator::less>},
+    {"<=", {"other"}, 1, compare_test<Operator::less_equal>},
+    {"le", {"other"}, 1, compare_test<Operator::less_equal>},
 };
 
 }  // namespace
 
-const Test* find_test(std::string_view name) {
-  const auto* found = std::find_if(std::begin(kTests), std::end(kTests),
-                                   [&](const Test& t) { return t.name == name; });
-  return found == std::end(kTests) ? nullptr : found;
+const Builtin* find_test(std::string_view name) {
+  return find_builtin(kTests, name);
 }
 
 }  // namespace dunlin::jinja

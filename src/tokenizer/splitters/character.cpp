@@ -4,7 +4,7 @@ namespace dunlin {
 namespace {
 
 // `second` and `third` are lower-case ASCII; 0 stands for nothing.
-size_t suffix_length(char second, char third) noexcept {
+size_t contraction_length(char second, char third) noexcept {
   switch (second) {
     case 's':
     case 't':
@@ -21,36 +21,48 @@ size_t suffix_length(char second, char third) noexcept {
   }
 }
 
-char byte_or_zero(std::string_view text, size_t at) noexcept {
-  return at < text.size() ? text[at] : '\0';
-}
-
 char lower(char c) noexcept {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
 }  // namespace
 
-size_t contraction_length(std::string_view text) noexcept {
-  if (text[0] != '\'') return 0;
-  return suffix_length(byte_or_zero(text, 1), byte_or_zero(text, 2));
+size_t end_of_digits(const ClassifiedText& text, size_t at, int most) noexcept {
+  size_t end = at;
+  for (int digits = 0; digits < most; ++digits) {
+    const Character c = text.at(end);
+    if (!c.is(kNumber)) break;
+    end += c.length;
+  }
+  return end;
 }
 
-size_t contraction_length_any_case(std::string_view text) noexcept {
+size_t end_of_contraction(const ClassifiedText& text, size_t at) noexcept {
+  if (text.byte(at) != '\'') return at;
+  return at + contraction_length(text.byte(at + 1), text.byte(at + 2));
+}
+
+size_t end_of_contraction_any_case(const ClassifiedText& text, size_t at) noexcept {
   constexpr std::string_view kLongS = "\xC5\xBF";
-  if (text[0] != '\'') return 0;
-  if (text.substr(1, kLongS.size()) == kLongS) return 1 + kLongS.size();
-  return suffix_length(lower(byte_or_zero(text, 1)), lower(byte_or_zero(text, 2)));
+  if (text.byte(at) != '\'') return at;
+  if (text.has(kLongS, at + 1)) return at + 1 + kLongS.size();
+  return at + contraction_length(lower(text.byte(at + 1)), lower(text.byte(at + 2)));
 }
 
-WhitespaceRun whitespace_run(std::string_view text) noexcept {
-  WhitespaceRun run;
-  for (Character c = character_at(text, 0); c.is(kSpace); c = character_at(text, run.end)) {
+WhitespaceRun whitespace_run(const ClassifiedText& text, size_t at) noexcept {
+  WhitespaceRun run = {at, at, at, at};
+  for (Character c = text.at(at); c.is(kSpace); c = text.at(run.end)) {
     run.last_character = run.end;
     run.end += c.length;
     if (c.is(kNewline)) run.end_of_newlines = run.end;
   }
   return run;
+}
+
+size_t end_of_lines_or_whitespace(const ClassifiedText& text, size_t at) noexcept {
+  const WhitespaceRun run = whitespace_run(text, at);
+  if (run.end_of_newlines != at) return run.end_of_newlines;
+  return end_of_whitespace(run, run.end < text.size());
 }
 
 }  // namespace dunlin

@@ -3,8 +3,10 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string_view>
 
+#include "tokenizer/splitters/splitter.h"
 #include "tokenizer/unicode_classes.h"
 #include "tokenizer/utf8.h"
 
@@ -15,51 +17,89 @@ struct Character {
   uint32_t length = 0;  // bytes; 0 behind the end of the text
 
   bool is(uint8_t any_of) const noexcept { return (classes & any_of) != 0; }
-  bool at_end() const noexcept { return length == 0; }
   // [^\s\p{L}\p{N}]
   bool is_symbol() const noexcept { return length != 0 && !is(kSpace | kLetter | kNumber); }
 };
 
-inline Character character_at(std::string_view text, size_t at) noexcept {
-  if (at >= text.size()) return {};
-  const CodePoint c = read_code_point(text.data() + at);
-  return {UnicodeClasses::instance().of(c.value), c.length};
-}
+// A text whose characters are read with their classes.
+class ClassifiedText {
+ public:
+  explicit ClassifiedText(std::string_view text) noexcept
+      : text_(text), classes_(UnicodeClasses::instance()) {}
+
+  size_t size() const noexcept { return text_.size(); }
+  // The byte at `at`, or 0 behind the end.
+  char byte(size_t at) const noexcept { return at < text_.size() ? text_[at] : '\0'; }
+  bool has(std::string_view part, size_t at) const noexcept {
+    return text_.substr(at, part.size()) == part;
+  }
+  // The character at `at`, which may be the end of the text.
+  Character at(size_t at) const noexcept {
+    if (at >= text_.size()) return {};
+    const auto byte = static_cast<unsigned char>(text_[at]);
+    if (byte < 0x80) return {classes_.of_ascii(byte), 1};
+    const CodePoint c = read_code_point(text_.data() + at);
+    return {classes_.of(c.value), c.length};
+  }
+
+ private:
+  std::string_view text_;
+  const UnicodeClasses& classes_;
+};
 
 // End of the run of characters for which `belongs` holds, from `at`.
 template <typename Predicate>
-size_t end_of_run(std::string_view text, size_t at, Predicate belongs) noexcept {
-  for (Character c = character_at(text, at); !c.at_end() && belongs(c); c = character_at(text, at))
-    at += c.length;
+size_t end_of_run(const ClassifiedText& text, size_t at, Predicate belongs) noexcept {
+  for (Character c = text.at(at); c.length != 0 && belongs(c); c = text.at(at)) at += c.length;
   return at;
 }
 
-inline size_t end_of_letters(std::string_view text, size_t at) noexcept {
-  return end_of_run(text, at, [](Character c) { return c.is(kLetter); });
+inline size_t end_of_class(const ClassifiedText& text, size_t at, uint8_t any_of) noexcept {
+  return end_of_run(text, at, [any_of](Character c) { return c.is(any_of); });
 }
 
-inline size_t end_of_symbols(std::string_view text, size_t at) noexcept {
+inline size_t end_of_symbols(const ClassifiedText& text, size_t at) noexcept {
   return end_of_run(text, at, [](Character c) { return c.is_symbol(); });
 }
 
-// Length of `'s|'t|'re|'ve|'m|'ll|'d` at the start of the text, or 0.
-size_t contraction_length(std::string_view text) noexcept;
+// End of \p{N}{1,most}, whose first character stands at `at`.
+size_t end_of_digits(const ClassifiedText& text, size_t at, int most) noexcept;
+
+// End of `'s|'t|'re|'ve|'m|'ll|'d` at `at`, or `at`.
+size_t end_of_contraction(const ClassifiedText& text, size_t at) noexcept;
 
 // The same under (?i:...), where U+017F (long s) counts as s: simple case folding maps it there.
-size_t contraction_length_any_case(std::string_view text) noexcept;
+size_t end_of_contraction_any_case(const ClassifiedText& text, size_t at) noexcept;
 
-// A run of whitespace at the start of a text.
+// A run of whitespace; all are positions in the text.
 struct WhitespaceRun {
-  size_t end = 0;
-  size_t last_character = 0;   // where the run's last character begins
-  size_t end_of_newlines = 0;  // behind the run's last CR or LF, 0 when it has none
+  size_t begin;
+  size_t end;
+  size_t last_character;   // where the run's last character begins
+  size_t end_of_newlines;  // behind the run's last CR or LF, `begin` when it has none
 };
-WhitespaceRun whitespace_run(std::string_view text) noexcept;
+WhitespaceRun whitespace_run(const ClassifiedText& text, size_t at) noexcept;
 
-// Length of `\s+(?!\S)|\s+` for a run that is followed by a \S, or not: before one, the last
-// character stays behind when it is not the only one.
-inline size_t whitespace_piece(const WhitespaceRun& run, bool followed_by_other) noexcept {
-  return followed_by_other && run.last_character > 0 ? run.last_character : run.end;
+// End of `\s+(?!\S)|\s+` for a run that is followed by a \S, or not: before one, the last character
+// stays behind when it is not the only one.
+inline size_t end_of_whitespace(const WhitespaceRun& run, bool followed_by_other) noexcept {
+  return followed_by_other && run.last_character > run.begin ? run.last_character : run.end;
+}
+
+// End of `\s*[\r\n]+|\s+(?!\S)|\s+` at a \s.
+size_t end_of_lines_or_whitespace(const ClassifiedText& text, size_t at) noexcept;
+
+// A SplitFunction from the function that finds the end of the piece that begins at a position.
+template <auto end_of_piece>
+size_t split_into_pieces(std::string_view text, std::span<Piece> pieces) noexcept {
+  const ClassifiedText classified(text);
+  size_t count = 0;
+  for (size_t at = 0; at < text.size() && count < pieces.size(); ++count) {
+    const size_t end = end_of_piece(classified, at);
+    pieces[count] = {static_cast<uint32_t>(at), static_cast<uint32_t>(end)};
+    at = end;
+  }
+  return count;
 }
 
 }  // namespace dunlin

@@ -4,14 +4,10 @@
 #include "tokenizer/splitters/splitter.h"
 
 namespace dunlin {
-namespace {
 
-size_t first_piece(std::string_view text) noexcept {
-  return llama3_first_piece(text, 1);
-}
-
-}  // namespace
-
-const Splitter kQwen2Splitter = {"Qwen2", first_piece};
+const Splitter kQwen2Splitter = {"Qwen2",
+                                 R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)"
+                                 R"(\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
+                                 false, false, split_into_pieces<end_of_llama3_piece<1>>};
 
 }  // namespace dunlin

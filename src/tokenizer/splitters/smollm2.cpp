@@ -4,14 +4,8 @@
 #include "tokenizer/splitters/splitter.h"
 
 namespace dunlin {
-namespace {
 
-size_t first_piece(std::string_view text) noexcept {
-  return gpt2_first_piece(text, true);
-}
-
-}  // namespace
-
-const Splitter kSmolLm2Splitter = {"SmolLM2", first_piece};
+const Splitter kSmolLm2Splitter = {"SmolLM2", "", true, true,
+                                   split_into_pieces<end_of_gpt2_piece<true>>};
 
 }  // namespace dunlin

@@ -1,11 +1,14 @@
 // Packing: rows of any number format into stripes of sixteen channels.
 #include "backend/cpu/kernels/packed.h"
 
+#include <algorithm>
 #include <array>
+#include <bit>
 #include <cstring>
 
 #include "base/check.h"
 #include "base/float16.h"
+#include "formats/mxfp4.h"
 
 namespace dunlin {
 
@@ -17,53 +20,63 @@ int64_t aligned(int64_t bytes) {
   return (bytes + kScratchAlign - 1) / kScratchAlign * kScratchAlign;
 }
 
-bool is_integer(PackedForm form) {
-  return form == PackedForm::q4 || form == PackedForm::q4_min || form == PackedForm::q8;
+std::byte* record_of(const PackedLayout& layout, std::byte* stripe, int64_t k) {
+  return stripe + layout.records_at() + k / layout.record_columns() * layout.record_bytes();
 }
 
-int64_t code_bytes(PackedForm form) {
-  return form == PackedForm::q8 ? 1024 : 512;
+void put_float16(float value, std::byte* values, int64_t index) {
+  const float16 half = to_float16(value);
+  std::memcpy(values + 2 * index, &half, 2);
 }
 
-// Value `index` of the scales or minima of a record.
-void put_scale(ScaleType type, std::byte* scales, int64_t index, float value) {
-  if (type == ScaleType::f32) {
-    std::memcpy(scales + 4 * index, &value, 4);
+// The stored code of column k of a record, into its channel.
+void put_code(const PackedLayout& layout, std::byte* record, int64_t k, int64_t channel, int code) {
+  const int64_t byte = 4 * channel + k % 4;
+  if (layout.form == PackedForm::q8) {
+    record[64 * (k / 4) + byte] = static_cast<std::byte>(code);
     return;
   }
-  const float16 half = to_float16(value);
-  std::memcpy(scales + 2 * index, &half, 2);
+  const int shift = k % 8 < 4 ? 0 : 4;
+  record[64 * (k / 8) + byte] |= static_cast<std::byte>((code & 15) << shift);
+  const int64_t high_bits = code_bits(layout.form) - 4;
+  if (high_bits == 0) return;
+  std::byte* high = record + 8 * layout.record_columns() + 64 * high_bits * (k / 32);
+  const int64_t four = k % 32 / 4;
+  const int64_t per_byte = 8 / high_bits;
+  high[64 * (four / per_byte) + byte] |=
+      static_cast<std::byte>(code >> 4 << (high_bits * (four % per_byte)));
 }
 
-// One row of codes, 64 columns to a record, into its channel.
-void put_codes(const PackedLayout& layout, const int8_t* codes, int64_t channel,
-               std::byte* stripe) {
-  for (int64_t k = 0; k < layout.columns; ++k) {
-    std::byte* record = stripe + k / 64 * layout.record_bytes();
-    const int64_t within = k % 64;
-    const int code = codes[k];
-    if (layout.form == PackedForm::q8) {
-      record[64 * (within / 4) + 4 * channel + within % 4] = static_cast<std::byte>(code + 128);
-      continue;
+// Memory for one row on its way: its values, or its codes and scales.
+struct RowScratch {
+  RowScratch(const PackedLayout& layout, std::byte* memory) {
+    const auto take = [&]<typename T>(T** member, int64_t count) {
+      if (memory != nullptr) *member = reinterpret_cast<T*>(memory + bytes);
+      bytes += aligned(count * static_cast<int64_t>(sizeof(T)));
+    };
+    if (layout.scale == ScaleType::none) {
+      take(&values, layout.columns);
+      return;
     }
-    const int stored = layout.form == PackedForm::q4 ? code + 8 : code;
-    const int shift = within % 8 < 4 ? 0 : 4;
-    record[64 * (within / 8) + 4 * channel + within % 4] |= static_cast<std::byte>(stored << shift);
+    const int64_t groups = layout.columns / layout.group;
+    take(&codes, layout.columns);
+    take(&scales, groups);
+    take(&mins, groups);
+    take(&factors, groups);
+    take(&min_factors, groups);
   }
-}
 
-void put_scales(const PackedLayout& layout, const float* scales, int64_t channel, int64_t offset,
-                std::byte* stripe) {
-  const int64_t per_record = 64 / layout.group;
-  for (int64_t group = 0; group < layout.columns / layout.group; ++group) {
-    std::byte* record = stripe + group / per_record * layout.record_bytes();
-    put_scale(layout.scale, record + offset, group % per_record * kStripeRows + channel,
-              scales[group]);
-  }
-}
+  float* values = nullptr;
+  int8_t* codes = nullptr;
+  float* scales = nullptr;  // of groups, or d of super-blocks
+  float* mins = nullptr;    // of groups, or dmin
+  int8_t* factors = nullptr;
+  int8_t* min_factors = nullptr;
+  int64_t bytes = 0;
+};
 
-void put_values(const PackedLayout& layout, const float* values, int64_t channel,
-                std::byte* stripe) {
+void pack_values(const PackedLayout& layout, const float* values, int64_t channel,
+                 std::byte* stripe) {
   for (int64_t k = 0; k < layout.columns; ++k) {
     if (layout.form == PackedForm::f32) {
       std::memcpy(stripe + 64 * k + 4 * channel, values + k, 4);
@@ -75,84 +88,193 @@ void put_values(const PackedLayout& layout, const float* values, int64_t channel
   }
 }
 
+void pack_scales(const PackedLayout& layout, const RowScratch& row, int64_t channel,
+                 std::byte* stripe) {
+  for (int64_t group = 0; group < layout.columns / layout.group; ++group) {
+    std::byte* scales = record_of(layout, stripe, group * layout.group) + layout.code_bytes();
+    const int64_t index = group % layout.record_groups() * kStripeRows + channel;
+    put_float16(row.scales[group], scales, index);
+    if (has_min(layout.form)) put_float16(row.mins[group], scales + layout.mins_at(), index);
+  }
+}
+
+void pack_factors(const PackedLayout& layout, const RowScratch& row, int64_t channel,
+                  std::byte* stripe) {
+  const int64_t groups = layout.record_groups();
+  for (int64_t block = 0; block < layout.records(); ++block) {
+    std::byte* scales = stripe + block * layout.record_bytes() + layout.code_bytes();
+    put_float16(row.scales[block], scales, channel);
+    if (has_min(layout.form)) put_float16(-row.mins[block], scales + 32, channel);
+    for (int64_t g = 0; g < groups; ++g) {
+      const int64_t index = g * kStripeRows + channel;
+      scales[layout.factors_at() + index] = static_cast<std::byte>(row.factors[block * groups + g]);
+      if (!has_min(layout.form)) continue;
+      scales[layout.min_factors_at() + index] =
+          static_cast<std::byte>(row.min_factors[block * groups + g]);
+    }
+  }
+}
+
+void pack_integers(const PackedLayout& layout, const FormatTraits& format, const std::byte* stored,
+                   const RowScratch& row, int64_t channel, std::byte* stripe) {
+  format.decode_groups(stored, layout.columns, row.codes, row.scales, row.mins);
+  for (int64_t k = 0; k < layout.columns; ++k) {
+    put_code(layout, record_of(layout, stripe, k), k % layout.record_columns(), channel,
+             row.codes[k] + code_offset(layout.form));
+  }
+  if (layout.scale == ScaleType::f16) {
+    pack_scales(layout, row, channel, stripe);
+    return;
+  }
+  format.decode_factors(stored, layout.columns,
+                        {row.scales, row.factors, row.mins, row.min_factors});
+  pack_factors(layout, row, channel, stripe);
+}
+
+// ---- mxfp4 ----
+
+// A scale of 2^-127 is denormal and one of 2^128 is none: the same values with scales 2^-126 and
+// 2^127. Where a half of a value is no code it is denormal, which counts as zero in every sum;
+// where a double is none, both are infinite.
+struct Mxfp4Group {
+  uint8_t exponent;
+  uint8_t codes[32];
+};
+
+Mxfp4Group ordinary_group(const uint8_t* codes, uint8_t exponent) {
+  constexpr uint8_t kHalves[8] = {0, 0, 0, 0, 2, 3, 4, 5};
+  constexpr uint8_t kDoubles[8] = {0, 2, 4, 5, 6, 7, 7, 7};
+  Mxfp4Group group{exponent, {}};
+  bool zeros = true;
+  for (int k = 0; k < 32; ++k) {
+    const auto sign = static_cast<uint8_t>(codes[k] & 8);
+    auto magnitude = static_cast<uint8_t>(codes[k] & 7);
+    if (exponent == 0) magnitude = kHalves[magnitude];
+    if (exponent == 255) magnitude = kDoubles[magnitude];
+    zeros = zeros && magnitude == 0;
+    group.codes[k] = magnitude == 0 ? uint8_t{0} : static_cast<uint8_t>(sign | magnitude);
+  }
+  if (zeros) {
+    group.exponent = 127;
+  } else {
+    group.exponent = std::clamp<uint8_t>(exponent, 1, 254);
+  }
+  return group;
+}
+
+void note_scale(float scale, bool first, std::byte* stripe) {
+  Mxfp4Range range{scale, scale};
+  if (!first) {
+    std::memcpy(&range, stripe, sizeof(range));
+    range.smallest = std::min(range.smallest, scale);
+    range.largest = std::max(range.largest, scale);
+  }
+  std::memcpy(stripe, &range, sizeof(range));
+}
+
+// Returns whether some group of the stripe holds more than zeros; `noted`: whether one did before.
+bool pack_mxfp4(const PackedLayout& layout, const std::byte* stored, const RowScratch& row,
+                int64_t channel, bool noted, std::byte* stripe) {
+  auto* codes = reinterpret_cast<uint8_t*>(row.codes);
+  auto* exponents = reinterpret_cast<uint8_t*>(row.factors);
+  unpack_mxfp4(stored, layout.columns, codes, exponents);
+  for (int64_t g = 0; g < layout.columns / 32; ++g) {
+    const Mxfp4Group group = ordinary_group(codes + 32 * g, exponents[g]);
+    std::byte* record = record_of(layout, stripe, 32 * g);
+    bool zeros = true;
+    for (int64_t k = 0; k < 32; ++k) {
+      zeros = zeros && group.codes[k] == 0;
+      put_code(layout, record, 32 * (g % 2) + k, channel, group.codes[k]);
+    }
+    record[layout.code_bytes() + kStripeRows * (g % 2) + channel] =
+        static_cast<std::byte>(group.exponent);
+    if (zeros) continue;
+    note_scale(std::bit_cast<float>(static_cast<uint32_t>(group.exponent) << 23), !noted, stripe);
+    noted = true;
+  }
+  return noted;
+}
+
 }  // namespace
 
 const char* packed_form_name(PackedForm form) {
-  constexpr std::array<const char*, kPackedForms> kNames = {"f32", "bf16",   "f16",
-                                                            "q4",  "q4_min", "q8"};
+  constexpr std::array<const char*, kPackedForms> kNames = {"f32", "bf16",   "f16", "q4", "q4_min",
+                                                            "q5",  "q5_min", "q6",  "q8", "mxfp4"};
   return kNames[static_cast<size_t>(form)];
-}
-
-int64_t PackedLayout::scale_bytes() const {
-  if (group == 0) return 0;
-  return 64 / group * kStripeRows * (scale == ScaleType::f16 ? 2 : 4);
 }
 
 int64_t PackedLayout::record_bytes() const {
   if (form == PackedForm::f32) return 2048;
-  if (!is_integer(form)) return 1024;
-  return code_bytes(form) + scale_bytes() * (form == PackedForm::q4_min ? 2 : 1);
+  if (scale == ScaleType::none) return 1024;
+  const int64_t parts = has_min(form) ? 2 : 1;
+  if (scale == ScaleType::e8m0) return code_bytes() + kStripeRows * record_groups();
+  if (scale == ScaleType::f16) return code_bytes() + mins_at() * parts;
+  return aligned(code_bytes() + factors_at() + kStripeRows * record_groups() * parts);
 }
+
+namespace {
+
+std::optional<PackedForm> integer_form(const FormatTraits& format) {
+  if (format.bits <= 4) return format.has_min ? PackedForm::q4_min : PackedForm::q4;
+  if (format.bits == 5) return format.has_min ? PackedForm::q5_min : PackedForm::q5;
+  if (format.has_min) return std::nullopt;
+  if (format.bits == 6) return PackedForm::q6;
+  return format.group == 32 ? std::optional(PackedForm::q8) : std::nullopt;
+}
+
+PackedForm value_form(const FormatTraits& format, bool exact_rows) {
+  if (format.format == Format::f16 && exact_rows) return PackedForm::f16;
+  return format.format == Format::f32 ? PackedForm::f32 : PackedForm::bf16;
+}
+
+}  // namespace
 
 std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t rows, int64_t columns,
                                           bool exact_rows) {
   PackedLayout layout;
   layout.rows = rows;
   layout.columns = columns;
-  if (format.group == 0) {
-    switch (format.format) {
-      case Format::f32:
-        layout.form = PackedForm::f32;
-        return layout;
-      case Format::f16:
-        layout.form = exact_rows ? PackedForm::f16 : PackedForm::bf16;
-        return layout;
-      case Format::bf16:
-        layout.form = PackedForm::bf16;
-        return layout;
-      default:
-        return std::nullopt;
-    }
+  if (format.format == Format::mxfp4) {
+    layout.form = PackedForm::mxfp4;
+    layout.scale = ScaleType::e8m0;
+    layout.group = 32;
+    return layout;
   }
-  const bool four_bits = format.bits == 4 && format.group == 32;
-  const bool eight_bits =
-      format.bits == 8 && !format.has_min && (format.group == 32 || format.group == 16);
-  if (!four_bits && !eight_bits) return std::nullopt;
-  layout.form = eight_bits ? PackedForm::q8 : format.has_min ? PackedForm::q4_min : PackedForm::q4;
+  if (format.group == 0) {
+    layout.form = value_form(format, exact_rows);
+    return layout;
+  }
+  if (format.group != 32 && format.group != 16) return std::nullopt;
+  const std::optional<PackedForm> form = integer_form(format);
+  if (!form) return std::nullopt;
+  layout.form = *form;
   layout.group = static_cast<int>(format.group);
-  // A block of one group stores its scale as a half; a super-block multiplies two, which needs
-  // float32.
-  layout.scale = format.block_elements == format.group ? ScaleType::f16 : ScaleType::f32;
+  layout.scale = format.decode_factors == nullptr ? ScaleType::f16 : ScaleType::factors;
   return layout;
 }
 
-// Scratch: the values of one row, or its codes, scales and minima.
 int64_t pack_scratch_bytes(const PackedLayout& layout) {
-  if (!is_integer(layout.form)) return aligned(layout.columns * 4);
-  return aligned(layout.columns) + 2 * aligned(layout.columns / layout.group * 4);
+  return RowScratch(layout, nullptr).bytes;
 }
 
 void pack_stripe(const PackedLayout& layout, const FormatTraits& format, const std::byte* rows,
                  int64_t count, std::byte* scratch, std::byte* stripe) noexcept {
   DUNLIN_CHECK(count >= 1 && count <= kStripeRows, "a stripe has 1 to 16 rows");
   std::memset(stripe, 0, static_cast<size_t>(layout.stripe_bytes()));
+  const RowScratch row(layout, scratch);
   const int64_t stored_bytes = row_bytes(format, layout.columns);
+  if (layout.form == PackedForm::mxfp4) note_scale(1.0f, true, stripe);
+  bool noted = false;
   for (int64_t channel = 0; channel < count; ++channel) {
-    const std::byte* row = rows + channel * stored_bytes;
-    if (!is_integer(layout.form)) {
-      float* values = reinterpret_cast<float*>(scratch);
-      format.decode(row, layout.columns, values);
-      put_values(layout, values, channel, stripe);
-      continue;
+    const std::byte* stored = rows + channel * stored_bytes;
+    if (layout.form == PackedForm::mxfp4) {
+      noted = pack_mxfp4(layout, stored, row, channel, noted, stripe);
+    } else if (layout.scale == ScaleType::none) {
+      format.decode(stored, layout.columns, row.values);
+      pack_values(layout, row.values, channel, stripe);
+    } else {
+      pack_integers(layout, format, stored, row, channel, stripe);
     }
-    int8_t* codes = reinterpret_cast<int8_t*>(scratch);
-    float* scales = reinterpret_cast<float*>(scratch + aligned(layout.columns));
-    float* mins = scales + aligned(layout.columns / layout.group * 4) / 4;
-    format.decode_groups(row, layout.columns, codes, scales, mins);
-    put_codes(layout, codes, channel, stripe);
-    put_scales(layout, scales, channel, code_bytes(layout.form), stripe);
-    if (layout.form != PackedForm::q4_min) continue;
-    put_scales(layout, mins, channel, code_bytes(layout.form) + layout.scale_bytes(), stripe);
   }
 }
 

@@ -29,22 +29,33 @@ float log_once(float z);
   table.linear[int(Arithmetic::arithmetic)][int(PackedForm::form)] = { \
       "linear_" #arithmetic "_" #form "_" #isa, isa::__VA_ARGS__}
 
-// bf16 weights need no rounding, and f32 arithmetic rounds nothing: their kernels are the same, on
-// other activations.
+// Weights of bf16 and mxfp4 need no rounding, and f32 arithmetic rounds nothing: their kernels are
+// the same, on other activations.
 #define DUNLIN_LINEAR_ROWS(table, isa)                                                  \
   DUNLIN_LINEAR_ROW(table, isa, f32, f32, linear_floats<PackedForm::f32, false>);       \
   DUNLIN_LINEAR_ROW(table, isa, f32, bf16, linear_floats<PackedForm::bf16, false>);     \
   DUNLIN_LINEAR_ROW(table, isa, f32, f16, linear_floats<PackedForm::f16, false>);       \
   DUNLIN_LINEAR_ROW(table, isa, f32, q4, linear_floats<PackedForm::q4, false>);         \
   DUNLIN_LINEAR_ROW(table, isa, f32, q4_min, linear_floats<PackedForm::q4_min, false>); \
+  DUNLIN_LINEAR_ROW(table, isa, f32, q5, linear_floats<PackedForm::q5, false>);         \
+  DUNLIN_LINEAR_ROW(table, isa, f32, q5_min, linear_floats<PackedForm::q5_min, false>); \
+  DUNLIN_LINEAR_ROW(table, isa, f32, q6, linear_floats<PackedForm::q6, false>);         \
   DUNLIN_LINEAR_ROW(table, isa, f32, q8, linear_floats<PackedForm::q8, false>);         \
+  DUNLIN_LINEAR_ROW(table, isa, f32, mxfp4, linear_floats<PackedForm::mxfp4, false>);   \
   DUNLIN_LINEAR_ROW(table, isa, bf16, bf16, linear_floats<PackedForm::bf16, false>);    \
   DUNLIN_LINEAR_ROW(table, isa, bf16, f16, linear_floats<PackedForm::f16, true>);       \
   DUNLIN_LINEAR_ROW(table, isa, bf16, q4, linear_floats<PackedForm::q4, true>);         \
   DUNLIN_LINEAR_ROW(table, isa, bf16, q4_min, linear_floats<PackedForm::q4_min, true>); \
+  DUNLIN_LINEAR_ROW(table, isa, bf16, q5, linear_floats<PackedForm::q5, true>);         \
+  DUNLIN_LINEAR_ROW(table, isa, bf16, q5_min, linear_floats<PackedForm::q5_min, true>); \
+  DUNLIN_LINEAR_ROW(table, isa, bf16, q6, linear_floats<PackedForm::q6, true>);         \
   DUNLIN_LINEAR_ROW(table, isa, bf16, q8, linear_floats<PackedForm::q8, true>);         \
+  DUNLIN_LINEAR_ROW(table, isa, bf16, mxfp4, linear_floats<PackedForm::mxfp4, false>);  \
   DUNLIN_LINEAR_ROW(table, isa, int8, q4, linear_int8<PackedForm::q4>);                 \
   DUNLIN_LINEAR_ROW(table, isa, int8, q4_min, linear_int8<PackedForm::q4_min>);         \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q5, linear_int8<PackedForm::q5>);                 \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q5_min, linear_int8<PackedForm::q5_min>);         \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q6, linear_int8<PackedForm::q6>);                 \
   DUNLIN_LINEAR_ROW(table, isa, int8, q8, linear_int8<PackedForm::q8>)
 
 #define DUNLIN_ROW_ROWS(table, isa)                                                             \

@@ -23,4 +23,6 @@
       "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,amx-tile,amx-bf16,amx-" \
       "int8")
 
-#define DUNLIN_INLINE inline __attribute__((always_inline))
+// A vector in registers must not cross a call.
+#define DUNLIN_ALWAYS_INLINE __attribute__((always_inline))
+#define DUNLIN_INLINE inline DUNLIN_ALWAYS_INLINE

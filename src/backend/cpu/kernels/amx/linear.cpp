@@ -12,6 +12,8 @@ using namespace avx512;  // the sixteen lanes; this file's target includes their
 // In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
 
+#include "backend/cpu/kernels/vector/records.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
 #include "backend/cpu/kernels/amx/linear.inl.h"
@@ -45,7 +47,11 @@ void add_amx_linear(Kernels& table) {
   DUNLIN_LINEAR_ROW(table, amx, bf16, f16, linear_bf16<PackedForm::f16>);
   DUNLIN_LINEAR_ROW(table, amx, bf16, q4, linear_bf16<PackedForm::q4>);
   DUNLIN_LINEAR_ROW(table, amx, bf16, q4_min, linear_bf16<PackedForm::q4_min>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, q5, linear_bf16<PackedForm::q5>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, q5_min, linear_bf16<PackedForm::q5_min>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, q6, linear_bf16<PackedForm::q6>);
   DUNLIN_LINEAR_ROW(table, amx, bf16, q8, linear_bf16<PackedForm::q8>);
+  DUNLIN_LINEAR_ROW(table, amx, bf16, mxfp4, linear_bf16<PackedForm::mxfp4>);
 }
 
 }  // namespace dunlin

@@ -21,18 +21,24 @@ struct alignas(64) TileConfiguration {
   uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
   uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
 };
+static_assert(sizeof(TileConfiguration) == 64);
 
-// The compiler's tile macros name neither the memory they read nor all of the configuration:
-// without a barrier g++ 12 drops or moves the stores before them.
+constexpr TileConfiguration kTileConfiguration;
+
+// The tile loads of g++ 12 name none of the memory they read: without a barrier it drops or moves
+// the stores before them.
 DUNLIN_INLINE void memory_barrier() {
   asm volatile("" ::: "memory");
 }
 
 struct HardwareTiles {
+  // _tile_loadconfig of g++ 12 names only 8 of the 64 bytes as read: stores to the others would be
+  // dropped, and the 8 of a constant could be folded. So a constant, at an address that the
+  // compiler cannot see through.
   static DUNLIN_INLINE void configure() {
-    const TileConfiguration configuration;
-    asm volatile("" ::"r"(&configuration) : "memory");
-    _tile_loadconfig(&configuration);
+    const TileConfiguration* configuration = &kTileConfiguration;
+    asm("" : "+r"(configuration));
+    _tile_loadconfig(configuration);
   }
   static DUNLIN_INLINE void release() { _tile_release(); }
 

@@ -31,7 +31,9 @@ constexpr int kPanelRows = 3;        // 3 x 2 even and odd sums: 12 of 16 regist
 constexpr int kDirectRows = 2;       // rows that share one pass over 16-bit weights
 constexpr int kInt8Rows = 4;         // rows that share one pass over integer weights
 constexpr int kAttentionRows = 2;    // queries that share one pass over a page
-constexpr bool kQ8Unsigned = false;  // dot_q8 multiplies code itself
+constexpr bool kQ8Unsigned = false;  // dot_step_q8 multiplies the code itself
+constexpr int kDotChains = 1;        // independent sums of one group
+constexpr float kFp4Unit = 0.5f;     // fp4_units gives integers
 
 DUNLIN_INLINE Mask lanes_between(int64_t begin, int64_t end) {
   const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -143,6 +145,14 @@ DUNLIN_INLINE Ints load_ints(const std::byte* p) {
   const __m256i* q = reinterpret_cast<const __m256i*>(p);
   return {_mm256_loadu_si256(q), _mm256_loadu_si256(q + 1)};
 }
+DUNLIN_INLINE Ints load_signed_bytes(const std::byte* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return {_mm256_cvtepi8_epi32(bytes), _mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8))};
+}
+DUNLIN_INLINE Ints load_unsigned_bytes(const std::byte* p) {
+  const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return {_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8))};
+}
 DUNLIN_INLINE Ints broadcast_int(int32_t x) {
   return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)};
 }
@@ -228,34 +238,19 @@ DUNLIN_INLINE int32_t four_codes(const int8_t* x) {
   return word;
 }
 
-// VPMADDUBSW adds pairs in 16 bits: a nibble gives at most 15 * 127 * 2 = 3810, eight of them
-// 30480, so a whole group of 32 k fits before widening.
-template <int R>
-DUNLIN_INLINE void dot_q4(const std::byte* lines, const int8_t* x, int64_t x_stride,
-                          Ints (&dot)[R]) {
-  const __m256i nibble = _mm256_set1_epi8(15);
-  for (int r = 0; r < R; ++r) dot[r] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const Ints line = load_ints(lines + 64 * j);
-    const __m256i low0 = _mm256_and_si256(line.low, nibble);
-    const __m256i low1 = _mm256_and_si256(line.high, nibble);
-    const __m256i high0 = _mm256_and_si256(_mm256_srli_epi16(line.low, 4), nibble);
-    const __m256i high1 = _mm256_and_si256(_mm256_srli_epi16(line.high, 4), nibble);
-    for (int r = 0; r < R; ++r) {
-      const int8_t* codes = x + r * x_stride + 8 * j;
-      const __m256i first_four = _mm256_set1_epi32(four_codes(codes));
-      const __m256i next_four = _mm256_set1_epi32(four_codes(codes + 4));
-      dot[r].low = _mm256_add_epi16(dot[r].low, _mm256_maddubs_epi16(low0, first_four));
-      dot[r].high = _mm256_add_epi16(dot[r].high, _mm256_maddubs_epi16(low1, first_four));
-      dot[r].low = _mm256_add_epi16(dot[r].low, _mm256_maddubs_epi16(high0, next_four));
-      dot[r].high = _mm256_add_epi16(dot[r].high, _mm256_maddubs_epi16(high1, next_four));
-    }
-  }
+// VPMADDUBSW adds pairs in 16 bits: at most 2 * 127 * (2^bits - 1) a step.
+constexpr int dot_steps(int bits) {
+  return 32767 / (254 * ((1 << bits) - 1));
+}
+static_assert(dot_steps(4) >= 8 && dot_steps(5) == 4 && dot_steps(6) == 2);
+
+DUNLIN_INLINE Ints dot_step(Ints partial, Ints codes, Ints x) {
+  return {_mm256_add_epi16(partial.low, _mm256_maddubs_epi16(codes.low, x.low)),
+          _mm256_add_epi16(partial.high, _mm256_maddubs_epi16(codes.high, x.high))};
+}
+DUNLIN_INLINE Ints dot_total(Ints partial) {
   const __m256i ones = _mm256_set1_epi16(1);
-  for (int r = 0; r < R; ++r) {
-    dot[r] = {_mm256_madd_epi16(dot[r].low, ones), _mm256_madd_epi16(dot[r].high, ones)};
-  }
+  return {_mm256_madd_epi16(partial.low, ones), _mm256_madd_epi16(partial.high, ones)};
 }
 
 // |code| * (x with the sign of code): 128 * 127 * 2 = 32512 fits in 16 bits, two of them do not.
@@ -264,23 +259,26 @@ DUNLIN_INLINE __m256i dot_signed(__m256i codes, __m256i x) {
   return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
 }
 
-// dot[r] = sum over 4 * Lines k of code * x[r].
-template <int R, int Lines>
-DUNLIN_INLINE void dot_q8(const std::byte* lines, const int8_t* x, int64_t x_stride,
-                          Ints (&dot)[R]) {
+DUNLIN_INLINE Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
   const __m256i flip = _mm256_set1_epi8(INT8_MIN);
-  for (int r = 0; r < R; ++r) dot[r] = {_mm256_setzero_si256(), _mm256_setzero_si256()};
-#pragma GCC unroll 8
-  for (int j = 0; j < Lines; ++j) {
-    const Ints line = load_ints(lines + 64 * j);
-    const __m256i codes0 = _mm256_xor_si256(line.low, flip);
-    const __m256i codes1 = _mm256_xor_si256(line.high, flip);
-    for (int r = 0; r < R; ++r) {
-      const __m256i four = _mm256_set1_epi32(four_codes(x + r * x_stride + 4 * j));
-      dot[r].low = _mm256_add_epi32(dot[r].low, dot_signed(codes0, four));
-      dot[r].high = _mm256_add_epi32(dot[r].high, dot_signed(codes1, four));
-    }
-  }
+  const __m256i low = dot_signed(_mm256_xor_si256(codes.low, flip), x.low);
+  const __m256i high = dot_signed(_mm256_xor_si256(codes.high, flip), x.high);
+  return {_mm256_add_epi32(sum.low, low), _mm256_add_epi32(sum.high, high)};
+}
+
+// The compiler shares the two look-ups of a line between its eight columns.
+template <int C>
+DUNLIN_INLINE __m256 fp4_units_of(__m256i line) {
+  const __m256i twice = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12));
+  const __m256i nibbles =
+      _mm256_and_si256(C < 4 ? line : _mm256_srli_epi16(line, 4), _mm256_set1_epi8(15));
+  const __m256i bytes = _mm256_shuffle_epi8(twice, nibbles);
+  return _mm256_cvtepi32_ps(_mm256_srai_epi32(_mm256_slli_epi32(bytes, 24 - 8 * (C % 4)), 24));
+}
+template <int C>
+DUNLIN_INLINE Floats fp4_units(Ints line) {
+  return {fp4_units_of<C>(line.low), fp4_units_of<C>(line.high)};
 }
 
 }  // namespace

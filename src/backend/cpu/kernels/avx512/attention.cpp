@@ -11,6 +11,8 @@ namespace {
 // In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
 
+#include "backend/cpu/kernels/vector/records.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
 #include "backend/cpu/kernels/vector/attention.inl.h"

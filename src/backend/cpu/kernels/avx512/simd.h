@@ -22,7 +22,9 @@ constexpr int kPanelRows = 6;       // 6 x 2 even and odd sums: 24 of 32 registe
 constexpr int kDirectRows = 8;      // rows that share one pass over 16-bit weights
 constexpr int kInt8Rows = 8;        // rows that share one pass over integer weights
 constexpr int kAttentionRows = 8;   // queries that share one pass over a page
-constexpr bool kQ8Unsigned = true;  // dot_q8 multiplies code + 128
+constexpr bool kQ8Unsigned = true;  // dot_step_q8 multiplies code + 128
+constexpr int kDotChains = 2;       // independent sums of one group
+constexpr float kFp4Unit = 1.0f;
 
 DUNLIN_INLINE Mask first_lanes(int64_t n) {
   return static_cast<Mask>(n >= 16 ? 0xffffu : (1u << n) - 1u);
@@ -113,6 +115,12 @@ DUNLIN_INLINE Floats select(Mask mask, Floats yes, Floats no) {
 DUNLIN_INLINE Ints load_ints(const std::byte* p) {
   return _mm512_loadu_si512(p);
 }
+DUNLIN_INLINE Ints load_signed_bytes(const std::byte* p) {
+  return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+DUNLIN_INLINE Ints load_unsigned_bytes(const std::byte* p) {
+  return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
 DUNLIN_INLINE Ints broadcast_int(int32_t x) {
   return _mm512_set1_epi32(x);
 }
@@ -189,41 +197,25 @@ DUNLIN_INLINE int32_t four_codes(const int8_t* x) {
   return word;
 }
 
-// dot[r] = sum over 32 k of nibble * x[r]; two chains of VPDPBUSD per row.
-template <int R>
-DUNLIN_INLINE void dot_q4(const std::byte* lines, const int8_t* x, int64_t x_stride,
-                          Ints (&dot)[R]) {
-  const Ints nibble = _mm512_set1_epi8(15);
-  Ints high_dot[R];
-  for (int r = 0; r < R; ++r) dot[r] = high_dot[r] = _mm512_setzero_si512();
-#pragma GCC unroll 4
-  for (int j = 0; j < 4; ++j) {
-    const Ints line = load_ints(lines + 64 * j);
-    const Ints low = _mm512_and_si512(line, nibble);
-    const Ints high = _mm512_and_si512(_mm512_srli_epi16(line, 4), nibble);
-    for (int r = 0; r < R; ++r) {
-      const int8_t* codes = x + r * x_stride + 8 * j;
-      dot[r] = _mm512_dpbusd_epi32(dot[r], low, _mm512_set1_epi32(four_codes(codes)));
-      high_dot[r] =
-          _mm512_dpbusd_epi32(high_dot[r], high, _mm512_set1_epi32(four_codes(codes + 4)));
-    }
-  }
-  for (int r = 0; r < R; ++r) dot[r] = _mm512_add_epi32(dot[r], high_dot[r]);
+constexpr int dot_steps(int /*bits*/) {
+  return 8;
+}
+DUNLIN_INLINE Ints dot_step(Ints partial, Ints codes, Ints x) {
+  return _mm512_dpbusd_epi32(partial, codes, x);
+}
+DUNLIN_INLINE Ints dot_total(Ints partial) {
+  return partial;
+}
+DUNLIN_INLINE Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
+  return _mm512_dpbusd_epi32(sum, codes, x);
 }
 
-// dot[r] = sum over 4 * Lines k of (code + 128) * x[r].
-template <int R, int Lines>
-DUNLIN_INLINE void dot_q8(const std::byte* lines, const int8_t* x, int64_t x_stride,
-                          Ints (&dot)[R]) {
-  for (int r = 0; r < R; ++r) dot[r] = _mm512_setzero_si512();
-#pragma GCC unroll 8
-  for (int j = 0; j < Lines; ++j) {
-    const Ints line = load_ints(lines + 64 * j);
-    for (int r = 0; r < R; ++r) {
-      const int32_t codes = four_codes(x + r * x_stride + 4 * j);
-      dot[r] = _mm512_dpbusd_epi32(dot[r], line, _mm512_set1_epi32(codes));
-    }
-  }
+// VPERMPS reads the low four bits of a lane only.
+template <int C>
+DUNLIN_INLINE Floats fp4_units(Ints line) {
+  const Floats values = _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, 0.0f, -0.5f,
+                                       -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
+  return _mm512_permutexvar_ps(_mm512_srli_epi32(line, 8 * (C % 4) + 4 * (C / 4)), values);
 }
 
 }  // namespace

@@ -9,7 +9,11 @@ namespace {
 // In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
 
+#include "backend/cpu/kernels/vector/records.inl.h"
+
 #include "backend/cpu/kernels/vector/linear.inl.h"
+
+#include "backend/cpu/kernels/vector/int8.inl.h"
 }  // namespace
 }  // namespace dunlin::scalar
 

@@ -1,25 +1,45 @@
 // Kernels that move or decode a few values and have one version for every instruction set: rows of
 // packed matrices, KV writes, rope angles.
+#include <bit>
 #include <cstring>
 
 #include "backend/cpu/kernels/tables.h"
 #include "base/float16.h"
 #include "base/scalar_math.h"
+#include "formats/mxfp4.h"
 
 namespace dunlin {
 
 namespace {
 
-float scale_at(ScaleType type, const std::byte* scales, int64_t group, int64_t channel) {
+float float16_at(const std::byte* values, int64_t index) {
+  float16 value;
+  std::memcpy(&value, values + 2 * index, 2);
+  return to_float(value);
+}
+
+struct GroupScale {
+  float scale;
+  float min;
+};
+
+// Of group `group` of a record; `scales` is its first byte behind the codes.
+template <PackedForm F>
+GroupScale scale_at(const PackedLayout& layout, const std::byte* scales, int64_t group,
+                    int64_t channel) {
   const int64_t index = group * kStripeRows + channel;
-  if (type == ScaleType::f32) {
-    float scale;
-    std::memcpy(&scale, scales + 4 * index, 4);
-    return scale;
+  if (layout.scale == ScaleType::e8m0) {
+    return {std::bit_cast<float>(static_cast<uint32_t>(scales[index]) << 23), 0.0f};
   }
-  float16 scale;
-  std::memcpy(&scale, scales + 2 * index, 2);
-  return to_float(scale);
+  if (layout.scale == ScaleType::f16) {
+    return {float16_at(scales, index),
+            has_min(F) ? float16_at(scales + layout.mins_at(), index) : 0.0f};
+  }
+  const auto times = [&](float d, int64_t factors_at) {
+    return d * static_cast<float>(static_cast<int8_t>(scales[factors_at + index]));
+  };
+  return {times(float16_at(scales, channel), layout.factors_at()),
+          has_min(F) ? times(float16_at(scales + 32, channel), layout.min_factors_at()) : 0.0f};
 }
 
 template <PackedForm F>
@@ -35,29 +55,36 @@ float float_at(const std::byte* record, int64_t k, int64_t channel) {
   }
 }
 
-// Code of column k (0..63) of a record, without the form's offset.
+// Stored code of column k of a record.
 template <PackedForm F>
-int32_t code_at(const std::byte* record, int64_t k, int64_t channel) {
-  if constexpr (F == PackedForm::q8) {
-    return static_cast<int32_t>(record[64 * (k / 4) + 4 * channel + k % 4]) - 128;
+int32_t code_at(const PackedLayout& layout, const std::byte* record, int64_t k, int64_t channel) {
+  const int64_t at = 4 * channel + k % 4;
+  if constexpr (F == PackedForm::q8) return static_cast<int32_t>(record[64 * (k / 4) + at]);
+  const int32_t byte = static_cast<int32_t>(record[64 * (k / 8) + at]);
+  const int32_t low = k % 8 < 4 ? byte & 15 : byte >> 4;
+  constexpr int kHigh = code_bits(F) - 4;
+  if constexpr (kHigh <= 0) {
+    return low;
   } else {
-    const int32_t byte = static_cast<int32_t>(record[64 * (k / 8) + 4 * channel + k % 4]);
-    const int32_t code = k % 8 < 4 ? byte & 15 : byte >> 4;
-    return F == PackedForm::q4 ? code - 8 : code;
+    const std::byte* high = record + 8 * layout.record_columns() + 64 * kHigh * (k / 32);
+    const int64_t four = k % 32 / 4;
+    const int32_t bits = static_cast<int32_t>(high[64 * (four / (8 / kHigh)) + at]) >>
+                         (kHigh * (four % (8 / kHigh)));
+    return low | (bits & ((1 << kHigh) - 1)) << 4;
   }
 }
 
 template <PackedForm F>
 float value_at(const PackedLayout& layout, const std::byte* record, int64_t k, int64_t channel) {
-  if constexpr (F == PackedForm::f32 || F == PackedForm::bf16 || F == PackedForm::f16) {
+  if constexpr (code_bits(F) == 0) {
     return float_at<F>(record, k, channel);
   } else {
-    const std::byte* scales = record + (F == PackedForm::q8 ? 1024 : 512);
-    const int64_t group = k / layout.group;
-    const float value = scale_at(layout.scale, scales, group, channel) *
-                        static_cast<float>(code_at<F>(record, k, channel));
-    if constexpr (F != PackedForm::q4_min) return value;
-    return value + scale_at(layout.scale, scales + layout.scale_bytes(), group, channel);
+    const GroupScale group =
+        scale_at<F>(layout, record + layout.code_bytes(), k / layout.group, channel);
+    const int32_t code = code_at<F>(layout, record, k, channel);
+    if constexpr (F == PackedForm::mxfp4) return kFp4Values[code] * group.scale;
+    const float value = group.scale * static_cast<float>(code - code_offset(F));
+    return has_min(F) ? value + group.min : value;
   }
 }
 
@@ -67,7 +94,7 @@ void decode_row(const PackedMatrix& weight, int64_t row, float scale, float* y) 
   const std::byte* stripe = weight.data + row / kStripeRows * layout.stripe_bytes();
   const int64_t per_record = layout.record_columns();
   for (int64_t k = 0; k < layout.columns; ++k) {
-    const std::byte* record = stripe + k / per_record * layout.record_bytes();
+    const std::byte* record = stripe + layout.records_at() + k / per_record * layout.record_bytes();
     const float value = value_at<F>(layout, record, k % per_record, row % kStripeRows);
     y[k] = scale == 1.0f ? value : value * scale;
   }
@@ -112,14 +139,20 @@ void kv_write(const float* k, const float* v, int64_t head_dim, int64_t slot,
 }  // namespace
 
 void add_memory_kernels(Kernels& table) {
-  table.decode_row[int(PackedForm::f32)] = {"decode_row_f32_scalar", decode_row<PackedForm::f32>};
-  table.decode_row[int(PackedForm::bf16)] = {"decode_row_bf16_scalar",
-                                             decode_row<PackedForm::bf16>};
-  table.decode_row[int(PackedForm::f16)] = {"decode_row_f16_scalar", decode_row<PackedForm::f16>};
-  table.decode_row[int(PackedForm::q4)] = {"decode_row_q4_scalar", decode_row<PackedForm::q4>};
-  table.decode_row[int(PackedForm::q4_min)] = {"decode_row_q4_min_scalar",
-                                               decode_row<PackedForm::q4_min>};
-  table.decode_row[int(PackedForm::q8)] = {"decode_row_q8_scalar", decode_row<PackedForm::q8>};
+#define DUNLIN_DECODE_ROW(form)                                             \
+  table.decode_row[int(PackedForm::form)] = {"decode_row_" #form "_scalar", \
+                                             decode_row<PackedForm::form>}
+  DUNLIN_DECODE_ROW(f32);
+  DUNLIN_DECODE_ROW(bf16);
+  DUNLIN_DECODE_ROW(f16);
+  DUNLIN_DECODE_ROW(q4);
+  DUNLIN_DECODE_ROW(q4_min);
+  DUNLIN_DECODE_ROW(q5);
+  DUNLIN_DECODE_ROW(q5_min);
+  DUNLIN_DECODE_ROW(q6);
+  DUNLIN_DECODE_ROW(q8);
+  DUNLIN_DECODE_ROW(mxfp4);
+#undef DUNLIN_DECODE_ROW
   table.rope_angles = {"rope_angles_f32_scalar", rope_angles};
   table.kv_write[int(KvType::bf16)] = {"kv_write_bf16_scalar", kv_write<KvType::bf16>};
   table.kv_write[int(KvType::f32)] = {"kv_write_f32_scalar", kv_write<KvType::f32>};

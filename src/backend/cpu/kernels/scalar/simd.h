@@ -8,8 +8,13 @@
 #include <cstdint>
 #include <cstring>
 
-#include "backend/cpu/kernels/target.h"
 #include "base/float16.h"
+#include "formats/mxfp4.h"
+
+// The vector interface's order to inline (target.h) is left out: arrays in memory may cross a call, and the compiler
+// takes six times as long with it.
+#define DUNLIN_ALWAYS_INLINE
+#define DUNLIN_INLINE inline
 
 namespace dunlin::scalar {
 namespace {
@@ -30,6 +35,8 @@ constexpr int kDirectRows = 1;
 constexpr int kInt8Rows = 1;
 constexpr int kAttentionRows = 1;
 constexpr bool kQ8Unsigned = false;
+constexpr int kDotChains = 1;
+constexpr float kFp4Unit = 1.0f;
 
 template <typename To, typename From, typename F>
 DUNLIN_INLINE To map(const From& a, F f) {
@@ -152,6 +159,16 @@ inline Ints load_ints(const std::byte* p) {
   std::memcpy(result.lane, p, sizeof(result.lane));
   return result;
 }
+inline Ints load_signed_bytes(const std::byte* p) {
+  Ints result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = static_cast<int8_t>(p[i]);
+  return result;
+}
+inline Ints load_unsigned_bytes(const std::byte* p) {
+  Ints result;
+  for (int i = 0; i < 16; ++i) result.lane[i] = static_cast<int32_t>(p[i]);
+  return result;
+}
 inline Ints broadcast_int(int32_t x) {
   Ints result;
   for (int32_t& lane : result.lane) lane = x;
@@ -234,40 +251,55 @@ inline float fold_max(Floats x) {
 
 inline void prefetch(const std::byte*) {}
 
-inline int32_t code_at(const std::byte* line, int channel, int byte) {
-  return static_cast<int32_t>(line[4 * channel + byte]);
+inline int32_t four_codes(const int8_t* x) {
+  int32_t word;
+  std::memcpy(&word, x, 4);
+  return word;
 }
 
-template <int R>
-inline void dot_q4(const std::byte* lines, const int8_t* x, int64_t x_stride, Ints (&dot)[R]) {
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < 16; ++c) {
-      int32_t sum = 0;
-      for (int j = 0; j < 4; ++j) {
-        for (int b = 0; b < 4; ++b) {
-          const int32_t code = code_at(lines + 64 * j, c, b);
-          sum += (code & 15) * x[r * x_stride + 8 * j + b];
-          sum += (code >> 4) * x[r * x_stride + 8 * j + 4 + b];
-        }
-      }
-      dot[r].lane[c] = sum;
-    }
-  }
+// Steps of dot_step that a partial sum of codes below 2^bits holds.
+constexpr int dot_steps(int /*bits*/) {
+  return 8;
+}
+// partial + the sum over a lane's four bytes of code (unsigned) * x (signed).
+inline Ints dot_step(Ints partial, Ints codes, Ints x) {
+  return map<Ints>(partial,
+                   map<Ints>(codes, x,
+                             [](int32_t code, int32_t value) {
+                               int32_t sum = 0;
+                               for (int shift = 0; shift < 32; shift += 8) {
+                                 sum += (code >> shift & 255) * static_cast<int8_t>(value >> shift);
+                               }
+                               return sum;
+                             }),
+                   [](int32_t left, int32_t right) { return left + right; });
+}
+// A partial sum as integers of 32 bits.
+inline Ints dot_total(Ints partial) {
+  return partial;
+}
+// As dot_step for codes of eight bits, stored with an offset of 128, which is taken off here unless
+// kQ8Unsigned; sums of 32 bits.
+inline Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
+  return map<Ints>(sum,
+                   map<Ints>(codes, x,
+                             [](int32_t code, int32_t value) {
+                               int32_t products = 0;
+                               for (int shift = 0; shift < 32; shift += 8) {
+                                 products += ((code >> shift & 255) - 128) *
+                                             static_cast<int8_t>(value >> shift);
+                               }
+                               return products;
+                             }),
+                   [](int32_t left, int32_t right) { return left + right; });
 }
 
-template <int R, int Lines>
-inline void dot_q8(const std::byte* lines, const int8_t* x, int64_t x_stride, Ints (&dot)[R]) {
-  for (int r = 0; r < R; ++r) {
-    for (int c = 0; c < 16; ++c) {
-      int32_t sum = 0;
-      for (int j = 0; j < Lines; ++j) {
-        for (int b = 0; b < 4; ++b) {
-          sum += (code_at(lines + 64 * j, c, b) - 128) * x[r * x_stride + 4 * j + b];
-        }
-      }
-      dot[r].lane[c] = sum;
-    }
-  }
+// The FP4 value (formats/mxfp4.h) of column C of a line, C = 0 .. 7, divided by kFp4Unit.
+template <int C>
+inline Floats fp4_units(Ints line) {
+  return map<Floats>(line, [](int32_t v) {
+    return kFp4Values[static_cast<uint32_t>(v) >> (8 * (C % 4) + 4 * (C / 4)) & 15u];
+  });
 }
 
 }  // namespace

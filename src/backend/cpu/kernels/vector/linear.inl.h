@@ -1,19 +1,15 @@
-// linear over packed weights, sixteen channels per vector (docs/decisions/0002-numerics.md,
-// "Arithmetic of linear"). Included inside the namespace and target region of an instruction set.
+// The f32 and bf16 arithmetic of linear, sixteen channels per vector
+// (docs/decisions/0002-numerics.md, "Arithmetic of linear"). Included inside the namespace and
+// target region of an instruction set, after records.inl.h; int8.inl.h follows.
 //
-// f32 and bf16 are one kernel: chain sums over float32 activations that prepare has rounded, or
-// not. Few rows read 16- and 32-bit weights where they lie; many rows, and integer weights, go
-// through a panel of kPanelStripes stripes x kPanelColumns columns that is expanded to float32 once
-// for up to kLinearRowBlock rows.
+// Both are one kernel: chain sums over float32 activations that prepare has rounded, or not. Few
+// rows read values and mxfp4 where they lie; many rows, and integer weights, go through a panel of
+// kPanelStripes stripes x kPanelColumns columns that is expanded to float32 once for up to
+// kLinearRowBlock rows.
 
 constexpr int64_t kPanelColumns =
     256;  // panel of 32 channels: 32 KB, with the rows' 6 KB within a 48 KB L1
 constexpr int64_t kPrefetchBytes = 2048;
-
-DUNLIN_INLINE Floats load_scale(ScaleType type, const std::byte* scales, int64_t index) {
-  return type == ScaleType::f16 ? load_f16(scales + 32 * index)
-                                : load(reinterpret_cast<const float*>(scales + 64 * index));
-}
 
 // Sum to result: residual + (sum + bias), for the channels of the stripe that exist.
 DUNLIN_INLINE void write_sum(const LinearArgs& args, int64_t stripe, int64_t row, Floats sum) {
@@ -31,96 +27,6 @@ DUNLIN_INLINE void write_sum(const LinearArgs& args, int64_t stripe, int64_t row
   if (args.residual != nullptr)
     sum = add(load_first(args.residual + row * args.y_stride + channel, count), sum);
   store_first(y, sum, count);
-}
-
-// ---- expansion of 32 columns of a stripe to float32 ----
-
-// Columns 2j and 2j + 1 of a floating-point record.
-template <PackedForm F>
-DUNLIN_INLINE void load_pair(const std::byte* record, int j, Floats* even, Floats* odd) {
-  if constexpr (F == PackedForm::f32) {
-    *even = load(reinterpret_cast<const float*>(record + 128 * j));
-    *odd = load(reinterpret_cast<const float*>(record + 128 * j + 64));
-  } else if constexpr (F == PackedForm::bf16) {
-    const Ints pairs = load_ints(record + 64 * j);
-    *even = as_floats(shift_left<16>(pairs));
-    *odd = as_floats(bit_and(pairs, broadcast_int(-65536)));
-  } else {
-    split_f16(load_ints(record + 64 * j), even, odd);
-  }
-}
-
-// value = scale * code (+ min), each rounded, then rounded to bf16 when Round.
-template <PackedForm F, bool Round>
-DUNLIN_INLINE Floats code_value(Ints code, Floats scale, Floats min) {
-  constexpr int32_t kOffset = F == PackedForm::q4 ? 8 : F == PackedForm::q8 ? 128 : 0;
-  if constexpr (kOffset != 0) code = sub(code, broadcast_int(kOffset));
-  Floats value = mul(scale, to_floats(code));
-  if constexpr (F == PackedForm::q4_min) value = add(value, min);
-  return Round ? round_bf16(value) : value;
-}
-
-template <PackedForm F, bool Round, int Shift>
-DUNLIN_INLINE void store_code(Ints line, Floats scale, Floats min, float* out) {
-  constexpr int32_t kMask = F == PackedForm::q8 ? 255 : 15;
-  store(out,
-        code_value<F, Round>(bit_and(shift_right<Shift>(line), broadcast_int(kMask)), scale, min));
-}
-
-template <PackedForm F, bool Round>
-DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* record, int64_t half,
-                                float* out, int64_t stride) {
-  constexpr int64_t kCodeBytes = F == PackedForm::q8 ? 1024 : 512;
-  const std::byte* scales = record + kCodeBytes;
-  if constexpr (F == PackedForm::q8) {
-    const int64_t group_lines = layout.group / 4;
-    for (int64_t j = 0; j < 8; ++j) {
-      const Floats scale = load_scale(layout.scale, scales, (8 * half + j) / group_lines);
-      const Floats min = zero();
-      const Ints line = load_ints(record + 64 * (8 * half + j));
-      float* to = out + 4 * j * stride;
-      store_code<F, Round, 0>(line, scale, min, to);
-      store_code<F, Round, 8>(line, scale, min, to + stride);
-      store_code<F, Round, 16>(line, scale, min, to + 2 * stride);
-      store_code<F, Round, 24>(line, scale, min, to + 3 * stride);
-    }
-  } else {
-    const Floats scale = load_scale(layout.scale, scales, half);
-    const Floats min = F == PackedForm::q4_min
-                           ? load_scale(layout.scale, scales + layout.scale_bytes(), half)
-                           : zero();
-    for (int64_t j = 0; j < 4; ++j) {
-      const Ints line = load_ints(record + 64 * (4 * half + j));
-      float* to = out + 8 * j * stride;
-      store_code<F, Round, 0>(line, scale, min, to);
-      store_code<F, Round, 8>(line, scale, min, to + stride);
-      store_code<F, Round, 16>(line, scale, min, to + 2 * stride);
-      store_code<F, Round, 24>(line, scale, min, to + 3 * stride);
-      store_code<F, Round, 4>(line, scale, min, to + 4 * stride);
-      store_code<F, Round, 12>(line, scale, min, to + 5 * stride);
-      store_code<F, Round, 20>(line, scale, min, to + 6 * stride);
-      store_code<F, Round, 28>(line, scale, min, to + 7 * stride);
-    }
-  }
-}
-
-// Columns [32 block, 32 block + 32) of a stripe; column k goes to out + k * stride.
-template <PackedForm F, bool Round>
-inline void expand_block(const PackedLayout& layout, const std::byte* stripe, int64_t block,
-                         float* out, int64_t stride) {
-  if constexpr (F == PackedForm::q4 || F == PackedForm::q4_min || F == PackedForm::q8) {
-    expand_codes<F, Round>(layout, stripe + block / 2 * layout.record_bytes(), block % 2, out,
-                           stride);
-  } else {
-    const std::byte* record = stripe + block * layout.record_bytes();
-    for (int j = 0; j < 16; ++j) {
-      Floats even;
-      Floats odd;
-      load_pair<F>(record, j, &even, &odd);
-      store(out + 2 * j * stride, Round ? round_bf16(even) : even);
-      store(out + (2 * j + 1) * stride, Round ? round_bf16(odd) : odd);
-    }
-  }
 }
 
 // ---- chain sums: few rows over weights where they lie ----
@@ -263,12 +169,101 @@ inline void panel_block(const LinearArgs& args, int64_t stripe, int64_t stripe_e
   for (; s < stripe_end; ++s) write_panel<1>(args, s, row, rows, sums + (s - stripe) * rows * 16);
 }
 
+// ---- mxfp4: few rows over weights where they lie ----
+
+// Whether sums of a row may be scaled once per block instead of every weight: neither way can a
+// product or a sum of a block leave the normal numbers, between which a power of two is exact. A
+// row's sums are multiples of 2^-25 of its smallest value, and at most 384 times its largest.
+DUNLIN_INLINE bool scales_exactly(const float* row_end, const std::byte* stripe) {
+  const float least = 0x1p-100f;
+  const float most = 0x1p100f;
+  const float smallest = row_end[kRowSmallest];
+  const float largest = row_end[kRowLargest];
+  const Mxfp4Range& scales = *reinterpret_cast<const Mxfp4Range*>(stripe);
+  return smallest >= least && largest <= most && smallest * scales.smallest >= least &&
+         largest * scales.largest <= most;
+}
+
+// c[r] += the chain sums of 32 columns.
+template <bool ScaleSums, int R>
+DUNLIN_INLINE void chain_mxfp4(const std::byte* lines, Floats scale, const float* x,
+                               int64_t x_stride, Floats (&c)[R]) {
+  const Floats unit = mul(scale, broadcast(kFp4Unit));
+  Floats even[R];
+  Floats odd[R];
+  for (int r = 0; r < R; ++r) even[r] = odd[r] = zero();
+  for (int64_t j = 0; j < 4; ++j) {
+    const Ints line = load_ints(lines + 64 * j);
+    for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
+      Floats weight = fp4_units<C>(line);
+      if constexpr (!ScaleSums) {
+        if constexpr (kFp4Unit != 1.0f) weight = mul(weight, broadcast(kFp4Unit));
+        weight = mul(weight, scale);
+      }
+      for (int r = 0; r < R; ++r) {
+        const Floats value = broadcast(x[r * x_stride + 8 * j + C]);
+        if constexpr (C % 2 == 0) even[r] = fma(value, weight, even[r]);
+        if constexpr (C % 2 == 1) odd[r] = fma(value, weight, odd[r]);
+      }
+    });
+  }
+  for (int r = 0; r < R; ++r) {
+    const Floats sum = add(even[r], odd[r]);
+    c[r] = ScaleSums ? fma(sum, unit, c[r]) : add(c[r], sum);
+  }
+}
+
+template <bool ScaleSums, int R>
+DUNLIN_INLINE void direct_mxfp4(const LinearArgs& args, int64_t stripe, int64_t row) {
+  const PackedLayout& layout = args.weight.layout;
+  const std::byte* weight = args.weight.data + stripe * layout.stripe_bytes() + layout.records_at();
+  const int64_t stride = float_row_stride(layout.columns);
+  const float* x = reinterpret_cast<const float*>(args.activations) + row * stride;
+  const int64_t blocks = padded_columns(layout.columns) / 32;
+  Floats c[R];
+  for (int r = 0; r < R; ++r) c[r] = zero();
+  for (int64_t block = 0; block < blocks; ++block) {
+    const std::byte* record = weight + block / 2 * layout.record_bytes();
+    const int64_t half = block % 2;
+    const std::byte* lines = record + 256 * half;
+    for (int64_t at = 0; at < 256 + 32 * half; at += 64) prefetch(lines + kPrefetchBytes + at);
+    chain_mxfp4<ScaleSums, R>(lines, load_e8m0(record + 512 + 16 * half), x + 32 * block, stride,
+                              c);
+  }
+  for (int r = 0; r < R; ++r) write_sum(args, stripe, row + r, c[r]);
+}
+
+template <int R>
+inline void mxfp4_rows(const LinearArgs& args, int64_t stripe, int64_t row, int64_t row_end) {
+  const PackedLayout& layout = args.weight.layout;
+  const std::byte* weight = args.weight.data + stripe * layout.stripe_bytes();
+  const int64_t stride = float_row_stride(layout.columns);
+  for (; row_end - row >= R; row += R) {
+    bool exactly = true;
+    for (int r = 0; r < R; ++r) {
+      const float* row_start =
+          reinterpret_cast<const float*>(args.activations) + (row + r) * stride;
+      exactly = exactly && scales_exactly(row_start + padded_columns(layout.columns), weight);
+    }
+    if (exactly) {
+      direct_mxfp4<true, R>(args, stripe, row);
+    } else {
+      direct_mxfp4<false, R>(args, stripe, row);
+    }
+  }
+  if constexpr (R > 1) mxfp4_rows<R / 2>(args, stripe, row, row_end);
+}
+
 template <PackedForm F, bool Round>
 void linear_floats(const LinearArgs& args) noexcept {
-  if constexpr (F == PackedForm::f32 || (F == PackedForm::bf16)) {
+  if constexpr (F == PackedForm::f32 || F == PackedForm::bf16 || F == PackedForm::mxfp4) {
     if (args.row_end - args.row_begin <= kDirectRows) {
       for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end; ++stripe) {
-        direct_rows<F, kDirectRows>(args, stripe, args.row_begin, args.row_end);
+        if constexpr (F == PackedForm::mxfp4) {
+          mxfp4_rows<kDirectRows>(args, stripe, args.row_begin, args.row_end);
+        } else {
+          direct_rows<F, kDirectRows>(args, stripe, args.row_begin, args.row_end);
+        }
       }
       return;
     }
@@ -281,120 +276,5 @@ void linear_floats(const LinearArgs& args) noexcept {
       const int64_t end = stripe + kLinearStripeBlock;
       panel_block<F, Round>(args, stripe, end < args.stripe_end ? end : args.stripe_end, row, rows);
     }
-  }
-}
-
-// ---- int8 ----
-
-template <int R>
-struct Int8Activations {
-  const int8_t* codes;
-  const float* scales;
-  const int32_t* sums;
-  const int32_t* half_sums;
-  int64_t stride;  // bytes between rows, the same for all four
-
-  template <typename T>
-  static DUNLIN_INLINE T at(const T* base, int64_t row_bytes, int64_t index) {
-    return *reinterpret_cast<const T*>(reinterpret_cast<const std::byte*>(base) + row_bytes +
-                                       index * sizeof(T));
-  }
-  DUNLIN_INLINE float scale(int r, int64_t g) const { return at(scales, r * stride, g); }
-  DUNLIN_INLINE int32_t sum(int r, int64_t g) const { return at(sums, r * stride, g); }
-  DUNLIN_INLINE int32_t half_sum(int r, int64_t g) const { return at(half_sums, r * stride, g); }
-};
-
-// acc[r] = fma(float(sum q * code), ws * s, acc[r]); `offset_sum` is what the stored codes are too
-// large by, times q.
-template <int R>
-DUNLIN_INLINE void add_group(Ints dot, int32_t offset_sum, Floats weight_scale, float scale,
-                             Floats* acc) {
-  const Floats value = to_floats(sub(dot, broadcast_int(offset_sum)));
-  *acc = fma(value, mul(weight_scale, broadcast(scale)), *acc);
-}
-
-// One group of 32 columns of a 4-bit form.
-template <PackedForm F, int R>
-DUNLIN_INLINE void int8_group_q4(const PackedLayout& layout, const std::byte* record, int64_t half,
-                                 const Int8Activations<R>& x, int64_t g, Floats (&acc)[R]) {
-  const std::byte* scales = record + 512;
-  Ints dot[R];
-  dot_q4<R>(record + 256 * half, x.codes + 32 * g, x.stride, dot);
-  const Floats weight_scale = load_scale(layout.scale, scales, half);
-  for (int r = 0; r < R; ++r) {
-    const int32_t offset_sum = F == PackedForm::q4 ? 8 * x.sum(r, g) : 0;
-    add_group<R>(dot[r], offset_sum, weight_scale, x.scale(r, g), &acc[r]);
-  }
-  if constexpr (F == PackedForm::q4_min) {
-    const Floats weight_min = load_scale(layout.scale, scales + layout.scale_bytes(), half);
-    for (int r = 0; r < R; ++r) {
-      const Floats sum = broadcast(static_cast<float>(x.sum(r, g)));
-      acc[r] = fma(sum, mul(weight_min, broadcast(x.scale(r, g))), acc[r]);
-    }
-  }
-}
-
-template <int R>
-DUNLIN_INLINE void int8_group_q8(const PackedLayout& layout, const std::byte* record, int64_t half,
-                                 const Int8Activations<R>& x, int64_t g, Floats (&acc)[R]) {
-  const std::byte* lines = record + 512 * half;
-  const std::byte* scales = record + 1024;
-  constexpr int32_t kOffset = kQ8Unsigned ? 128 : 0;
-  Ints dot[R];
-  if (layout.group == 32) {
-    dot_q8<R, 8>(lines, x.codes + 32 * g, x.stride, dot);
-    const Floats weight_scale = load_scale(layout.scale, scales, half);
-    for (int r = 0; r < R; ++r) {
-      add_group<R>(dot[r], kOffset * x.sum(r, g), weight_scale, x.scale(r, g), &acc[r]);
-    }
-    return;
-  }
-  for (int64_t part = 0; part < 2; ++part) {
-    dot_q8<R, 4>(lines + 256 * part, x.codes + 32 * g + 16 * part, x.stride, dot);
-    const Floats weight_scale = load_scale(layout.scale, scales, 2 * half + part);
-    for (int r = 0; r < R; ++r) {
-      add_group<R>(dot[r], kOffset * x.half_sum(r, 2 * g + part), weight_scale, x.scale(r, g),
-                   &acc[r]);
-    }
-  }
-}
-
-template <PackedForm F, int R>
-inline void int8_rows(const LinearArgs& args, int64_t stripe, int64_t row, int64_t row_end) {
-  const PackedLayout& layout = args.weight.layout;
-  const Int8RowLayout rows(layout.columns);
-  for (; row_end - row >= R; row += R) {
-    const std::byte* x = args.activations + row * rows.row_bytes;
-    const Int8Activations<R> activations{
-        reinterpret_cast<const int8_t*>(x), reinterpret_cast<const float*>(x + rows.scales),
-        reinterpret_cast<const int32_t*>(x + rows.sums),
-        reinterpret_cast<const int32_t*>(x + rows.half_sums), rows.row_bytes};
-    const std::byte* record = args.weight.data + stripe * layout.stripe_bytes();
-    const int64_t record_bytes = layout.record_bytes();
-    Floats acc[R];
-    for (int r = 0; r < R; ++r) acc[r] = zero();
-    for (int64_t g = 0; g < rows.groups; ++g) {
-      const int64_t half = g % 2;
-      // Half of a record ahead at a time: a burst of requests would hold up the loads that compute
-      // waits for.
-      for (int64_t at = half * (record_bytes / 2); at < (half + 1) * (record_bytes / 2); at += 64) {
-        prefetch(record + kPrefetchBytes + at);
-      }
-      if constexpr (F == PackedForm::q8) {
-        int8_group_q8<R>(layout, record, half, activations, g, acc);
-      } else {
-        int8_group_q4<F, R>(layout, record, half, activations, g, acc);
-      }
-      if (half == 1) record += record_bytes;
-    }
-    for (int r = 0; r < R; ++r) write_sum(args, stripe, row + r, acc[r]);
-  }
-  if constexpr (R > 1) int8_rows<F, R / 2>(args, stripe, row, row_end);
-}
-
-template <PackedForm F>
-void linear_int8(const LinearArgs& args) noexcept {
-  for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end; ++stripe) {
-    int8_rows<F, kInt8Rows>(args, stripe, args.row_begin, args.row_end);
   }
 }

@@ -9,11 +9,20 @@ void prepare_floats(const PrepareArgs& args) noexcept {
   for (int64_t row = args.row_begin; row < args.row_end; ++row) {
     const float* x = args.x + row * args.x_stride;
     float* out = reinterpret_cast<float*>(args.out) + row * stride;
+    Floats smallest = broadcast(__builtin_inff());
+    Floats largest = zero();
     for (int64_t k = 0; k < padded; k += 16) {
       const int64_t left = args.columns - k;
-      const Floats value = left >= 16 ? load(x + k) : load_first(x + k, left < 0 ? 0 : left);
-      store(out + k, Round ? round_bf16(value) : value);
+      Floats value = left >= 16 ? load(x + k) : load_first(x + k, left < 0 ? 0 : left);
+      if constexpr (Round) value = round_bf16(value);
+      store(out + k, value);
+      const Floats magnitude = abs(value);
+      largest = max(magnitude, largest);
+      smallest = min(select(equal(value, zero()), smallest, magnitude), smallest);
     }
+    const float most = fold_max(largest);
+    out[padded + kRowLargest] = most == 0.0f ? 1.0f : most;
+    out[padded + kRowSmallest] = most == 0.0f ? 1.0f : -fold_max(negate(smallest));
   }
 }
 

@@ -1,0 +1,126 @@
+// Engine: a model that answers requests, many at a time.
+//
+//     auto engine = dunlin::Engine::load("model.gguf");
+//     if (!engine.ok()) return report(engine.error());
+//     auto prompt = engine->encode_chat({{"user", "Why is the sky blue?"}});
+//     engine->submit({.prompt = *prompt},
+//                    [](const dunlin::Event& event) { std::cout << event.text; });
+//     engine->run_until_idle();
+//
+// One thread at a time owns step(); the rest may be called from any thread, and from events. The
+// engine is destroyed, moved from or assigned to when all other calls have returned, never by an
+// event; one that was moved from can only be destroyed or assigned to. Requests that wait or run are
+// dropped with their engine, without another event. What can go wrong is a Result or an event. Functions that return no Result throw nothing but
+// std::bad_alloc, and step() what a sink or sampler of the caller threw.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <dunlin/export.h>
+#include <dunlin/precision.h>
+#include <dunlin/request.h>
+#include <dunlin/result.h>
+
+namespace dunlin {
+
+struct LoadOptions {
+  std::string backend = "cpu";  // or "reference", a slow oracle
+  Precision precision = Precision::automatic;
+  int threads = 0;        // 0: one per core this process may use
+  std::string isa = {};   // scalar, avx2, avx512 or amx; empty: DUNLIN_ISA, or the best there is
+  int64_t context = 0;    // positions of one sequence; 0: the model's, at most 8192
+  int64_t sequences = 1;  // at a time
+  // Positions that the KV cache holds for all sequences together; 0: the full context of each. When
+  // it is full, sequences wait for each other.
+  int64_t kv_tokens = 0;
+  int64_t rows = 512;  // of one step: the chunk of a prompt
+  std::function<void(double fraction, const std::string& what)> progress = {};
+};
+
+struct ModelInfo {
+  std::string path = {};
+  std::string family = {};  // "llama"
+  int64_t parameters = 0;
+  int64_t vocabulary = 0;       // ids are 0..vocabulary - 1
+  int64_t context = 0;          // positions of one sequence, as loaded
+  int64_t trained_context = 0;  // that the model was trained for
+  std::vector<int32_t> stop_ids = {};
+  bool has_tokenizer = false;  // false: the model runs on token ids alone
+  bool has_chat_template = false;
+  SamplingParams sampling = {};  // what the model's authors recommend, over the built-in values
+  std::string isa = {};
+  int threads = 0;
+  uint64_t weights_bytes = 0;  // in memory
+  uint64_t kv_bytes = 0;
+};
+
+struct ChatMessage {
+  std::string role = {};  // "system", "user", "assistant"
+  std::string content = {};
+};
+
+struct EngineStats {
+  int64_t steps = 0;
+  int64_t preemptions = 0;  // of sequences that gave up their pages and were computed again
+};
+
+class DUNLIN_API Engine {
+ public:
+  // A Hugging Face directory or a .gguf file. Errors: kind model names the file and what is wrong with
+  // it, usage is an option (a context beyond the model's, for one), does_not_fit memory.
+  static Result<Engine> load(const std::string& path, const LoadOptions& options = {});
+  ~Engine();
+  Engine(Engine&& other) noexcept;
+  Engine& operator=(Engine&& other) noexcept;
+
+  const ModelInfo& model() const;
+
+  // Text and ids. Errors: kind model without a tokenizer (or, for a conversation, a chat template).
+  //
+  // A text that goes to the model as it is: special tokens are recognised, and the bos token comes
+  // first where the model expects one.
+  Result<std::vector<int32_t>> encode(std::string_view text) const;
+  // A conversation through the model's chat template, ready for the assistant's answer. Only the
+  // template's own words become special tokens.
+  Result<std::vector<int32_t>> encode_chat(const std::vector<ChatMessage>& messages) const;
+  // Special tokens give no text; bytes that are no UTF-8 become U+FFFD. Errors (kind usage): an id
+  // outside the vocabulary.
+  Result<std::string> decode(std::span<const int32_t> ids) const;
+
+  // Queues a request. Errors (kind usage): an empty prompt, an id outside the vocabulary, a prompt
+  // that leaves no room in the context, a parameter out of range, stop strings without a tokenizer.
+  Result<RequestId> submit(Request request, EventSink sink);
+  // No event of the request follows, but for one that is being sent by another thread right now; at
+  // the next step its pages are free. An id that is unknown or finished is ignored.
+  void cancel(RequestId request);
+  // Gives back what the session holds; its requests that wait or run now finish without leaving
+  // anything.
+  void end_session(SessionId session);
+
+  // Runs one step of the model over whatever is ready. False: nothing was left to do. What a sink or
+  // custom sampler threw is thrown again when the step is complete; its request is gone. No sink may
+  // call it.
+  bool step();
+  void run_until_idle() {
+    while (step()) {
+    }
+  }
+
+  EngineStats stats() const;  // for the owner of step()
+
+  // Internal: engines are made by load().
+  struct State;
+  explicit Engine(std::unique_ptr<State> state);
+  State& state() const { return *state_; }
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace dunlin

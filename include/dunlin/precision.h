@@ -1,0 +1,14 @@
+// Precision: the arithmetic profiles (docs/decisions/0002-numerics.md).
+#pragma once
+
+#include <cstdint>
+
+namespace dunlin {
+
+enum class Precision : uint8_t {
+  automatic,  // int8 for generated tokens of integer formats, bf16 otherwise
+  exact,      // bf16 for all
+  f32,        // for parity with other implementations
+};
+
+}  // namespace dunlin

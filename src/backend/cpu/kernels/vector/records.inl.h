@@ -1,0 +1,171 @@
+// Records of packed weights: scales, stored codes, and expansion of 32 columns of a stripe to
+// float32 (layouts: packed.h). Included inside the namespace and target region of an instruction
+// set.
+
+// Scales of the groups of one record, `at` its first byte behind the codes.
+template <PackedForm F>
+struct RecordScales {
+  const PackedLayout& layout;
+  const std::byte* at;
+  Floats d;     // of the record, with factors
+  Floats dmin;  // negative
+
+  static DUNLIN_INLINE RecordScales of(const PackedLayout& layout, const std::byte* record) {
+    RecordScales scales{layout, record + layout.code_bytes(), zero(), zero()};
+    if (layout.scale == ScaleType::factors) {
+      scales.d = load_f16(scales.at);
+      if constexpr (has_min(F)) scales.dmin = load_f16(scales.at + 32);
+    }
+    return scales;
+  }
+
+  DUNLIN_INLINE Floats scale(int64_t group) const {
+    if (layout.scale == ScaleType::f16) return load_f16(at + 32 * group);
+    return mul(d, to_floats(load_signed_bytes(at + layout.factors_at() + 16 * group)));
+  }
+  DUNLIN_INLINE Floats min(int64_t group) const {
+    if (layout.scale == ScaleType::f16) return load_f16(at + layout.mins_at() + 32 * group);
+    return mul(dmin, to_floats(load_signed_bytes(at + layout.min_factors_at() + 16 * group)));
+  }
+};
+
+// The codes of block b (32 columns) of a record: where its lines are.
+template <PackedForm F>
+struct BlockCodes {
+  const std::byte* low;   // nibbles, or the bytes of q8
+  const std::byte* high;  // of q5 and q6
+
+  static DUNLIN_INLINE BlockCodes of(const PackedLayout& layout, const std::byte* record,
+                                     int64_t block) {
+    constexpr int64_t kBytes = F == PackedForm::q8 ? 512 : 256;
+    constexpr int64_t kHighBytes = 64 * (code_bits(F) - 4);
+    return {record + kBytes * block, record + 8 * layout.record_columns() + kHighBytes * block};
+  }
+
+  // Stored codes 4 C .. 4 C + 3 of every channel, a byte each.
+  template <int C>
+  DUNLIN_INLINE Ints four() const {
+    if constexpr (F == PackedForm::q8) {
+      return load_ints(low + 64 * C);
+    } else {
+      const Ints line = load_ints(low + 64 * (C / 2));
+      const Ints nibbles = bit_and(shift_right<4 * (C % 2)>(line), broadcast_int(0x0f0f0f0f));
+      constexpr int kHigh = code_bits(F) - 4;
+      if constexpr (kHigh == 0) {
+        return nibbles;
+      } else {
+        constexpr int kPerByte = 8 / kHigh;
+        constexpr int kFrom = kHigh * (C % kPerByte);
+        const Ints bits = load_ints(high + 64 * (C / kPerByte));
+        Ints moved = bits;  // to bit 4 of each byte
+        if constexpr (kFrom > 4) moved = shift_right<kFrom - 4>(bits);
+        if constexpr (kFrom < 4) moved = shift_left<4 - kFrom>(bits);
+        constexpr int32_t kMask = kHigh == 1 ? 0x10101010 : 0x30303030;
+        return bit_or(nibbles, bit_and(moved, broadcast_int(kMask)));
+      }
+    }
+  }
+};
+
+// Calls f.template operator()<C>() for C = 0 .. 7.
+template <int C = 0, typename F>
+DUNLIN_INLINE void for_eight(const F& f) {
+  if constexpr (C < 8) {
+    f.template operator()<C>();
+    for_eight<C + 1>(f);
+  }
+}
+
+// ---- expansion of 32 columns of a stripe to float32 ----
+
+// Columns 2j and 2j + 1 of a floating-point record.
+template <PackedForm F>
+DUNLIN_INLINE void load_pair(const std::byte* record, int j, Floats* even, Floats* odd) {
+  if constexpr (F == PackedForm::f32) {
+    *even = load(reinterpret_cast<const float*>(record + 128 * j));
+    *odd = load(reinterpret_cast<const float*>(record + 128 * j + 64));
+  } else if constexpr (F == PackedForm::bf16) {
+    const Ints pairs = load_ints(record + 64 * j);
+    *even = as_floats(shift_left<16>(pairs));
+    *odd = as_floats(bit_and(pairs, broadcast_int(-65536)));
+  } else {
+    split_f16(load_ints(record + 64 * j), even, odd);
+  }
+}
+
+// value = scale * code (+ min), each rounded, then rounded to bf16 when Round.
+template <PackedForm F, bool Round>
+DUNLIN_INLINE Floats code_value(Ints code, Floats scale, Floats min) {
+  if constexpr (code_offset(F) != 0) code = sub(code, broadcast_int(code_offset(F)));
+  Floats value = mul(scale, to_floats(code));
+  if constexpr (has_min(F)) value = add(value, min);
+  return Round ? round_bf16(value) : value;
+}
+
+template <PackedForm F, bool Round>
+DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* record, int64_t block,
+                                float* out, int64_t stride) {
+  const RecordScales<F> scales = RecordScales<F>::of(layout, record);
+  const BlockCodes<F> codes = BlockCodes<F>::of(layout, record, block);
+  const int64_t groups = 32 / layout.group;  // of the block
+  Floats scale[2];
+  Floats min[2];
+  for (int64_t i = 0; i < 2; ++i) {
+    const int64_t group = groups * block + (groups == 2 ? i : 0);
+    scale[i] = scales.scale(group);
+    min[i] = has_min(F) ? scales.min(group) : zero();
+  }
+  for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
+    const Ints four = codes.template four<C>();
+    const Ints byte = broadcast_int(255);
+    float* to = out + 4 * C * stride;
+    const auto put = [&](int k, Ints code) DUNLIN_ALWAYS_INLINE {
+      store(to + k * stride, code_value<F, Round>(code, scale[C / 4], min[C / 4]));
+    };
+    put(0, bit_and(four, byte));
+    put(1, bit_and(shift_right<8>(four), byte));
+    put(2, bit_and(shift_right<16>(four), byte));
+    put(3, shift_right<24>(four));
+  });
+}
+
+// 2^(e - 127) of a group of mxfp4.
+DUNLIN_INLINE Floats load_e8m0(const std::byte* exponents) {
+  return as_floats(shift_left<23>(load_unsigned_bytes(exponents)));
+}
+
+// Exact: a value is a power of two times two bits, so that rounding it to bf16 changes nothing.
+DUNLIN_INLINE void expand_mxfp4(const std::byte* record, int64_t block, float* out,
+                                int64_t stride) {
+  const Floats scale = load_e8m0(record + 512 + 16 * block);
+  for (int64_t j = 0; j < 4; ++j) {
+    const Ints line = load_ints(record + 256 * block + 64 * j);
+    float* to = out + 8 * j * stride;
+    for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
+      Floats value = fp4_units<C>(line);
+      if constexpr (kFp4Unit != 1.0f) value = mul(value, broadcast(kFp4Unit));
+      store(to + C * stride, mul(value, scale));
+    });
+  }
+}
+
+// Columns [32 block, 32 block + 32) of a stripe; column k goes to out + k * stride.
+template <PackedForm F, bool Round>
+inline void expand_block(const PackedLayout& layout, const std::byte* stripe, int64_t block,
+                         float* out, int64_t stride) {
+  const int64_t blocks = layout.record_columns() / 32;
+  const std::byte* record = stripe + layout.records_at() + block / blocks * layout.record_bytes();
+  if constexpr (F == PackedForm::mxfp4) {
+    expand_mxfp4(record, block % blocks, out, stride);
+  } else if constexpr (is_integer(F)) {
+    expand_codes<F, Round>(layout, record, block % blocks, out, stride);
+  } else {
+    for (int j = 0; j < 16; ++j) {
+      Floats even;
+      Floats odd;
+      load_pair<F>(record, j, &even, &odd);
+      store(out + 2 * j * stride, Round ? round_bf16(even) : even);
+      store(out + (2 * j + 1) * stride, Round ? round_bf16(odd) : odd);
+    }
+  }
+}

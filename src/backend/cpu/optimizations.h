@@ -1,0 +1,22 @@
+// What the CPU back end can do without (CompileOptions::disabled): rewrites, memory reuse, and the
+// vector and tile kernels of each family of operations. Bits stay the same without any of them.
+#pragma once
+
+#include <vector>
+
+#include "backend/api.h"
+#include "backend/cpu/kernels/kernels.h"
+
+namespace dunlin::cpu {
+
+// Values share memory where their lives allow it (memory_plan.h).
+inline constexpr const char* kMemoryReuse = "memory_reuse";
+
+// What rests on others comes before them: the rewrites from the last to the first.
+std::vector<Optimization> optimizations();
+
+// The row of the table for an instruction set, with the scalar row's kernels in the families that
+// are disabled.
+Kernels enabled_kernels(Isa isa, const CompileOptions& options);
+
+}  // namespace dunlin::cpu

@@ -1,0 +1,71 @@
+// Bucket: the sizes that one executable is compiled for. A step is fitted into buckets: rows that
+// are left over are padding and change nothing.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "program/program.h"
+#include "step/step.h"
+
+namespace dunlin::pjrt {
+
+struct BucketSegment {
+  int64_t sequences = 1;
+  int64_t rows_each = 1;
+  bool slot_order = false;  // sequence i lies in slot i: nothing is looked up
+  friend auto operator<=>(const BucketSegment&, const BucketSegment&) = default;
+};
+
+// The arrays of a KV group: [slots, kv heads, positions, head width], one for keys and one for
+// values of each layer. Position p of a sequence lies at p mod positions.
+struct KvGroupShape {
+  int64_t slots = 0;
+  int64_t positions = 0;  // a multiple of kPageTokens
+  friend auto operator<=>(const KvGroupShape&, const KvGroupShape&) = default;
+};
+
+struct Bucket {
+  std::vector<BucketSegment> segments = {};
+  int64_t logit_rows = 0;
+  // No sequence holds more: attention reads so much of a group that keeps every position.
+  int64_t kv_length = 0;  // a multiple of kPageTokens
+  int64_t slots = 0;      // what Symbol::slots is bound to
+  // The rows of a sequence are at consecutive positions: its keys are written as one block.
+  bool consecutive = true;
+  std::vector<KvGroupShape> groups = {};
+
+  int64_t rows() const;
+  int64_t sequences() const;
+  SymbolSizes sizes() const { return {rows(), logit_rows, sequences(), slots}; }
+  // Positions of a group that attention reads.
+  int64_t read_positions(size_t group) const;
+  std::string text() const;  // "8x1 rows, 8 logit rows, 4096 positions"
+  friend auto operator<=>(const Bucket&, const Bucket&) = default;
+};
+
+// What a launch takes besides weights and state: one i32 array, so that a step is one transfer.
+// Float fields hold the bits of float32.
+struct StepLayout {
+  struct Field {
+    int64_t offset = 0;
+    int64_t count = 0;
+  };
+  explicit StepLayout(const Bucket& bucket);
+
+  Field tokens, positions, row_sequences;  // [T]; row_sequences of padding is -1
+  Field logit_rows, temperatures, random;  // [R]
+  Field slots;                             // [S]: where the sequence lies in the KV arrays
+  Field row_counts;                        // [S]: rows that are no padding, the first ones
+  Field lengths;                           // [S]: positions held after this step's writes
+  // Of each group [S, pages read]: position of the first token of each page, negative when the page
+  // is absent.
+  std::vector<Field> pages;
+  int64_t size = 0;
+
+ private:
+  Field add(int64_t count);
+};
+
+}  // namespace dunlin::pjrt

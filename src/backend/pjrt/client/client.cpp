@@ -1,0 +1,176 @@
+#include "backend/pjrt/client/client.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "backend/pjrt/client/large_stack.h"
+
+namespace dunlin::pjrt {
+namespace {
+
+PJRT_Buffer_Type buffer_type(Element element) {
+  switch (element) {
+    case Element::f32:
+      return PJRT_Buffer_Type_F32;
+    case Element::f16:
+      return PJRT_Buffer_Type_F16;
+    case Element::bf16:
+      return PJRT_Buffer_Type_BF16;
+    case Element::i32:
+      return PJRT_Buffer_Type_S32;
+    case Element::i1:
+      break;
+  }
+  return PJRT_Buffer_Type_PRED;
+}
+
+PJRT_NamedValue named_option(const char* name, PJRT_NamedValue_Type type) {
+  auto option = DUNLIN_PJRT_ARGS(PJRT_NamedValue);
+  option.name = name;
+  option.name_size = __builtin_strlen(name);
+  option.type = type;
+  option.value_size = 1;
+  return option;
+}
+
+// What the rest of a GPU's memory is for: CUDA's own context, and the libraries' workspaces.
+constexpr float kCudaMemoryFraction = 0.9f;
+
+std::vector<PJRT_NamedValue> client_options(const Plugin& plugin, int64_t virtual_devices) {
+  std::vector<PJRT_NamedValue> options;
+  if (virtual_devices > 0) {
+    options.push_back(named_option("cpu_device_count", PJRT_NamedValue_kInt64));
+    options.back().int64_value = virtual_devices;
+  }
+  // XLA would take three quarters of a GPU's memory at once, whatever the model needs, and never
+  // more.
+  if (plugin.is_cuda()) {
+    options.push_back(named_option("preallocate", PJRT_NamedValue_kBool));
+    options.back().bool_value = false;
+    options.push_back(named_option("memory_fraction", PJRT_NamedValue_kFloat));
+    options.back().float_value = kCudaMemoryFraction;
+  }
+  return options;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Client>> Client::create(const Plugin& plugin,
+                                                     int64_t virtual_devices) {
+  std::shared_ptr<Client> client(new Client(plugin));
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Client_Create_Args);
+  const std::vector<PJRT_NamedValue> options = client_options(plugin, virtual_devices);
+  args.create_options = options.data();
+  args.num_options = options.size();
+  DUNLIN_RETURN_IF_ERROR(plugin.check(plugin.api().PJRT_Client_Create(&args), "open the device"));
+  client->client_ = args.client;
+  auto platform = DUNLIN_PJRT_ARGS(PJRT_Client_PlatformName_Args);
+  platform.client = args.client;
+  DUNLIN_RETURN_IF_ERROR(
+      plugin.check(plugin.api().PJRT_Client_PlatformName(&platform), "name the platform"));
+  client->platform_.assign(platform.platform_name, platform.platform_name_size);
+  DUNLIN_RETURN_IF_ERROR(client->find_devices());
+  return std::shared_ptr<const Client>(std::move(client));
+}
+
+Client::~Client() {
+  if (client_ == nullptr) return;
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Client_Destroy_Args);
+  args.client = client_;
+  (void)plugin_.check(plugin_.api().PJRT_Client_Destroy(&args), "close the device");
+}
+
+Result<void> Client::find_devices() {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Client_AddressableDevices_Args);
+  args.client = client_;
+  DUNLIN_RETURN_IF_ERROR(
+      plugin_.check(plugin_.api().PJRT_Client_AddressableDevices(&args), "list the devices"));
+  devices_.assign(args.addressable_devices,
+                  args.addressable_devices + args.num_addressable_devices);
+  if (!devices_.empty()) return {};
+  return Error{ErrorKind::device, plugin_.path() + ": the plug-in has no device"};
+}
+
+Result<PJRT_DeviceDescription*> Client::describe(int64_t device) const {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Device_GetDescription_Args);
+  args.device = devices_[static_cast<size_t>(device)];
+  DUNLIN_RETURN_IF_ERROR(
+      plugin_.check(plugin_.api().PJRT_Device_GetDescription(&args), "describe a device"));
+  return args.device_description;
+}
+
+std::vector<std::string> Client::device_names() const {
+  std::vector<std::string> names;
+  for (int64_t device = 0; device < devices(); ++device) {
+    auto args = DUNLIN_PJRT_ARGS(PJRT_DeviceDescription_ToString_Args);
+    const auto description = describe(device);
+    if (description.ok()) args.device_description = *description;
+    const bool named =
+        description.ok() &&
+        plugin_.check(plugin_.api().PJRT_DeviceDescription_ToString(&args), "name a device").ok();
+    names.push_back(named ? std::string(args.to_string, args.to_string_size) : "?");
+  }
+  return names;
+}
+
+std::vector<int64_t> Client::device_ids() const {
+  std::vector<int64_t> ids;
+  for (int64_t device = 0; device < devices(); ++device) {
+    auto args = DUNLIN_PJRT_ARGS(PJRT_DeviceDescription_Id_Args);
+    const auto description = describe(device);
+    if (description.ok()) args.device_description = *description;
+    const bool known =
+        description.ok() &&
+        plugin_.check(plugin_.api().PJRT_DeviceDescription_Id(&args), "number a device").ok();
+    ids.push_back(known ? args.id : device);
+  }
+  return ids;
+}
+
+Result<Buffer> Client::upload(const TensorType& type, std::span<const std::byte> data,
+                              int64_t device) const {
+  DUNLIN_CHECK(std::cmp_equal(data.size(), type.bytes()), "bytes of " + type.text());
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Client_BufferFromHostBuffer_Args);
+  args.client = client_;
+  args.data = data.data();
+  args.type = buffer_type(type.element);
+  args.dims = type.dims.data();
+  args.num_dims = type.dims.size();
+  args.host_buffer_semantics = PJRT_HostBufferSemantics_kImmutableUntilTransferCompletes;
+  args.device = devices_[static_cast<size_t>(device)];
+  const std::string doing = "copy " + type.text() + " to the device";
+  DUNLIN_RETURN_IF_ERROR(
+      plugin_.check(plugin_.api().PJRT_Client_BufferFromHostBuffer(&args), doing));
+  Buffer buffer(plugin_, args.buffer);
+  DUNLIN_RETURN_IF_ERROR(plugin_.await(args.done_with_host_buffer, doing));
+  return buffer;
+}
+
+Result<std::unique_ptr<LoadedProgram>> Client::compile(const std::string& program,
+                                                       const CompileSpec& spec) const {
+  const std::string options = serialize(spec);
+  auto text = DUNLIN_PJRT_ARGS(PJRT_Program);
+  text.code = const_cast<char*>(program.data());
+  text.code_size = program.size();
+  text.format = "mlir";
+  text.format_size = 4;
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Client_Compile_Args);
+  args.client = client_;
+  args.program = &text;
+  args.compile_options = options.data();
+  args.compile_options_size = options.size();
+  PJRT_Error* error = nullptr;
+  run_with_large_stack([&] { error = plugin_.api().PJRT_Client_Compile(&args); });
+  DUNLIN_RETURN_IF_ERROR(plugin_.check(error, "compile"));
+  std::unique_ptr<LoadedProgram> loaded(new LoadedProgram(shared_from_this(), args.executable));
+  auto inner = DUNLIN_PJRT_ARGS(PJRT_LoadedExecutable_GetExecutable_Args);
+  inner.loaded_executable = args.executable;
+  DUNLIN_RETURN_IF_ERROR(plugin_.check(plugin_.api().PJRT_LoadedExecutable_GetExecutable(&inner),
+                                       "look into a program"));
+  loaded->compiled_ = CompiledProgram(plugin_, inner.executable);
+  DUNLIN_ASSIGN_OR_RETURN(loaded->results_, loaded->compiled_.results());
+  return loaded;
+}
+
+}  // namespace dunlin::pjrt

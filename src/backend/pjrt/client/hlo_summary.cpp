@@ -1,0 +1,210 @@
+// Protocol buffers' encoding, read field by field; fields that nothing here needs are passed over.
+#include "backend/pjrt/client/hlo_summary.h"
+
+#include <fmt/format.h>
+
+#include <functional>
+#include <optional>
+
+namespace dunlin::pjrt {
+namespace {
+
+struct Field {
+  uint64_t number = 0;
+  uint64_t integer = 0;         // of wire type 0
+  std::string_view bytes = {};  // of wire type 2
+};
+
+class MessageReader {
+ public:
+  explicit MessageReader(std::string_view bytes) : rest_(bytes) {}
+
+  // Calls `visit` for each field; false when the bytes end within one.
+  bool read(const std::function<bool(const Field&)>& visit) {
+    while (!rest_.empty()) {
+      const auto field = next();
+      if (!field || !visit(*field)) return false;
+    }
+    return true;
+  }
+
+ private:
+  std::optional<uint64_t> varint() {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64 && !rest_.empty(); shift += 7) {
+      const auto byte = static_cast<unsigned char>(rest_.front());
+      rest_.remove_prefix(1);
+      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) return value;
+    }
+    return std::nullopt;
+  }
+
+  std::optional<std::string_view> take(uint64_t count) {
+    if (count > rest_.size()) return std::nullopt;
+    const std::string_view taken = rest_.substr(0, count);
+    rest_.remove_prefix(count);
+    return taken;
+  }
+
+  std::optional<Field> next() {
+    const auto key = varint();
+    if (!key) return std::nullopt;
+    Field field{.number = *key >> 3};
+    std::optional<std::string_view> bytes = std::string_view();
+    switch (*key & 7) {
+      case 0: {
+        const auto value = varint();
+        if (!value) return std::nullopt;
+        field.integer = *value;
+        break;
+      }
+      case 1:
+        bytes = take(8);
+        break;
+      case 2: {
+        const auto size = varint();
+        bytes = size ? take(*size) : std::nullopt;
+        break;
+      }
+      case 5:
+        bytes = take(4);
+        break;
+      default:
+        return std::nullopt;
+    }
+    if (!bytes) return std::nullopt;
+    field.bytes = *bytes;
+    return field;
+  }
+
+  std::string_view rest_;
+};
+
+// PrimitiveType of xla_data.proto.
+const char* type_name(uint64_t type) {
+  switch (type) {
+    case 1:
+      return "pred";
+    case 2:
+      return "s8";
+    case 4:
+      return "s32";
+    case 5:
+      return "s64";
+    case 6:
+      return "u8";
+    case 8:
+      return "u32";
+    case 9:
+      return "u64";
+    case 10:
+      return "f16";
+    case 11:
+      return "f32";
+    case 12:
+      return "f64";
+    case 16:
+      return "bf16";
+    case 21:
+      return "s4";
+    default:
+      return "other";
+  }
+}
+
+constexpr uint64_t kTuple = 13;
+
+struct Shape {
+  uint64_t type = 0;
+  std::vector<int64_t> dims = {};
+  std::string parts = {};  // of a tuple
+  int64_t elements = 0;    // of a tuple's arrays
+
+  std::string text() const {
+    if (type == kTuple) return "(" + parts + ")";
+    return fmt::format("{}[{}]", type_name(type), fmt::join(dims, ","));
+  }
+  int64_t count() const {
+    int64_t product = type == kTuple ? elements : 1;
+    for (const int64_t dim : dims) product *= dim;
+    return product;
+  }
+};
+
+// ShapeProto: element_type 2, dimensions 3 (packed), tuple_shapes 4.
+bool read_shape(std::string_view bytes, Shape& shape) {
+  return MessageReader(bytes).read([&shape](const Field& field) {
+    if (field.number == 2) shape.type = field.integer;
+    if (field.number == 3 && field.bytes.empty()) {
+      shape.dims.push_back(static_cast<int64_t>(field.integer));
+    } else if (field.number == 3) {
+      std::string_view packed = field.bytes;
+      while (!packed.empty()) {
+        uint64_t value = 0;
+        for (int shift = 0; shift < 64 && !packed.empty(); shift += 7) {
+          const auto byte = static_cast<unsigned char>(packed.front());
+          packed.remove_prefix(1);
+          value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+          if (byte < 0x80) break;
+        }
+        shape.dims.push_back(static_cast<int64_t>(value));
+      }
+    }
+    if (field.number != 4) return true;
+    Shape part;
+    if (!read_shape(field.bytes, part)) return false;
+    if (!shape.parts.empty()) shape.parts += ',';
+    shape.parts += part.text();
+    shape.elements += part.count();
+    return true;
+  });
+}
+
+// HloInstructionProto: name 1, opcode 2, shape 3, metadata 7 {op_name 2}.
+bool read_operation(std::string_view bytes, HloOperation& operation) {
+  return MessageReader(bytes).read([&operation](const Field& field) {
+    if (field.number == 1) operation.name = field.bytes;
+    if (field.number == 2) operation.opcode = field.bytes;
+    if (field.number == 3) {
+      Shape shape;
+      if (!read_shape(field.bytes, shape)) return false;
+      operation.shape = shape.text();
+      operation.elements = shape.count();
+    }
+    if (field.number != 7) return true;
+    return MessageReader(field.bytes).read([&operation](const Field& metadata) {
+      if (metadata.number == 2) operation.source = metadata.bytes;
+      return true;
+    });
+  });
+}
+
+// HloComputationProto: name 1, instructions 2.
+bool read_computation(std::string_view bytes, std::vector<HloOperation>& operations) {
+  std::string name;
+  return MessageReader(bytes).read([&](const Field& field) {
+    if (field.number == 1) name = field.bytes;
+    if (field.number != 2) return true;
+    HloOperation& operation = operations.emplace_back();
+    operation.computation = name;
+    return read_operation(field.bytes, operation);
+  });
+}
+
+}  // namespace
+
+Result<std::vector<HloOperation>> read_hlo(std::string_view module_with_config) {
+  std::vector<HloOperation> operations;
+  // HloModuleProtoWithConfig: hlo_module 1; HloModuleProto: computations 3.
+  const bool read = MessageReader(module_with_config).read([&operations](const Field& field) {
+    if (field.number != 1) return true;
+    return MessageReader(field.bytes).read([&operations](const Field& module) {
+      return module.number != 3 || read_computation(module.bytes, operations);
+    });
+  });
+  if (read && !operations.empty()) return operations;
+  return Error{ErrorKind::device, "the plug-in's optimised program cannot be read"};
+}
+
+}  // namespace dunlin::pjrt

@@ -1,0 +1,27 @@
+// What is in an optimised program: its operations with opcode, shape and name, read from the message
+// HloModuleProto (openxla/xla, xla/service/hlo.proto) that a plug-in returns.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/result.h"
+
+namespace dunlin::pjrt {
+
+struct HloOperation {
+  std::string opcode;       // "all-reduce"
+  std::string shape;        // "f32[2,64]"; of a tuple "(f32[2],s32[])"
+  int64_t elements = 0;     // of an array; of a tuple, of all its arrays
+  std::string name;         // "fusion.12"
+  std::string source;       // the location that the lowering gave: "layers.3.attend.q"
+  std::string computation;  // the computation it is in
+};
+
+// Every operation of every computation, fused ones included. An error when the bytes are not such a
+// message.
+Result<std::vector<HloOperation>> read_hlo(std::string_view module_with_config);
+
+}  // namespace dunlin::pjrt

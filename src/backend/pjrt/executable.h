@@ -1,0 +1,60 @@
+// The executable of the PJRT back end: steps become launches of compiled programs.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "backend/pjrt/compiler.h"
+#include "backend/pjrt/kv_state.h"
+#include "backend/pjrt/launch.h"
+#include "backend/pjrt/results.h"
+#include "backend/pjrt/weights.h"
+
+namespace dunlin::pjrt {
+
+class PjrtExecutable final : public Executable {
+ public:
+  // Errors: weights that are missing or do not fit, a program that the plug-in refuses.
+  static Result<std::unique_ptr<PjrtExecutable>> create(std::shared_ptr<const Client> client,
+                                                        const Program& program,
+                                                        const WeightSource& weights,
+                                                        const CompileOptions& options,
+                                                        CompileSpec spec = {});
+
+  Result<std::unique_ptr<KvState>> make_kv_state(
+      const std::vector<int64_t>& pages_per_group) override;
+  int64_t pages_per_slot(int32_t group) const override;
+  void run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept override;
+  std::vector<std::pair<std::string, std::string>> kernels() const override;
+  const std::string& isa() const override { return platform_; }
+  int threads() const override { return 1; }  // of ours; the plug-in has its own
+  uint64_t weights_bytes() const override { return weights_.bytes(); }
+  uint64_t workspace_bytes() const override { return results_.bytes(); }
+
+  int64_t compilations() const { return compiler_->compilations(); }
+  // For tests and reports: the compiled program of a bucket.
+  Result<const CompiledBucket*> compiled(const Bucket& bucket) { return compiler_->bucket(bucket); }
+  std::vector<Launch> launches(const StepPlan& plan, const PjrtKvState& state) const {
+    return planner_.split(plan, state.shapes());
+  }
+
+ private:
+  PjrtExecutable(Program program, Program expanded, const CompileOptions& options);
+
+  Result<void> run_step(const StepPlan& plan, PjrtKvState& state);
+  Result<void> run_launch(const StepPlan& plan, const Launch& launch, PjrtKvState& state);
+  Result<void> copy_pages(const StepPlan& plan, PjrtKvState& state);
+
+  Program program_;
+  Program expanded_;
+  LaunchPlanner planner_;
+  StepResults results_;
+  std::unique_ptr<Compiler> compiler_;
+  DeviceWeights weights_;
+  std::string platform_;
+  Element element_ = Element::f32;  // of the KV arrays
+};
+
+}  // namespace dunlin::pjrt

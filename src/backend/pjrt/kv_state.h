@@ -1,0 +1,42 @@
+// The bytes of the KV cache on a device: arrays [slots, kv heads, positions, head width] of each
+// layer, updated in place because every program that writes them takes them by donation.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "backend/api.h"
+#include "backend/pjrt/bucket.h"
+#include "backend/pjrt/client/client.h"
+
+namespace dunlin::pjrt {
+
+class PjrtKvState final : public KvState {
+ public:
+  // `arrays` of the types, in the order of state_types(). `first_array[g]` of each group and one
+  // past the end.
+  PjrtKvState(std::vector<KvGroupShape> shapes, std::vector<TensorType> types,
+              std::vector<Buffer> arrays, std::vector<size_t> first_array);
+
+  int32_t groups() const override { return static_cast<int32_t>(shapes_.size()); }
+  int64_t pages(int32_t group) const override;
+  int64_t pages_per_slot(int32_t group) const override;
+  uint64_t bytes() const override;
+
+  const std::vector<KvGroupShape>& shapes() const { return shapes_; }
+  const std::vector<TensorType>& types() const { return types_; }
+  std::vector<Buffer>& arrays() { return arrays_; }
+  // Arrays of one group: [first, last).
+  size_t first_array(int32_t group) const { return first_array_[static_cast<size_t>(group)]; }
+  size_t last_array(int32_t group) const { return first_array_[static_cast<size_t>(group) + 1]; }
+  // False after a program failed that had taken the arrays: what they held is gone.
+  bool intact() const;
+
+ private:
+  std::vector<KvGroupShape> shapes_;
+  std::vector<TensorType> types_;
+  std::vector<Buffer> arrays_;
+  std::vector<size_t> first_array_;
+};
+
+}  // namespace dunlin::pjrt

@@ -1,0 +1,157 @@
+// Values, weights, state and the step's inputs while a program is lowered.
+#include "backend/pjrt/lower/context.h"
+
+#include <fmt/format.h>
+
+#include "base/check.h"
+
+namespace dunlin::pjrt {
+
+LoweringContext::LoweringContext(const Program& p, const Bucket& sizes, const LoweringOptions& o)
+    : program(p), bucket(sizes), options(o), layout_(sizes), values_(p.values.size()) {}
+
+TensorType LoweringContext::type_of(ValueId id) const {
+  const ValueType& type = program.type(id);
+  TensorType bound{element_of(type.dtype), {}};
+  for (const Dim& dim : type.dims) bound.dims.push_back(bucket.sizes().of(dim));
+  return bound;
+}
+
+Var LoweringContext::value(ValueId id) {
+  std::optional<Var>& known = values_[static_cast<size_t>(id)];
+  const Value& value = program.values[static_cast<size_t>(id)];
+  if (!known && value.kind == Value::Kind::weight) known = weight(id, Element::f32);
+  if (!known && value.kind == Value::Kind::input) known = value_of(value.input);
+  DUNLIN_CHECK(known.has_value(), "a value before its node");
+  return *known;
+}
+
+Var LoweringContext::value_of(InputKind kind) const {
+  return inputs_[static_cast<size_t>(kind)];
+}
+
+Var LoweringContext::weight(ValueId id, Element element) const {
+  const auto found = weights_.find({program.values[static_cast<size_t>(id)].weight, element});
+  DUNLIN_CHECK(found != weights_.end(), "a weight that was not declared");
+  return found->second;
+}
+
+Format LoweringContext::format_of(ValueId id) const {
+  const WeightId weight = program.values[static_cast<size_t>(id)].weight;
+  return options.formats[static_cast<size_t>(weight)];
+}
+
+void LoweringContext::declare_arguments(const std::vector<WeightUse>& uses,
+                                        const std::vector<TensorType>& types) {
+  for (const WeightUse& use : uses) {
+    TensorType type{use.element, {}};
+    for (const Dim& dim : program.weights[static_cast<size_t>(use.weight)].shape()) {
+      type.dims.push_back(dim.size);
+    }
+    weights_[use] = b.argument(type);
+  }
+  // State comes first among the results, so result i is what argument i of the state became.
+  size_t next = 0;
+  const auto state_argument = [&] {
+    const std::string alias = fmt::format("{{tf.aliasing_output = {} : i32}}", next);
+    return b.argument(types[next++], alias);
+  };
+  for (const KvGroup& group : program.kv_groups) {
+    std::vector<LayerState>& layers = state_.emplace_back();
+    for (int32_t layer = 0; layer < group.layers; ++layer) {
+      const Var keys = state_argument();
+      layers.push_back({keys, state_argument()});
+    }
+  }
+  step_ = b.argument({Element::i32, {layout_.size}});
+  // Read here and not where they are used first: that may be inside a loop.
+  for (size_t kind = 0; kind < kInputKinds; ++kind) {
+    inputs_.push_back(step_input(static_cast<InputKind>(kind)));
+  }
+  const int64_t sequences = bucket.sequences();
+  slots_ = field(layout_.slots, {sequences});
+  row_counts_ = field(layout_.row_counts, {sequences});
+  lengths_ = field(layout_.lengths, {sequences});
+  for (size_t group = 0; group < bucket.groups.size(); ++group) {
+    const int64_t pages = bucket.read_positions(group) / kPageTokens;
+    place_positions_.push_back(
+        place_positions(field(layout_.pages[group], {sequences, pages}), pages));
+  }
+}
+
+Var LoweringContext::field(const StepLayout::Field& field, const Shape& dims) {
+  return b.reshape(b.slice(step_, 0, field.offset, field.offset + field.count), dims);
+}
+
+Var LoweringContext::float_field(const StepLayout::Field& f) {
+  return b.bitcast(field(f, {f.count}), Element::f32);
+}
+
+Var LoweringContext::step_input(InputKind kind) {
+  const int64_t rows = bucket.rows();
+  switch (kind) {
+    case InputKind::tokens:
+      return field(layout_.tokens, {rows});
+    case InputKind::positions:
+      return field(layout_.positions, {rows});
+    case InputKind::row_sequences:
+      return field(layout_.row_sequences, {rows});
+    case InputKind::logit_rows:
+      return field(layout_.logit_rows, {bucket.logit_rows});
+    case InputKind::temperatures:
+      return float_field(layout_.temperatures);
+    case InputKind::random:
+      break;
+  }
+  return float_field(layout_.random);
+}
+
+// The position of each place, of the first positions of its pages [S,pages].
+Var LoweringContext::place_positions(const Var& first_positions, int64_t pages) {
+  const int64_t sequences = bucket.sequences();
+  const Shape grid{sequences, pages, kPageTokens};
+  const Var first = b.broadcast(first_positions, grid, {0, 1});
+  const Var position = b.add(first, b.iota({Element::i32, grid}, 2));
+  const Var held = b.compare("LT", position, b.broadcast(lengths_, grid, {0}));
+  const Var present = b.both(held, b.compare("GE", first, b.filled_like(first, 0.0)));
+  const Var places = b.select(present, position, b.filled_like(position, -1.0));
+  return b.reshape(places, {sequences, pages * kPageTokens});
+}
+
+std::vector<SegmentRows> LoweringContext::segments() const {
+  std::vector<SegmentRows> list;
+  SegmentRows next;
+  for (const BucketSegment& segment : bucket.segments) {
+    next.shape = segment;
+    list.push_back(next);
+    next.first_row += segment.sequences * segment.rows_each;
+    next.first_sequence += segment.sequences;
+  }
+  return list;
+}
+
+Var LoweringContext::at(const Var& list, int64_t index) {
+  return b.reshape(b.slice(list, 0, index, index + 1), {});
+}
+
+Var LoweringContext::rows_of(const Var& x, const SegmentRows& rows) {
+  return b.slice(x, 0, rows.first_row,
+                 rows.first_row + rows.shape.sequences * rows.shape.rows_each);
+}
+
+LayerState& LoweringContext::state(int32_t group, int32_t layer) {
+  return state_[static_cast<size_t>(group)][static_cast<size_t>(layer)];
+}
+
+Vars LoweringContext::state_results() const {
+  Vars results;
+  for (const std::vector<LayerState>& layers : state_) {
+    for (const LayerState& layer : layers) {
+      results.push_back(layer.keys);
+      results.push_back(layer.values);
+    }
+  }
+  return results;
+}
+
+}  // namespace dunlin::pjrt

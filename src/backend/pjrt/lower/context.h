@@ -1,0 +1,105 @@
+// What the lowering functions share: the values so far, the step's inputs, weights and state.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <vector>
+
+#include "backend/pjrt/lower/lower.h"
+#include "backend/pjrt/stablehlo/builder.h"
+
+namespace dunlin::pjrt {
+
+// The KV arrays of a layer as they are at this point of the program.
+struct LayerState {
+  Var keys, values;  // [slots,K,positions,h]
+};
+
+// Rows [first_row, first_row + sequences * rows_each) of the step.
+struct SegmentRows {
+  BucketSegment shape;
+  int64_t first_row = 0;
+  int64_t first_sequence = 0;
+};
+
+class LoweringContext {
+ public:
+  LoweringContext(const Program& program, const Bucket& bucket, const LoweringOptions& options);
+
+  Builder b;
+  const Program& program;
+  const Bucket& bucket;
+  const LoweringOptions& options;
+
+  TensorType type_of(ValueId id) const;
+  // An operand in its own type; a weight is converted to float32.
+  Var value(ValueId id);
+  Var weight(ValueId id, Element element) const;  // as declare_weights() has it
+  Format format_of(ValueId id) const;
+  void set_value(ValueId id, const Var& value) { values_[static_cast<size_t>(id)] = value; }
+
+  // ---- the step (step.cpp)
+  Var value_of(InputKind kind) const;
+  Var slots() const { return slots_; }            // i32 [S]
+  Var row_counts() const { return row_counts_; }  // i32 [S]
+  Var lengths() const { return lengths_; }        // i32 [S]
+  // i32 [S, positions read]: the position that each place of the group holds, -1 where nothing is.
+  Var place_positions(size_t group) const { return place_positions_[group]; }
+  std::vector<SegmentRows> segments() const;
+  Var at(const Var& list, int64_t index);              // a scalar of a list
+  Var rows_of(const Var& x, const SegmentRows& rows);  // [T,..] -> those rows
+
+  LayerState& state(int32_t group, int32_t layer);
+  Vars state_results() const;
+
+  // Arguments, in the order of LoweredProgram.
+  void declare_arguments(const std::vector<WeightUse>& uses,
+                         const std::vector<TensorType>& state_types);
+  TensorType step_type() const { return step_.type; }
+
+ private:
+  Var step_input(InputKind kind);
+  Var field(const StepLayout::Field& field, const Shape& dims);
+  Var float_field(const StepLayout::Field& field);
+  Var place_positions(const Var& first_positions, int64_t pages);
+
+  StepLayout layout_;
+  std::vector<std::optional<Var>> values_;  // by ValueId
+  Vars inputs_;                             // by InputKind
+  std::map<WeightUse, Var> weights_;
+  std::vector<std::vector<LayerState>> state_;  // by group and layer
+  Var step_, slots_, row_counts_, lengths_;
+  Vars place_positions_;
+};
+
+// A node about to be lowered.
+struct NodeLowering {
+  LoweringContext& context;
+  const Node& node;
+  Builder& b;
+
+  template <typename A>
+  const A& attributes() const {
+    return std::get<A>(node.attributes);
+  }
+  bool has(size_t operand) const { return operand < node.operands.size(); }
+  Var operand(size_t i) const { return context.value(node.operands[i]); }
+  TensorType result_type(size_t i = 0) const { return context.type_of(node.results[i]); }
+};
+
+// Each returns the node's results.
+Vars lower_basic(const NodeLowering& it);       // basic.cpp
+Vars lower_embed(const NodeLowering& it);       // matrices.cpp
+Vars lower_linear(const NodeLowering& it);      // matrices.cpp
+Vars lower_experts(const NodeLowering& it);     // experts.cpp
+Vars lower_attention(const NodeLowering& it);   // attention.cpp
+Vars lower_state_read(const NodeLowering& it);  // state.cpp
+
+// state.cpp: stores the step's rows of keys and values [T,K,h] at their positions.
+void write_state(LoweringContext& context, const StateAttributes& place, const Var& keys,
+                 const Var& values);
+
+// matrices.cpp: x [..,I] times w [O,I] (or of [E,O,I], one each), both in w's element type.
+Var project(Builder& b, const Var& x, const Var& w);
+
+}  // namespace dunlin::pjrt

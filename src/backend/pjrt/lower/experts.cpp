@@ -1,0 +1,100 @@
+// `experts`: a loop over the experts that some row of the step chose, each read once. Gathering the
+// experts of every row, as the definition does, would copy their weights.
+#include "backend/pjrt/lower/context.h"
+
+namespace dunlin::pjrt {
+namespace {
+
+Var logistic_product(Builder& b, const Var& x, double factor) {  // x sigmoid(factor x)
+  return b.multiply(x, b.unary("logistic", factor == 1.0 ? x : b.times(x, factor)));
+}
+
+// x sigmoid(1.5957691 (x + 0.044715 x^3))
+Var gelu_tanh(Builder& b, const Var& x) {
+  const Var cube = b.multiply(b.multiply(x, x), x);
+  const Var z = b.times(b.add(x, b.times(cube, 0.044715)), 1.5957691);
+  return b.multiply(x, b.unary("logistic", z));
+}
+
+// definitions::gated_product: act(gate) up.
+Var gated_product(Builder& b, const Var& gate, const Var& up, const GatedAttributes& attributes) {
+  if (attributes.kind == GateKind::silu) return b.multiply(logistic_product(b, gate, 1.0), up);
+  if (attributes.kind == GateKind::gelu_tanh) return b.multiply(gelu_tanh(b, gate), up);
+  const Var limit = b.filled_like(gate, attributes.limit);
+  const Var g = b.minimum(gate, limit);
+  const Var u = b.minimum(b.maximum(up, b.unary("negate", limit)), limit);
+  return b.multiply(b.plus(u, 1.0), logistic_product(b, g, attributes.alpha));
+}
+
+struct Choice {
+  Var weights;  // f32 [T,E]: what each expert counts for each row, 0 where it was not chosen
+  Var order;    // i32 [E]: the chosen experts ascending, then the others
+  Var count;    // i32: how many were chosen
+};
+
+// Padding chooses nothing.
+Choice choose(const NodeLowering& it, int64_t experts) {
+  Builder& b = it.b;
+  const Var chosen = it.operand(1);   // i32 [T,k]
+  const Var weights = it.operand(2);  // f32 [T,k]
+  const Shape grid{chosen.dim(0), chosen.dim(1), experts};
+  const Var sequences = it.context.value_of(InputKind::row_sequences);
+  const Var real = b.compare("GE", sequences, b.filled_like(sequences, 0.0));
+  const Var same =
+      b.compare("EQ", b.broadcast(chosen, grid, {0, 1}), b.iota({Element::i32, grid}, 2));
+  const Var hit = b.both(same, b.broadcast(real, grid, {0}));
+  const Var spread = b.broadcast(weights, grid, {0, 1});
+  const Var part = b.select(hit, spread, b.filled_like(spread, 0.0));
+  const Var hits = b.reduce(Reduction::max, b.convert(hit, Element::i32), 1);
+  const Var used = b.reduce(Reduction::max, hits, 0);  // i32 [E], 1 or 0
+  // Descending keys: used ones first, each part by ascending number.
+  const Var number = b.iota({Element::f32, {experts}}, 0);
+  const Var first = b.times(b.convert(used, Element::f32), static_cast<double>(experts));
+  const Builder::Best order = b.top_k(b.subtract(first, number), experts);
+  return {b.reduce(Reduction::sum, part, 1), order.indices, b.reduce(Reduction::sum, used, 0)};
+}
+
+}  // namespace
+
+// definitions::experts: sum_j weight_j (down_e gated(gate_e x + b, up_e x + b) + b), here in
+// ascending order of the experts.
+Vars lower_experts(const NodeLowering& it) {
+  Builder& b = it.b;
+  const auto stack = [&](size_t operand) {
+    const ValueId id = it.node.operands[operand];
+    return it.context.weight(
+        id, matrix_element(it.context.format_of(id), it.context.options.precision));
+  };
+  const Var x = it.operand(0);
+  const Var gate = stack(3);
+  const Var up = stack(4);
+  const Var down = stack(5);
+  const Choice choice = choose(it, gate.dim(0));
+  const auto apply = [&](const Var& expert, const Var& input, const Var& weight, size_t bias) {
+    const Var zero = b.scalar(0);
+    const Shape one{1, weight.dim(1), weight.dim(2)};
+    const Var matrix = b.reshape(b.dynamic_slice(weight, {expert, zero, zero}, one),
+                                 {weight.dim(1), weight.dim(2)});
+    const Var y = project(b, input, matrix);
+    if (!it.has(bias)) return y;
+    const Var row = b.dynamic_slice(it.operand(bias), {expert, zero}, {1, weight.dim(1)});
+    return b.add(y, b.broadcast(row, y.type.dims, {0, 1}));
+  };
+  const auto body = [&](const Var& number, const Vars& carried) {
+    const Var expert = b.reshape(b.dynamic_slice(choice.order, {number}, {1}), {});
+    const Var g = apply(expert, x, gate, 6);
+    const Var u = apply(expert, x, up, 7);
+    const Var h = gated_product(b, g, u, it.attributes<GatedAttributes>());
+    const Var y = apply(expert, h, down, 8);
+    const Var column = b.dynamic_slice(choice.weights, {b.scalar(0), expert}, {x.dim(0), 1});
+    const Var weight = b.broadcast(column, y.type.dims, {0, 1});
+    const Var zero = b.filled_like(y, 0.0);
+    // A row that did not choose the expert adds nothing, whatever the expert made of it.
+    const Var term = b.select(b.compare("NE", weight, zero), b.multiply(weight, y), zero);
+    return Vars{b.add(carried[0], term)};
+  };
+  const Var start = b.constant(it.result_type(), 0.0);
+  return b.counted_loop(choice.count, {start}, body);
+}
+
+}  // namespace dunlin::pjrt

@@ -1,0 +1,34 @@
+// The PJRT back end: compiles a Program to StableHLO and runs it through a PJRT plug-in: TPU, GPU,
+// or XLA's own CPU, which is there for correctness.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/api.h"
+
+namespace dunlin {
+
+struct PjrtOptions {
+  std::string device = "cpu-xla";  // or "tpu", "gpu", or the path of a plug-in
+  // Options of the plug-in's compiler as "name=value"; true, false and numbers are sent as such.
+  std::vector<std::string> xla_options = {};
+};
+
+// Errors of kind device: no plug-in, of a version this build cannot drive, or without a device.
+Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options);
+
+struct PjrtPlugin {
+  std::string name = {};
+  std::string path = {};         // empty: not found
+  std::string api_version = {};  // "0.81"; empty when it did not load
+  std::vector<std::string> devices = {};
+  std::string why_not = {};  // empty: it can be used
+};
+
+// Every plug-in that has a known name or is named in the environment. Each is tried in a process of
+// its own, for at most `seconds`: a plug-in that crashes or hangs is a line of the answer.
+std::vector<PjrtPlugin> list_pjrt_plugins(double seconds = 20.0);
+
+}  // namespace dunlin

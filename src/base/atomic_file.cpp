@@ -1,0 +1,112 @@
+#include "base/atomic_file.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <utility>
+
+namespace dunlin {
+namespace {
+
+Error path_error(const std::string& path, int code) {
+  return runtime_error(fmt::format("{}: {}", path, std::strerror(code)));
+}
+
+// Where `path` leads: the target of a symbolic link. What is there must be a regular file, for a
+// rename would put one in the place of a device or FIFO.
+Result<std::string> writable_target(const std::string& path) {
+  std::error_code error;
+  if (!std::filesystem::exists(path, error)) return path;
+  if (!std::filesystem::is_regular_file(path, error)) {
+    return runtime_error(fmt::format("{}: exists and is not a regular file", path));
+  }
+  return std::filesystem::canonical(path, error).string();
+}
+
+}  // namespace
+
+Result<AtomicFile> AtomicFile::create(const std::string& path) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string target, writable_target(path));
+  AtomicFile file(path, target);
+  DUNLIN_RETURN_IF_ERROR(file.open_temporary());
+  return file;
+}
+
+// With the mode the umask gives. O_NONBLOCK: a FIFO of that name must not hang.
+Result<void> AtomicFile::open_temporary() {
+  const std::string name = target_ + ".tmp";
+  for (int attempt = 0; attempt < 100; ++attempt) {
+    FileDescriptor fd(
+        ::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));
+    if (fd.get() < 0) return path_error(path_, errno);
+    if (::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+      if (errno == EWOULDBLOCK) break;
+      return path_error(path_, errno);
+    }
+    if (!fd.is_named(name)) continue;  // a writer that has finished renamed it
+    if (::ftruncate(fd.get(), 0) != 0) return path_error(path_, errno);
+    fd_ = std::move(fd);
+    temporary_ = name;
+    return {};
+  }
+  return runtime_error(path_ + ": another process is writing it");
+}
+
+AtomicFile::AtomicFile(AtomicFile&& other) noexcept
+    : path_(std::move(other.path_)),
+      target_(std::move(other.target_)),
+      temporary_(std::exchange(other.temporary_, {})),
+      fd_(std::move(other.fd_)) {}
+
+AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
+  std::swap(path_, other.path_);
+  std::swap(target_, other.target_);
+  std::swap(temporary_, other.temporary_);
+  std::swap(fd_, other.fd_);
+  return *this;
+}
+
+AtomicFile::~AtomicFile() {
+  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+}
+
+Result<void> AtomicFile::write(std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count = ::write(fd_.get(), bytes.data(), bytes.size());
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return path_error(path_, errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+  }
+  return {};
+}
+
+Result<void> AtomicFile::overwrite(uint64_t offset, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const ssize_t count =
+        ::pwrite(fd_.get(), bytes.data(), bytes.size(), static_cast<off_t>(offset));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) return path_error(path_, errno);
+    bytes = bytes.subspan(static_cast<size_t>(count));
+    offset += static_cast<uint64_t>(count);
+  }
+  return {};
+}
+
+Result<void> AtomicFile::commit() {
+  if (::fsync(fd_.get()) != 0) return path_error(path_, errno);
+  if (::rename(temporary_.c_str(), target_.c_str()) != 0) return path_error(path_, errno);
+  temporary_.clear();
+  const std::string folder = std::filesystem::path(target_).parent_path().string();
+  const FileDescriptor folder_fd(
+      ::open(folder.empty() ? "." : folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (folder_fd.get() >= 0) ::fsync(folder_fd.get());
+  return {};
+}
+
+}  // namespace dunlin

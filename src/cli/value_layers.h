@@ -1,0 +1,56 @@
+// Values for the flags that a command line leaves open, from layers below it: the environment, the
+// configuration file.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <map>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "cli/settings_file.h"
+
+namespace dunlin {
+
+// What one layer has for an option.
+struct Offer {
+  std::vector<std::string> values = {};
+  std::string origin = {};  // for messages
+};
+using Layer = std::map<const CLI::Option*, Offer>;
+
+bool takes_value(const CLI::Option& option);
+
+// The variables of the command's flags. An empty variable is none for a switch.
+Layer variables_of(const CLI::App& command);
+
+// The settings of a file for the command of that name ("bench model"); "" for those for all
+// commands. Error (kind usage): two names of one flag.
+Result<Layer> settings_of(const CLI::App& command, const std::vector<FileSetting>& settings,
+                          const std::string& name);
+
+// Takes layers, the strongest first. A flag that excludes one of a stronger layer, or needs one that
+// nobody gives, gets no value. Two of one layer that exclude each other both go in, for the parser
+// to refuse.
+class LayeredValues {
+ public:
+  // `command` has parsed the line without running it.
+  explicit LayeredValues(const CLI::App& command);
+
+  void add(const Layer& layer);
+
+  // What was added, as arguments, and the origin of each by the option's name.
+  const std::vector<std::string>& arguments() const { return arguments_; }
+  const std::map<std::string, std::string>& origins() const { return origins_; }
+
+ private:
+  void add(const CLI::Option& option, const Offer& offer);
+
+  const CLI::App& command_;
+  std::set<const CLI::Option*> taken_ = {};
+  std::vector<std::string> arguments_ = {};
+  std::map<std::string, std::string> origins_ = {};
+};
+
+}  // namespace dunlin

@@ -1,0 +1,20 @@
+// The size of a KV cache for a model as it was compiled.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cache/kv_cache.h"
+#include "engine/model.h"
+
+namespace dunlin {
+
+// Every one of `slots` sequences can hold the whole context, unless ModelOptions::kv_tokens makes
+// the pool smaller. A windowed group needs its window and the rows of a step, touching one page more
+// than they fill. Where slots have pages of their own, the back end says how many.
+KvCacheOptions kv_cache_options(const Model& model, int64_t slots);
+
+// Pages of each group, as Executable::make_kv_state takes them.
+std::vector<int64_t> pages_of_groups(const KvCacheOptions& options);
+
+}  // namespace dunlin

@@ -1,0 +1,56 @@
+#include "engine/plan_builder.h"
+
+namespace dunlin {
+
+PlanBuilder::PlanBuilder(const Program& program, const StepLimits& limits) {
+  const auto rows = static_cast<size_t>(limits.rows);
+  const auto sequences = static_cast<size_t>(limits.sequences);
+  const auto pages_each = static_cast<size_t>((limits.context + kPageTokens - 1) / kPageTokens);
+  plan_.segments.reserve(sequences);
+  plan_.tokens.reserve(rows);
+  plan_.positions.reserve(rows);
+  plan_.logit_rows.reserve(static_cast<size_t>(limits.logit_rows));
+  plan_.tables.resize(program.kv_groups.size());
+  for (KvTable& table : plan_.tables) {
+    table.first.reserve(sequences + 1);
+    table.pages.reserve(sequences * pages_each);
+  }
+  plan_.moves.reserve(sequences * program.kv_groups.size());
+  slots_.reserve(sequences);
+}
+
+void PlanBuilder::begin() {
+  plan_.segments.clear();
+  plan_.tokens.clear();
+  plan_.positions.clear();
+  plan_.logit_rows.clear();
+  slots_.clear();
+}
+
+void PlanBuilder::add(int32_t slot, std::span<const int32_t> tokens, int64_t first,
+                      RowClass row_class, LogitRows logit_rows) {
+  const auto rows = static_cast<int32_t>(tokens.size());
+  if (!plan_.segments.empty() && plan_.segments.back().rows_each == rows &&
+      plan_.segments.back().row_class == row_class) {
+    ++plan_.segments.back().sequences;
+  } else {
+    plan_.segments.push_back({1, rows, row_class});
+  }
+  for (int32_t i = 0; i < rows; ++i) {
+    const bool wanted =
+        logit_rows == LogitRows::all || (logit_rows == LogitRows::last && i + 1 == rows);
+    if (wanted) plan_.logit_rows.push_back(static_cast<int32_t>(plan_.tokens.size()));
+    plan_.tokens.push_back(tokens[static_cast<size_t>(i)]);
+    plan_.positions.push_back(static_cast<int32_t>(first) + i);
+  }
+  slots_.push_back(slot);
+}
+
+const StepPlan& PlanBuilder::finish(KvCache& cache) {
+  for (size_t group = 0; group < plan_.tables.size(); ++group)
+    cache.table(slots_, static_cast<int32_t>(group), plan_.tables[group]);
+  cache.take_moves(plan_.moves);
+  return plan_;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,34 @@
+// PlanBuilder: the StepPlan of one step, from the rows of its sequences. All memory is taken at
+// construction.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "backend/api.h"
+#include "cache/kv_cache.h"
+#include "program/program.h"
+#include "step/step.h"
+
+namespace dunlin {
+
+enum class LogitRows : uint8_t { none, last, all };
+
+class PlanBuilder {
+ public:
+  PlanBuilder(const Program& program, const StepLimits& limits);
+
+  void begin();
+  // The next sequence: these tokens at the positions from `first` on.
+  void add(int32_t slot, std::span<const int32_t> tokens, int64_t first, RowClass row_class,
+           LogitRows logit_rows);
+  // The plan of what was added, with the cache's tables and moves; valid until begin().
+  const StepPlan& finish(KvCache& cache);
+
+ private:
+  StepPlan plan_ = {};
+  std::vector<int32_t> slots_ = {};
+};
+
+}  // namespace dunlin

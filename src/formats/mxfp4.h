@@ -1,0 +1,18 @@
+// MXFP4: 32 elements that share a power of two, value = v * 2^(e - 127) (Open Compute Project,
+// Microscaling Formats v1.0: E2M1 elements, E8M0 scale). The four bits of an element are a sign and
+// an index into the magnitudes 0, 0.5, 1, 1.5, 2, 3, 4, 6; minus zero decodes to 0. e = 255, which
+// the standard reserves for NaN, is 2^128 here, as it is in ggml.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace dunlin {
+
+inline constexpr float kFp4Values[16] = {0.0f, 0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
+                                         0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
+
+// The elements of whole blocks as stored: four bits each, and an exponent per 32.
+void unpack_mxfp4(const std::byte* blocks, int64_t elements, uint8_t* codes, uint8_t* exponents);
+
+}  // namespace dunlin

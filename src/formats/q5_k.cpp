@@ -1,0 +1,79 @@
+// Q5_K: 256 elements in eight groups of 32, value = (d * s) * q - (dmin * m), q in 0..31, d and
+// dmin in F16, s and m of six bits per group (ggml-common.h, block_q5_K).
+#include "formats/block_codec.h"
+#include "formats/codecs.h"
+#include "formats/k_scales.h"
+#include "formats/super_block_fit.h"
+
+namespace dunlin {
+namespace {
+
+struct Q5_KBlock {
+  static constexpr int64_t kElements = 256;
+  static constexpr int64_t kGroup = 32;
+  static constexpr bool kHasMin = true;
+  uint8_t scale[2];  // d
+  uint8_t min[2];    // dmin
+  SixBitFactors factors;
+  uint8_t high[32];      // bit g of byte i is the fifth bit of element i of group g
+  uint8_t nibbles[128];  // low four bits: 32 bytes per pair of groups, the even group in the low
+                         // halves, the odd one in the high
+
+  BlockFactors load_factors() const {
+    BlockFactors out{load_float16(scale), load_float16(min), {}, {}};
+    factors.load(out);
+    return out;
+  }
+  void unpack_codes(int8_t* codes) const {
+    for (int k = 0; k < 256; ++k) {
+      const int four = nibbles[k / 64 * 32 + k % 32] >> (k % 64 / 32 * 4) & 0x0f;
+      const int one = high[k % 32] >> (k / 32) & 0x01;
+      codes[k] = static_cast<int8_t>(four | one << 4);
+    }
+  }
+  void unpack(UnpackedBlock out) const { unpack_super_block(*this, out); }
+};
+static_assert(sizeof(Q5_KBlock) == 176);
+
+constexpr SuperBlockLimits kLimits{.group = 32,
+                                   .low_code = 0,
+                                   .high_code = 31,
+                                   .low_factor = 0,
+                                   .high_factor = 63,
+                                   .has_min = true};
+
+void encode_block(const float* values, const float* importance, Q5_KBlock& block) {
+  const EncodedSuperBlock encoded = SuperBlockSearch<kLimits>(values, importance).run();
+  store_float16(encoded.factors.d, block.scale);
+  store_float16(encoded.factors.dmin, block.min);
+  block.factors.store(encoded.factors);
+  for (int k = 0; k < 256; ++k) {
+    const int code = encoded.codes[k];
+    uint8_t& four = block.nibbles[k / 64 * 32 + k % 32];
+    uint8_t& one = block.high[k % 32];
+    four = static_cast<uint8_t>(four | (code & 0x0f) << (k % 64 / 32 * 4));
+    one = static_cast<uint8_t>(one | code >> 4 << (k / 32));
+  }
+}
+
+}  // namespace
+
+void decode_q5_k(const std::byte* blocks, int64_t elements, float* values) {
+  decode_blocks<Q5_KBlock>(blocks, elements, values);
+}
+
+void decode_groups_q5_k(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
+                        float* mins) {
+  decode_block_groups<Q5_KBlock>(blocks, elements, codes, scales, mins);
+}
+
+void decode_factors_q5_k(const std::byte* blocks, int64_t elements, FactorArrays out) {
+  decode_block_factors<Q5_KBlock>(blocks, elements, out);
+}
+
+void encode_q5_k(const float* values, int64_t elements, const float* importance,
+                 std::byte* blocks) {
+  encode_blocks<Q5_KBlock>(values, elements, importance, blocks, encode_block);
+}
+
+}  // namespace dunlin

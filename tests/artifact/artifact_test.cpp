@@ -1,0 +1,274 @@
+// Artifacts: what was written is read, and nothing else is.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "artifact/layout.h"
+#include "artifact/reader.h"
+#include "artifact/writer.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using Bytes = std::vector<std::byte>;
+
+std::span<const std::byte> bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
+std::string text_of(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+class Artifact : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = (fs::temp_directory_path() / "dunlin_artifact_XXXXXX").string();
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+    path_ = folder_ + "/a";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string content() const {
+    std::ostringstream text;
+    text << std::ifstream(path_, std::ios::binary).rdbuf();
+    return text.str();
+  }
+  std::vector<std::string> files() const {
+    std::vector<std::string> names;
+    for (const auto& entry : fs::directory_iterator(folder_))
+      names.push_back(entry.path().filename().string());
+    std::ranges::sort(names);
+    return names;
+  }
+
+  static Result<void> write(const std::string& path, const std::string& key = "k") {
+    DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer,
+                            ArtifactWriter::create(path, {.kind = "test", .key = key}));
+    DUNLIN_RETURN_IF_ERROR(writer.begin_chunk("text"));
+    DUNLIN_RETURN_IF_ERROR(writer.append(bytes_of("some ")));
+    DUNLIN_RETURN_IF_ERROR(writer.append(bytes_of("text")));
+    DUNLIN_RETURN_IF_ERROR(writer.begin_chunk("empty"));
+    DUNLIN_RETURN_IF_ERROR(writer.begin_chunk("more"));
+    DUNLIN_RETURN_IF_ERROR(writer.append(bytes_of(std::string(100, 'm'))));
+    return writer.commit();
+  }
+
+  // Opens the bytes and reads every chunk.
+  static Result<void> read_all(const std::string& content) {
+    Bytes bytes(bytes_of(content).begin(), bytes_of(content).end());
+    DUNLIN_ASSIGN_OR_RETURN(const ArtifactReader reader,
+                            ArtifactReader::open(memory_source(std::move(bytes), "a"), "test"));
+    for (const ArtifactChunk& chunk : reader.chunks()) {
+      if (const auto read = reader.read(chunk.name, 1 << 20); !read.ok()) return read.error();
+    }
+    return {};
+  }
+
+  std::string folder_;
+  std::string path_;
+};
+
+TEST_F(Artifact, IsReadAsItWasWritten) {
+  ASSERT_TRUE(write(path_, std::string("key \0\xff", 6)).ok());
+  const auto reader = ArtifactReader::open(path_, "test");
+  ASSERT_TRUE(reader.ok()) << reader.error().message;
+  EXPECT_EQ(reader->key(), std::string("key \0\xff", 6));
+  ASSERT_EQ(reader->chunks().size(), 3u);
+  EXPECT_EQ(text_of(*reader->read("text", 9)), "some text");
+  EXPECT_EQ(text_of(*reader->read("empty", 0)), "");
+  EXPECT_EQ(text_of(*reader->read("more", 100)), std::string(100, 'm'));
+  for (const ArtifactChunk& chunk : reader->chunks()) EXPECT_EQ(chunk.offset % 64, 0u);
+  EXPECT_EQ(files(), std::vector<std::string>{"a"});
+}
+
+TEST_F(Artifact, ChunksOfManyPiecesStream) {
+  // Around the borders of a piece, and appends that do not keep to them.
+  for (const uint64_t bytes : {kArtifactPieceBytes - 1, kArtifactPieceBytes,
+                               kArtifactPieceBytes + 1, 2 * kArtifactPieceBytes + 12345}) {
+    std::string data(bytes, '\0');
+    for (size_t i = 0; i < data.size(); ++i) data[i] = static_cast<char>(i * 2654435761u >> 13);
+    auto writer = ArtifactWriter::create(path_, {.kind = "test", .key = ""});
+    ASSERT_TRUE(writer->begin_chunk("data").ok());
+    for (size_t at = 0; at < data.size(); at += 1'000'003) {
+      ASSERT_TRUE(
+          writer->append(bytes_of(data).subspan(at, std::min<size_t>(1'000'003, data.size() - at)))
+              .ok());
+    }
+    ASSERT_TRUE(writer->begin_chunk("tail").ok());
+    ASSERT_TRUE(writer->append(bytes_of("tail")).ok());
+    ASSERT_TRUE(writer->commit().ok());
+
+    const auto reader = ArtifactReader::open(path_, "test");
+    ASSERT_TRUE(reader.ok()) << reader.error().message;
+    std::string streamed;
+    size_t largest = 0;
+    const auto done = reader->stream("data", [&](std::span<const std::byte> piece) -> Result<void> {
+      streamed.append(reinterpret_cast<const char*>(piece.data()), piece.size());
+      largest = std::max(largest, piece.size());
+      return {};
+    });
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    EXPECT_TRUE(streamed == data);
+    EXPECT_LE(largest, kArtifactPieceBytes);
+    EXPECT_EQ(text_of(*reader->read("tail", 4)), "tail");
+  }
+}
+
+TEST_F(Artifact, AnErrorOfTheReceiverEndsTheStream) {
+  ASSERT_TRUE(write(path_).ok());
+  const auto reader = ArtifactReader::open(path_, "test");
+  const auto done = reader->stream(
+      "text", [](std::span<const std::byte>) -> Result<void> { return usage_error("enough"); });
+  EXPECT_EQ(done.error().message, "enough");
+}
+
+TEST_F(Artifact, EveryFlippedBitIsAnError) {
+  ASSERT_TRUE(write(path_).ok());
+  const std::string good = content();
+  ASSERT_TRUE(read_all(good).ok());
+  for (size_t at = 0; at < good.size(); ++at) {
+    for (int bit = 0; bit < 8; ++bit) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ (1 << bit));
+      const auto read = read_all(bad);
+      ASSERT_FALSE(read.ok()) << "byte " << at << ", bit " << bit;
+      EXPECT_EQ(read.error().kind, ErrorKind::runtime);
+      EXPECT_EQ(read.error().message.substr(0, 3), "a: ");
+    }
+  }
+}
+
+TEST_F(Artifact, EveryOtherLengthIsAnError) {
+  ASSERT_TRUE(write(path_).ok());
+  const std::string good = content();
+  for (size_t length = 0; length < good.size(); ++length)
+    ASSERT_FALSE(read_all(good.substr(0, length)).ok()) << length;
+  EXPECT_FALSE(read_all(good + '\0').ok());
+  EXPECT_FALSE(read_all(good + good).ok());
+}
+
+TEST_F(Artifact, AnotherKindVersionOrFormatIsSaid) {
+  ASSERT_TRUE(write(path_).ok());
+  EXPECT_THAT(ArtifactReader::open(path_, "session").error().message,
+              HasSubstr("holds a test, not a session"));
+  std::string newer = content();
+  newer[8] = 2;
+  EXPECT_THAT(read_all(newer).error().message, HasSubstr("version 2"));
+  EXPECT_THAT(read_all(std::string(100, 'x')).error().message, HasSubstr("not a file"));
+  EXPECT_THAT(ArtifactReader::open(folder_, "test").error().message, HasSubstr(folder_));
+  EXPECT_THAT(ArtifactReader::open(path_ + "b", "test").error().message, HasSubstr("No such file"));
+}
+
+// A table with a checksum that agrees may still say anything.
+TEST_F(Artifact, ATableThatContradictsTheFileIsAnError) {
+  namespace layout = artifact_layout;
+  const auto file_with = [](const layout::Table& table, uint64_t data_bytes) {
+    const Bytes bytes = layout::encode(table);
+    const uint64_t table_offset = layout::kHeaderBytes + data_bytes;
+    const auto header = layout::encode(layout::Header{.table_offset = table_offset,
+                                                      .table_bytes = bytes.size(),
+                                                      .table_hash = layout::hash(bytes),
+                                                      .file_bytes = table_offset + bytes.size()});
+    return text_of(Bytes(header.begin(), header.end())) + std::string(data_bytes, '\0') +
+           text_of(bytes);
+  };
+  const uint64_t zeros = layout::hash(Bytes(64));
+  const auto chunk = [zeros](const char* name, uint64_t offset, uint64_t bytes) {
+    return ArtifactChunk{.name = name, .offset = offset, .bytes = bytes, .hashes = {zeros}};
+  };
+  const ArtifactId id = {.kind = "test", .key = ""};
+  EXPECT_TRUE(read_all(file_with({id, {chunk("a", 64, 64)}}, 64)).ok());
+  const std::vector<std::vector<ArtifactChunk>> wrong = {
+      {},                                         // does not cover the data
+      {chunk("a", 0, 64)},                        // within the header
+      {chunk("a", 128, 64)},                      // beyond
+      {chunk("a", 64, 65)},                       // longer than what is there
+      {chunk("a", 64, UINT64_MAX)},               // more pieces than a table holds
+      {chunk("a", 64, 64), chunk("b", 64, 64)},   // overlapping
+      {chunk("a", 64, 64), chunk("b", 128, 64)},  // beyond
+  };
+  for (const auto& chunks : wrong) EXPECT_FALSE(read_all(file_with({id, chunks}, 64)).ok());
+  EXPECT_FALSE(read_all(file_with({id, {chunk("a", 64, 64), chunk("a", 128, 64)}}, 128)).ok());
+}
+
+TEST_F(Artifact, WithoutCommitNothingChanges) {
+  ASSERT_TRUE(write(path_, "old").ok());
+  {
+    auto writer = ArtifactWriter::create(path_, {.kind = "test", .key = "new"});
+    ASSERT_TRUE(writer->begin_chunk("text").ok());
+    ASSERT_TRUE(writer->append(bytes_of("lost")).ok());
+  }
+  EXPECT_EQ(ArtifactReader::open(path_, "test")->key(), "old");
+  EXPECT_EQ(files(), std::vector<std::string>{"a"});
+}
+
+TEST_F(Artifact, OneWriterAtATimeAndNoneAfterACrash) {
+  const pid_t child = ::fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    auto writer = ArtifactWriter::create(path_, {.kind = "test", .key = "crash"});
+    const bool begun = writer.ok() && writer->begin_chunk("text").ok();
+    const int ready = ::open((folder_ + "/ready").c_str(), O_CREAT | O_WRONLY, 0600);
+    if (begun && ready >= 0) ::pause();
+    ::_exit(1);
+  }
+  while (!fs::exists(folder_ + "/ready")) ::usleep(1000);
+  EXPECT_THAT(write(path_).error().message, HasSubstr("another process is writing it"));
+  ::kill(child, SIGKILL);
+  ::waitpid(child, nullptr, 0);
+  EXPECT_EQ(files(), (std::vector<std::string>{"a.tmp", "ready"}));
+  EXPECT_TRUE(write(path_).ok());
+  EXPECT_EQ(files(), (std::vector<std::string>{"a", "ready"}));
+}
+
+TEST_F(Artifact, LinksAreFollowedAndOtherThingsRefused) {
+  ASSERT_TRUE(write(folder_ + "/real", "old").ok());
+  fs::create_symlink("real", path_);
+  ASSERT_TRUE(write(path_, "new").ok());
+  EXPECT_TRUE(fs::is_symlink(path_));
+  EXPECT_EQ(ArtifactReader::open(folder_ + "/real", "test")->key(), "new");
+  EXPECT_THAT(write("/dev/full").error().message, HasSubstr("not a regular file"));
+  EXPECT_THAT(write(folder_).error().message, HasSubstr("not a regular file"));
+  EXPECT_THAT(write(folder_ + "/none/a").error().message, HasSubstr("No such file"));
+  EXPECT_EQ(::mkfifo((folder_ + "/fifo").c_str(), 0600), 0);
+  EXPECT_THAT(write(folder_ + "/fifo").error().message, HasSubstr("not a regular file"));
+}
+
+// A disk that is full after any number of bytes, as a limit on the size of files shows it.
+TEST_F(Artifact, AFullDiskIsAnErrorAndTheOldFileStays) {
+  ASSERT_TRUE(write(path_, "old").ok());
+  const std::string old = content();
+  for (rlim_t limit = 0; limit < old.size(); limit += 37) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      std::signal(SIGXFSZ, SIG_IGN);
+      const rlimit size = {limit, limit};
+      if (::setrlimit(RLIMIT_FSIZE, &size) != 0) ::_exit(3);
+      const auto written = write(path_, "new");
+      ::_exit(!written.ok() && written.error().message.starts_with(path_ + ": ") ? 0 : 1);
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    EXPECT_EQ(status, 0) << limit;
+    EXPECT_EQ(content(), old);
+    EXPECT_EQ(files(), std::vector<std::string>{"a"});
+  }
+}
+
+}  // namespace
+}  // namespace dunlin

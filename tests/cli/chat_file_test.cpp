@@ -1,0 +1,134 @@
+// /save and /load of `dunlin chat`, as processes.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "process.h"
+#include "support/text_model_folder.h"
+
+namespace dunlin {
+namespace {
+
+using testing::HasSubstr;
+
+class ChatFile : public testing::Test {
+ protected:
+  void SetUp() override {
+    write_text_model(folder_.path());
+    file_ = folder_.file("chat.dunlin");
+  }
+
+  ProcessResult chat(const std::string& input, std::vector<std::string> more = {},
+                     std::map<std::string, std::string> environment = {}) const {
+    std::vector<std::string> arguments = {"chat", folder_.path(), "--temp",       "0",     "-n",
+                                          "5",    "-q",           "--ignore-eos", "--json"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_dunlin(arguments, {.text = input, .environment = std::move(environment)});
+  }
+  ProcessResult save() const { return chat("Hello world\n/save " + file_ + "\n"); }
+
+  TemporaryFolder folder_;
+  std::string file_;
+};
+
+TEST_F(ChatFile, ALoadedConversationGoesOnWithoutComputingItAgain) {
+  for (const char* backend : {"cpu", "reference"}) {
+    for (const char* precision : {"auto", "f32"}) {
+      const std::vector<std::string> flags = {"--backend", backend, "--precision", precision};
+      // In one go, and with a process between.
+      const auto whole = chat("Hello world\nAnd again\n", flags).json_lines();
+      ASSERT_EQ(whole.size(), 2u);
+      const ProcessResult saved = chat("Hello world\n/save " + file_ + "\n", flags);
+      ASSERT_EQ(saved.code, 0) << saved.err;
+      const ProcessResult loaded = chat("/load " + file_ + "\nAnd again\n", flags);
+      ASSERT_EQ(loaded.code, 0) << loaded.err;
+      const auto answer = loaded.json();
+      EXPECT_EQ(answer["prompt_ids"], whole[1]["prompt_ids"]);
+      EXPECT_EQ(answer["ids"], whole[1]["ids"]);
+      // Only what follows the first answer is computed: the same rows as without the file.
+      EXPECT_EQ(answer["timings"]["cache_n"], whole[1]["timings"]["cache_n"]);
+      EXPECT_GE(answer["timings"]["cache_n"].get<size_t>(), whole[0]["prompt_ids"].size());
+      EXPECT_THAT(loaded.err, HasSubstr("loaded 2 messages and the KV cache of"));
+    }
+  }
+}
+
+TEST_F(ChatFile, AnotherPrecisionBackEndOrModelComputesItAgainAndSaysSo) {
+  ASSERT_EQ(save().code, 0);
+  const auto expect_recomputed = [this](const std::vector<std::string>& flags, const char* what) {
+    const ProcessResult loaded = chat("/load " + file_ + "\nAnd again\n", flags);
+    ASSERT_EQ(loaded.code, 0) << loaded.err;
+    EXPECT_EQ(loaded.json()["timings"]["cache_n"], 0);
+    EXPECT_THAT(loaded.err, HasSubstr("computes them again"));
+    EXPECT_THAT(loaded.err, HasSubstr(what));
+    EXPECT_EQ(loaded.json()["prompt_ids"],
+              chat("Hello world\nAnd again\n", {}).json_lines().at(1)["prompt_ids"]);
+  };
+  expect_recomputed({"--backend", "reference"}, "(KV)");
+  expect_recomputed({"--precision", "f32"}, "precision, KV");
+  // One weight of the last tensor changes.
+  std::string weights = read_all(folder_.file("model.safetensors"));
+  weights.back() = static_cast<char>(weights.back() ^ 1);
+  write_all(folder_.file("model.safetensors"), weights);
+  expect_recomputed({}, "(model)");
+}
+
+TEST_F(ChatFile, DamageIsAClearErrorAndTheConversationStays) {
+  ASSERT_EQ(save().code, 0);
+  const std::string good = read_all(file_);
+  const auto expect_error = [this](const std::string& content, const char* problem) {
+    write_all(file_, content);
+    const ProcessResult loaded = chat("/load " + file_ + "\nAnd again\n");
+    EXPECT_EQ(loaded.code, 1) << loaded.err;
+    EXPECT_THAT(loaded.err, HasSubstr("error: " + file_ + ": "));
+    EXPECT_THAT(loaded.err, HasSubstr(problem));
+    EXPECT_EQ(loaded.out, "");
+  };
+  for (const double place : {0.1, 0.5, 0.9}) {
+    std::string bad = good;
+    const auto at = static_cast<size_t>(place * static_cast<double>(bad.size()));
+    bad[at] = static_cast<char>(bad[at] ^ 4);
+    expect_error(bad, "damaged");
+  }
+  expect_error(good.substr(0, good.size() - 1), "damaged");
+  expect_error("", "too few");
+  expect_error(std::string(1000, 'x'), "not a file of this program");
+  EXPECT_THAT(chat("/load " + folder_.path() + "\n").err, HasSubstr(folder_.path()));
+  EXPECT_THAT(chat("/load /nowhere\n").err, HasSubstr("No such file"));
+}
+
+TEST_F(ChatFile, AContextThatIsTooSmallIsAnErrorWithBothNumbers) {
+  ASSERT_EQ(save().code, 0);
+  const ProcessResult loaded = chat("/load " + file_ + "\n", {"-c", "16"});
+  EXPECT_EQ(loaded.code, 2);
+  EXPECT_THAT(loaded.err, HasSubstr("do not fit the context of 16"));
+}
+
+TEST_F(ChatFile, OnlyConversationsAreOverwritten) {
+  ASSERT_EQ(save().code, 0);
+  EXPECT_EQ(save().code, 0);
+  write_all(folder_.file("notes.txt"), "precious");
+  const ProcessResult over = chat("Hello\n/save " + folder_.file("notes.txt") + "\n");
+  EXPECT_EQ(over.code, 1);
+  EXPECT_THAT(over.err, HasSubstr("is there and is not a saved conversation"));
+  EXPECT_EQ(read_all(folder_.file("notes.txt")), "precious");
+  EXPECT_EQ(chat("/save /nowhere/chat\n").code, 1);
+  EXPECT_EQ(chat("/save /dev/full\n").code, 1);
+  EXPECT_EQ(chat("/save\n").code, 2);
+  EXPECT_EQ(chat("/load\n").code, 2);
+}
+
+TEST_F(ChatFile, ANewConversationMayBeSavedAndTheHomeFolderNamed) {
+  const ProcessResult empty =
+      chat("/save ~/chat.dunlin\n", {"-sys", "Be brief."}, {{"HOME", folder_.path()}});
+  EXPECT_EQ(empty.code, 0) << empty.err;
+  EXPECT_THAT(empty.err, HasSubstr("saved 1 messages and the KV cache of 0 tokens"));
+  const ProcessResult loaded = chat("/load " + file_ + "\nHello\n");
+  EXPECT_EQ(loaded.json()["prompt_ids"],
+            chat("Hello\n", {"-sys", "Be brief."}).json()["prompt_ids"]);
+}
+
+}  // namespace
+}  // namespace dunlin

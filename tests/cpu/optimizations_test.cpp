@@ -1,0 +1,162 @@
+// Every optimisation can be left out, alone and together with all others, and no bit changes.
+#include "backend/cpu/optimizations.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstddef>
+#include <set>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/fuse.h"
+#include "backend/cpu/memory_plan.h"
+#include "tiny_model.h"
+
+namespace dunlin::cpu {
+namespace {
+
+using testing::HasSubstr;
+
+std::vector<std::string> names() {
+  std::vector<std::string> all;
+  for (const Optimization& each : optimizations()) all.push_back(each.name);
+  return all;
+}
+
+CompileOptions without(std::vector<std::string> disabled, Precision precision) {
+  CompileOptions options = tiny_options(precision, 2);
+  options.disabled = std::move(disabled);
+  return options;
+}
+
+// Bits of the logits of a prompt in chunks and of tokens behind it.
+std::vector<uint32_t> bits(const TinyModel& model, const CompileOptions& options) {
+  const auto backend = make_cpu_backend();
+  TinySession session(*backend, model, options);
+  std::vector<uint32_t> result;
+  for (const auto& row : prompt_and_decode(session, 0, 37, 20, 6)) {
+    for (const float logit : row) result.push_back(std::bit_cast<uint32_t>(logit));
+  }
+  return result;
+}
+
+TEST(Optimizations, HaveNamesOfTheirOwnAndALineEach) {
+  const auto all = names();
+  EXPECT_EQ(std::set(all.begin(), all.end()).size(), all.size());
+  EXPECT_GE(all.size(), 13u);
+  for (const Optimization& each : optimizations()) {
+    EXPECT_GT(each.brings.size(), 10u) << each.name;
+    EXPECT_THAT(each.brings, testing::Not(HasSubstr("\n")));
+  }
+  // What rests on others comes first, so that a bisection names it and not what it rests on.
+  EXPECT_LT(std::ranges::find(all, "gated_linears"), std::ranges::find(all, "shared_input"));
+}
+
+TEST(Optimizations, ChangeNoBitWhenTheyAreLeftOut) {
+  for (const char* format : {"mixed", "BF16"}) {
+    const TinyModel model = tiny_model("llama", format, {.logits_view_k = 9});
+    for (const Precision precision : {Precision::automatic, Precision::f32}) {
+      const auto wanted = bits(model, without({}, precision));
+      for (const std::string& name : names())
+        EXPECT_EQ(bits(model, without({name}, precision)), wanted) << format << ' ' << name;
+      EXPECT_EQ(bits(model, without(names(), precision)), wanted) << format << " all";
+    }
+  }
+}
+
+TEST(Optimizations, LeaveScalarKernelsAndNoFusion) {
+  const TinyModel model = tiny_model("llama", "mixed", {.logits_view_k = 9});
+  const auto backend = make_cpu_backend();
+  const CompileOptions options = without(names(), Precision::automatic);
+  const auto executable = backend->compile(model.program, model.weights, options).value();
+  for (const auto& [operation, kernel] : executable->kernels()) {
+    EXPECT_THAT(operation, testing::Not(HasSubstr("+")));
+    // These have no vector form.
+    if (kernel.starts_with("gather_rows") || kernel.starts_with("rope_angles")) continue;
+    EXPECT_TRUE(kernel.ends_with("_scalar") || kernel.starts_with("copy")) << kernel;
+  }
+  EXPECT_TRUE(backend->fusions(model.program, options).empty());
+}
+
+// The bytes of a table behind its first member.
+std::string entries(const Kernels& table) {
+  return {reinterpret_cast<const char*>(&table) + offsetof(Kernels, prepare),
+          sizeof(Kernels) - offsetof(Kernels, prepare)};
+}
+
+TEST(KernelFamilies, HoldEveryVectorKernelAndEachSome) {
+  const Isa best = cpu_features().best;
+  const std::string scalar = entries(kernels(Isa::scalar));
+  EXPECT_EQ(entries(enabled_kernels(best, without(names(), Precision::automatic))), scalar);
+  if (best == Isa::scalar) GTEST_SKIP() << "this processor has no vector kernels";
+  for (const std::string& name : names()) {
+    const std::string rest = entries(enabled_kernels(best, without({name}, Precision::automatic)));
+    EXPECT_EQ(rest != entries(kernels(best)), name.starts_with("simd_")) << name;
+  }
+}
+
+TEST(Optimizations, ThatAreNotNamedStay) {
+  const TinyModel model = tiny_model("llama", "mixed", {});
+  const auto backend = make_cpu_backend();
+  const auto options = tiny_options(Precision::automatic, 1);
+  const auto plain = backend->compile(model.program, model.weights, options).value();
+  auto others = options;
+  others.disabled = {"prefix_reuse", "of another back end"};
+  EXPECT_EQ(backend->compile(model.program, model.weights, others).value()->kernels(),
+            plain->kernels());
+}
+
+TEST(Fusions, AreTheNodesThatRunWithAnother) {
+  const TinyModel model = tiny_model("llama", "F32", {});
+  const auto fusions = make_cpu_backend()->fusions(model.program, {});
+  const std::vector<FusedNode> layer = {{"shared_input", "layers.0.attend.k_proj"},
+                                        {"shared_input", "layers.0.attend.v_proj"},
+                                        {"rope_attention", "layers.0.attend.rope"},
+                                        {"rope_attention", "layers.0.attend.rope_2"},
+                                        {"residual_add", "layers.0.add"},
+                                        {"shared_input", "layers.0.feed_forward.up_proj"},
+                                        {"gated_linears", "layers.0.feed_forward.gated"},
+                                        {"residual_add", "layers.0.add_2"}};
+  ASSERT_EQ(fusions.size(), 2 * layer.size());
+  EXPECT_TRUE(std::equal(layer.begin(), layer.end(), fusions.begin()));
+}
+
+TEST(MemoryPlan, WithoutReuseGivesEveryValueItsOwnPlace) {
+  const Program program = tiny_model("qwen2", "F32", {}).program;
+  const auto steps = fuse(program);
+  const StepLimits limits{.rows = 64, .logit_rows = 4, .sequences = 2, .context = 64};
+  const MemoryPlan reused = plan_memory(program, steps, limits);
+  const MemoryPlan apart = plan_memory(program, steps, limits, /*reuse=*/false);
+  EXPECT_GT(apart.bytes, reused.bytes);
+  const auto distinct = [](const MemoryPlan& plan) {
+    return std::set(plan.offsets.begin(), plan.offsets.end()).size();
+  };
+  EXPECT_GT(distinct(apart), 2 * distinct(reused));
+}
+
+// A rewrite as wrong as they come: the activation is applied to the wrong projection.
+void swap_gate_and_up(Fusion& fusion, const char* name) {
+  for (FusedStep& step : fusion.steps()) {
+    if (step.node == kNoNode || step.gated == kNoNode) continue;
+    std::swap(step.linears[0], step.linears[1]);
+    step.absorbed.push_back({name, step.gated});
+  }
+}
+
+TEST(ScopedRewrite, IsAnOptimizationForItsLifeAlone) {
+  const TinyModel model = tiny_model("llama", "F32", {});
+  const auto wanted = bits(model, without({}, Precision::f32));
+  {
+    const ScopedRewrite broken({"swapped", "nothing good", swap_gate_and_up});
+    EXPECT_THAT(names(), testing::Contains("swapped"));
+    EXPECT_NE(bits(model, without({}, Precision::f32)), wanted);
+    EXPECT_EQ(bits(model, without({"swapped"}, Precision::f32)), wanted);
+  }
+  EXPECT_THAT(names(), testing::Not(testing::Contains("swapped")));
+  EXPECT_EQ(bits(model, without({}, Precision::f32)), wanted);
+}
+
+}  // namespace
+}  // namespace dunlin::cpu

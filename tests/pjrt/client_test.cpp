@@ -1,0 +1,132 @@
+// The client against a plug-in: errors as text, arrays there and back, donation in place.
+#include "backend/pjrt/client/client.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+
+#include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/stablehlo/builder.h"
+#include "pjrt_device.h"
+
+namespace dunlin::pjrt {
+namespace {
+
+using testing::HasSubstr;
+
+template <typename T>
+Buffer upload(const Client& client, const TensorType& type, const std::vector<T>& values,
+              int64_t device = 0) {
+  auto buffer = client.upload(type, std::as_bytes(std::span(values)), device);
+  EXPECT_TRUE(buffer.ok()) << buffer.error().message;
+  return std::move(buffer).value();
+}
+
+std::vector<float> download(const Buffer& buffer, const TensorType& type) {
+  std::vector<float> values(static_cast<size_t>(element_count(type.dims)));
+  const auto copied = buffer.download(type, std::as_writable_bytes(std::span(values)));
+  EXPECT_TRUE(copied.ok()) << copied.error().message;
+  return values;
+}
+
+TEST(Plugin, WhatIsNoPluginIsAnErrorThatNamesIt) {
+  const auto missing = Plugin::load("/no/such/plugin.so");
+  ASSERT_FALSE(missing.ok());
+  EXPECT_EQ(missing.error().kind, ErrorKind::device);
+  EXPECT_THAT(missing.error().message, HasSubstr("/no/such/plugin.so"));
+
+  const std::string text = testing::TempDir() + "dunlin_no_plugin.so";
+  std::ofstream(text) << "no library";
+  EXPECT_FALSE(Plugin::load(text).ok());
+  std::filesystem::remove(text);
+
+  const auto library = Plugin::load("libm.so.6");
+  ASSERT_FALSE(library.ok());
+  EXPECT_THAT(library.error().message, HasSubstr("GetPjrtApi"));
+}
+
+TEST(Client, HasTheDevicesThatWereAskedFor) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  const auto client = test_client(4);
+  EXPECT_EQ(client->platform(), "cpu");
+  EXPECT_EQ(client->devices(), 4);
+  EXPECT_THAT(client->device_ids(), testing::ElementsAre(0, 1, 2, 3));
+  EXPECT_EQ(client->device_names().size(), 4u);
+}
+
+TEST(Client, ArraysComeBackAsTheyWent) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto client = test_client(2);
+  const TensorType type{Element::f32, {2, 3}};
+  const std::vector<float> values{1, 2, 3, 4, 5, 6};
+  for (int64_t device = 0; device < client->devices(); ++device) {
+    EXPECT_EQ(download(upload(*client, type, values, device), type), values);
+  }
+}
+
+TEST(Client, AProgramThatDoesNotParseIsAnErrorWithThePluginsText) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto compiled = test_client()->compile("module { nonsense }", {});
+  ASSERT_FALSE(compiled.ok());
+  EXPECT_EQ(compiled.error().kind, ErrorKind::device);
+  EXPECT_THAT(compiled.error().message, HasSubstr("compile"));
+}
+
+TEST(Client, ADonatedArrayIsUpdatedWhereItLies) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto client = test_client();
+  const TensorType type{Element::f32, {1024, 1024}};
+  Builder b;
+  const Var array = b.argument(type, "{tf.aliasing_output = 0 : i32}");
+  const Var row = b.argument({Element::i32, {}});
+  const Var ones = b.constant({Element::f32, {1, 1024}}, 1.0);
+  const std::string text = b.finish({b.dynamic_update_slice(array, ones, {row, b.scalar(0)})});
+  const auto program = client->compile(text, {});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const auto memory = (*program)->compiled().memory();
+  ASSERT_TRUE(memory.ok());
+  EXPECT_EQ(memory->aliased, type.bytes());
+  EXPECT_LT(memory->temporary, 4096);
+
+  Buffer state = upload(*client, type, std::vector<float>(1024 * 1024, 0.0f));
+  const uintptr_t before = *state.address();
+  const Buffer where = upload(*client, {Element::i32, {}}, std::vector<int32_t>{7});
+  auto results = (*program)->execute({{state.get(), where.get()}});
+  ASSERT_TRUE(results.ok()) << results.error().message;
+  state = std::move(results->front().front());
+  EXPECT_EQ(*state.address(), before);
+  const std::vector<float> values = download(state, type);
+  EXPECT_EQ(values[7 * 1024], 1.0f);
+  EXPECT_EQ(values[8 * 1024], 0.0f);
+}
+
+TEST(Client, AProgramIsSerialisedAndShowsWhatItBecame) {
+  DUNLIN_NEEDS_PLUGIN();
+  Builder b;
+  const Var x = b.argument({Element::f32, {8, 8}});
+  const auto program = test_client()->compile(
+      b.finish({b.dot(x, x, {.contract_left = {1}, .contract_right = {0}})}), {});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const auto optimised = (*program)->compiled().optimised();
+  ASSERT_TRUE(optimised.ok()) << optimised.error().message;
+  const auto operations = read_hlo(*optimised);
+  ASSERT_TRUE(operations.ok()) << operations.error().message;
+  // A GPU's compiler may make a call of it.
+  const auto is_product = [](const HloOperation& it) {
+    const bool multiplies = on_cpu() ? it.opcode == "dot" : it.opcode != "parameter";
+    return multiplies && it.shape == "f32[8,8]" && it.elements == 64;
+  };
+  EXPECT_TRUE(std::ranges::any_of(*operations, is_product));
+  EXPECT_FALSE(read_hlo("no such message").ok());
+  EXPECT_FALSE(read_hlo(std::string_view(*optimised).substr(0, 40)).ok());
+  const auto bytes = (*program)->compiled().serialised();
+  ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+  EXPECT_GT(bytes->size(), 100u);
+}
+
+}  // namespace
+}  // namespace dunlin::pjrt

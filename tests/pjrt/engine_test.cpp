@@ -1,0 +1,71 @@
+// The engine over the PJRT back end: continuous batching, sessions and errors.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "../engine/engine_driver.h"
+#include "pjrt_device.h"
+
+namespace dunlin {
+namespace {
+
+ModelOptions options(const std::string& backend) {
+  return {.backend = backend,
+          .device = backend == "pjrt" ? pjrt::test_device() : "",
+          .precision = Precision::f32,
+          .context = 96,
+          .sequences = 3,
+          .rows = 32};
+}
+
+TEST(PjrtEngine, RequestsTogetherAnswerAsEachAloneOnTheCpu) {
+  DUNLIN_NEEDS_PLUGIN();
+  std::vector<std::vector<int32_t>> prompts;
+  for (const uint32_t seed : {1u, 2u, 3u, 4u, 5u}) prompts.push_back(random_prompt(5 * seed, seed));
+  EngineDriver pjrt("llama_heads_9_3", options("pjrt"));
+  std::vector<std::shared_ptr<Answer>> together;
+  for (const auto& prompt : prompts) together.push_back(pjrt.submit(greedy(prompt, 12)));
+  pjrt.engine().run_until_idle();
+  EngineDriver cpu("llama_heads_9_3", options("cpu"));
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ASSERT_FALSE(together[i]->error.has_value()) << together[i]->error->message;
+    EXPECT_EQ(together[i]->ids, cpu.answer(greedy(prompts[i], 12)).ids) << i;
+  }
+}
+
+TEST(PjrtEngine, ASessionContinuesFromItsCache) {
+  DUNLIN_NEEDS_PLUGIN();
+  EngineDriver driver("qwen2_tied", options("pjrt"));
+  Request first = greedy(random_prompt(20, 7), 4);
+  first.session = 1;
+  const Answer before = driver.answer(first);
+  Request second = first;
+  second.prompt.insert(second.prompt.end(), before.ids.begin(), before.ids.end());
+  second.prompt.push_back(3);
+  const Answer resumed = driver.answer(second);
+  EXPECT_GE(resumed.stats.cached_tokens, 20);
+  second.session = 0;
+  EXPECT_EQ(resumed.ids, driver.answer(second).ids);
+}
+
+TEST(PjrtEngine, SeededSamplingIsTheSameAgain) {
+  DUNLIN_NEEDS_PLUGIN();
+  EngineDriver driver("llama_plain", options("pjrt"));
+  const Request request = sampled(random_prompt(9, 1), 10, 77);
+  EXPECT_EQ(driver.answer(request).ids, driver.answer(request).ids);
+}
+
+TEST(PjrtEngine, AnUnknownDeviceIsAnErrorThatSaysWhatThereIs) {
+  ModelOptions unknown = options("pjrt");
+  unknown.device = "npu";
+  const auto model = load_model(tiny_model_path("llama_plain"), unknown);
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().kind, ErrorKind::usage);
+  EXPECT_THAT(model.error().message, testing::HasSubstr("cpu-xla"));
+  unknown.device = "/no/plugin.so";
+  EXPECT_EQ(load_model(tiny_model_path("llama_plain"), unknown).error().kind, ErrorKind::device);
+  unknown.backend = "cpu";
+  EXPECT_EQ(load_model(tiny_model_path("llama_plain"), unknown).error().kind, ErrorKind::usage);
+}
+
+}  // namespace
+}  // namespace dunlin

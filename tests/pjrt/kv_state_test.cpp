@@ -1,0 +1,251 @@
+// The contract of KvState on slots: what is written stays until it is overwritten or a page is
+// moved over it, and it is updated where it lies.
+#include "backend/pjrt/kv_state.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "backend/pjrt/executable.h"
+#include "backend/reference/reference.h"
+#include "case_runner.h"
+#include "pjrt_device.h"
+#include "program/ops.h"
+
+namespace dunlin {
+namespace {
+
+constexpr int64_t kVocabulary = 40;
+constexpr StepLimits kLimits{.rows = 24, .logit_rows = 2, .sequences = 3, .context = 64};
+constexpr int32_t kPagesPerSlot = 4;
+
+void record_layer(Recorder& r, MaskKind mask) {
+  const auto input = [&r](const std::string& name, int64_t heads) {
+    const WeightScope inputs = r.weights().scope("inputs");
+    const Tensor table =
+        inputs.matrix(name, {{Axis::vocab, kVocabulary}}, {{Axis::embed, heads * 16}});
+    return reshape(embed(r.tokens(), table), {Symbol::rows, heads, 16});
+  };
+  const Recorder::KvLayer place = r.kv_layer(0, 2, 16);
+  AttentionAttributes attributes;
+  attributes.mask = mask;
+  attributes.group = place.group;
+  attributes.layer = place.layer;
+  r.output("result", attention(input("q", 4), input("k", 2), input("v", 2), {}, attributes));
+}
+
+// Rows of the sequence in `slot`; page numbers in `missing` are absent.
+StepPlan plan_of(const std::vector<int32_t>& tokens, int32_t first_position, int32_t slot,
+                 const std::vector<int32_t>& missing = {}) {
+  StepPlan plan;
+  plan.segments = {{1, static_cast<int32_t>(tokens.size()), RowClass::prompt}};
+  plan.tokens = tokens;
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    plan.positions.push_back(first_position + static_cast<int32_t>(i));
+  }
+  KvTable table{{0, kPagesPerSlot}, {}};
+  for (int32_t page = 0; page < kPagesPerSlot; ++page) {
+    const bool absent = std::ranges::find(missing, page) != missing.end();
+    table.pages.push_back(absent ? -1 : slot * kPagesPerSlot + page);
+  }
+  plan.tables = {table};
+  return plan;
+}
+
+std::vector<int32_t> tokens(int32_t first, int32_t count) {
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < count; ++i) ids.push_back((first + 3 * i) % int32_t{kVocabulary});
+  return ids;
+}
+
+class PjrtKvStateContract : public testing::Test {
+ protected:
+  void SetUp() override {
+    DUNLIN_NEEDS_PLUGIN();
+    compile(MaskKind::full);
+  }
+
+  void compile(MaskKind mask) {
+    auto program = record("layer", {}, [mask](Recorder& r) { record_layer(r, mask); });
+    ASSERT_TRUE(program.ok()) << program.error().message;
+    program_ = std::move(program).value();
+    CompileOptions options;
+    options.precision = Precision::f32;
+    options.limits = kLimits;
+    auto executable = pjrt::PjrtExecutable::create(pjrt::test_client(), program_,
+                                                   case_weights(program_, Format::f32), options);
+    ASSERT_TRUE(executable.ok()) << executable.error().message;
+    executable_ = std::move(executable).value();
+  }
+
+  std::unique_ptr<KvState> make_state() {
+    auto state = executable_->make_kv_state({kLimits.sequences * kPagesPerSlot});
+    EXPECT_TRUE(state.ok()) << state.error().message;
+    return std::move(state).value();
+  }
+
+  std::vector<float> run(KvState& state, const StepPlan& plan) {
+    const auto valid = validate(plan, program_, kLimits, state);
+    EXPECT_TRUE(valid.ok()) << valid.error().message;
+    StepOutput output;
+    executable_->run(plan, state, output);
+    EXPECT_FALSE(output.failure.has_value()) << output.failure->message;
+    const View& view = output.taps.front().view;
+    return {view.f32(), view.f32() + element_count(view.shape)};
+  }
+
+  // Rows of different launches differ in the order of sums.
+  static auto near(const std::vector<float>& values) {
+    return testing::Pointwise(testing::FloatNear(1e-5f), values);
+  }
+
+  Program program_;
+  std::unique_ptr<pjrt::PjrtExecutable> executable_;
+};
+
+TEST_F(PjrtKvStateContract, ReportsItsPagesAndBytes) {
+  const auto state = make_state();
+  EXPECT_EQ(executable_->pages_per_slot(0), kPagesPerSlot);
+  EXPECT_EQ(state->pages_per_slot(0), kPagesPerSlot);
+  EXPECT_EQ(state->pages(0), 3 * kPagesPerSlot);
+  // No padding: keys and values, two heads of 16 float32.
+  EXPECT_EQ(state->bytes(), 3u * 64 * 2 * 2 * 16 * 4);
+}
+
+TEST_F(PjrtKvStateContract, RefusesPageCountsThatMakeNoSense) {
+  EXPECT_FALSE(executable_->make_kv_state({}).ok());
+  EXPECT_FALSE(executable_->make_kv_state({4, 4}).ok());
+  EXPECT_FALSE(executable_->make_kv_state({-4}).ok());
+  EXPECT_FALSE(executable_->make_kv_state({5}).ok());
+  const auto huge = executable_->make_kv_state({int64_t{1} << 60});
+  ASSERT_FALSE(huge.ok());
+  EXPECT_EQ(huge.error().kind, ErrorKind::does_not_fit);
+}
+
+TEST_F(PjrtKvStateContract, RefusesTablesThatAreNoSlots) {
+  const auto state = make_state();
+  StepPlan plan = plan_of(tokens(1, 20), 0, 1);
+  std::swap(plan.tables[0].pages[0], plan.tables[0].pages[1]);
+  EXPECT_FALSE(validate(plan, program_, kLimits, *state).ok());
+}
+
+TEST_F(PjrtKvStateContract, KeepsWhatEarlierStepsWrote) {
+  const auto in_one = make_state();
+  const std::vector<float> expected = run(*in_one, plan_of(tokens(1, 20), 0, 2));
+  const auto in_two = make_state();
+  run(*in_two, plan_of(tokens(1, 19), 0, 1));
+  const std::vector<float> last = run(*in_two, plan_of({tokens(1, 20)[19]}, 19, 1));
+  EXPECT_THAT(last, near({expected.end() - 64, expected.end()}));
+}
+
+TEST_F(PjrtKvStateContract, ArraysStayWhereTheyAre) {
+  auto state = make_state();
+  auto& arrays = dynamic_cast<pjrt::PjrtKvState&>(*state).arrays();
+  const uintptr_t keys = *arrays[0].address();
+  const uintptr_t values = *arrays[1].address();
+  run(*state, plan_of(tokens(1, 10), 0, 0));
+  for (int32_t i = 10; i < 16; ++i) run(*state, plan_of({3}, i, 0));
+  EXPECT_EQ(*arrays[0].address(), keys);
+  EXPECT_EQ(*arrays[1].address(), values);
+}
+
+TEST_F(PjrtKvStateContract, NothingIsCompiledOnceEveryBucketWasMet) {
+  const auto state = make_state();
+  run(*state, plan_of(tokens(1, 10), 0, 0));
+  run(*state, plan_of({3}, 10, 0));
+  const int64_t compilations = executable_->compilations();
+  for (int32_t i = 11; i < 30; ++i) run(*state, plan_of({3}, i, 0));
+  run(*state, plan_of(tokens(1, 13), 30, 0));
+  EXPECT_EQ(executable_->compilations(), compilations);
+}
+
+TEST_F(PjrtKvStateContract, StatesOfOneExecutableAreApart) {
+  const auto first = make_state();
+  const auto second = make_state();
+  run(*first, plan_of(tokens(1, 10), 0, 0));
+  run(*second, plan_of(tokens(9, 10), 0, 0));
+  const auto alone = make_state();
+  run(*alone, plan_of(tokens(1, 10), 0, 0));
+  EXPECT_EQ(run(*first, plan_of({5}, 10, 0)), run(*alone, plan_of({5}, 10, 0)));
+}
+
+TEST_F(PjrtKvStateContract, PaddingWritesNothing) {
+  const auto state = make_state();
+  run(*state, plan_of(tokens(1, 10), 0, 0));
+  run(*state, plan_of(tokens(7, 10), 0, 1));
+  run(*state, plan_of({4}, 10, 2));            // slots 0 and 1 are padding of the same launch
+  run(*state, plan_of(tokens(2, 17), 47, 2));  // 24 rows that reach the end of the slot
+  const auto alone = make_state();
+  run(*alone, plan_of(tokens(7, 10), 0, 1));
+  EXPECT_EQ(run(*state, plan_of({5}, 10, 1)), run(*alone, plan_of({5}, 10, 1)));
+}
+
+TEST_F(PjrtKvStateContract, RowsThatSkipPositionsAreWrittenWhereTheyBelong) {
+  const auto state = make_state();
+  run(*state, plan_of(tokens(30, 12), 0, 1));
+  StepPlan skipping = plan_of(tokens(2, 3), 2, 1);
+  skipping.positions = {2, 5, 9};
+  skipping.lengths = {12};
+  run(*state, skipping);
+  std::vector<int32_t> mixed = tokens(30, 12);
+  mixed[2] = tokens(2, 3)[0];
+  mixed[5] = tokens(2, 3)[1];
+  mixed[9] = tokens(2, 3)[2];
+  const auto whole = make_state();
+  run(*whole, plan_of(mixed, 0, 1));
+  EXPECT_EQ(run(*state, plan_of({5}, 12, 1)), run(*whole, plan_of({5}, 12, 1)));
+}
+
+TEST_F(PjrtKvStateContract, MovesCopyAPageBeforeTheFirstWrite) {
+  const auto state = make_state();
+  run(*state, plan_of(tokens(1, 10), 0, 0));
+  StepPlan fork;
+  fork.segments = {{2, 1, RowClass::generated}};
+  fork.tokens = {11, 22};
+  fork.positions = {10, 10};
+  fork.tables = {{{0, 1, 2}, {0, 2 * kPagesPerSlot}}};
+  fork.moves = {{0, 0, 2 * kPagesPerSlot}};
+  const std::vector<float> both = run(*state, fork);
+  for (const size_t branch : {0u, 1u}) {
+    const auto alone = make_state();
+    run(*alone, plan_of(tokens(1, 10), 0, 0));
+    const auto first = both.begin() + static_cast<std::ptrdiff_t>(branch) * 64;
+    EXPECT_THAT(run(*alone, plan_of({fork.tokens[branch]}, 10, 0)), near({first, first + 64}));
+  }
+}
+
+TEST_F(PjrtKvStateContract, LengthsTellFullAttentionHowFarTheSequenceReaches) {
+  const auto state = make_state();
+  run(*state, plan_of(tokens(1, 14), 0, 1));
+  StepPlan inside = plan_of(tokens(20, 4), 4, 1);
+  inside.lengths = {14};
+  const std::vector<float> seen = run(*state, inside);
+  inside.lengths = {8};
+  EXPECT_NE(run(*state, inside), seen);
+  std::vector<int32_t> canvas = tokens(1, 14);
+  std::copy_n(tokens(20, 4).begin(), 4, canvas.begin() + 4);
+  const auto whole = make_state();
+  const std::vector<float> rows = run(*whole, plan_of(canvas, 0, 1));
+  EXPECT_THAT(seen, near({rows.begin() + 4 * 64, rows.begin() + 8 * 64}));
+}
+
+TEST_F(PjrtKvStateContract, MissingPagesAreNotSeen) {
+  compile(MaskKind::causal);
+  const auto state = make_state();
+  run(*state, plan_of(tokens(1, 20), 0, 0));
+  run(*state, plan_of(tokens(1, 20), 20, 0));
+  const std::vector<float> all = run(*state, plan_of({5}, 40, 0));
+  const std::vector<float> without = run(*state, plan_of({5}, 40, 0, {1}));
+  EXPECT_NE(all, without);
+  // Whatever the evicted page held.
+  const auto other = make_state();
+  std::vector<int32_t> first = tokens(1, 20);
+  std::fill(first.begin() + 16, first.end(), 0);
+  std::vector<int32_t> second = tokens(1, 20);
+  std::fill(second.begin(), second.begin() + 12, 0);
+  run(*other, plan_of(first, 0, 0));
+  run(*other, plan_of(second, 20, 0));
+  EXPECT_EQ(run(*other, plan_of({5}, 40, 0, {1})), without);
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,150 @@
+// How steps become launches, and what the step array holds.
+#include "backend/pjrt/launch.h"
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "program/ops.h"
+
+namespace dunlin::pjrt {
+namespace {
+
+using testing::ElementsAre;
+
+// One layer that keeps everything and one with a window.
+Program two_groups() {
+  auto program = record("two_groups", {}, [](Recorder& r) {
+    for (const int64_t window : {0, 32}) {
+      const auto place = r.kv_layer(window, 1, 2);
+      const Tensor table =
+          r.weights().matrix(fmt::format("w{}", window), {{Axis::vocab, 8}}, {{Axis::embed, 2}});
+      const Tensor x = reshape(embed(r.tokens(), table), {Symbol::rows, 1, 2});
+      AttentionAttributes attributes;
+      attributes.window = window;
+      attributes.group = place.group;
+      attributes.layer = place.layer;
+      r.output(fmt::format("y{}", window), attention(x, x, x, {}, attributes));
+    }
+  });
+  EXPECT_TRUE(program.ok());
+  return std::move(program).value();
+}
+
+constexpr StepLimits kLimits{.rows = 100, .logit_rows = 8, .sequences = 6, .context = 5000};
+
+class Launches : public testing::Test {
+ protected:
+  Launches() : program_(two_groups()), planner_(program_, kLimits, /*row_wise=*/true) {
+    for (int32_t group = 0; group < 2; ++group) {
+      groups_.push_back({kLimits.sequences, planner_.pages_per_slot(group) * kPageTokens});
+    }
+  }
+
+  // Adds a sequence with rows from `first` on to the plan.
+  void add(int32_t slot, int32_t first, int32_t rows) {
+    plan_.segments.push_back({1, rows, RowClass::prompt});
+    plan_.tables.resize(2);
+    for (int32_t i = 0; i < rows; ++i) {
+      plan_.tokens.push_back(slot);
+      plan_.positions.push_back(first + i);
+    }
+    for (size_t group = 0; group < 2; ++group) {
+      KvTable& table = plan_.tables[group];
+      if (table.first.empty()) table.first.push_back(0);
+      const auto each = static_cast<int32_t>(groups_[group].positions) / kPageTokens;
+      const int32_t pages = (first + rows + kPageTokens - 1) / kPageTokens;
+      for (int32_t page = 0; page < pages; ++page) {
+        table.pages.push_back(page < pages - each ? -1 : slot * each + page % each);
+      }
+      table.first.push_back(static_cast<int32_t>(table.pages.size()));
+    }
+    plan_.logit_rows.push_back(static_cast<int32_t>(plan_.tokens.size()) - 1);
+  }
+
+  std::vector<int32_t> field(const Launch& launch, StepLayout::Field StepLayout::* which) const {
+    const StepLayout layout(launch.bucket);
+    const std::vector<int32_t> array = planner_.step_array(plan_, launch);
+    const StepLayout::Field f = layout.*which;
+    return {array.begin() + f.offset, array.begin() + f.offset + f.count};
+  }
+
+  Program program_;
+  LaunchPlanner planner_;
+  std::vector<KvGroupShape> groups_;
+  StepPlan plan_;
+};
+
+TEST_F(Launches, SlotsHaveThePagesThatAWindowAndAStepNeed) {
+  EXPECT_EQ(planner_.pages_per_slot(0), 313);  // 5000 positions
+  EXPECT_EQ(planner_.pages_per_slot(1), 10);   // 132 positions, one page more for the border
+}
+
+TEST_F(Launches, SingleRowsAreComputedTogetherInTheOrderOfSlots) {
+  add(2, 40, 1);
+  add(0, 7, 1);
+  const auto launches = planner_.split(plan_, groups_);
+  ASSERT_EQ(launches.size(), 1u);
+  const Launch& launch = launches[0];
+  EXPECT_EQ(launch.bucket.text(), "4x1 rows, 4 logit rows, 1024 positions");
+  EXPECT_TRUE(launch.bucket.segments[0].slot_order);
+  EXPECT_THAT(launch.rows, ElementsAre(1, -1, 0, -1));
+  EXPECT_THAT(launch.logit_rows, ElementsAre(0, 1, -1, -1));
+  EXPECT_THAT(field(launch, &StepLayout::positions), ElementsAre(7, 0, 40, 0));
+  EXPECT_THAT(field(launch, &StepLayout::row_sequences), ElementsAre(0, -1, 2, -1));
+  EXPECT_THAT(field(launch, &StepLayout::row_counts), ElementsAre(1, 0, 1, 0));
+  EXPECT_THAT(field(launch, &StepLayout::lengths), ElementsAre(8, 0, 41, 0));
+  EXPECT_THAT(field(launch, &StepLayout::logit_rows), ElementsAre(2, 0, 0, 0));
+}
+
+TEST_F(Launches, APromptIsALaunchOfItsOwn) {
+  add(1, 3, 1);
+  add(3, 10, 17);
+  const auto launches = planner_.split(plan_, groups_);
+  ASSERT_EQ(launches.size(), 2u);
+  const Launch& prompt = launches[1];
+  EXPECT_EQ(prompt.bucket.text(), "1x64 rows, 1 logit rows, 1024 positions");
+  EXPECT_EQ(prompt.rows[0], 1);
+  EXPECT_EQ(prompt.rows[16], 17);
+  EXPECT_EQ(prompt.rows[17], -1);
+  EXPECT_THAT(field(prompt, &StepLayout::slots), ElementsAre(3));
+  EXPECT_THAT(field(prompt, &StepLayout::row_counts), ElementsAre(17));
+  EXPECT_THAT(field(prompt, &StepLayout::logit_rows), ElementsAre(16));
+}
+
+TEST_F(Launches, BucketsStayWithinTheLimits) {
+  add(5, 4990, 1);
+  add(4, 0, 90);
+  const auto launches = planner_.split(plan_, groups_);
+  EXPECT_EQ(launches[0].bucket.text(), "6x1 rows, 6 logit rows, 5008 positions");
+  EXPECT_EQ(launches[1].bucket.text(), "1x100 rows, 1 logit rows, 1024 positions");
+}
+
+TEST_F(Launches, PagesOfAWindowLieInARing) {
+  add(0, 200, 1);  // page 12 of ten places: place 2
+  const Launch launch = planner_.split(plan_, groups_)[0];
+  const StepLayout layout(launch.bucket);
+  const std::vector<int32_t> array = planner_.step_array(plan_, launch);
+  const auto first = array.begin() + layout.pages[1].offset;
+  EXPECT_EQ(std::vector<int32_t>(first, first + 4), (std::vector<int32_t>{160, 176, 192, 48}));
+}
+
+TEST_F(Launches, RowsThatSkipPositionsAreNotConsecutive) {
+  add(0, 5, 3);
+  EXPECT_TRUE(planner_.split(plan_, groups_)[0].bucket.consecutive);
+  plan_.positions[2] = 9;
+  EXPECT_FALSE(planner_.split(plan_, groups_)[0].bucket.consecutive);
+}
+
+TEST_F(Launches, AProgramThatMixesRowsGetsItsExactSizes) {
+  const LaunchPlanner exact(program_, kLimits, /*row_wise=*/false);
+  add(0, 5, 3);
+  add(1, 5, 3);
+  const auto launches = exact.split(plan_, groups_);
+  ASSERT_EQ(launches.size(), 1u);
+  EXPECT_EQ(launches[0].bucket.text(), "1x3+1x3 rows, 2 logit rows, 16 positions");
+  EXPECT_EQ(launches[0].bucket.slots, 8);
+}
+
+}  // namespace
+}  // namespace dunlin::pjrt

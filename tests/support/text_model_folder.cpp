@@ -1,0 +1,50 @@
+#include "support/text_model_folder.h"
+
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <stdexcept>
+
+#include "support/synthetic_model.h"
+
+namespace dunlin {
+namespace {
+
+constexpr int kVocabulary = 608;  // small_smollm2 has ids below 600
+
+constexpr const char* kChatMl =
+    "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+void write_all(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+
+std::string recipe_text() {
+  std::ifstream file(test_data("data/llama_plain/recipe.json"));
+  auto recipe = nlohmann::ordered_json::parse(file);
+  recipe["config"]["vocab_size"] = kVocabulary;
+  recipe["config"]["eos_token_id"] = 2;
+  recipe.erase("generation_config");
+  for (auto& tensor : recipe["tensors"]) {
+    const std::string name = tensor["name"];
+    if (name == "lm_head.weight" || name == "model.embed_tokens.weight")
+      tensor["shape"][0] = kVocabulary;
+  }
+  return recipe.dump();
+}
+
+}  // namespace
+
+void write_text_model(const std::string& folder) {
+  write_all(folder + "/recipe.json", recipe_text());
+  if (!write_synthetic_directory(folder + "/recipe.json", folder).ok())
+    throw std::runtime_error("cannot write a model to " + folder);
+  std::filesystem::copy_file(test_data("tokenizer/data/small_smollm2/tokenizer.json"),
+                             folder + "/tokenizer.json");
+  const nlohmann::json config = {
+      {"bos_token", "<|im_start|>"}, {"eos_token", "<|im_end|>"}, {"chat_template", kChatMl}};
+  write_all(folder + "/tokenizer_config.json", config.dump());
+}
+
+}  // namespace dunlin
