@@ -125,17 +125,19 @@ class AheadOfTime : public testing::TestWithParam<Target> {
 };
 
 TEST_P(AheadOfTime, ADecodeStepNeedsLittleBesideItsArguments) {
-  if (GetParam().plugin == "tpu") {
-    GTEST_SKIP() << "not so yet: this step copies the cache, whose layout is not pinned";
-  }
   const Ahead ahead = compile_ahead(GetParam(), kLlama1b, bucket_of({8, 1, true}, 8, 8, 2048));
   ASSERT_TRUE(ahead.compiled.ok()) << ahead.compiled.error().message;
   const auto memory = ahead.compiled->memory();
   ASSERT_TRUE(memory.ok());
   RecordProperty("arguments", std::to_string(memory->arguments));
   RecordProperty("temporary", std::to_string(memory->temporary));
-  EXPECT_LE(memory->temporary, memory->arguments / 100);
   EXPECT_EQ(memory->aliased, bytes(ahead.lowered.state));
+  if (GetParam().plugin == "tpu") {
+    // Not so yet: XLA copies the cache, whose layout is not pinned. This fails once it does not.
+    EXPECT_GT(memory->temporary, memory->arguments / 100);
+    return;
+  }
+  EXPECT_LE(memory->temporary, memory->arguments / 100);
   expect_no_copy_of_state(ahead);
 }
 

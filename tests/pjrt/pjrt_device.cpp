@@ -4,11 +4,6 @@
 
 #include "backend/pjrt/discover.h"
 
-// What LeakSanitizer leaves out: XLA's parser of programs keeps about a hundred bytes.
-extern "C" const char* __lsan_default_suppressions() {
-  return "leak:xla_cpu_pjrt.so\n";
-}
-
 namespace dunlin::pjrt {
 namespace {
 

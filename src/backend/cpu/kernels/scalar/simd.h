@@ -11,8 +11,8 @@
 #include "base/float16.h"
 #include "formats/mxfp4.h"
 
-// The vector interface's order to inline (target.h) is left out: arrays in memory may cross a call, and the compiler
-// takes six times as long with it.
+// The vector interface's order to inline (target.h) is left out: arrays in memory may cross a call, and with it
+// clang takes 322 s for linear.cpp under sanitizers instead of 48.
 #define DUNLIN_ALWAYS_INLINE
 #define DUNLIN_INLINE inline
 
