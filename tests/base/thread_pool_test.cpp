@@ -44,8 +44,7 @@ TEST_P(ThreadPoolTest, ResultsOfOneLoopAreVisibleInTheNext) {
     pool->parallel_for(257, 8, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i) {
         // Reads what other workers wrote in the round before.
-        const int64_t other = values[static_cast<size_t>(256 - i)];
-        if (i <= 256 - i) values[static_cast<size_t>(i)] = other + 1;
+        if (i <= 256 - i) values[static_cast<size_t>(i)] = values[static_cast<size_t>(256 - i)] + 1;
       }
     });
     pool->parallel_for(257, 8, [&](int64_t begin, int64_t end, int) {
