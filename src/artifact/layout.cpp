@@ -100,6 +100,11 @@ uint64_t hash(std::span<const std::byte> bytes) {
   return XXH64(bytes.data(), bytes.size(), 0);
 }
 
+std::optional<uint32_t> version_of(std::span<const std::byte, kSignatureBytes> bytes) {
+  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0) return std::nullopt;
+  return take<uint32_t>(bytes, kMagic.size());
+}
+
 std::array<std::byte, kHeaderBytes> encode(const Header& header) {
   std::array<std::byte, kHeaderBytes> bytes{};
   std::memcpy(bytes.data(), kMagic.data(), kMagic.size());
@@ -127,11 +132,11 @@ std::vector<std::byte> encode(const Table& table) {
 }
 
 Result<Header> decode_header(std::span<const std::byte, kHeaderBytes> bytes) {
-  if (std::memcmp(bytes.data(), kMagic.data(), kMagic.size()) != 0)
-    return runtime_error("not a file of this program");
-  if (const auto version = take<uint32_t>(bytes, 8); version != kVersion) {
-    return runtime_error(
-        fmt::format("of version {} of the format; this build reads version {}", version, kVersion));
+  const auto version = version_of(bytes.first<kSignatureBytes>());
+  if (!version) return runtime_error("not a file of this program");
+  if (*version != kVersion) {
+    return runtime_error(fmt::format("of version {} of the format; this build reads version {}",
+                                     *version, kVersion));
   }
   if (take<uint64_t>(bytes, kHashedBytes) != hash(bytes.first(kHashedBytes)))
     return damaged("the checksum of the header differs");

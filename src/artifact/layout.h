@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -40,6 +41,11 @@ constexpr uint64_t aligned(uint64_t bytes) {
 constexpr uint64_t pieces(uint64_t bytes) {
   return bytes / kArtifactPieceBytes + (bytes % kArtifactPieceBytes == 0 ? 0 : 1);
 }
+
+// Magic and version.
+inline constexpr size_t kSignatureBytes = 12;
+// The version that a file of that beginning is of; nothing when it is no artifact.
+std::optional<uint32_t> version_of(std::span<const std::byte, kSignatureBytes> bytes);
 
 std::array<std::byte, kHeaderBytes> encode(const Header& header);
 std::vector<std::byte> encode(const Table& table);

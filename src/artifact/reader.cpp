@@ -40,7 +40,25 @@ Result<layout::Header> read_header(const ByteSource& source) {
   return header;
 }
 
+Result<layout::Table> read_table(const ByteSource& source) {
+  DUNLIN_ASSIGN_OR_RETURN(const layout::Header header, read_header(source));
+  std::vector<std::byte> bytes(header.table_bytes);
+  DUNLIN_RETURN_IF_ERROR(read_at(source, header.table_offset, bytes));
+  auto table = layout::decode_table(bytes, header);
+  if (!table.ok()) return file_error(source, table.error().message);
+  return table;
+}
+
 }  // namespace
+
+bool is_artifact(const std::string& path, const std::string& kind) {
+  const auto source = open_file(path);
+  std::array<std::byte, layout::kSignatureBytes> signature{};
+  if (!source.ok() || !(*source)->read_at(0, signature).ok()) return false;
+  if (layout::version_of(signature) != layout::kVersion) return false;
+  const auto table = read_table(**source);
+  return !table.ok() || table->id.kind == kind;
+}
 
 Result<ArtifactReader> ArtifactReader::open(const std::string& path, const std::string& kind) {
   auto source = open_file(path);
@@ -50,14 +68,10 @@ Result<ArtifactReader> ArtifactReader::open(const std::string& path, const std::
 
 Result<ArtifactReader> ArtifactReader::open(std::shared_ptr<const ByteSource> source,
                                             const std::string& kind) {
-  DUNLIN_ASSIGN_OR_RETURN(const layout::Header header, read_header(*source));
-  std::vector<std::byte> bytes(header.table_bytes);
-  DUNLIN_RETURN_IF_ERROR(read_at(*source, header.table_offset, bytes));
-  auto table = layout::decode_table(bytes, header);
-  if (!table.ok()) return file_error(*source, table.error().message);
-  if (table->id.kind != kind)
-    return file_error(*source, fmt::format("holds a {}, not a {}", table->id.kind, kind));
-  return ArtifactReader(std::move(source), std::move(table->id), std::move(table->chunks));
+  DUNLIN_ASSIGN_OR_RETURN(layout::Table table, read_table(*source));
+  if (table.id.kind != kind)
+    return file_error(*source, fmt::format("holds a {}, not a {}", table.id.kind, kind));
+  return ArtifactReader(std::move(source), std::move(table.id), std::move(table.chunks));
 }
 
 const ArtifactChunk* ArtifactReader::find(const std::string& name) const {

@@ -47,4 +47,9 @@ class ArtifactReader {
   std::vector<ArtifactChunk> chunks_;
 };
 
+// Whether the file is an artifact of the kind, whole or damaged: what may be replaced by another one.
+// Damage can hide the kind. Nobody can read such a file any more, whatever it was, so the magic is
+// enough. Not so for another version of the format, which another build may well read.
+bool is_artifact(const std::string& path, const std::string& kind);
+
 }  // namespace dunlin

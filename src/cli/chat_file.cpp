@@ -21,10 +21,11 @@ constexpr const char* kMessages = "messages";
 constexpr uint64_t kMostMessageBytes = 64u << 20;
 constexpr int kSchemaVersion = 1;
 
-// Nothing of the user's that is not a conversation is overwritten.
+// Nothing of the user's that is not a conversation is overwritten. A damaged one is: to save it again
+// is how it is repaired.
 Result<void> check_target(const std::string& path) {
   std::error_code ignored;
-  if (!std::filesystem::exists(path, ignored) || ArtifactReader::open(path, kKind).ok()) return {};
+  if (!std::filesystem::exists(path, ignored) || is_artifact(path, kKind)) return {};
   return runtime_error(fmt::format("{}: is there and is not a saved conversation", path));
 }
 

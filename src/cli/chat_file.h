@@ -18,7 +18,7 @@ struct ChatFileSummary {
 };
 
 // Writes the messages and what the session holds. Errors (kind runtime): a file that cannot be
-// written, or one that is there and is no conversation.
+// written, or one that is there and is no conversation, not even a damaged one.
 Result<ChatFileSummary> save_chat(const std::string& path, const nlohmann::ordered_json& messages,
                                   SessionId session, const Engine& engine);
 

@@ -173,6 +173,27 @@ TEST_F(Artifact, AnotherKindVersionOrFormatIsSaid) {
   EXPECT_THAT(ArtifactReader::open(path_ + "b", "test").error().message, HasSubstr("No such file"));
 }
 
+// What may be replaced: see is_artifact().
+TEST_F(Artifact, IsRecognisedWhenItIsDamaged) {
+  ASSERT_TRUE(write(path_).ok());
+  const std::string good = content();
+  const auto recognised = [this](const std::string& bytes, const char* kind = "test") {
+    std::ofstream(path_, std::ios::binary) << bytes;
+    return is_artifact(path_, kind);
+  };
+  EXPECT_TRUE(recognised(good));
+  EXPECT_FALSE(recognised(good, "session"));
+  for (size_t at = 0; at < good.size(); ++at) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 1);
+    EXPECT_EQ(recognised(bad), at >= 12) << at;  // magic and version
+  }
+  for (size_t length = 0; length < good.size(); ++length)
+    EXPECT_EQ(recognised(good.substr(0, length)), length >= 12) << length;
+  EXPECT_FALSE(is_artifact(folder_, "test"));
+  EXPECT_FALSE(is_artifact(folder_ + "/none", "test"));
+}
+
 // A table with a checksum that agrees may still say anything.
 TEST_F(Artifact, ATableThatContradictsTheFileIsAnError) {
   namespace layout = artifact_layout;

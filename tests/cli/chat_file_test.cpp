@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "artifact/writer.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -118,6 +119,42 @@ TEST_F(ChatFile, OnlyConversationsAreOverwritten) {
   EXPECT_EQ(chat("/save /dev/full\n").code, 1);
   EXPECT_EQ(chat("/save\n").code, 2);
   EXPECT_EQ(chat("/load\n").code, 2);
+}
+
+TEST_F(ChatFile, ADamagedConversationIsReplacedByAWholeOne) {
+  ASSERT_EQ(save().code, 0);
+  const std::string good = read_all(file_);
+  const auto flipped = [&good](size_t at) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 4);
+    return bad;
+  };
+  // In the header, a chunk and the table; ended early in each of them.
+  for (const std::string& bad : {flipped(20), flipped(100), flipped(good.size() - 1),
+                                 good.substr(0, 12), good.substr(0, 100), good + "x"}) {
+    write_all(file_, bad);
+    EXPECT_EQ(chat("/load " + file_ + "\n").code, 1);
+    const ProcessResult saved = save();
+    EXPECT_EQ(saved.code, 0) << saved.err;
+    EXPECT_TRUE(read_all(file_) == good);
+  }
+}
+
+TEST_F(ChatFile, OtherFilesOfTheProgramStay) {
+  const auto expect_refused = [this](const std::string& content) {
+    write_all(file_, content);
+    EXPECT_EQ(save().code, 1);
+    EXPECT_TRUE(read_all(file_) == content);
+  };
+  auto writer = ArtifactWriter::create(file_, {.kind = "packed weights", .key = ""});
+  ASSERT_TRUE(writer->commit().ok());
+  expect_refused(read_all(file_));
+  ASSERT_EQ(std::filesystem::remove(file_), true);
+  ASSERT_EQ(save().code, 0);
+  std::string newer = read_all(file_);
+  newer[8] = 2;  // version
+  expect_refused(newer);
+  expect_refused(newer.substr(0, 7));  // less than the magic
 }
 
 TEST_F(ChatFile, ANewConversationMayBeSavedAndTheHomeFolderNamed) {
