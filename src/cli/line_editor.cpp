@@ -1,6 +1,8 @@
 #include "cli/line_editor.h"
 
 #include <histedit.h>
+#include <poll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -92,6 +94,22 @@ State& state_of(EditLine* editor) {
   void* data = nullptr;
   el_wget(editor, EL_CLIENTDATA, &data);
   return *static_cast<State*>(data);
+}
+
+// Whether Ctrl-D, and nothing after it, was typed while no line was edited. The terminal keeps it as
+// a mark, which a read sees as the end and which is not counted as a byte; when the mode changes it
+// becomes a character that means nothing. All marks are taken: the shell would see one that is left.
+bool take_end_typed_ahead() {
+  bool taken = false;
+  for (;;) {
+    pollfd event = {.fd = STDIN_FILENO, .events = POLLIN, .revents = 0};
+    int bytes = 0;
+    char byte = 0;
+    const bool only_marks = ::poll(&event, 1, 0) == 1 && event.revents == POLLIN &&
+                            ::ioctl(STDIN_FILENO, FIONREAD, &bytes) == 0 && bytes == 0;
+    if (!only_marks || ::read(STDIN_FILENO, &byte, 1) != 0) return taken;
+    taken = true;
+  }
 }
 
 // One character, for libedit: 1, 0 at the end, -1 when a signal came that is to be told. libedit's
@@ -220,6 +238,7 @@ Result<LineReader::Status> LineEditor::read(const std::string& prompt, std::stri
   State& s = *state_;
   const ResizeSignal resize;
   s.prompt = to_wide(prompt);
+  if (take_end_typed_ahead()) return LineReader::Status::end;
   // Before the prompt is shown: Ctrl-D, typed between, would be lost when the mode changes.
   el_wset(s.editor, EL_PREP_TERM, 1);
   if (s.marks_paste) std::fputs("\x1b[?2004h", stderr);

@@ -20,7 +20,8 @@ class LineEditor {
   LineEditor& operator=(const LineEditor&) = delete;
 
   // The next line as UTF-8. What is pasted is part of one line, with its line feeds. interrupted: a
-  // signal came; what was typed is gone. end: Ctrl-D on an empty line, or the terminal has gone.
+  // signal came; what was typed is gone. end: Ctrl-D on an empty line, also one that was typed since
+  // the last line, or the terminal has gone.
   Result<LineReader::Status> read(const std::string& prompt, std::string& line);
 
   // The newest entry of the history that the arrow keys and Ctrl-R look through.

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <sstream>
@@ -164,6 +165,24 @@ TEST_F(Terminal, AMessageBetweenTwoCtrlCsStays) {
   EXPECT_TRUE(session.shows(kPrompt));
   session.type("/exit\r");
   EXPECT_EQ(session.exit_code(), 0);
+}
+
+// What is typed during an answer waits for its end, Ctrl-D too.
+TEST_F(Terminal, CtrlDDuringAnAnswerEndsTheChatAfterIt) {
+  const std::vector<std::string> all = arguments({"--backend", "reference", "-n", "60"});
+  const std::string twice = std::string(kCtrlD) + kCtrlD;
+  for (const auto& [keys, messages] : {std::pair<std::string, std::string>(kCtrlD, "Hello\n"),
+                                       {twice, "Hello\n"},
+                                       {std::string("Again\r") + kCtrlD, "Hello\nAgain\n"}}) {
+    const std::string output = folder_.file("out");
+    TerminalSession session(all, environment(), output);
+    ASSERT_TRUE(session.shows(kPrompt));
+    session.type("Hello\r");
+    for (int i = 0; i < 60000 && read_all(output).empty(); ++i) ::usleep(1000);  // until it begins
+    session.type(keys);
+    EXPECT_EQ(session.exit_code(), 0) << session.screen();
+    EXPECT_EQ(read_all(output), run_dunlin(all, {.text = messages}).out);
+  }
 }
 
 TEST_F(Terminal, CtrlCStopsTheAnswerAndOnceMoreLeaves) {
