@@ -19,7 +19,8 @@ void print_commands(const CLI::App& app) {
     rows.push_back({"  " + command->get_name(), command->get_description()});
   const std::vector<TableColumn> columns = {{"Commands:"}, {""}};
   fmt::print(
-      "{}\n\n{}\n`dunlin help COMMAND` or `dunlin COMMAND --help` shows a command's flags.\n",
+      "{}\n\n{}\n`dunlin help COMMAND` or `dunlin COMMAND --help` shows a command's flags.\n"
+      "docs/troubleshooting.md explains error messages.\n",
       app.get_description(), aligned_table(columns, rows));
 }
 

@@ -62,6 +62,7 @@ void set_environment(const ProcessInput& input, const std::string& folder) {
   connect_stdin(input, folder + "/in",
                 pipe);  // last: what is opened takes the place of a closed one
   set_environment(input, folder);
+  if (input.prepare != nullptr) input.prepare();
   ::execv(argv[0], argv);
   ::_exit(127);
 }
@@ -81,9 +82,14 @@ std::vector<nlohmann::json> ProcessResult::json_lines() const {
 }
 
 ProcessResult run_dunlin(const std::vector<std::string>& arguments, const ProcessInput& input) {
+  return run_program(DUNLIN_BINARY, arguments, input);
+}
+
+ProcessResult run_program(const std::string& program, const std::vector<std::string>& arguments,
+                          const ProcessInput& input) {
   const TemporaryFolder folder;
   write_all(folder.file("in"), input.text);
-  std::vector<std::string> words = {DUNLIN_BINARY};
+  std::vector<std::string> words = {program};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;
   for (std::string& word : words) argv.push_back(word.data());

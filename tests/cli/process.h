@@ -22,11 +22,14 @@ struct ProcessInput {
 
   std::string text = {};                                // on stdin
   std::map<std::string, std::string> environment = {};  // added to the test's own
-  Stdin in = Stdin::file;   // silent_pipe: nobody writes to it, and nobody closes it
-  std::string output = {};  // what stdout is, instead of a file; "closed": not open
+  Stdin in = Stdin::file;       // silent_pipe: nobody writes to it, and nobody closes it
+  std::string output = {};      // what stdout is, instead of a file; "closed": not open
+  void (*prepare)() = nullptr;  // in the new process, before the program starts
 };
 
 // Without variables of dunlin from outside, and with configuration and state in an empty folder.
+ProcessResult run_program(const std::string& program, const std::vector<std::string>& arguments,
+                          const ProcessInput& input = {});
 ProcessResult run_dunlin(const std::vector<std::string>& arguments, const ProcessInput& input = {});
 
 // A folder that is removed with the object.

@@ -1,0 +1,127 @@
+// Messages about memory, processors, devices, stdout and the scripts.
+#include <sys/resource.h>
+
+#include <filesystem>
+
+#include "backend/cpu/isa.h"
+#include "troubleshooting.h"
+
+namespace dunlin {
+namespace {
+
+// What `dunlin` prints on a processor that is not this one.
+ProcessResult refusal(Isa wanted, const CpuFeatures& features) {
+  const auto chosen = cpu::choose_isa(isa_name(wanted), "DUNLIN_ISA", features);
+  if (chosen.ok()) return {};
+  return {.code = static_cast<int>(chosen.error().kind),
+          .out = {},
+          .err = "error: " + chosen.error().message + "\n"};
+}
+
+void limit_memory() {
+  const rlimit limit = {rlim_t{8} << 30, rlim_t{8} << 30};
+  ::setrlimit(RLIMIT_AS, &limit);
+}
+
+// With AMX, which the operating system does not give.
+CpuFeatures refused_tiles() {
+  CpuFeatures features;
+  features.best = Isa::avx512;
+  features.tile_refusal = "Operation not permitted";
+  for (int isa = 0; isa < kIsas; ++isa) {
+    for (const std::string_view flag : required_flags(static_cast<Isa>(isa)))
+      features.flags.emplace_back(flag);
+  }
+  return features;
+}
+
+// With a variable that says of gpu that it has no plug-in, whatever is installed.
+ProcessResult run_on_device(const TemporaryFolder& folder, const std::string& device) {
+  return run_hello(text_model(folder), {"--backend", "pjrt", "--device", device},
+                   {.environment = {{"PJRT_NAMES_AND_LIBRARY_PATHS", "gpu:"}}});
+}
+
+// Without a package index.
+ProcessResult fetch_model(const TemporaryFolder& folder,
+                          std::map<std::string, std::string> environment) {
+  environment.insert({{"DUNLIN_CACHE", folder.path()},
+                      {"PIP_CONFIG_FILE", "/dev/null"},
+                      {"PIP_FIND_LINKS", ""},
+                      {"PIP_NO_INDEX", "1"}});
+  return run_program(DUNLIN_SOURCE_DIR "/scripts/fetch-model", {},
+                     {.environment = std::move(environment)});
+}
+
+std::vector<MessageCase> memory_and_processor_messages() {
+  using Folder = const TemporaryFolder&;
+  return {
+      {"error: <what>: cannot reserve <n> bytes (<n> GiB): <reason>",
+       [](Folder folder) {
+         // 25 GB of KV cache.
+         return run_hello(model_with_config(folder, {{"max_position_embeddings", 1 << 20}}),
+                          {"-c", "1m", "--parallel", "64"}, {.prepare = limit_memory});
+       },
+       // A sanitizer needs more itself.
+       !DUNLIN_SANITIZED},
+      {"error: DUNLIN_ISA: \"<name>\" is no instruction set; this machine has <names>",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {}, {.environment = {{"DUNLIN_ISA", "mmx"}}});
+       }},
+      {"error: DUNLIN_ISA: <name> is not available: the processor lacks <flags>; this machine has "
+       "<names>",
+       [](Folder) { return refusal(Isa::avx512, CpuFeatures{}); }},
+      {"error: DUNLIN_ISA: amx is not available: the operating system refuses AMX tiles: <reason>; "
+       "this machine has <names>",
+       [](Folder) { return refusal(Isa::amx, refused_tiles()); }},
+      {"error: stdout: No space left on device",
+       [](Folder folder) { return run_hello(text_model(folder), {}, {.output = "/dev/full"}); }},
+  };
+}
+
+std::vector<MessageCase> device_messages() {
+  using Folder = const TemporaryFolder&;
+  constexpr bool kHasPjrt = DUNLIN_HAS_PJRT != 0;
+  return {
+      {"error: --device <name> needs --backend pjrt",
+       [](Folder folder) { return run_hello(text_model(folder), {"--device", "gpu"}); }},
+      {"error: --device <name>: no plug-in found; scripts/fetch-pjrt <name> fetches one",
+       [](Folder folder) { return run_on_device(folder, "gpu"); }, kHasPjrt},
+      {"error: --device <name>: unknown (<names>, or the path of a plug-in)",
+       [](Folder folder) { return run_on_device(folder, "npu"); }, kHasPjrt},
+      {"error: <file>: not a PJRT plug-in (it has no function GetPjrtApi)",
+       [](Folder folder) { return run_on_device(folder, DUNLIN_OTHER_LIBRARY); }, kHasPjrt},
+      {"error: <file>: PJRT API <version>, but this build needs <version> or a later <version>",
+       [](Folder folder) { return run_on_device(folder, DUNLIN_OTHER_PLUGIN); }, kHasPjrt},
+      {"error: this build has no PJRT back end: configure with -DDUNLIN_WITH_PJRT=ON",
+       [](Folder folder) { return run_on_device(folder, "gpu"); }, !kHasPjrt},
+  };
+}
+
+std::vector<MessageCase> script_messages() {
+  using Folder = const TemporaryFolder&;
+  return {
+      {"error: could not download <name> (set DUNLIN_MODEL to use a model of your own)",
+       [](Folder folder) { return fetch_model(folder, {{"DUNLIN_MODEL", ""}}); }},
+      {"== <file> is damaged: fetching it again",
+       [](Folder folder) {
+         std::filesystem::create_directory(folder.file("models"));
+         write_all(folder.file("models/SmolLM2-135M-Instruct.Q4_1.gguf"), "GGUF");
+         return fetch_model(folder, {{"DUNLIN_MODEL", ""}});
+       }},
+      {"error: DUNLIN_MODEL names <file>, which does not exist",
+       [](Folder folder) {
+         return fetch_model(folder, {{"DUNLIN_MODEL", folder.file("none.gguf")}});
+       }},
+  };
+}
+
+}  // namespace
+
+std::vector<MessageCase> machine_messages() {
+  std::vector<MessageCase> all = memory_and_processor_messages();
+  for (const auto& more : {device_messages(), script_messages()})
+    all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,193 @@
+// Messages about model files.
+#include <filesystem>
+
+#include "checkpoint/tiny_model.h"
+#include "support/text_model_folder.h"
+#include "troubleshooting.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  return text.replace(text.find(from), from.size(), to);
+}
+
+// The text model with other bytes as its weights.
+ProcessResult run_with_weights(const TemporaryFolder& folder,
+                               std::string (*change)(std::string weights)) {
+  const std::string file = text_model(folder) + "/model.safetensors";
+  write_all(file, change(read_all(file)));
+  return run_hello(folder.path());
+}
+
+ProcessResult run_bytes(const TemporaryFolder& folder, const std::string& name,
+                        const std::string& bytes) {
+  write_all(folder.file(name), bytes);
+  return run_hello(folder.file(name));
+}
+
+// The first of `count` parts, which are not there.
+ProcessResult run_part(const TemporaryFolder& folder, uint16_t index, uint16_t count) {
+  GgufBuilder part = tiny_gguf();
+  part.set("split.no", kU16, raw(index)).set("split.count", kU16, raw(count));
+  return run_bytes(folder, "tiny-0000" + std::to_string(index + 1) + "-of-00003.gguf",
+                   part.build());
+}
+
+constexpr const char* kLfsPointer =
+    "version https://git-lfs.github.com/spec/v1\n"
+    "oid sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nsize 98\n";
+
+std::vector<MessageCase> directory_messages() {
+  using Folder = const TemporaryFolder&;
+  return {
+      {"error: <file>: No such file or directory",
+       [](Folder folder) { return run_hello(folder.file("model.gguf")); }},
+      {"error: <folder>: no config.json; give a Hugging Face directory or a .gguf file",
+       [](Folder folder) { return run_hello(folder.path()); }},
+      {"error: <folder>: neither model.safetensors nor model.safetensors.index.json is there",
+       [](Folder folder) {
+         fs::remove(text_model(folder) + "/model.safetensors");
+         return run_hello(folder.path());
+       }},
+      {"error: <file>: pickled weights are not read, because reading them runs code; convert the "
+       "model to safetensors",
+       [](Folder folder) {
+         fs::rename(text_model(folder) + "/model.safetensors", folder.file("pytorch_model.bin"));
+         return run_hello(folder.path());
+       }},
+      {"error: <file>: models of type <name> are not supported; supported: <names>",
+       [](Folder folder) {
+         return run_hello(model_with_config(folder, {{"model_type", "mamba"}}));
+       }},
+      {"error: <file>: architectures of model_type <name> must name <name>; other heads are not "
+       "supported",
+       [](Folder folder) {
+         const auto heads = nlohmann::json::array({"LlamaForTokenClassification"});
+         return run_hello(model_with_config(folder, {{"architectures", heads}}));
+       }},
+      {"error: <file>: quantization_config is present; quantised Hugging Face models are not "
+       "supported, use the original or a GGUF file",
+       [](Folder folder) {
+         const nlohmann::json gptq = {{"quant_method", "gptq"}, {"bits", 4}};
+         return run_hello(model_with_config(folder, {{"quantization_config", gptq}}));
+       }},
+      {"error: <file>: <key>.rope_type <name> is not supported; supported: <names>",
+       [](Folder folder) {
+         const nlohmann::json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}};
+         return run_hello(model_with_config(folder, {{"rope_scaling", yarn}}));
+       }},
+      {"error: <file>: the tensor <name> has the shape [<sizes>]; the configuration gives "
+       "[<sizes>]",
+       [](Folder folder) {
+         return run_hello(model_with_config(folder, {{"intermediate_size", 192}}));
+       }},
+      {"error: <file>: the tensor <name> is missing",
+       [](Folder folder) {
+         return run_hello(model_with_config(folder, {{"num_hidden_layers", 3}}));
+       }},
+      {"error: <file>: neither a GGUF file nor a file of a Hugging Face directory",
+       [](Folder folder) { return run_hello(text_model(folder) + "/tokenizer.json"); }},
+      {"warning: <file>: auto_map names Python code, which is never run; the model is read as "
+       "<name>",
+       [](Folder folder) {
+         const nlohmann::json code = {{"AutoModel", "modeling.Model"}};
+         return run_hello(model_with_config(folder, {{"auto_map", code}}));
+       }},
+  };
+}
+
+std::vector<MessageCase> weight_messages() {
+  using Folder = const TemporaryFolder&;
+  return {
+      {"error: <file>: the tensor <name> is not part of a llama or qwen2 model",
+       [](Folder folder) {
+         return run_with_weights(folder, [](std::string weights) {
+           return replaced(weights, "model.norm.weight", "model.lora.weight");
+         });
+       }},
+      {"error: <file>: not a safetensors file, or cut short: a header of <n> bytes in a file of "
+       "<n>",
+       [](Folder folder) {
+         return run_with_weights(folder, [](std::string) { return std::string(kLfsPointer); });
+       }},
+      {"error: <file>: the data of the tensor <name> are <n>..<n>, but the file holds <n> bytes of "
+       "data",
+       [](Folder folder) {
+         return run_with_weights(
+             folder, [](std::string weights) { return weights.substr(0, weights.size() / 2); });
+       }},
+      {"error: the model's logits hold a NaN or an infinity",
+       [](Folder folder) {
+         // The last four bytes are a weight of the last normalisation.
+         return run_with_weights(folder, [](std::string weights) {
+           return weights.replace(weights.size() - 4, 4, std::string("\0\0\xc0\x7f", 4));
+         });
+       }},
+  };
+}
+
+std::vector<MessageCase> gguf_messages() {
+  using Folder = const TemporaryFolder&;
+  return {
+      {"error: <file>: the tensor <name> needs <n> bytes at data offset <n>, beyond the file's <n> "
+       "bytes",
+       [](Folder folder) {
+         const std::string whole = tiny_gguf().build();
+         return run_bytes(folder, "cut.gguf", whole.substr(0, whole.size() - 200));
+       }},
+      {"error: <file>: not a GGUF file: it begins with \"<bytes>\"",
+       [](Folder folder) { return run_bytes(folder, "pointer.gguf", kLfsPointer); }},
+      {"error: <file>: GGUF version <n>; versions 2 and 3 are read: convert the original model "
+       "again",
+       [](Folder folder) {
+         GgufBuilder old = tiny_gguf();
+         old.version = 1;
+         return run_bytes(folder, "old.gguf", old.build());
+       }},
+      {"error: <file>: the tensor <name> is stored as <type>; the formats that are read are "
+       "<names>",
+       [](Folder folder) {
+         GgufBuilder builder = tiny_gguf();
+         builder.tensor("token_embd.weight").type = 23;  // IQ4_XS
+         return run_bytes(folder, "iq4.gguf", builder.build());
+       }},
+      {"error: <file>: part <n> of <n>; name the first part, <file>",
+       [](Folder folder) { return run_part(folder, 1, 3); }},
+      {"error: <file>: No such file or directory (part <n> of <n> of the model that <file> begins)",
+       [](Folder folder) { return run_part(folder, 0, 3); }},
+  };
+}
+
+}  // namespace
+
+std::vector<MessageCase> model_messages() {
+  std::vector<MessageCase> all = directory_messages();
+  for (const auto& more : {weight_messages(), gguf_messages()})
+    all.insert(all.end(), more.begin(), more.end());
+  return all;
+}
+
+const std::string& text_model(const TemporaryFolder& folder) {
+  write_text_model(folder.path());
+  return folder.path();
+}
+
+const std::string& model_with_config(const TemporaryFolder& folder, const nlohmann::json& keys) {
+  const std::string file = text_model(folder) + "/config.json";
+  nlohmann::json config = nlohmann::json::parse(read_all(file));
+  config.update(keys);
+  write_all(file, config.dump());
+  return folder.path();
+}
+
+ProcessResult run_hello(const std::string& model, const std::vector<std::string>& more,
+                        const ProcessInput& input) {
+  std::vector<std::string> arguments = {"run", model, "Hello", "-n", "2", "-q"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return run_dunlin(arguments, input);
+}
+
+}  // namespace dunlin
