@@ -69,6 +69,7 @@ class Model:
     generation: dict | None = None  # generation_config.json
     shards: int = 1
     defaults: bool = False  # leave out the keys that have a default
+    extra: dict | None = None  # further keys of config.json, or other values
     committed: bool = True
 
     @property
@@ -93,6 +94,21 @@ MODELS = [
     Model("qwen2_tied", 4, "BF16", 64, 160, 2, 4, 2, 16, 160, tied=True, theta=1e6, eps=1e-6),
     Model("qwen2_untied", 5, "F16", 64, 96, 3, 4, 1, 16, 160, eps=1e-6, eos=[2, 7]),
     Model("qwen2_heads_14_2", 4, "F32", 112, 96, 1, 14, 2, 8, 128, eps=1e-6),
+    # DeepSeek-R1-Distill-Qwen: untied, a base of 10000 written as an integer, bos and eos one id in
+    # config.json and two in generation_config.json, keys of its own.
+    Model("r1_distill_qwen2", 4, "BF16", 96, 128, 2, 12, 2, 8, 144, theta=10000, eps=1e-6, eos=141,
+          generation={"_from_model_config": True, "bos_token_id": 142, "eos_token_id": 141,
+                      "do_sample": True, "temperature": 0.6, "top_p": 0.95},
+          extra={"bos_token_id": 141, "attention_dropout": 0.0, "initializer_range": 0.02,
+                 "sliding_window": 4096, "max_window_layers": 1, "use_cache": True,
+                 "use_mrope": False}),
+    # DeepSeek-R1-Distill-Llama.
+    Model("r1_distill_llama", 4, "BF16", 64, 96, 2, 8, 2, 8, 144, prompt=48, theta=500000.0,
+          scaling={**LLAMA3, "factor": 8.0, "original_max_position_embeddings": 32}, eos=141,
+          generation={"_from_model_config": True, "bos_token_id": 140, "eos_token_id": 141,
+                      "do_sample": True, "temperature": 0.6, "top_p": 0.95},
+          extra={"bos_token_id": 140, "attention_dropout": 0.0, "initializer_range": 0.02,
+                 "pretraining_tp": 1, "use_cache": True}),
     Model("kernel_llama_9_3", 4, "BF16", 576, 1536, 2, 9, 3, 64, KERNEL_VOCAB, seed=3, tied=True,
           theta=100000.0, prompt=KERNEL_PROMPT, committed=False),
     Model("kernel_llama3_6_2", 5, "BF16", 768, 2048, 2, 6, 2, 128, KERNEL_VOCAB,
@@ -214,6 +230,7 @@ def make_config(model):
             "sliding_window": 16,
             "max_window_layers": model.layers,
         }
+    config |= model.extra or {}
     dtype = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}[model.dtype]
     if model.style == 4:
         return config | {
@@ -385,6 +402,10 @@ def require_varied(ids, eos):
         raise ValueError(f"greedy ids {ids} hold a stop token of {eos}: choose another seed")
 
 
+def as_list(ids):
+    return [ids] if isinstance(ids, int) else ids
+
+
 def make_golden(model, folder):
     import torch
     import transformers
@@ -403,8 +424,8 @@ def make_golden(model, folder):
         for handle in handles:
             handle.remove()
         ids, logits = greedy(network, prompt.tolist())
-    stops = [model.eos] if isinstance(model.eos, int) else model.eos
-    require_varied(ids, set(stops) | set((model.generation or {}).get("eos_token_id", [])))
+    stops = as_list(model.eos) + as_list((model.generation or {}).get("eos_token_id", []))
+    require_varied(ids, set(stops))
     golden = {name: value.numpy().copy() for name, value in values.items()}
     golden |= {"input_ids": prompt, "greedy_ids": np.array(ids, np.int32), "greedy_logits": logits}
     # One entry: safetensors writes several in an order that changes from run to run.

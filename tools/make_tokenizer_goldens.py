@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes tests/tokenizer/data: small tokenizers trained here, a corpus, and its ids by the PyPI package `tokenizers`.
 
-    pip install tokenizers==0.23.3 tiktoken==0.14.0 gguf        (Python 3.11, whose Unicode version is that of PCRE2 10.42)
+    pip install tokenizers==0.23.3 tiktoken==0.14.0 gguf jinja2 transformers    (Python 3.11, whose Unicode version is that of PCRE2 10.42)
     python tools/make_tokenizer_goldens.py tests/tokenizer/data [--data FOLDER] [--smollm2 FILE.gguf]
 
 `--data` names a folder with tokenizers/{llama3_1,qwen2_5,gptoss} (tokenizer.json of the published models), `--smollm2` a
@@ -9,12 +9,13 @@ GGUF file of SmolLM2. Of these only ids are written, after `tiktoken` has given 
 their golden files stay as they are.
 
     corpus.json           a list of strings; {"hex": "..."} stands for bytes that are not UTF-8
-    NAME/tokenizer.json   a small tokenizer (also NAME/tokenizer_config.json for one of them)
+    NAME/tokenizer.json   a small tokenizer (also NAME/tokenizer_config.json for some of them)
     NAME.ids.json         "ids": one list per text; "no_special": {index: ids} where --no-special changes them;
                           "pieces" (small tokenizers): byte lengths of the pre-tokenised text, added tokens not looked for
     pre_tokenizers.json   pre-tokenizers of no known family: "pre_tokenizer" as in tokenizer.json; "pieces": byte lengths for
                           every second text of the corpus, null where it has code points newer than Unicode 14; "kept": the
                           bytes, in hex, of all pieces together where some of the text is in none
+    small_r1.chat.json    conversations with what that tokenizer's chat template makes of them, as text and as ids
     unicode_classes.json  the code points of the classes that splitters know, as ranges [first, last]
 """
 
@@ -24,7 +25,9 @@ import pathlib
 import random
 import unicodedata
 
+from template_cases import CONVERSATIONS, WIDE_TOKENS
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
+from transformers.utils.chat_template_utils import _compile_jinja_template
 
 LLAMA3 = (r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+"
           r"|\s+(?!\S)|\s+")
@@ -60,6 +63,10 @@ SENTENCES = [line for block in SENTENCES for line in block.split("\n")] + SENTEN
 
 SPECIALS = ["<|begin|>", "<|end|>", "<|user|>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>",
             "<|begin_of_text|>", "<|start_header_id|>", "<tool_call>", "<|file_sep|>", "<tool>", "<note>", "<|end"]
+
+R1_BEGIN, R1_END = "<｜begin▁of▁sentence｜>", "<｜end▁of▁sentence｜>"
+R1_TOKENS = [(R1_END, True), ("<｜User｜>", False), ("<｜Assistant｜>", False), (R1_BEGIN, True), ("<|EOT|>", False), ("<think>", False),
+             ("</think>", False)]
 
 HAND_WRITTEN = [
     "", " ", "  ", "a", "\n", "\r\n", "\t", "\0", "a\0b", "Hello world", " Hello  world ", "Hello\nworld\n", "\n\n\n", "a \n b",
@@ -171,7 +178,39 @@ def small_tokenizers():
     for byte in ["\u0104", "\u0106"]:  # SmolLM2 has no token for some control characters: they vanish
         del smollm2["model"]["vocab"][byte]
     result["small_smollm2"] = smollm2
+
+    # As DeepSeek-R1-Distill-Qwen has it: tokens of wide characters, of which only the beginning and the end are special.
+    r1 = train(split(QWEN2), normalizers.NFC(), 600)
+    r1["added_tokens"] = [added(600 + i, content, special=special) for i, (content, special) in enumerate(R1_TOKENS)]
+    r1["post_processor"] = {
+        "type": "TemplateProcessing", "pair": [],
+        "single": [{"SpecialToken": {"id": R1_BEGIN, "type_id": 0}}, {"Sequence": {"id": "A", "type_id": 0}}],
+        "special_tokens": {R1_BEGIN: {"id": R1_BEGIN, "ids": [603], "tokens": [R1_BEGIN]}}}
+    result["small_r1"] = r1
     return result
+
+
+def named_token(content):
+    return {"__type": "AddedToken", "content": content, "lstrip": False, "normalized": True, "rstrip": False, "single_word": False}
+
+
+def r1_config():
+    return {"add_bos_token": True, "add_eos_token": False, "bos_token": named_token(R1_BEGIN), "eos_token": named_token(R1_END),
+            "pad_token": named_token(R1_END), "unk_token": None, "legacy": True, "model_max_length": 16384,
+            "tokenizer_class": "LlamaTokenizerFast", "chat_template": WIDE_TOKENS}
+
+
+def r1_conversations(document):
+    """What transformers gives a model for each conversation: [{"messages", "text", "ids"}]."""
+    tokenizer = Tokenizer.from_str(json.dumps(document))
+    template = _compile_jinja_template(WIDE_TOKENS)
+    cases = []
+    for messages in CONVERSATIONS.values():
+        if not messages or not all(isinstance(message.get("content"), str) for message in messages):
+            continue
+        text = template.render(messages=messages, add_generation_prompt=True, bos_token=R1_BEGIN, eos_token=R1_END)
+        cases.append({"messages": messages, "text": text, "ids": tokenizer.encode(text, add_special_tokens=False).ids})
+    return cases
 
 
 def step(kind, **fields):
@@ -349,6 +388,8 @@ def main():
     dump(options.out / "small_llama3" / "tokenizer_config.json",
          {"bos_token": "<|begin|>", "eos_token": {"content": "<|end|>"},
           "added_tokens_decoder": {"701": added(701, "<|begin|>"), "705": added(705, "<|only_in_config|>")}})
+    dump(options.out / "small_r1" / "tokenizer_config.json", r1_config())
+    dump(options.out / "small_r1.chat.json", r1_conversations(small_tokenizers()["small_r1"]))
     if options.data:
         for name in ["llama3_1", "qwen2_5", "gptoss"]:
             path = options.data / "tokenizers" / name / "tokenizer.json"

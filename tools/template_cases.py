@@ -529,6 +529,34 @@ REASONING = (
     "{% if add_generation_prompt %}{{ header('Assistant') }}<think>\n{% endif %}\n"
 )
 
+# As DeepSeek-R1's distilled models have it: bos once, tokens of wide characters, flags in a namespace that say what the
+# message before was, no thoughts of earlier answers, and an answer that begins with one.
+WIDE_TOKENS = (
+    "{% if not add_generation_prompt is defined %}{% set add_generation_prompt = false %}{% endif %}"
+    "{% set seen = namespace(call=false, output=false, system='') %}"
+    "{%- for m in messages %}{%- if m['role'] == 'system' %}{% set seen.system = m['content'] %}{%- endif %}{%- endfor %}"
+    "{{ bos_token }}{{ seen.system }}"
+    "{%- for m in messages %}"
+    "{%- if m['role'] == 'user' %}{%- set seen.output = false -%}{{ '<｜User｜>' + m['content'] }}{%- endif %}"
+    "{%- if m['role'] == 'assistant' and m['tool_calls'] is defined and m['tool_calls'] %}"
+    "{%- set seen.call = false -%}"
+    "{%- for call in m['tool_calls'] %}{%- set f = call['function'] or call %}"
+    "{%- if not seen.call %}{{ '<｜Assistant｜><｜tool▁calls▁begin｜>' }}{%- set seen.call = true -%}{%- else %}{{ '\\n' }}{%- endif %}"
+    "{{ '<｜tool▁call▁begin｜>' + f['name'] + '<｜tool▁sep｜>\\n```json\\n' + (f['arguments'] | tojson) + '\\n```<｜tool▁call▁end｜>' }}"
+    "{%- endfor %}{{ '<｜tool▁calls▁end｜>' + eos_token }}{%- endif %}"
+    "{%- if m['role'] == 'assistant' and m['content'] is not none and not m['tool_calls'] %}"
+    "{%- if seen.output %}{{ '<｜tool▁outputs▁end｜>' }}{%- else %}{{ '<｜Assistant｜>' }}{%- endif %}"
+    "{%- set seen.output = false -%}"
+    "{% set text = m['content'] %}{% if '</think>' in text %}{% set text = text.split('</think>')[-1] %}{% endif %}"
+    "{{ text + eos_token }}{%- endif %}"
+    "{%- if m['role'] == 'tool' %}"
+    "{%- if not seen.output %}{{ '<｜tool▁outputs▁begin｜>' }}{%- else %}{{ '\\n' }}{%- endif %}{%- set seen.output = true -%}"
+    "{{ '<｜tool▁output▁begin｜>' + m['content'] + '<｜tool▁output▁end｜>' }}{%- endif %}"
+    "{%- endfor -%}"
+    "{% if seen.output %}{{ '<｜tool▁outputs▁end｜>' }}{% endif %}"
+    "{% if add_generation_prompt and not seen.output %}{{ '<｜Assistant｜><think>\\n' }}{% endif %}"
+)
+
 TYPES = (
     "{%- macro render_type(spec, depth=0) -%}\n"
     "    {%- if spec.type == 'array' -%}\n"
@@ -565,6 +593,7 @@ CHAT_TEMPLATES = {
     "instruct": INSTRUCT,
     "reasoning": REASONING,
     "typescript tools": TYPES,
+    "wide tokens": WIDE_TOKENS,
 }
 
 CONVERSATIONS = {

@@ -42,7 +42,8 @@ INSTANTIATE_TEST_SUITE_P(
     Models, GreedyIds,
     testing::Combine(testing::Values("llama_plain", "llama3_scaled", "llama3_scaled_tied",
                                      "llama_defaults", "llama_heads_9_3", "llama_tied_bias",
-                                     "qwen2_heads_14_2", "qwen2_tied", "qwen2_untied"),
+                                     "qwen2_heads_14_2", "qwen2_tied", "qwen2_untied",
+                                     "r1_distill_llama", "r1_distill_qwen2"),
                      testing::Values("model", "model.gguf")));
 
 TEST(Run, JsonHasTheFieldsThatChecksRead) {

@@ -11,7 +11,7 @@
 namespace dunlin {
 
 inline const std::vector<std::string> kSmallTokenizers = {
-    "small_llama3", "small_o200k", "small_qwen2", "small_gpt2", "small_smollm2"};
+    "small_llama3", "small_o200k", "small_qwen2", "small_gpt2", "small_smollm2", "small_r1"};
 
 std::string golden_path(const std::string& name);
 nlohmann::json load_golden_json(const std::string& name);

@@ -14,11 +14,9 @@ namespace {
 using nlohmann::json;
 using testing::HasSubstr;
 
-const std::map<std::string, std::string> kPreOf = {{"small_llama3", "llama-bpe"},
-                                                   {"small_o200k", "gpt-4o"},
-                                                   {"small_qwen2", "qwen2"},
-                                                   {"small_gpt2", "gpt-2"},
-                                                   {"small_smollm2", "smollm"}};
+const std::map<std::string, std::string> kPreOf = {
+    {"small_llama3", "llama-bpe"}, {"small_o200k", "gpt-4o"},   {"small_qwen2", "qwen2"},
+    {"small_gpt2", "gpt-2"},       {"small_smollm2", "smollm"}, {"small_r1", "deepseek-r1-qwen"}};
 
 // The tokenizer.ggml keys that a converter writes for a tokenizer.json.
 Metadata to_gguf(const json& document, const std::string& pre) {

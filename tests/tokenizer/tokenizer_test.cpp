@@ -27,7 +27,7 @@ TEST(Tokenizer, DecodingGivesTheTextBack) {
     for (const std::string& text : corpus()) {
       std::string expected;
       append_valid_utf8(text, expected);
-      if (name == "small_qwen2") continue;  // NFC changes some: below
+      if (name == "small_qwen2" || name == "small_r1") continue;  // NFC changes some: below
       if (name == "small_smollm2")
         std::erase_if(expected, [](char c) { return c == '\x04' || c == '\x06'; });
       for (const bool special : {false, true}) {
