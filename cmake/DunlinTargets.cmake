@@ -39,6 +39,10 @@ endif()
 if(DUNLIN_FUZZ)
   target_compile_options(dunlin_flags INTERFACE -fsanitize=fuzzer-no-link)
 endif()
+if(DUNLIN_COVERAGE)
+  target_compile_options(dunlin_flags INTERFACE -fprofile-instr-generate -fcoverage-mapping)
+  target_link_options(dunlin_flags INTERFACE -fprofile-instr-generate)
+endif()
 
 # Code that waits, for the engine or for a test to end, is not worth the optimiser's time: half of what it takes to
 # compile, and more under a sanitizer, where each check is one more branch. (At -O1 g++ 12 also warns of overruns
@@ -123,9 +127,10 @@ function(dunlin_add_test NAME)
   endif()
 endfunction()
 
-# dunlin_fuzz(NAME SOURCES x.cpp DEPS ...): a libFuzzer binary, built by the fuzz preset only.
+# dunlin_fuzz(NAME SOURCES x.cpp DEPS ...): a libFuzzer binary, built by the presets fuzz and coverage only. Without
+# DUNLIN_FUZZ it can run the inputs that it is given, and find no others.
 function(dunlin_fuzz NAME)
-  if(NOT DUNLIN_FUZZ)
+  if(NOT DUNLIN_FUZZ AND NOT DUNLIN_COVERAGE)
     return()
   endif()
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})
