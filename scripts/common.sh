@@ -45,3 +45,11 @@ run_tests() {
   say "Testing ($preset${DUNLIN_ISA:+, DUNLIN_ISA=$DUNLIN_ISA})"
   ctest --preset "$preset" --parallel "$(nproc)" "$@"
 }
+
+# run_named_tests PRESET TEST...
+run_named_tests() {
+  local preset="$1" names
+  shift
+  printf -v names '%s|' "$@"
+  run_tests "$preset" --tests-regex "^(${names%|})\$"
+}

@@ -23,4 +23,18 @@ Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_cl
   return Arithmetic::bf16;
 }
 
+int64_t kv_pages(const KvGroup& group, const StepLimits& limits) {
+  const auto pages = [](int64_t positions) { return (positions + kPageTokens - 1) / kPageTokens; };
+  if (group.window == 0) return pages(limits.context);
+  // One more where the window begins and ends within a page.
+  return std::min(pages(limits.context), pages(group.window + limits.rows) + 1);
+}
+
+Result<Footprint> Backend::footprint(const Program& /*program*/, const WeightSource& /*weights*/,
+                                     const CompileOptions& /*options*/,
+                                     const std::vector<int64_t>& /*pages_per_group*/) const {
+  return Error{ErrorKind::device, std::string("the back end ") + name() +
+                                      " says what it holds only once it has compiled a model"};
+}
+
 }  // namespace dunlin

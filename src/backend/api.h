@@ -40,6 +40,9 @@ struct StepLimits {
   int64_t context = 4096;  // positions of one sequence
 };
 
+// Pages that one sequence can need in a group: the whole context, or a window and the rows of a step.
+int64_t kv_pages(const KvGroup& group, const StepLimits& limits);
+
 struct CompileOptions {
   Precision precision = Precision::automatic;
   StepLimits limits;
@@ -53,6 +56,18 @@ struct CompileOptions {
   bool enabled(std::string_view optimization) const {
     return std::ranges::find(disabled, optimization) == disabled.end();
   }
+};
+
+// Bytes that compile() and make_kv_state() hold.
+struct Footprint {
+  uint64_t weights = 0;
+  std::vector<uint64_t> by_weight = {};  // by WeightId; their sum but for alignment is `weights`
+  uint64_t kv = 0;           // all pages written
+  uint64_t activations = 0;  // values of the Program
+  uint64_t workspace = 0;    // scratch of steps and threads
+  uint64_t loading = 0;      // buffers while weights are read, before activations and workspace
+
+  uint64_t running() const { return weights + kv + activations + workspace; }
 };
 
 // Physical pages of the KV cache: pages[g] of 16 tokens for every layer of group g.
@@ -143,6 +158,13 @@ class Backend {
   virtual Result<std::unique_ptr<Executable>> compile(const Program& program,
                                                       const WeightSource& weights,
                                                       const CompileOptions& options) = 0;
+
+  // What the same compile() and make_kv_state() would hold, without reading a weight: of `weights`
+  // only formats and shapes are used. Errors as compile()'s; kind device where a back end knows
+  // only after compiling.
+  virtual Result<Footprint> footprint(const Program& program, const WeightSource& weights,
+                                      const CompileOptions& options,
+                                      const std::vector<int64_t>& pages_per_group) const;
 };
 
 }  // namespace dunlin

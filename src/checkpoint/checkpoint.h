@@ -55,6 +55,10 @@ class Checkpoint {
   virtual Result<WeightView> weight(const std::string& canonical_name) const = 0;
 };
 
+// The canonical configuration of a Hugging Face directory, whether or not weights lie in it, or of a
+// single file in the form of config.json.
+Result<Metadata> read_model_config(const std::string& path);
+
 // A directory with config.json and safetensors, a .gguf file, or a path to config.json or
 // model.safetensors(.index.json) inside such a directory. Reads headers only.
 Result<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path);

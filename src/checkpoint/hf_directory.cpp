@@ -32,11 +32,12 @@ bool exists(const std::string& path) {
          std::filesystem::file_type::not_found;
 }
 
-Result<Metadata> read_config(const std::string& folder) {
-  ConfigText config{folder + "/config.json", {}};
+Result<Metadata> read_config(const std::string& path) {
+  ConfigText config{path, {}};
   DUNLIN_ASSIGN_OR_RETURN(config.text, read_text_file(config.origin, kConfigLimit));
   std::optional<ConfigText> generation;
-  const std::string generation_path = folder + "/generation_config.json";
+  const std::string generation_path =
+      std::filesystem::path(path).replace_filename("generation_config.json").string();
   if (exists(generation_path)) {
     DUNLIN_ASSIGN_OR_RETURN(std::string text, read_text_file(generation_path, kConfigLimit));
     generation = ConfigText{generation_path, std::move(text)};
@@ -129,13 +130,19 @@ Result<Files> read_tensors(const std::string& folder) {
 
 }  // namespace
 
+Result<Metadata> read_model_config(const std::string& path) {
+  std::error_code ignored;
+  const bool directory = std::filesystem::is_directory(path, ignored);
+  return read_config(directory ? path + "/config.json" : path);
+}
+
 Result<std::unique_ptr<Checkpoint>> open_hf_directory(const std::string& path) {
   if (!exists(path + "/config.json")) {
     if (const auto pickle = find_pickle(path)) return pickle_error(*pickle);
     return model_error(
         fmt::format("{}: no config.json; give a Hugging Face directory or a .gguf file", path));
   }
-  DUNLIN_ASSIGN_OR_RETURN(Metadata config, read_config(path));
+  DUNLIN_ASSIGN_OR_RETURN(Metadata config, read_config(path + "/config.json"));
   DUNLIN_ASSIGN_OR_RETURN(Files files, read_tensors(path));
   return make_checkpoint({path, "safetensors", std::move(config), Metadata(path),
                           std::move(files.tensors), std::move(files.sources)});

@@ -4,7 +4,7 @@
 
 #include "cli/chat_history.h"
 #include "cli/terminal.h"
-#include "cli/user_folders.h"
+#include "base/user_folders.h"
 
 namespace dunlin {
 

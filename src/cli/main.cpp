@@ -38,6 +38,7 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_convert_command(app, exit_code);
   add_quantize_command(app, exit_code);
   add_bench_command(app, exit_code);
+  add_plan_command(app, exit_code);
   add_devices_command(app, exit_code);
   add_completion_command(app, exit_code);
   add_version_command(app, exit_code);

@@ -8,7 +8,7 @@
 
 #include "cli/argv.h"
 #include "cli/read_input.h"
-#include "cli/user_folders.h"
+#include "base/user_folders.h"
 
 namespace dunlin {
 namespace {

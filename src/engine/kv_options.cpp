@@ -20,9 +20,7 @@ KvCacheOptions kv_cache_options(const Model& model, int64_t slots) {
   for (const KvGroup& group : model.program.kv_groups) {
     const auto number = static_cast<int32_t>(options.groups.size());
     const int64_t per_slot = model.executable->pages_per_slot(number);
-    const int64_t windowed =
-        std::min(pages_for(limits.context), pages_for(group.window + limits.rows) + 1);
-    int64_t pages = group.window > 0 ? windowed * slots : growing;
+    int64_t pages = group.window > 0 ? kv_pages(group, limits) * slots : growing;
     if (per_slot > 0) pages = per_slot * slots;
     options.groups.push_back({.window = group.window, .pages = pages, .pages_per_slot = per_slot});
   }

@@ -47,11 +47,8 @@ class CpuBackend final : public Backend {
 
   Result<std::unique_ptr<Executable>> compile(const Program& program, const WeightSource& weights,
                                               const CompileOptions& options) override {
-    DUNLIN_RETURN_IF_ERROR(verify(program));
-    DUNLIN_RETURN_IF_ERROR(check_limits(options.limits));
-    DUNLIN_ASSIGN_OR_RETURN(const Isa isa, cpu::select_isa(options.isa));
-    CompileOptions chosen = options;
-    if (chosen.threads == 0) chosen.threads = cpu_features().cores;
+    DUNLIN_ASSIGN_OR_RETURN(const Isa isa, check(program, options));
+    const CompileOptions chosen = with_threads(options);
     try {
       DUNLIN_ASSIGN_OR_RETURN(std::unique_ptr<Executable> executable,
                               cpu::CpuExecutable::create(program, weights, chosen, isa));
@@ -63,6 +60,27 @@ class CpuBackend final : public Backend {
       return Error{ErrorKind::does_not_fit,
                    "compiling for the CPU needs more memory than there is"};
     }
+  }
+
+  Result<Footprint> footprint(const Program& program, const WeightSource& weights,
+                              const CompileOptions& options,
+                              const std::vector<int64_t>& pages_per_group) const override {
+    DUNLIN_ASSIGN_OR_RETURN(const Isa isa, check(program, options));
+    return cpu::CpuExecutable::footprint(program, weights, with_threads(options), isa,
+                                         pages_per_group);
+  }
+
+ private:
+  static Result<Isa> check(const Program& program, const CompileOptions& options) {
+    DUNLIN_RETURN_IF_ERROR(verify(program));
+    DUNLIN_RETURN_IF_ERROR(check_limits(options.limits));
+    return cpu::select_isa(options.isa);
+  }
+
+  static CompileOptions with_threads(const CompileOptions& options) {
+    CompileOptions chosen = options;
+    if (chosen.threads == 0) chosen.threads = cpu_features().cores;
+    return chosen;
   }
 };
 

@@ -47,6 +47,35 @@ Result<std::unique_ptr<CpuExecutable>> CpuExecutable::create(const Program& prog
   return executable;
 }
 
+Result<Footprint> CpuExecutable::footprint(const Program& program, const WeightSource& source,
+                                           const CompileOptions& options, Isa isa,
+                                           const std::vector<int64_t>& pages_per_group) {
+  CpuExecutable plan(program, options, isa);
+  const std::vector<FusedStep> fused = fuse(plan.program_, plan.options_.disabled);
+  DUNLIN_ASSIGN_OR_RETURN(plan.weights_,
+                          Weights::lay_out(plan.program_, fused, source, plan.options_));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<uint64_t> reference,
+                          ReferenceRunner::footprint(plan.program_, fused, source, plan.options_));
+  plan.binding_ = std::make_unique<Binding>(
+      Binding{plan.program_, plan.options_, plan.kernels_, plan.weights_, plan.kv_type_, {}});
+  plan.binding_->addresses.assign(plan.program_.values.size(), nullptr);
+  plan.bind_steps(fused);
+  Footprint footprint;
+  footprint.weights = plan.weights_.bytes();
+  footprint.by_weight = plan.weights_.bytes_by_weight();
+  for (size_t i = 0; i < reference.size(); ++i) {
+    footprint.weights += reference[i];
+    footprint.by_weight[i] += reference[i];
+  }
+  footprint.loading = static_cast<uint64_t>(plan.weights_.loading_bytes(options.threads));
+  footprint.activations = static_cast<uint64_t>(
+      plan_memory(plan.program_, fused, options.limits, options.enabled(kMemoryReuse)).bytes);
+  footprint.workspace = static_cast<uint64_t>(plan.plan_scratch());
+  DUNLIN_ASSIGN_OR_RETURN(
+      footprint.kv, CpuKvState::bytes_of(plan.program_.kv_groups, pages_per_group, plan.kv_type_));
+  return footprint;
+}
+
 Result<void> CpuExecutable::compile(const WeightSource& source) {
   const FlushToZero flush_to_zero;
   DUNLIN_ASSIGN_OR_RETURN(pool_, ThreadPool::create(options_.threads));
@@ -82,13 +111,15 @@ Result<void> CpuExecutable::reserve_values(const std::vector<FusedStep>& fused) 
 void CpuExecutable::bind_steps(const std::vector<FusedStep>& fused) {
   for (const FusedStep& step : fused) {
     const Node& node = program_.nodes[static_cast<size_t>(step.node)];
-    steps_.push_back(select_runner(program_, node) == Runner::kernel
-                         ? bind(*binding_, step)
-                         : bind_reference(*binding_, node, *reference_));
+    if (select_runner(program_, node) == Runner::kernel) {
+      steps_.push_back(bind(*binding_, step));
+    } else if (reference_ != nullptr) {  // footprint() has none: its steps need no scratch
+      steps_.push_back(bind_reference(*binding_, node, *reference_));
+    }
   }
 }
 
-Result<void> CpuExecutable::reserve_scratch() {
+int64_t CpuExecutable::plan_scratch() {
   int64_t scratch = 0;
   int64_t workspace = 0;
   for (const std::unique_ptr<BoundStep>& step : steps_) {
@@ -98,8 +129,11 @@ Result<void> CpuExecutable::reserve_scratch() {
   workspaces_at_ = round_up(scratch, kCacheLine);
   // A line between two workers' memory keeps the prefetchers of one out of the other's.
   workspace_stride_ = round_up(workspace, kCacheLine) + kCacheLine;
-  DUNLIN_ASSIGN_OR_RETURN(
-      scratch_, Arena::create(workspaces_at_ + workspace_stride_ * pool_->threads(), "scratch"));
+  return workspaces_at_ + workspace_stride_ * options_.threads;
+}
+
+Result<void> CpuExecutable::reserve_scratch() {
+  DUNLIN_ASSIGN_OR_RETURN(scratch_, Arena::create(plan_scratch(), "scratch"));
   scratch_.touch();
   return {};
 }

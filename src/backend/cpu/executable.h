@@ -22,6 +22,11 @@ class CpuExecutable final : public Executable {
                                                        const WeightSource& source,
                                                        const CompileOptions& options, Isa isa);
 
+  // What create() and make_kv_state() would hold; reads nothing, reserves nothing.
+  static Result<Footprint> footprint(const Program& program, const WeightSource& source,
+                                     const CompileOptions& options, Isa isa,
+                                     const std::vector<int64_t>& pages_per_group);
+
   Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) override;
   // The first run() over an `output` grows its vectors; later ones allocate nothing, unless
@@ -40,6 +45,7 @@ class CpuExecutable final : public Executable {
   Result<void> compile(const WeightSource& source);
   Result<void> reserve_values(const std::vector<FusedStep>& fused);
   void bind_steps(const std::vector<FusedStep>& fused);
+  int64_t plan_scratch();  // bytes
   Result<void> reserve_scratch();
   void find_outputs();
   void read_inputs(const StepPlan& plan) noexcept;

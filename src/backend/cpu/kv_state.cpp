@@ -10,15 +10,13 @@
 
 namespace dunlin::cpu {
 
-Result<std::unique_ptr<CpuKvState>> CpuKvState::create(const std::vector<KvGroup>& groups,
-                                                       const std::vector<int64_t>& pages_per_group,
-                                                       KvType type) {
+Result<std::vector<CpuKvState::Pages>> CpuKvState::lay_out(
+    const std::vector<KvGroup>& groups, const std::vector<int64_t>& pages_per_group, KvType type) {
   if (pages_per_group.size() != groups.size()) {
     return runtime_error(fmt::format("KV state: page counts for {} groups, but the model has {}",
                                      pages_per_group.size(), groups.size()));
   }
-  auto state = std::make_unique<CpuKvState>();
-  state->type_ = type;
+  std::vector<Pages> all;
   for (size_t i = 0; i < groups.size(); ++i) {
     Pages pages;
     pages.count = pages_per_group[i];
@@ -37,13 +35,33 @@ Result<std::unique_ptr<CpuKvState>> CpuKvState::create(const std::vector<KvGroup
                                pages.count, i)};
     }
     pages.layer_stride = *layer_stride;
+    pages.bytes = *bytes;
+    all.push_back(std::move(pages));
+  }
+  return all;
+}
+
+Result<std::unique_ptr<CpuKvState>> CpuKvState::create(const std::vector<KvGroup>& groups,
+                                                       const std::vector<int64_t>& pages_per_group,
+                                                       KvType type) {
+  auto state = std::make_unique<CpuKvState>();
+  state->type_ = type;
+  DUNLIN_ASSIGN_OR_RETURN(state->groups_, lay_out(groups, pages_per_group, type));
+  for (Pages& pages : state->groups_) {
     DUNLIN_ASSIGN_OR_RETURN(
         pages.arena,
-        Arena::create(*bytes, fmt::format("KV cache of {} pages of {} positions in {} layers",
-                                          pages.count, kPageTokens, pages.layers)));
-    state->groups_.push_back(std::move(pages));
+        Arena::create(pages.bytes, fmt::format("KV cache of {} pages of {} positions in {} layers",
+                                               pages.count, kPageTokens, pages.layers)));
   }
   return state;
+}
+
+Result<uint64_t> CpuKvState::bytes_of(const std::vector<KvGroup>& groups,
+                                      const std::vector<int64_t>& pages_per_group, KvType type) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<Pages> all, lay_out(groups, pages_per_group, type));
+  uint64_t total = 0;
+  for (const Pages& pages : all) total += static_cast<uint64_t>(pages.bytes);
+  return total;
 }
 
 int64_t CpuKvState::pages(int32_t group) const {
@@ -52,7 +70,7 @@ int64_t CpuKvState::pages(int32_t group) const {
 
 uint64_t CpuKvState::bytes() const {
   uint64_t total = 0;
-  for (const Pages& pages : groups_) total += static_cast<uint64_t>(pages.arena.bytes());
+  for (const Pages& pages : groups_) total += static_cast<uint64_t>(pages.bytes);
   return total;
 }
 

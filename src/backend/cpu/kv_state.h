@@ -22,6 +22,10 @@ class CpuKvState final : public KvState {
                                                     const std::vector<int64_t>& pages_per_group,
                                                     KvType type);
 
+  // What create() would reserve; the same errors but for memory that is not there.
+  static Result<uint64_t> bytes_of(const std::vector<KvGroup>& groups,
+                                   const std::vector<int64_t>& pages_per_group, KvType type);
+
   int32_t groups() const override { return static_cast<int32_t>(groups_.size()); }
   int64_t pages(int32_t group) const override;
   uint64_t bytes() const override;
@@ -50,7 +54,12 @@ class CpuKvState final : public KvState {
     int64_t block_bytes = 0;
     int64_t page_stride = 0;   // bytes: all kv heads of a page in one layer
     int64_t layer_stride = 0;  // bytes
+    int64_t bytes = 0;
   };
+  // Sizes and strides of every group, without memory.
+  static Result<std::vector<Pages>> lay_out(const std::vector<KvGroup>& groups,
+                                            const std::vector<int64_t>& pages_per_group,
+                                            KvType type);
   std::byte* page_of(const Pages& group, int32_t layer, int32_t page) const {
     return group.arena.data() + layer * group.layer_stride + page * group.page_stride;
   }

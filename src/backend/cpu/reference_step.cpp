@@ -41,14 +41,12 @@ Result<void> check_operands(const Program& program, const Node& node) {
 
 }  // namespace
 
-Result<std::unique_ptr<ReferenceRunner>> ReferenceRunner::create(
-    const Program& program, const std::vector<FusedStep>& steps, const WeightSource& source,
-    const CompileOptions& options) {
-  // The Program that prepare_weights() sees: these nodes and their weights alone.
+// The Program that prepare_weights() sees: these nodes and their weights alone.
+Result<Program> ReferenceRunner::select_nodes(const Program& program,
+                                              const std::vector<FusedStep>& steps) {
   Program alone;
   alone.values = program.values;
-  auto runner = std::make_unique<ReferenceRunner>();
-  runner->prepared_id_.assign(program.weights.size(), -1);
+  prepared_id_.assign(program.weights.size(), -1);
   for (const FusedStep& step : steps) {
     const Node& node = program.nodes[static_cast<size_t>(step.node)];
     if (select_runner(program, node) != Runner::reference) continue;
@@ -58,7 +56,7 @@ Result<std::unique_ptr<ReferenceRunner>> ReferenceRunner::create(
       if (!is_weight(program, id)) continue;
       Value& value = alone.values[static_cast<size_t>(id)];
       const auto weight = static_cast<size_t>(program.values[static_cast<size_t>(id)].weight);
-      WeightId& prepared = runner->prepared_id_[weight];
+      WeightId& prepared = prepared_id_[weight];
       if (prepared < 0) {
         prepared = static_cast<WeightId>(alone.weights.size());
         alone.weights.push_back(program.weights[weight]);
@@ -66,12 +64,36 @@ Result<std::unique_ptr<ReferenceRunner>> ReferenceRunner::create(
       value.weight = prepared;
     }
   }
+  return alone;
+}
+
+Result<std::unique_ptr<ReferenceRunner>> ReferenceRunner::create(
+    const Program& program, const std::vector<FusedStep>& steps, const WeightSource& source,
+    const CompileOptions& options) {
+  auto runner = std::make_unique<ReferenceRunner>();
+  DUNLIN_ASSIGN_OR_RETURN(const Program alone, runner->select_nodes(program, steps));
   if (alone.nodes.empty()) return std::unique_ptr<ReferenceRunner>();
   runner->store_bf16_ = options.precision != Precision::f32;
   runner->no_state_ = std::make_unique<reference::ReferenceKvState>(
       std::vector<KvGroup>{}, std::vector<int64_t>{}, runner->store_bf16_);
   DUNLIN_ASSIGN_OR_RETURN(runner->prepared_, reference::prepare_weights(alone, source, options));
   return runner;
+}
+
+Result<std::vector<uint64_t>> ReferenceRunner::footprint(const Program& program,
+                                                         const std::vector<FusedStep>& steps,
+                                                         const WeightSource& source,
+                                                         const CompileOptions& options) {
+  ReferenceRunner runner;
+  DUNLIN_ASSIGN_OR_RETURN(const Program alone, runner.select_nodes(program, steps));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<uint64_t> prepared,
+                          reference::prepared_bytes(alone, source, options));
+  std::vector<uint64_t> bytes(program.weights.size(), 0);
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    const WeightId id = runner.prepared_id_[i];
+    if (id >= 0) bytes[i] = prepared[static_cast<size_t>(id)];
+  }
+  return bytes;
 }
 
 void ReferenceRunner::begin_step(const StepPlan& plan) {

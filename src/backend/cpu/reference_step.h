@@ -23,12 +23,19 @@ class ReferenceRunner {
                                                          const WeightSource& source,
                                                          const CompileOptions& options);
 
+  // The bytes that create() would hold, by WeightId of the Program; reads nothing.
+  static Result<std::vector<uint64_t>> footprint(const Program& program,
+                                                 const std::vector<FusedStep>& steps,
+                                                 const WeightSource& source,
+                                                 const CompileOptions& options);
+
   void begin_step(const StepPlan& plan);  // before the first node of each run()
   void run(const Binding& binding, const Node& node) noexcept;
   uint64_t bytes() const;
 
  private:
   const reference::PreparedWeight* weight(const Program& program, ValueId id) const;
+  Result<Program> select_nodes(const Program& program, const std::vector<FusedStep>& steps);
 
   std::vector<WeightId> prepared_id_;  // by WeightId of the Program: index into prepared_, or -1
   std::vector<reference::PreparedWeight> prepared_;

@@ -31,12 +31,17 @@ struct Source {
   int64_t plain_at = -1;
 };
 
+// Rows of one pread: about kReadBytes, in multiples of `multiple`.
+int64_t rows_of_piece(const WeightView& view, int64_t multiple) {
+  const int64_t row_bytes = std::max<int64_t>(1, view.bytes_per_row());
+  return std::max(multiple, kReadBytes / row_bytes / multiple * multiple);
+}
+
 // Rows [first, first + count) as bytes, a bounded piece at a time: fn(first, count, bytes).
 template <typename Function>
 Result<void> for_each_piece(const WeightView& view, int64_t first, int64_t count, int64_t multiple,
                             std::vector<std::byte>& buffer, Function fn) {
-  const int64_t row_bytes = std::max<int64_t>(1, view.bytes_per_row());
-  const int64_t most = std::max(multiple, kReadBytes / row_bytes / multiple * multiple);
+  const int64_t most = rows_of_piece(view, multiple);
   const int64_t end = first + count;
   for (int64_t row = first; row < end; row += most) {
     const int64_t rows = std::min(most, end - row);
@@ -51,20 +56,19 @@ Result<void> for_each_piece(const WeightView& view, int64_t first, int64_t count
 class Loader {
  public:
   Loader(const Program& program, const std::vector<FusedStep>& steps, const WeightSource& source,
-         const CompileOptions& options, ThreadPool& pool)
+         const CompileOptions& options)
       : program_(program),
         steps_(steps),
         source_(source),
         options_(options),
-        pool_(pool),
-        sources_(program.weights.size()),
-        buffers_(static_cast<size_t>(pool.threads())),
-        scratch_(static_cast<size_t>(pool.threads())),
-        errors_(static_cast<size_t>(pool.threads())) {}
+        sources_(program.weights.size()) {}
 
   Result<void> resolve();
   int64_t bytes() const { return bytes_; }
-  Result<void> read(std::byte* arena);
+  std::vector<uint64_t> bytes_by_weight() const;
+  int64_t loading_bytes() const { return loading_bytes_; }
+  Result<void> read(ThreadPool& pool, std::byte* arena);
+  // Without an arena the packed matrices have no data.
   std::vector<HeldWeight> held(const std::byte* arena) const;
 
  private:
@@ -73,7 +77,7 @@ class Loader {
   Result<void> resolve_weight(WeightId weight);
   int64_t reserve(int64_t bytes);
   Result<void> read_plain(const Source& source, float* values);
-  Result<void> pack(const Source& source, std::byte* packed);
+  Result<void> pack(ThreadPool& pool, const Source& source, std::byte* packed);
   Result<void> pack_stripes(const Source& source, int64_t begin, int64_t end, size_t worker,
                             std::byte* packed);
   void report(size_t done, const std::string& name) const;
@@ -82,10 +86,10 @@ class Loader {
   const std::vector<FusedStep>& steps_;
   const WeightSource& source_;
   const CompileOptions& options_;
-  ThreadPool& pool_;
   std::vector<Source> sources_;  // by WeightId
   std::vector<WeightId> order_;  // of first use
   int64_t bytes_ = 0;
+  int64_t loading_bytes_ = 0;
   std::vector<std::vector<std::byte>> buffers_;  // by worker
   std::vector<std::vector<std::byte>> scratch_;
   std::vector<std::optional<Error>> errors_;
@@ -136,6 +140,9 @@ Result<void> Loader::resolve_weight(WeightId weight) {
   }
   source.layout = *layout;
   source.packed_at = reserve(layout->bytes());
+  const int64_t piece =
+      std::min(view.rows, rows_of_piece(view, kStripeRows)) * view.bytes_per_row();
+  loading_bytes_ = std::max(loading_bytes_, piece + pack_scratch_bytes(*layout) + kCacheLine);
   return {};
 }
 
@@ -151,14 +158,18 @@ void Loader::report(size_t done, const std::string& name) const {
       static_cast<double>(done) / static_cast<double>(std::max<size_t>(1, order_.size())), name);
 }
 
-Result<void> Loader::read(std::byte* arena) {
+Result<void> Loader::read(ThreadPool& pool, std::byte* arena) {
+  const auto threads = static_cast<size_t>(pool.threads());
+  buffers_.resize(threads);
+  scratch_.resize(threads);
+  errors_.resize(threads);
   for (size_t i = 0; i < order_.size(); ++i) {
     const Source& source = of(order_[i]);
     report(i, program_.weights[static_cast<size_t>(order_[i])].name);
     if (source.plain_at >= 0) {
       DUNLIN_RETURN_IF_ERROR(read_plain(source, reinterpret_cast<float*>(arena + source.plain_at)));
     }
-    if (source.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(source, arena + source.packed_at));
+    if (source.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(pool, source, arena + source.packed_at));
   }
   report(order_.size(), "");
   return {};
@@ -175,10 +186,10 @@ Result<void> Loader::read_plain(const Source& source, float* values) {
 
 // Each worker packs a contiguous range of stripes, so the memory is first touched by the thread
 // that reads it later.
-Result<void> Loader::pack(const Source& source, std::byte* packed) {
+Result<void> Loader::pack(ThreadPool& pool, const Source& source, std::byte* packed) {
   const int64_t stripes = source.layout.stripes();
-  const int64_t grain = std::max<int64_t>(1, stripes / (int64_t{4} * pool_.threads()));
-  pool_.parallel_for(stripes, grain, [&](int64_t begin, int64_t end, int worker) {
+  const int64_t grain = std::max<int64_t>(1, stripes / (int64_t{4} * pool.threads()));
+  pool.parallel_for(stripes, grain, [&](int64_t begin, int64_t end, int worker) {
     const auto index = static_cast<size_t>(worker);
     std::optional<Error>& error = errors_[index];
     if (error) return;
@@ -217,15 +228,26 @@ Result<void> Loader::pack_stripes(const Source& source, int64_t begin, int64_t e
                         });
 }
 
+std::vector<uint64_t> Loader::bytes_by_weight() const {
+  std::vector<uint64_t> bytes;
+  for (const Source& source : sources_) {
+    int64_t each = source.packed_at >= 0 ? source.layout.bytes() : 0;
+    if (source.plain_at >= 0) each += source.view.rows * source.view.columns * int64_t{4};
+    bytes.push_back(static_cast<uint64_t>(each));
+  }
+  return bytes;
+}
+
 std::vector<HeldWeight> Loader::held(const std::byte* arena) const {
   std::vector<HeldWeight> held;
   for (const Source& source : sources_) {
     HeldWeight weight;
     weight.format = source.view.format;
     if (source.packed_at >= 0) {
-      weight.packed = PackedMatrix{source.layout, arena + source.packed_at};
+      const std::byte* data = arena == nullptr ? nullptr : arena + source.packed_at;
+      weight.packed = PackedMatrix{source.layout, data};
     }
-    if (source.plain_at >= 0) {
+    if (source.plain_at >= 0 && arena != nullptr) {
       weight.plain = reinterpret_cast<const float*>(arena + source.plain_at);
     }
     held.push_back(weight);
@@ -238,12 +260,25 @@ std::vector<HeldWeight> Loader::held(const std::byte* arena) const {
 Result<Weights> Weights::load(const Program& program, const std::vector<FusedStep>& steps,
                               const WeightSource& source, const CompileOptions& options,
                               ThreadPool& pool) {
-  Loader loader(program, steps, source, options, pool);
+  Loader loader(program, steps, source, options);
   DUNLIN_RETURN_IF_ERROR(loader.resolve());
   Weights weights;
+  weights.bytes_ = loader.bytes();
   DUNLIN_ASSIGN_OR_RETURN(weights.arena_, Arena::create(loader.bytes(), "packed weights"));
-  DUNLIN_RETURN_IF_ERROR(loader.read(weights.arena_.data()));
+  DUNLIN_RETURN_IF_ERROR(loader.read(pool, weights.arena_.data()));
   weights.held_ = loader.held(weights.arena_.data());
+  return weights;
+}
+
+Result<Weights> Weights::lay_out(const Program& program, const std::vector<FusedStep>& steps,
+                                 const WeightSource& source, const CompileOptions& options) {
+  Loader loader(program, steps, source, options);
+  DUNLIN_RETURN_IF_ERROR(loader.resolve());
+  Weights weights;
+  weights.bytes_ = loader.bytes();
+  weights.bytes_by_weight_ = loader.bytes_by_weight();
+  weights.loading_bytes_ = loader.loading_bytes();
+  weights.held_ = loader.held(nullptr);
   return weights;
 }
 

@@ -30,13 +30,25 @@ class Weights {
                               const WeightSource& source, const CompileOptions& options,
                               ThreadPool& pool);
 
+  // The same layout without the weights: packed matrices without data, nothing read, nothing
+  // reserved.
+  static Result<Weights> lay_out(const Program& program, const std::vector<FusedStep>& steps,
+                                 const WeightSource& source, const CompileOptions& options);
+  // By WeightId.
+  const std::vector<uint64_t>& bytes_by_weight() const { return bytes_by_weight_; }
+  // Most bytes that load() needs beside them while it reads with so many threads.
+  int64_t loading_bytes(int threads) const { return loading_bytes_ * threads; }
+
   const HeldWeight& of(const Program& program, ValueId id) const {
     return held_[static_cast<size_t>(program.values[static_cast<size_t>(id)].weight)];
   }
-  uint64_t bytes() const { return static_cast<uint64_t>(arena_.bytes()); }
+  uint64_t bytes() const { return static_cast<uint64_t>(bytes_); }
 
  private:
   Arena arena_;
+  int64_t bytes_ = 0;
+  std::vector<uint64_t> bytes_by_weight_;
+  int64_t loading_bytes_ = 0;     // of a thread
   std::vector<HeldWeight> held_;  // by WeightId
 };
 

@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/user_folders.h"
+
 namespace dunlin::pjrt {
 namespace {
 
@@ -36,14 +38,6 @@ const std::vector<KnownPlugin>& table() {
 std::string variable(const char* name) {
   const char* value = name == nullptr ? nullptr : std::getenv(name);
   return value == nullptr ? "" : value;
-}
-
-std::string cache_folder() {
-  if (const std::string cache = variable("DUNLIN_CACHE"); !cache.empty()) return cache;
-  if (const std::string cache = variable("XDG_CACHE_HOME"); !cache.empty()) {
-    return cache + "/dunlin";
-  }
-  return variable("HOME") + "/.cache/dunlin";
 }
 
 std::vector<std::string> matches(const std::string& pattern) {
@@ -115,8 +109,9 @@ std::vector<PluginPlace> named_in_environment() {
 
 std::string locate(const KnownPlugin& plugin) {
   if (const std::string path = variable(plugin.variable); !path.empty()) return path;
-  std::vector<std::string> folders = {fmt::format("{}/pjrt/{}", cache_folder(), plugin.fetched_as)};
-  std::ranges::copy(package_folders(), std::back_inserter(folders));
+  std::vector<std::string> folders = package_folders();
+  if (const auto cache = cache_folder())
+    folders.insert(folders.begin(), fmt::format("{}/pjrt/{}", *cache, plugin.fetched_as));
   for (const std::string& folder : folders) {
     for (const std::string& library : plugin.libraries) {
       const std::string path = folder + "/" + library;

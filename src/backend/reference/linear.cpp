@@ -73,25 +73,51 @@ uint64_t LinearWeight::bytes() const {
   return vector_bytes(panels) + vector_bytes(codes) + vector_bytes(scales) + vector_bytes(mins);
 }
 
+namespace {
+
+// Elements of the vectors of a LinearWeight.
+struct LinearSizes {
+  Arithmetic prompt, generated;
+  int64_t group = 0;
+  size_t panels = 0, codes = 0, scales = 0, mins = 0;
+
+  LinearSizes(Format format, int64_t rows, int64_t columns, Precision precision)
+      : prompt(linear_arithmetic(format, precision, RowClass::prompt)),
+        generated(linear_arithmetic(format, precision, RowClass::generated)) {
+    if (prompt != Arithmetic::int8 || generated != Arithmetic::int8) {
+      const int64_t padded_rows = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
+      panels = static_cast<size_t>(padded_rows * columns);
+    }
+    if (prompt == Arithmetic::int8 || generated == Arithmetic::int8) {
+      const FormatTraits& format_traits = traits(format);
+      group = format_traits.group;
+      codes = static_cast<size_t>(rows * columns);
+      scales = static_cast<size_t>(rows * (columns / group));
+      if (format_traits.has_min) mins = scales;
+    }
+  }
+};
+
+}  // namespace
+
 LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Precision precision) {
+  const LinearSizes sizes(format, rows, columns, precision);
   LinearWeight weight;
   weight.rows = rows;
   weight.columns = columns;
-  weight.prompt = linear_arithmetic(format, precision, RowClass::prompt);
-  weight.generated = linear_arithmetic(format, precision, RowClass::generated);
-  if (weight.prompt != Arithmetic::int8 || weight.generated != Arithmetic::int8) {
-    const int64_t padded_rows = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
-    weight.panels.resize(static_cast<size_t>(padded_rows * columns));
-  }
-  if (weight.prompt == Arithmetic::int8 || weight.generated == Arithmetic::int8) {
-    const FormatTraits& format_traits = traits(format);
-    const auto groups = static_cast<size_t>(rows * (columns / format_traits.group));
-    weight.group = format_traits.group;
-    weight.codes.resize(static_cast<size_t>(rows * columns));
-    weight.scales.resize(groups);
-    if (format_traits.has_min) weight.mins.resize(groups);
-  }
+  weight.prompt = sizes.prompt;
+  weight.generated = sizes.generated;
+  weight.group = sizes.group;
+  weight.panels.resize(sizes.panels);
+  weight.codes.resize(sizes.codes);
+  weight.scales.resize(sizes.scales);
+  weight.mins.resize(sizes.mins);
   return weight;
+}
+
+uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Precision precision) {
+  const LinearSizes sizes(format, rows, columns, precision);
+  return sizeof(float) * (sizes.panels + sizes.scales + sizes.mins) + sizes.codes;
 }
 
 void set_rows(LinearWeight& weight, Format format, int64_t first, int64_t count,

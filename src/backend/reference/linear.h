@@ -38,6 +38,9 @@ inline constexpr int64_t kPanelRows = 16;
 // A weight without values, to be filled by set_rows.
 LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Precision precision);
 
+// bytes() of such a weight, without making it.
+uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Precision precision);
+
 // Decodes `count` stored rows from `blocks` into rows [first, first + count).
 void set_rows(LinearWeight& weight, Format format, int64_t first, int64_t count,
               const std::byte* blocks);

@@ -118,4 +118,22 @@ Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
   return weights;
 }
 
+Result<std::vector<uint64_t>> prepared_bytes(const Program& program, const WeightSource& source,
+                                             const CompileOptions& options) {
+  const std::vector<WeightUse> uses = weight_uses(program);
+  std::vector<uint64_t> bytes;
+  for (size_t i = 0; i < program.weights.size(); ++i) {
+    const WeightDeclaration& declaration = program.weights[i];
+    DUNLIN_ASSIGN_OR_RETURN(const WeightView view, source(declaration.name));
+    DUNLIN_RETURN_IF_ERROR(check_shape(declaration, view));
+    uint64_t& each = bytes.emplace_back(0);
+    if (uses[i].decoded) each += static_cast<uint64_t>(view.rows * view.columns) * sizeof(float);
+    if (!uses[i].linear) continue;
+    const int64_t count = declaration.dims.size() == 3 ? extent(declaration.dims.front()) : 1;
+    each += static_cast<uint64_t>(count) *
+            linear_weight_bytes(view.format, view.rows / count, view.columns, options.precision);
+  }
+  return bytes;
+}
+
 }  // namespace dunlin::reference

@@ -24,6 +24,10 @@ Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
                                                     const WeightSource& source,
                                                     const CompileOptions& options);
 
+// The bytes() of each weight that prepare_weights() would give; the same errors, but nothing is read.
+Result<std::vector<uint64_t>> prepared_bytes(const Program& program, const WeightSource& source,
+                                             const CompileOptions& options);
+
 // Whether operand number `operand` of the node is a weight in the arithmetic of `linear`.
 bool is_linear_operand(const Node& node, size_t operand);
 

@@ -10,5 +10,7 @@ namespace dunlin {
 // neither the variable nor HOME is an absolute path. The folder need not be there.
 std::optional<std::string> config_folder();
 std::optional<std::string> state_folder();
+// DUNLIN_CACHE itself where it is set, else ${XDG_CACHE_HOME:-~/.cache}/dunlin, as above.
+std::optional<std::string> cache_folder();
 
 }  // namespace dunlin

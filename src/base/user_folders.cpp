@@ -1,4 +1,4 @@
-#include "cli/user_folders.h"
+#include "base/user_folders.h"
 
 #include <cstdlib>
 
@@ -25,6 +25,11 @@ std::optional<std::string> config_folder() {
 }
 std::optional<std::string> state_folder() {
   return folder("XDG_STATE_HOME", "/.local/state");
+}
+std::optional<std::string> cache_folder() {
+  const char* const own = std::getenv("DUNLIN_CACHE");
+  if (own != nullptr && *own != '\0') return own;
+  return folder("XDG_CACHE_HOME", "/.cache");
 }
 
 }  // namespace dunlin

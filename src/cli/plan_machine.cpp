@@ -1,0 +1,154 @@
+#include "cli/plan_machine.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "backend/cpu/cpu_backend.h"
+#include "backend/weight_shape.h"
+#include "cli/options.h"
+#include "cli/this_cpu.h"
+
+namespace dunlin {
+namespace {
+
+constexpr int64_t kMostSequences = 1024;  // of --parallel in the commands that run a model
+
+// What a model that runs allocates and a plan does not: the scheduler's and the cache's books, the
+// stacks of threads (docs/planning.md, "Memory of a process").
+constexpr int64_t kRunningBytes = 256 << 10;
+
+// A tokenizer that is not there to be loaded, for each token: measured on Llama 3.1's.
+constexpr int64_t kTokenizerBytesPerToken = 400;
+
+bool is_file(const std::string& device) {
+  return device.ends_with(".json") || device.find('/') != std::string::npos;
+}
+
+Result<Slice> slice_of(const MachineFlags& flags) {
+  Slice slice;
+  if (is_file(flags.device)) {
+    DUNLIN_ASSIGN_OR_RETURN(slice.device, read_device_file(flags.device));
+  } else {
+    DUNLIN_ASSIGN_OR_RETURN(slice, parse_slice(flags.device, flags.split_cores));
+  }
+  if (flags.devices > 0) slice.devices = flags.devices;
+  return slice;
+}
+
+// An accelerator: bytes follow from the formats, memory from the Program.
+Result<void> prepare_accelerator(const MachineFlags& flags, const PlanSource& source,
+                                 PlanInputs& inputs) {
+  DUNLIN_ASSIGN_OR_RETURN(inputs.machine.slice, slice_of(flags));
+  DUNLIN_ASSIGN_OR_RETURN(WeightStorage storage, weight_storage(source.program, source.weights));
+  DUNLIN_RETURN_IF_ERROR(requantize(source.program, flags.formats, storage));
+  const auto kv = [](const std::string& name) {
+    return parse_kv_storage(name.empty() ? "bf16" : name);
+  };
+  DUNLIN_ASSIGN_OR_RETURN(const Storage keys, kv(flags.cache_k));
+  DUNLIN_ASSIGN_OR_RETURN(const Storage values, kv(flags.cache_v));
+  inputs.heading.weights = storage_summary(source.program, storage);
+  inputs.heading.kv = keys.name == values.name ? keys.name : keys.name + "/" + values.name;
+  inputs.model.emplace(source.program, std::move(storage), keys, values);
+  return {};
+}
+
+// The CPU back end says itself what it holds.
+struct CpuFootprint {
+  std::shared_ptr<Backend> backend;
+  const Program* program;
+  WeightSource weights;
+  CompileOptions options;
+  int64_t process = 0;  // of the rest
+
+  Result<Footprint> of(const Capacity& capacity) const {
+    CompileOptions chosen = options;
+    chosen.limits = capacity.limits();
+    std::vector<int64_t> pages;
+    for (const KvGroup& group : program->kv_groups)
+      pages.push_back(kv_pages(group, chosen.limits) * capacity.sequences);
+    return backend->footprint(*program, weights, chosen, pages);
+  }
+  Result<DeviceMemory> memory(const Capacity& capacity) const {
+    DUNLIN_ASSIGN_OR_RETURN(const Footprint footprint, of(capacity));
+    DeviceMemory memory;
+    memory.weights = static_cast<int64_t>(footprint.weights);
+    memory.kv = static_cast<int64_t>(footprint.kv);
+    memory.activations = static_cast<int64_t>(footprint.activations);
+    memory.workspace = static_cast<int64_t>(footprint.workspace);
+    // The allocator may keep the buffers of loading.
+    memory.process = process + static_cast<int64_t>(footprint.loading);
+    return memory;
+  }
+};
+
+Result<CpuFootprint> make_footprint(const MachineFlags& flags, const PlanSource& source,
+                                    int threads) {
+  CpuFootprint footprint{
+      .backend = make_cpu_backend(), .program = &source.program, .weights = {}, .options = {}};
+  footprint.options.threads = threads;
+  DUNLIN_ASSIGN_OR_RETURN(footprint.options.precision, parse_precision(flags.precision));
+  DUNLIN_ASSIGN_OR_RETURN(footprint.weights, in_formats(source, flags.formats));
+  const std::string held = footprint.options.precision == Precision::f32 ? "f32" : "bf16";
+  for (const std::string& asked : {flags.cache_k, flags.cache_v}) {
+    if (!asked.empty() && asked != held)
+      return usage_error(fmt::format("--cache-type {}: the CPU back end holds {}", asked, held));
+  }
+  return footprint;
+}
+
+// Bytes of each weight as the back end holds it, under the name of the format whose rates apply.
+Result<WeightStorage> held_storage(const CpuFootprint& footprint, const Footprint& held) {
+  WeightStorage storage;
+  for (size_t i = 0; i < footprint.program->weights.size(); ++i) {
+    const WeightDeclaration& weight = footprint.program->weights[i];
+    DUNLIN_ASSIGN_OR_RETURN(const WeightView view, footprint.weights(weight.name));
+    const MatrixShape shape = matrix_shape(weight);
+    const bool f32 = footprint.options.precision == Precision::f32;
+    const auto bytes = static_cast<int64_t>(held.by_weight[i]);
+    storage.push_back({f32 ? "F32" : traits(view.format).name, shape.columns,
+                       (bytes + shape.rows - 1) / shape.rows, 0});
+  }
+  return storage;
+}
+
+// Loads what a running model has beside the back end, and counts it.
+Result<int64_t> process_bytes(const PlanSource& source, PlanInputs& inputs) {
+  if (source.checkpoint != nullptr) {
+    inputs.text = std::make_shared<const TextModel>(load_text_model(*source.checkpoint));
+    return resident_bytes() + kRunningBytes;
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t tokens, source.config.integer("vocab_size", 1, 1 << 24));
+  return resident_bytes() + kRunningBytes + kTokenizerBytesPerToken * tokens;
+}
+
+Result<void> prepare_cpu(const MachineFlags& flags, const PlanSource& source,
+                         const Workload& workload, PlanInputs& inputs) {
+  if (flags.devices > 1 || flags.split_cores)
+    return usage_error("--devices and --split-cores: this machine is one device");
+  DUNLIN_ASSIGN_OR_RETURN(CpuRates rates, rates_of_this_cpu(flags.threads));
+  DUNLIN_ASSIGN_OR_RETURN(CpuFootprint footprint, make_footprint(flags, source, rates.threads));
+  DUNLIN_ASSIGN_OR_RETURN(
+      const Footprint held,
+      footprint.of({.sequences = 1, .context = workload.context, .rows = workload.chunk}));
+  DUNLIN_ASSIGN_OR_RETURN(WeightStorage storage, held_storage(footprint, held));
+  inputs.heading.kv = footprint.options.precision == Precision::f32 ? "f32" : "bf16";
+  inputs.heading.weights = storage_summary(source.program, storage);
+  DUNLIN_ASSIGN_OR_RETURN(const Storage cache, parse_kv_storage(inputs.heading.kv));
+  inputs.model.emplace(source.program, std::move(storage), cache, cache);
+  DUNLIN_ASSIGN_OR_RETURN(footprint.process, process_bytes(source, inputs));
+  inputs.machine = {{cpu_device(std::move(rates)), 1},
+                    [footprint](const Capacity& capacity) { return footprint.memory(capacity); },
+                    kMostSequences};
+  return {};
+}
+
+}  // namespace
+
+Result<void> prepare_machine(const MachineFlags& flags, const PlanSource& source,
+                             const Workload& workload, PlanInputs& inputs) {
+  if (flags.device == "cpu") return prepare_cpu(flags, source, workload, inputs);
+  return prepare_accelerator(flags, source, inputs);
+}
+
+}  // namespace dunlin

@@ -1,0 +1,133 @@
+#include "cli/plan_source.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+
+#include "backend/weight_shape.h"
+#include "engine/model.h"
+#include "models/registry.h"
+
+namespace dunlin {
+namespace {
+
+bool has_weights(const std::string& folder) {
+  std::error_code ignored;
+  const std::filesystem::path path(folder);
+  return std::filesystem::exists(path / "model.safetensors", ignored) ||
+         std::filesystem::exists(path / "model.safetensors.index.json", ignored);
+}
+
+// Whether the path names a configuration without weights beside it.
+bool is_configuration(const std::string& path) {
+  const std::filesystem::path file(path);
+  std::error_code ignored;
+  if (std::filesystem::is_directory(file, ignored)) {
+    return std::filesystem::exists(file / "config.json", ignored) && !has_weights(path);
+  }
+  if (file.extension() != ".json" || file.filename() == "model.safetensors.index.json")
+    return false;
+  const std::string folder = file.parent_path().string();
+  return file.filename() != "config.json" || !has_weights(folder.empty() ? "." : folder);
+}
+
+// Views of the declared shapes over a source that has no bytes.
+WeightSource declared_weights(const Program& program, const std::string& origin) {
+  std::map<std::string, WeightView> views;
+  const auto source = memory_source({}, origin);
+  for (const WeightDeclaration& weight : program.weights) {
+    const MatrixShape shape = matrix_shape(weight);
+    views[weight.name] = WeightView{.name = weight.name,
+                                    .format = Format::bf16,
+                                    .rows = shape.rows,
+                                    .columns = shape.columns,
+                                    .source = source,
+                                    .offset = 0,
+                                    .row_map = {}};
+  }
+  return [views](const std::string& name) -> Result<WeightView> {
+    const auto it = views.find(name);
+    if (it == views.end()) return model_error("no weight is called " + name);
+    return it->second;
+  };
+}
+
+Result<std::optional<Format>> file_format(const char* flag, const std::string& name) {
+  if (name.empty()) return std::optional<Format>();
+  const std::optional<Format> format = parse_format(name);
+  if (format) return format;
+  return usage_error(
+      fmt::format("{} {}: the CPU back end holds no such format; accelerators do", flag, name));
+}
+
+}  // namespace
+
+Result<PlanSource> open_plan_source(const std::string& path, int64_t layers) {
+  PlanSource source;
+  source.path = path;
+  if (is_configuration(path)) {
+    DUNLIN_ASSIGN_OR_RETURN(source.config, read_model_config(path));
+  } else {
+    DUNLIN_ASSIGN_OR_RETURN(source.checkpoint, open_checkpoint(path));
+    source.config = source.checkpoint->config();
+  }
+  const ModelOptions defaults;
+  DUNLIN_ASSIGN_OR_RETURN(
+      source.program,
+      record_model(source.config, {.layers = layers, .logits_view_k = defaults.logits_view_k}));
+  DUNLIN_ASSIGN_OR_RETURN(
+      source.trained_context,
+      source.config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
+  for (const WeightDeclaration& weight : source.program.weights) {
+    const MatrixShape shape = matrix_shape(weight);
+    source.parameters += shape.rows * shape.columns;
+  }
+  if (source.checkpoint == nullptr) {
+    source.weights = declared_weights(source.program, path);
+  } else {
+    source.weights = [checkpoint = source.checkpoint.get()](const std::string& name) {
+      return checkpoint->weight(name);
+    };
+  }
+  return source;
+}
+
+Result<WeightSource> in_formats(const PlanSource& source, const Requantization& to) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto matrices, file_format("--quantize", to.matrices));
+  DUNLIN_ASSIGN_OR_RETURN(const auto vocabulary, file_format("--output-type", to.vocabulary));
+  const std::vector<bool> multiplied = multiplied_weights(source.program);
+  std::map<std::string, Format> formats;
+  for (size_t i = 0; i < source.program.weights.size(); ++i) {
+    const WeightDeclaration& weight = source.program.weights[i];
+    if (weight.dims.size() < 2) continue;
+    const bool of_vocabulary = vocabulary.has_value() && holds_vocabulary(weight);
+    const std::optional<Format>& format = of_vocabulary ? vocabulary : matrices;
+    if (!format.has_value() || !(of_vocabulary || multiplied[i])) continue;
+    // As quantisers do, rows that are not whole blocks stay as they are.
+    if (extent(weight.dims.back()) % traits(format.value()).block_elements == 0)
+      formats[weight.name] = format.value();
+  }
+  return WeightSource(
+      [weights = source.weights, formats](const std::string& name) -> Result<WeightView> {
+        DUNLIN_ASSIGN_OR_RETURN(WeightView view, weights(name));
+        if (const auto it = formats.find(name); it != formats.end()) view.format = it->second;
+        return view;
+      });
+}
+
+std::string storage_summary(const Program& program, const WeightStorage& storage) {
+  std::map<std::string, int> counts;
+  for (size_t i = 0; i < storage.size(); ++i) {
+    if (program.weights[i].dims.size() > 1) ++counts[storage[i].name];
+  }
+  std::vector<std::pair<std::string, int>> rows(counts.begin(), counts.end());
+  std::ranges::stable_sort(rows, [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::string summary;
+  for (const auto& [name, count] : rows)
+    summary += fmt::format("{}{} ({})", summary.empty() ? "" : ", ", name, count);
+  return summary;
+}
+
+}  // namespace dunlin

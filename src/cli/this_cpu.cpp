@@ -1,0 +1,178 @@
+#include "cli/this_cpu.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <limits>
+#include <span>
+#include <sstream>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/byte_source.h"
+#include "base/cpu_features.h"
+#include "base/user_folders.h"
+#include "cli/stream_bandwidth.h"
+#include "cli/terminal.h"
+#include "planner/calibrate.h"
+
+namespace dunlin {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr uint64_t kMostRatesBytes = 1 << 20;
+constexpr int64_t kMegabyte = 1 << 20;
+
+std::string read_file(const std::filesystem::path& path) {
+  std::ifstream file(path);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// MemAvailable of /proc/meminfo, bytes.
+int64_t available_memory() {
+  std::istringstream lines(read_file("/proc/meminfo"));
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with("MemAvailable:")) return std::atoll(line.c_str() + 13) * 1024;
+  }
+  return std::numeric_limits<int64_t>::max();
+}
+
+// What the control groups of this process leave it: the least of limit - use, parents included
+// (version 2: memory.max and memory.current).
+int64_t group_memory() {
+  int64_t least = std::numeric_limits<int64_t>::max();
+  std::istringstream lines(read_file("/proc/self/cgroup"));
+  for (std::string line; std::getline(lines, line);) {
+    if (!line.starts_with("0::")) continue;
+    const std::filesystem::path root("/sys/fs/cgroup");
+    for (std::filesystem::path group = root / line.substr(4);; group = group.parent_path()) {
+      const std::string limit = read_file(group / "memory.max");
+      if (!limit.empty() && limit[0] != 'm') {  // "max": no limit
+        const int64_t used = std::atoll(read_file(group / "memory.current").c_str());
+        least = std::min(least, std::max<int64_t>(0, std::atoll(limit.c_str()) - used));
+      }
+      if (group == root || !group.has_relative_path()) break;
+    }
+  }
+  return least;
+}
+
+// Clock rate under load: a chain of additions takes a cycle each.
+double measured_hertz() {
+  constexpr int64_t kAdditions = 40'000'000;
+  uint64_t value = 0;
+  double best = 0;
+  for (int attempt = 0; attempt < 3; ++attempt) {
+    const auto start = Clock::now();
+    for (int64_t i = 0; i < kAdditions / 8; ++i) {
+      asm volatile(
+          "add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n"
+          "add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0"
+          : "+r"(value));
+    }
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    best = std::max(best, static_cast<double>(kAdditions) / seconds);
+  }
+  return best;
+}
+
+int thread_count(int threads) {
+  return threads > 0 ? threads : cpu_features().cores;
+}
+
+Result<double> stream(int threads, uint64_t bytes, double seconds) {
+  DUNLIN_ASSIGN_OR_RETURN(const double gigabytes, measure_stream_gb_s(threads, bytes, seconds));
+  return gigabytes * 1e9;
+}
+
+}  // namespace
+
+std::string calibration_path(int threads) {
+  const auto folder = cache_folder();
+  if (!folder) return "";
+  std::string name = cpu_features().model;
+  std::ranges::replace_if(name, [](unsigned char c) { return std::isalnum(c) == 0; }, '-');
+  return fmt::format("{}/calibration/{}-{}-{}.json", *folder, name, isa_name(cpu_features().best),
+                     thread_count(threads));
+}
+
+Result<CpuRates> calibrate_this_cpu(int threads) {
+  const auto backend = make_cpu_backend();
+  ProgressBar bar(true);
+  DUNLIN_ASSIGN_OR_RETURN(
+      const CpuRates rates,
+      calibrate(*backend, {.cpu = cpu_features().model,
+                           .threads = thread_count(threads),
+                           .stream = stream,
+                           .progress = [&bar](double fraction, const std::string& what) {
+                             bar.update(fraction, what);
+                           }}));
+  bar.clear();
+  const std::string path = calibration_path(threads);
+  if (path.empty()) {
+    note("none of DUNLIN_CACHE, XDG_CACHE_HOME and HOME is set: the measurement is not kept\n");
+    return rates;
+  }
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(path).parent_path(), error);
+  const std::string text = to_json(rates);
+  DUNLIN_RETURN_IF_ERROR(write_file_atomically(path, std::as_bytes(std::span(text))));
+  note("kept in {}\n", path);
+  return rates;
+}
+
+Result<CpuRates> rates_of_this_cpu(int threads) {
+  const std::string path = calibration_path(threads);
+  std::error_code ignored;
+  if (!path.empty() && std::filesystem::exists(path, ignored)) {
+    const auto text = read_text_file(path, kMostRatesBytes);
+    auto rates = text.ok() ? parse_cpu_rates(*text, path) : Result<CpuRates>(text.error());
+    if (rates.ok()) return rates;
+    note("{}; measuring anew\n", rates.error().message);
+  }
+  const int count = thread_count(threads);
+  std::vector<StreamPoint> points;
+  for (const int64_t bytes : {64 * kMegabyte, 256 * kMegabyte}) {
+    DUNLIN_ASSIGN_OR_RETURN(const double rate, stream(count, static_cast<uint64_t>(bytes), 0.15));
+    points.push_back({static_cast<double>(bytes), rate});
+  }
+  return typical_rates({.cpu = cpu_features().model,
+                        .isa = isa_name(cpu_features().best),
+                        .threads = count,
+                        .hertz = measured_hertz()},
+                       std::move(points));
+}
+
+Device cpu_device(CpuRates rates) {
+  Device device;
+  device.name = "cpu";
+  device.description = fmt::format("{}, {} threads, {}", rates.cpu, rates.threads, rates.isa);
+  device.memory_bytes = std::min(available_memory(), group_memory());
+  device.memory_bytes_per_second = rates.stream.back().bytes_per_second;
+  device.bf16_flops = rates.peak_flops();
+  device.efficiency.origin = rates.calibrated
+                                 ? "calibrated on this machine"
+                                 : "stream measured now, the rest typical of the instruction set; "
+                                   "--calibrate measures it";
+  device.slices = {1};
+  device.cpu = std::make_shared<const CpuRates>(std::move(rates));
+  return device;
+}
+
+int64_t resident_bytes() {
+  // Pages: all, resident, ..
+  std::istringstream fields(read_file("/proc/self/statm"));
+  int64_t all = 0;
+  int64_t resident = 0;
+  fields >> all >> resident;
+  return resident * sysconf(_SC_PAGESIZE);
+}
+
+}  // namespace dunlin

@@ -1,0 +1,31 @@
+// This machine's processor as a device of the planner: its memory, and its rates as they were
+// calibrated or are typical.
+#pragma once
+
+#include <string>
+
+#include "backend/api.h"
+#include "base/result.h"
+#include "planner/device.h"
+
+namespace dunlin {
+
+// The file that holds the rates of this processor with so many threads (0: one per core); empty where
+// there is no cache_folder().
+std::string calibration_path(int threads);
+
+// Measures for about ten seconds, with a progress bar, and keeps the result in calibration_path().
+Result<CpuRates> calibrate_this_cpu(int threads);
+
+// The kept rates; where there are none, a stream measured now and what is typical of the instruction
+// set.
+Result<CpuRates> rates_of_this_cpu(int threads);
+
+// Memory: what the system could give a process now, within the limits of its control groups.
+Device cpu_device(CpuRates rates);
+
+// Resident bytes of this process now. One that has read the headers and the tokenizer and recorded the
+// Program is as large as one that loads the model, but for what the back end holds.
+int64_t resident_bytes();
+
+}  // namespace dunlin

@@ -1,0 +1,135 @@
+// Steps of both phases, and searches over what fits.
+#include "planner/evaluate.h"
+
+#include <algorithm>
+
+#include "program/sharding.h"
+
+namespace dunlin {
+
+namespace {
+
+Capacity capacity_of(const MeshShape& shape, const Workload& workload) {
+  return {.sequences = sequences_per_replica(shape, workload.batch),
+          .context = workload.context,
+          .rows = std::min(workload.chunk, workload.context)};
+}
+
+// As many whole prompts as a step has rows for, or a part of one.
+Phase prefill(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
+              const Workload& workload) {
+  const int64_t sequences = sequences_per_replica(shape, workload.batch);
+  StepShape step;
+  step.rows_each = std::min(workload.prompt, workload.chunk);
+  step.sequences = std::clamp<int64_t>(workload.chunk / step.rows_each, 1, sequences);
+  step.logit_rows = workload.all_logits ? step.rows() : step.sequences;
+  // Chunks of a prompt find from nothing to all but themselves in the cache.
+  step.cached = static_cast<double>(workload.prompt - step.rows_each) / 2;
+  step.row_class = RowClass::prompt;
+  Phase phase;
+  phase.step = step_time(walk(sharded, step), sharded, device, step.row_class);
+  phase.steps = static_cast<double>(sequences) * static_cast<double>(workload.prompt) /
+                static_cast<double>(step.rows());
+  // A pipeline works on `stages` steps at once; filling it costs stages - 1 more.
+  const auto stages = static_cast<double>(shape.stage);
+  const double turns = (phase.steps + stages - 1) / stages;
+  phase.best_seconds = turns * phase.step.best_seconds;
+  phase.expected_seconds = turns * phase.step.expected_seconds;
+  return phase;
+}
+
+Phase decode(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
+             const Workload& workload) {
+  const int64_t sequences = sequences_per_replica(shape, workload.batch);
+  StepShape step;
+  step.sequences = (sequences + shape.stage - 1) / shape.stage;
+  step.logit_rows = step.sequences;
+  step.cached = std::max(0.0, workload.fill * static_cast<double>(workload.context) - 1);
+  Phase phase;
+  phase.step = step_time(walk(sharded, step), sharded, device, step.row_class);
+  phase.best_seconds = phase.step.best_seconds;
+  phase.expected_seconds = phase.step.expected_seconds;
+  return phase;
+}
+
+// The largest value in [1, most] whose memory fits. An error of the first call is returned; `fits`
+// is not called again after an error.
+Result<int64_t> search(int64_t most, const std::function<Result<DeviceMemory>(int64_t)>& memory,
+                       int64_t capacity) {
+  std::optional<Error> failed;
+  const int64_t largest = largest_fitting(most, [&](int64_t value) {
+    if (failed) return false;
+    const auto result = memory(value);
+    if (!result.ok()) failed = result.error();
+    return result.ok() && result->total() <= capacity;
+  });
+  // What is too large for a size is too large for the device.
+  if (failed && failed->kind != ErrorKind::does_not_fit) return *failed;
+  return largest;
+}
+
+}  // namespace
+
+int64_t replicas(const MeshShape& shape) {
+  return shape.data * shape.fsdp * shape.expert;
+}
+
+int64_t sequences_per_replica(const MeshShape& shape, int64_t batch) {
+  return (batch + replicas(shape) - 1) / replicas(shape);
+}
+
+Result<DeviceMemory> memory_of(const PlannedModel& model, const Machine& machine,
+                               const MeshShape& shape, const Capacity& capacity) {
+  if (machine.memory) return machine.memory(capacity);
+  DUNLIN_ASSIGN_OR_RETURN(const Mesh mesh, device_mesh(*model.program, shape));
+  return accelerator_memory({model, mesh}, capacity);
+}
+
+Result<MeshEvaluation> evaluate_mesh(const PlannedModel& model, const Machine& machine,
+                                     const MeshShape& shape, const Workload& workload) {
+  MeshEvaluation result;
+  result.shape = shape;
+  DUNLIN_ASSIGN_OR_RETURN(result.mesh, device_mesh(*model.program, shape));
+  DUNLIN_ASSIGN_OR_RETURN(result.memory,
+                          memory_of(model, machine, shape, capacity_of(shape, workload)));
+  const Device& device = machine.slice.device;
+  result.fits = result.memory.total() <= device.memory_bytes;
+  const ShardedModel sharded{model, result.mesh};
+  result.prefill = prefill(sharded, device, shape, workload);
+  result.decode = decode(sharded, device, shape, workload);
+  const auto batch = static_cast<double>(workload.batch);
+  if (result.decode.expected_seconds > 0) {
+    result.tokens_per_second = batch / result.decode.expected_seconds;
+    result.best_tokens_per_second = batch / result.decode.best_seconds;
+  }
+  return result;
+}
+
+Result<int64_t> largest_batch(const PlannedModel& model, const Machine& machine,
+                              const MeshShape& shape, const Workload& workload) {
+  Capacity capacity = capacity_of(shape, workload);
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t sequences, search(
+                                                       machine.most_sequences,
+                                                       [&](int64_t value) {
+                                                         capacity.sequences = value;
+                                                         return memory_of(model, machine, shape,
+                                                                          capacity);
+                                                       },
+                                                       machine.slice.device.memory_bytes));
+  return sequences * replicas(shape);
+}
+
+Result<int64_t> largest_context(const PlannedModel& model, const Machine& machine,
+                                const MeshShape& shape, const Workload& workload) {
+  Capacity capacity = capacity_of(shape, workload);
+  return search(
+      workload.max_context,
+      [&](int64_t value) {
+        capacity.context = value;
+        capacity.rows = std::min(workload.chunk, value);
+        return memory_of(model, machine, shape, capacity);
+      },
+      machine.slice.device.memory_bytes);
+}
+
+}  // namespace dunlin

@@ -1,0 +1,68 @@
+// One mesh of devices under one workload: what it holds, how fast it is, how much it takes.
+#pragma once
+
+#include <functional>
+
+#include "planner/memory.h"
+#include "planner/roofline.h"
+
+namespace dunlin {
+
+struct Workload {
+  int64_t batch = 1;           // sequences at a time, on all devices
+  int64_t context = 4096;      // positions of each
+  int64_t prompt = 512;        // tokens of each prompt
+  int64_t chunk = 512;         // most rows of a step of the prompts
+  bool all_logits = false;     // of every prompt row, as a diffusion canvas needs them
+  double fill = 1;             // share of the context that a decode step finds filled, on average
+  int64_t max_context = 4096;  // positions the model was trained for
+};
+
+// The memory of a replica on devices whose back end says so itself (the CPU's).
+using MemoryOf = std::function<Result<DeviceMemory>(const Capacity& capacity)>;
+
+struct Machine {
+  Slice slice;
+  MemoryOf memory = {};              // empty: accelerator_memory()
+  int64_t most_sequences = 1 << 20;  // of a replica, that the back end takes
+};
+
+// Groups of devices that share no sequence.
+int64_t replicas(const MeshShape& shape);
+// Sequences of the fullest replica.
+int64_t sequences_per_replica(const MeshShape& shape, int64_t batch);
+
+struct Phase {
+  StepTime step;     // one step
+  double steps = 1;  // of it
+  double best_seconds = 0;
+  double expected_seconds = 0;
+};
+
+struct MeshEvaluation {
+  MeshShape shape;
+  Mesh mesh;
+  DeviceMemory memory;
+  bool fits = false;
+  Phase prefill;                 // of all prompts of the batch
+  Phase decode;                  // one token for each sequence
+  double tokens_per_second = 0;  // decoded by all sequences together, expected
+  double best_tokens_per_second = 0;
+};
+
+// Errors: a mesh that the Program cannot be split over (kind usage), what the back end says.
+Result<MeshEvaluation> evaluate_mesh(const PlannedModel& model, const Machine& machine,
+                                     const MeshShape& shape, const Workload& workload);
+
+// Only the memory of it.
+Result<DeviceMemory> memory_of(const PlannedModel& model, const Machine& machine,
+                               const MeshShape& shape, const Capacity& capacity);
+
+// The largest batch on all devices that fits the context, and the largest context for the batch; 0
+// where nothing does. Errors as evaluate_mesh()'s.
+Result<int64_t> largest_batch(const PlannedModel& model, const Machine& machine,
+                              const MeshShape& shape, const Workload& workload);
+Result<int64_t> largest_context(const PlannedModel& model, const Machine& machine,
+                                const MeshShape& shape, const Workload& workload);
+
+}  // namespace dunlin

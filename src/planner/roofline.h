@@ -1,0 +1,55 @@
+// How long a step takes at best and in practice, and what holds it back.
+//
+//   best:      max( sum over operations of max(flops / peak, bytes / bandwidth),  sent / link )
+//   expected:  sum over operations of max(flops / (peak e_c), bytes / (bandwidth e_m))
+//              + sum over collectives of max(sent / (link e_i), hops * latency)
+//
+// On a processor with measured rates the expected time of an operation is
+//   max(flops / rate of its format and rows, bytes / (stream * fraction of its format)) + a step's own
+// time, and its peak is the fastest of these rates.
+//
+// The best overlaps all communication with computation, what is expected none of it. The three e are
+// the device's Efficiency. A pipeline of n stages works on n parts of the batch, so a token passes n
+// times the slowest stage.
+#pragma once
+
+#include <vector>
+
+#include "planner/device.h"
+#include "planner/walk.h"
+
+namespace dunlin {
+
+enum class Bound : uint8_t { compute, memory, interconnect };
+const char* bound_name(Bound bound);
+
+struct StepTime {
+  // At the peaks, each as if the others took no time.
+  double compute_seconds = 0;
+  double memory_seconds = 0;
+  double interconnect_seconds = 0;
+  double best_seconds = 0;
+  double expected_seconds = 0;
+  Bound bound = Bound::memory;  // the longest of the three
+
+  // Of one device in the step; with stages, of the slowest stage times their number (bytes sent: of
+  // the stage that sends most).
+  double flops = 0;
+  double weight_bytes = 0;
+  double kv_bytes = 0;
+  double sent_bytes = 0;
+
+  // Bytes read per second over the bandwidth, at the expected time.
+  double memory_utilisation(const Device& device) const;
+  double weights_only_utilisation(const Device& device) const;
+  double compute_utilisation(const Device& device) const;
+};
+
+StepTime step_time(const std::vector<NodeCost>& costs, const ShardedModel& sharded,
+                   const Device& device, RowClass row_class);
+
+// Seconds of one collective at `share` of the link speed; the latency of its hops at least.
+double collective_seconds(const Collective& collective, const Interconnect& interconnect,
+                          double share = 1);
+
+}  // namespace dunlin

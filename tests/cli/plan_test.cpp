@@ -1,0 +1,186 @@
+// `dunlin plan` as a process: what it prints and the codes it ends with.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "process.h"
+
+namespace dunlin {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+using Arguments = std::vector<std::string>;
+
+std::string config(const std::string& name) {
+  return std::string(DUNLIN_SOURCE_DIR) + "/docs/planning/" + name + ".json";
+}
+std::string tiny(const std::string& name) {
+  return std::string(DUNLIN_SOURCE_DIR) + "/tests/data/llama_plain/" + name;
+}
+
+ProcessResult plan(Arguments arguments) {
+  arguments.insert(arguments.begin(), "plan");
+  return run_dunlin(arguments);
+}
+
+TEST(PlanCommand, JsonHasTheContractsFields) {
+  const ProcessResult result = plan({config("llama-3.1-70b"), "--device", "v5e-16", "--quantize",
+                                     "int8", "-np", "8", "-c", "2048", "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, StartsWith("{\"schema_version\""));
+  const auto json = result.json();
+  EXPECT_EQ(json["schema_version"], 1);
+  EXPECT_EQ(json["fits"], true);
+  EXPECT_EQ(json["shortfall_bytes"], 0);
+  EXPECT_EQ(json["mesh"]["model"], 16);
+  EXPECT_EQ(json["strategy"], "tp1");
+  const auto& memory = json["per_device"];
+  EXPECT_EQ(memory["weights_bytes"].get<int64_t>() + memory["kv_bytes"].get<int64_t>() +
+                memory["activation_bytes"].get<int64_t>() +
+                memory["workspace_bytes"].get<int64_t>() + memory["process_bytes"].get<int64_t>(),
+            memory["total_bytes"].get<int64_t>());
+  EXPECT_GT(memory["capacity_bytes"], memory["total_bytes"]);
+  EXPECT_GE(json["max_batch"].get<int64_t>(), 8);
+  EXPECT_TRUE(json["max_batch_per_device"].is_number_integer());
+  for (const char* key : {"seconds", "utilisation"}) EXPECT_TRUE(json["prefill"][key].is_number());
+  EXPECT_TRUE(json["prefill"]["bound"].is_string());
+  for (const char* key : {"tokens_per_second", "tokens_per_second_per_sequence", "utilisation",
+                          "utilisation_weights_only"}) {
+    EXPECT_TRUE(json["decode"][key].is_number()) << key;
+  }
+  EXPECT_NEAR(json["decode"]["tokens_per_second"].get<double>(),
+              8 * json["decode"]["tokens_per_second_per_sequence"].get<double>(), 1e-6);
+  EXPECT_GT(json["communication_bytes_per_step"], 0);
+  EXPECT_EQ(json["alternatives"].size(), 6u);
+}
+
+TEST(PlanCommand, WhatDoesNotFitEndsWithCodeFour) {
+  const ProcessResult result = plan({config("llama-3.1-405b"), "--device", "v5e", "--json"});
+  EXPECT_EQ(result.code, 4);
+  EXPECT_THAT(result.err, HasSubstr("does not fit v5e: each device lacks"));
+  const auto json = result.json();
+  EXPECT_EQ(json["fits"], false);
+  EXPECT_EQ(json["shortfall_bytes"].get<int64_t>(),
+            json["per_device"]["total_bytes"].get<int64_t>() -
+                json["per_device"]["capacity_bytes"].get<int64_t>());
+  EXPECT_EQ(json["smallest_slice"]["name"], "v5e-64");
+  EXPECT_TRUE(json["smallest_device"]["name"].is_string());
+  EXPECT_EQ(json["max_batch"], 0);
+  const ProcessResult text = plan({config("llama-3.1-405b"), "--device", "v5e"});
+  EXPECT_EQ(text.code, 4);
+  EXPECT_THAT(text.out, HasSubstr("IT DOES NOT FIT"));
+  EXPECT_THAT(text.out, HasSubstr("smallest v5e slice that holds it: v5e-64"));
+}
+
+TEST(PlanCommand, SaysWhatBatchAndContextWouldFit) {
+  const auto json = plan({config("llama-2-7b"), "--device", "v5e", "-np", "64", "--json"}).json();
+  EXPECT_EQ(json["fits"], false);
+  const int64_t batch = json["max_batch"];
+  ASSERT_GT(batch, 0);
+  EXPECT_EQ(plan({config("llama-2-7b"), "--device", "v5e", "-np", std::to_string(batch)}).code, 0);
+  EXPECT_EQ(plan({config("llama-2-7b"), "--device", "v5e", "-np", std::to_string(batch + 1)}).code,
+            4);
+  const auto shorter =
+      plan({config("llama-2-7b"), "--device", "v5e", "-np", std::to_string(batch + 1), "--json"})
+          .json();
+  const int64_t context = shorter["max_context"];
+  ASSERT_GT(context, 0);
+  EXPECT_EQ(plan({config("llama-2-7b"), "--device", "v5e", "-np", std::to_string(batch + 1), "-c",
+                  std::to_string(context)})
+                .code,
+            0);
+}
+
+TEST(PlanCommand, SplitCoresSayWhichDeviceIsMeant) {
+  const ProcessResult chips = plan({config("llama-3.2-1b"), "--device", "v4-8"});
+  EXPECT_EQ(chips.code, 0) << chips.err;
+  EXPECT_THAT(chips.out, HasSubstr("4 x TPU v4, a chip (its two cores as one device)"));
+  const ProcessResult cores = plan({config("llama-3.2-1b"), "--device", "v4-8", "--split-cores"});
+  EXPECT_THAT(cores.out, HasSubstr("8 x TPU v4, one of a chip's two cores"));
+}
+
+TEST(PlanCommand, PlansCheckpointsForThisMachineWithoutReadingWeights) {
+  for (const char* name : {"model.gguf", "model"}) {
+    const ProcessResult result = plan({tiny(name), "-c", "64", "-t", "2", "--json"});
+    ASSERT_EQ(result.code, 0) << result.err;
+    const auto json = result.json();
+    EXPECT_EQ(json["device"]["name"], "cpu");
+    EXPECT_EQ(json["weights_assumed"], false);
+    EXPECT_GT(json["per_device"]["process_bytes"], 0);
+    EXPECT_GT(json["decode"]["tokens_per_second"], 0);
+  }
+  // A bare configuration: the formats are assumed.
+  const auto json = plan({tiny("model/config.json"), "--device", "h100", "--json"}).json();
+  EXPECT_EQ(json["weights_assumed"], false);  // weights lie beside it
+  const auto bare = plan({config("llama-3.1-8b"), "--device", "h100", "--json"}).json();
+  EXPECT_EQ(bare["weights_assumed"], true);
+  EXPECT_EQ(bare["weights"], "BF16 (226)");
+}
+
+TEST(PlanCommand, PriceGivesTheCostOfTokens) {
+  const auto json =
+      plan({config("llama-3.1-8b"), "--device", "h100", "--price", "3.6", "-np", "16", "--json"})
+          .json();
+  EXPECT_NEAR(json["usd_per_million_tokens"]["decoded"].get<double>(),
+              1e6 * 0.001 / json["decode"]["tokens_per_second"].get<double>(), 1e-9);
+  EXPECT_GT(json["usd_per_million_tokens"]["prompt"], 0);
+}
+
+TEST(PlanCommand, WritesCharts) {
+  const TemporaryFolder folder;
+  const std::string charts = folder.file("charts");
+  const ProcessResult result = plan(
+      {config("llama-3.1-8b"), "--device", "v5e-4", "-np", "8", "--svg", charts, "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  for (const char* name : {"tokens_per_second.svg", "memory.svg"}) {
+    const std::string svg = read_all(charts + "/" + name);
+    EXPECT_TRUE(svg.starts_with("<svg")) << name;
+    EXPECT_TRUE(svg.ends_with("</svg>\n")) << name;
+  }
+  write_all(folder.file("file"), "");
+  EXPECT_EQ(plan({config("llama-3.1-8b"), "--device", "v5e-4", "--svg", folder.file("file")}).code,
+            1);
+}
+
+TEST(PlanCommand, ADeviceOfOnesOwn) {
+  const TemporaryFolder folder;
+  const std::string path = folder.file("mine.json");
+  write_all(path, R"({"memory_bytes": 40e9, "memory_bytes_per_second": 1e12, "bf16_flops": 1e14})");
+  const ProcessResult result = plan({config("llama-3.1-8b"), "--device", path, "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.json()["per_device"]["capacity_bytes"], 40'000'000'000);
+  write_all(path, R"({"memory_bytes": 40e9})");
+  const ProcessResult wrong = plan({config("llama-3.1-8b"), "--device", path});
+  EXPECT_EQ(wrong.code, 2);
+  EXPECT_THAT(wrong.err, HasSubstr("memory_bytes_per_second is missing"));
+}
+
+TEST(PlanCommand, WrongUseIsCodeTwo) {
+  const std::string model = config("llama-3.1-8b");
+  const std::vector<std::pair<Arguments, std::string>> cases = {
+      {{}, "name a model"},
+      {{model, "--device", "v9"}, "unknown (known: v2"},
+      {{model, "--device", "v5e-3"}, "no such slice"},
+      {{model, "--device", "v5e-4", "--mesh", "model=3"}, "mesh model=3 has 3 devices"},
+      {{model, "--device", "v5e-4", "--mesh", "tensor=4"}, "\"tensor\""},
+      {{model, "--device", "v5e", "--quantize", "int3"}, "int3"},
+      {{model, "--quantize", "int8"}, "the CPU back end holds no such format"},
+      {{model, "--device", "v5e", "-ctk", "q3"}, "q3"},
+      {{model, "-ctk", "q8_0"}, "the CPU back end holds bf16"},
+      {{model, "-c", "999999"}, "131072 positions"},
+      {{model, "--devices", "4"}, "this machine is one device"},
+      {{model, "--fill", "2"}, "fill"},
+  };
+  for (const auto& [arguments, message] : cases) {
+    const ProcessResult result = plan(arguments);
+    EXPECT_EQ(result.code, 2) << message << ": " << result.err;
+    EXPECT_THAT(result.err, HasSubstr(message));
+    EXPECT_EQ(result.out, "");
+  }
+  EXPECT_EQ(plan({"/nowhere/config.json"}).code, 3);
+}
+
+}  // namespace
+}  // namespace dunlin
