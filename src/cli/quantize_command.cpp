@@ -68,7 +68,8 @@ class Quantize {
 
   Result<int> run() {
     DUNLIN_RETURN_IF_ERROR(flags_.complete());
-    DUNLIN_ASSIGN_OR_RETURN(const FormatOptions options, flags_.format_options());
+    FormatOptions options;
+    DUNLIN_RETURN_IF_ERROR(flags_.set(options));
     if (flags_.imatrix) {
       DUNLIN_ASSIGN_OR_RETURN(imatrix_, read_imatrix(*flags_.imatrix));
     }

@@ -102,8 +102,10 @@ Result<void> QuantizeFlags::complete() {
   return usage_error("TYPE is missing: dunlin quantize IN OUT TYPE");
 }
 
-Result<FormatOptions> QuantizeFlags::format_options() const {
-  FormatOptions options{.pure = pure, .keep_output = leave_output, .imatrix = imatrix.has_value()};
+Result<void> QuantizeFlags::set(FormatOptions& options) const {
+  options.pure = pure;
+  options.keep_output = leave_output;
+  options.imatrix = imatrix.has_value();
   DUNLIN_ASSIGN_OR_RETURN(options.type, parse_type(type));
   for (const std::string& text : tensor_types) {
     DUNLIN_ASSIGN_OR_RETURN(TensorRule rule, parse_rule(text));
@@ -117,7 +119,7 @@ Result<FormatOptions> QuantizeFlags::format_options() const {
     DUNLIN_ASSIGN_OR_RETURN(options.token_embedding,
                             parse_tensor_format("--token-embedding-type", *embedding_type));
   }
-  return options;
+  return {};
 }
 
 }  // namespace dunlin

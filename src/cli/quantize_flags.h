@@ -25,8 +25,9 @@ struct QuantizeFlags {
   // llama-quantize's `--dry-run IN TYPE` names no output: moves the type to its place. An error when
   // there is no type.
   Result<void> complete();
-  // Errors (kind usage) name the flag and what it can be.
-  Result<FormatOptions> format_options() const;
+  // Errors (kind usage) name the flag and what it can be. (g++ 12 takes a returned FormatOptions for
+  // uninitialised.)
+  Result<void> set(FormatOptions& options) const;
 };
 
 }  // namespace dunlin
