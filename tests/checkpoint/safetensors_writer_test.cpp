@@ -59,6 +59,7 @@ TEST_F(SafetensorsWriterTest, TensorsComeBack) {
     ASSERT_TRUE((*source)->read_at((*tensors)[0].offset, read).ok());
     EXPECT_TRUE(read == data);
     EXPECT_EQ((*source)->size(), (*tensors)[0].offset + data.size());
+    fs::remove(path());
   }
 }
 

@@ -42,8 +42,8 @@ class QuantizeCommand : public testing::Test {
   }
   static std::map<std::string, std::string> formats(const std::string& model) {
     std::map<std::string, std::string> formats;
-    for (const auto& tensor : run_dunlin({"inspect", model, "--json"}).json()["tensors"])
-      formats[tensor["name"]] = tensor["format"];
+    const auto inspected = run_dunlin({"inspect", model, "--json"}).json();
+    for (const auto& tensor : inspected["tensors"]) formats[tensor["name"]] = tensor["format"];
     return formats;
   }
   size_t files() const {
