@@ -123,7 +123,7 @@ std::string storage_summary(const Program& program, const WeightStorage& storage
     if (program.weights[i].dims.size() > 1) ++counts[storage[i].name];
   }
   std::vector<std::pair<std::string, int>> rows(counts.begin(), counts.end());
-  std::ranges::stable_sort(rows, [](const auto& a, const auto& b) { return a.second > b.second; });
+  std::ranges::sort(rows, {}, [](const auto& row) { return std::pair(-row.second, row.first); });
   std::string summary;
   for (const auto& [name, count] : rows)
     summary += fmt::format("{}{} ({})", summary.empty() ? "" : ", ", name, count);

@@ -71,7 +71,7 @@ class SuperBlockSearch {
 
   // Each group alone; d and dmin such that the largest scale and minimum get the extreme factor.
   void start() {
-    float largest = 0.0f;
+    float scales[kGroups];
     float lowest = 0.0f;
     for (int g = 0; g < kGroups; ++g) {
       if constexpr (L.has_min) {
@@ -79,11 +79,11 @@ class SuperBlockSearch {
       } else {
         ideal_[g] = search_scale<L.group>(x(g), w(g), L.low_code, L.high_code);
       }
-      if (std::abs(ideal_[g].scale) > std::abs(largest)) largest = ideal_[g].scale;
+      scales[g] = ideal_[g].scale;
       lowest = std::min(lowest, ideal_[g].min);
     }
     const int extreme = L.has_min ? L.high_factor : L.low_factor;
-    start_.d = rounded(largest / static_cast<float>(extreme));
+    start_.d = rounded(extreme_value<kGroups>(scales) / static_cast<float>(extreme));
     start_.dmin = L.has_min ? rounded(-lowest / static_cast<float>(L.high_factor)) : 0.0f;
   }
 

@@ -132,6 +132,21 @@ Fit best_scale_min(const float* x, const float* w, const float* q, float highest
   return fit;
 }
 
+// The value of largest magnitude; of two, the first. The magnitude is a variable of its own because
+// clang 19 -O3 unrolls a loop that compares std::abs(x[k]) with std::abs(extreme) without the second
+// std::abs at k = 1.
+template <int N>
+float extreme_value(const float* x) {
+  float extreme = 0.0f;
+  float magnitude = 0.0f;
+  for (int k = 0; k < N; ++k) {
+    if (!(std::abs(x[k]) > magnitude)) continue;
+    extreme = x[k];
+    magnitude = std::abs(x[k]);
+  }
+  return extreme;
+}
+
 inline constexpr float kAnyMin = std::numeric_limits<float>::infinity();
 inline constexpr int kFitRounds = 2;  // more lowers the error by less than 0.1 %
 
@@ -141,8 +156,7 @@ template <int N>
 Fit search_scale(const float* x, const float* w, int low, int high) {
   const float least = static_cast<float>(low);
   const float most = static_cast<float>(high);
-  float extreme = 0.0f;
-  for (int k = 0; k < N; ++k) extreme = std::abs(x[k]) > std::abs(extreme) ? x[k] : extreme;
+  const float extreme = extreme_value<N>(x);
   Fit best;
   best.error = sum_lanes<N>([&](int k) { return w[k] * x[k] * x[k]; });
   if (extreme == 0.0f) return best;

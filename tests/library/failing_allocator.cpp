@@ -57,7 +57,8 @@ int64_t live_blocks() {
 #if DUNLIN_OWN_MALLOC
 
 // glibc's own, under the names that programs which replace malloc call it by. operator new and
-// everything else of the C++ library comes here too.
+// everything else of the C++ library comes here too. Shared libraries only find what is visible.
+#pragma GCC visibility push(default)
 extern "C" {
 void* __libc_malloc(size_t size);
 void* __libc_calloc(size_t count, size_t size);
@@ -95,6 +96,7 @@ void free(void* block) {
   __libc_free(block);
 }
 }
+#pragma GCC visibility pop
 
 #else
 
