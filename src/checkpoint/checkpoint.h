@@ -28,8 +28,8 @@ class Checkpoint {
  public:
   virtual ~Checkpoint() = default;
 
-  virtual const std::string& path() const = 0;
-  virtual const char* container() const = 0;  // "gguf" or "safetensors"
+  virtual const std::string& path() const = 0;  // the .gguf file, or the directory
+  virtual const char* container() const = 0;    // "gguf" or "safetensors"
 
   // Canonical keys, Hugging Face names with dots for nesting, the same for both containers:
   //   model_type (llama, qwen2), hidden_size, intermediate_size, num_hidden_layers,
@@ -46,6 +46,8 @@ class Checkpoint {
   virtual const Metadata& header() const = 0;
 
   virtual const std::vector<TensorInfo>& tensors() const = 0;
+  // Where the bytes of tensors()[tensor] lie, at its offset.
+  virtual std::shared_ptr<const ByteSource> source(size_t tensor) const = 0;
 
   virtual bool has_weight(const std::string& canonical_name) const = 0;
   // The weight under its canonical name with its canonical shape; an error names the file and the

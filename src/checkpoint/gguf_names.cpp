@@ -138,6 +138,19 @@ bool is_ignored_tensor(std::string_view name) {
   return name == "rope_freqs.weight" || name.ends_with(".rotary_emb.inv_freq");
 }
 
+std::vector<std::string> weight_names(int64_t layers, bool tied) {
+  std::vector<std::string> names;
+  for (const NameRow& row : kGlobalNames) {
+    if (!tied || row.canonical != "lm_head")
+      names.push_back(fmt::format("{}.weight", row.canonical));
+  }
+  for (int64_t layer = 0; layer < layers; ++layer) {
+    for (const NameRow& row : kLayerNames)
+      names.push_back(fmt::format("{}{}.{}.weight", kCanonicalLayer, layer, row.canonical));
+  }
+  return names;
+}
+
 Result<std::vector<int64_t>> canonical_shape(std::string_view canonical_name,
                                              const Metadata& config) {
   const auto parsed = parse(canonical_name, kCanonicalLayer, &NameRow::canonical);

@@ -23,6 +23,10 @@ bool is_canonical_tensor_name(std::string_view name);
 // rope_freqs.weight, which becomes the configuration's rope_freq_divisors.
 bool is_ignored_tensor(std::string_view name);
 
+// The canonical names of the weights, without biases, of a model with so many layers. A tied one has
+// no lm_head.weight.
+std::vector<std::string> weight_names(int64_t layers, bool tied);
+
 // The shape, outermost first, that a canonical configuration gives a tensor with a canonical name.
 Result<std::vector<int64_t>> canonical_shape(std::string_view canonical_name,
                                              const Metadata& config);

@@ -90,6 +90,9 @@ void GgufWriter::set_u32(const std::string& key, uint32_t value) {
 void GgufWriter::set_u64(const std::string& key, uint64_t value) {
   set_stored(key, bytes_of(raw(kU64) + raw(value)));
 }
+void GgufWriter::set_i32(const std::string& key, int32_t value) {
+  set_stored(key, bytes_of(raw(kI32) + raw(value)));
+}
 void GgufWriter::set_f32(const std::string& key, float value) {
   set_stored(key, bytes_of(raw(kF32) + raw(value)));
 }

@@ -84,6 +84,9 @@ class StoredCheckpoint final : public Checkpoint {
   const Metadata& config() const override { return parts_.config; }
   const Metadata& header() const override { return parts_.header; }
   const std::vector<TensorInfo>& tensors() const override { return parts_.tensors; }
+  std::shared_ptr<const ByteSource> source(size_t tensor) const override {
+    return parts_.sources[tensor];
+  }
   bool has_weight(const std::string& canonical_name) const override {
     return index_.contains(canonical_name);
   }

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <variant>
 
+#include "checkpoint/chat_template_source.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/inside_flags.h"

@@ -5,29 +5,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "base/owned_json.h"
+#include "checkpoint/chat_template_source.h"
 #include "tokenizer/jinja/chat_inputs.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
-
-constexpr uint64_t kMaxConfigBytes = 64u << 20;  // tokenizer_config.json lists every added token
-
 bool is_gguf(const Checkpoint& checkpoint) {
   return std::string_view(checkpoint.container()) == "gguf";
-}
-
-fs::path directory_of(const Checkpoint& checkpoint) {
-  const fs::path path(checkpoint.path());
-  std::error_code ignored;
-  return fs::is_directory(path, ignored) ? path : path.parent_path();
-}
-
-bool is_there(const fs::path& path) {
-  std::error_code ignored;
-  return fs::exists(path, ignored);
 }
 
 Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkpoint) {
@@ -36,33 +21,11 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkp
       return model_error(checkpoint.path() + ": no tokenizer");
     return Tokenizer::from_gguf(checkpoint.header());
   }
-  const fs::path directory = directory_of(checkpoint);
-  if (!is_there(directory / "tokenizer.json"))
-    return model_error(directory.string() + ": no tokenizer.json");
-  return Tokenizer::from_directory(directory.string());
-}
-
-// chat_template of tokenizer_config.json: a string, or a list of named ones of which "default" is meant.
-Result<std::string> template_of_config(const fs::path& path) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path.string(), kMaxConfigBytes));
-  const Error none = model_error(path.string() + ": no chat_template");
-  OwnedJson<nlohmann::json> parsed;
-  try {
-    parsed = parse_json<nlohmann::json>(text);
-  } catch (const nlohmann::json::exception&) {
-    return none;
-  }
-  const nlohmann::json& config = parsed.value;
-  if (!config.is_object() || !config.contains("chat_template")) return none;
-  const auto& value = config["chat_template"];
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_array()) return none;
-  for (const auto& entry : value) {
-    const bool named = entry.is_object() && entry.contains("name") && entry["name"] == "default";
-    if (named && entry.contains("template") && entry["template"].is_string())
-      return entry["template"].get<std::string>();
-  }
-  return none;
+  const std::string& directory = checkpoint.path();
+  std::error_code ignored;
+  if (!std::filesystem::exists(directory + "/tokenizer.json", ignored))
+    return model_error(directory + ": no tokenizer.json");
+  return Tokenizer::from_directory(directory);
 }
 
 Result<ChatTemplate> load_chat_template(const Checkpoint& checkpoint) {
@@ -75,15 +38,6 @@ std::string token_text(const Tokenizer& tokenizer, std::optional<int32_t> id) {
 }
 
 }  // namespace
-
-Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
-  if (is_gguf(checkpoint)) return checkpoint.header().text("tokenizer.chat_template");
-  const fs::path directory = directory_of(checkpoint);
-  if (is_there(directory / "chat_template.jinja")) {
-    return read_text_file((directory / "chat_template.jinja").string(), kMaxConfigBytes);
-  }
-  return template_of_config(directory / "tokenizer_config.json");
-}
 
 TextModel load_text_model(const Checkpoint& checkpoint) {
   TextModel text;

@@ -40,7 +40,4 @@ struct TextModel {
 
 TextModel load_text_model(const Checkpoint& checkpoint);
 
-// The text of the checkpoint's chat template: chat_template.jinja, or the entry of tokenizer_config.json or GGUF header.
-Result<std::string> chat_template_source(const Checkpoint& checkpoint);
-
 }  // namespace dunlin

@@ -7,7 +7,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <filesystem>
 
 #include "base/byte_source.h"
 #include "base/checked.h"
@@ -18,8 +17,6 @@
 namespace dunlin {
 namespace {
 
-constexpr uint64_t kMaxJsonBytes = uint64_t{256} << 20;   // GPT-OSS: 27 MiB
-constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;  // holds a chat template; Llama 3: 50 KiB
 constexpr size_t kMaxTextBytes = INT32_MAX;
 
 // The parts of a text in which special tokens are allowed: sorted ranges of bytes that do not touch
@@ -273,21 +270,13 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json_text(std::string_v
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json_file(const std::string& path) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMaxJsonBytes));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMaxTokenizerJsonBytes));
   return from_json_text(text, path);
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_directory(const std::string& directory) {
-  const std::string path = directory + "/tokenizer.json";
-  const std::string config_path = directory + "/tokenizer_config.json";
-  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMaxJsonBytes));
-  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, parse_tokenizer_json(text, path));
-  std::error_code missing;
-  if (std::filesystem::exists(config_path, missing)) {
-    DUNLIN_ASSIGN_OR_RETURN(const std::string config, read_text_file(config_path, kMaxConfigBytes));
-    DUNLIN_RETURN_IF_ERROR(apply_tokenizer_config(config, config_path, parts));
-  }
-  return build(std::move(parts), path);
+  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, read_tokenizer_directory(directory));
+  return build(std::move(parts), directory + "/tokenizer.json");
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const Metadata& raw) {

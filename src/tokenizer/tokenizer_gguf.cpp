@@ -131,4 +131,18 @@ Result<TokenizerParts> parse_gguf_tokenizer(const Metadata& raw) {
   return parts;
 }
 
+std::optional<std::string> gguf_pre_name(const TokenizerParts& parts) {
+  if (parts.splitter == nullptr || parts.adds_prefix_space) return std::nullopt;
+  const Pre* found = nullptr;
+  for (const Pre& pre : kPres) {
+    const bool same = pre.splitter == parts.splitter && pre.nfc == parts.nfc &&
+                      pre.ignore_merges == parts.ignore_merges;
+    if (!same) continue;
+    // Of two names for the same, the one that expects bos where the parts do.
+    if (found == nullptr || (found->adds_bos != parts.adds_bos && pre.adds_bos == parts.adds_bos))
+      found = &pre;
+  }
+  return found == nullptr ? std::nullopt : std::optional(std::string(found->name));
+}
+
 }  // namespace dunlin

@@ -2,11 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <filesystem>
+
+#include "base/byte_source.h"
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/utf8.h"
 
 namespace dunlin {
 namespace {
+
+constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;  // holds a chat template; Llama 3: 50 KiB
 
 // Files write the tokens of the vocabulary in the byte alphabet, and added tokens as plain text.
 bool is_token_text(std::string_view content, std::string_view token_bytes) {
@@ -42,6 +47,19 @@ std::optional<int32_t> TokenizerParts::added_id(std::string_view content) const 
   const auto it = added_ids.find(content);
   if (it == added_ids.end()) return std::nullopt;
   return it->second;
+}
+
+Result<TokenizerParts> read_tokenizer_directory(const std::string& directory) {
+  const std::string path = directory + "/tokenizer.json";
+  const std::string config_path = directory + "/tokenizer_config.json";
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMaxTokenizerJsonBytes));
+  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, parse_tokenizer_json(text, path));
+  std::error_code missing;
+  if (std::filesystem::exists(config_path, missing)) {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string config, read_text_file(config_path, kMaxConfigBytes));
+    DUNLIN_RETURN_IF_ERROR(apply_tokenizer_config(config, config_path, parts));
+  }
+  return parts;
 }
 
 }  // namespace dunlin

@@ -54,5 +54,13 @@ Result<TokenizerParts> parse_tokenizer_json(std::string_view text, const std::st
 Result<void> apply_tokenizer_config(std::string_view text, const std::string& origin,
                                     TokenizerParts& parts);
 Result<TokenizerParts> parse_gguf_tokenizer(const Metadata& raw);
+// tokenizer.json and, where it exists, tokenizer_config.json of a directory.
+Result<TokenizerParts> read_tokenizer_directory(const std::string& directory);
+
+// The tokenizer.ggml.pre that stands for the parts' splitter, normalizer and ignore_merges; nothing
+// where GGUF has no name for them.
+std::optional<std::string> gguf_pre_name(const TokenizerParts& parts);
+
+inline constexpr uint64_t kMaxTokenizerJsonBytes = uint64_t{256} << 20;  // GPT-OSS: 27 MiB
 
 }  // namespace dunlin

@@ -1,0 +1,154 @@
+// `dunlin convert`: a Hugging Face directory as a GGUF file, and the other way round.
+#include <fmt/format.h>
+
+#include <chrono>
+#include <filesystem>
+
+#include "cli/answer.h"
+#include "cli/commands.h"
+#include "cli/conversion.h"
+#include "cli/flags.h"
+#include "cli/terminal.h"
+#include "convert/choose_formats.h"
+#include "convert/gguf_tensors.h"
+#include "convert/hf_tensors.h"
+#include "convert/write_hf.h"
+
+namespace dunlin {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+constexpr const char* kAuto = "auto";
+
+struct ConvertFlags {
+  std::string in, out;
+  std::string type = kAuto;
+  std::string shard_size = "5GB";
+  int threads = 0;
+  bool json = false, quiet = false;
+};
+
+// transformers' form: "5GB", "500MB", or a number of bytes.
+Result<uint64_t> parse_shard_size(const std::string& text) {
+  constexpr std::pair<std::string_view, uint64_t> kUnits[] = {
+      {"GB", 1'000'000'000}, {"MB", 1'000'000}, {"KB", 1'000}, {"", 1}};
+  for (const auto& [unit, bytes] : kUnits) {
+    if (!text.ends_with(unit)) continue;
+    uint32_t number = 0;
+    const std::string digits = text.substr(0, text.size() - unit.size());
+    if (parse_number(digits, number).empty() && number > 0) return number * bytes;
+    break;
+  }
+  return usage_error(
+      fmt::format("--max-shard-size: \"{}\" is not a size such as 5GB or 500MB", text));
+}
+
+class Convert {
+ public:
+  explicit Convert(const ConvertFlags& flags) : flags_(flags) {}
+
+  Result<int> run() {
+    const bool to_gguf = std::filesystem::path(flags_.out).extension() == ".gguf";
+    DUNLIN_ASSIGN_OR_RETURN(const uint64_t shard_bytes, parse_shard_size(flags_.shard_size));
+    DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags_.in));
+    const bool from_gguf = std::string_view(checkpoint->container()) == "gguf";
+    if (from_gguf && to_gguf) {
+      return usage_error(
+          fmt::format("{} is a GGUF file already; `dunlin quantize {} {} COPY` writes another",
+                      flags_.in, flags_.in, flags_.out));
+    }
+    if (!from_gguf && !to_gguf) {
+      return usage_error(fmt::format(
+          "{} is a Hugging Face directory already; the name of a GGUF file must end in .gguf, "
+          "which {} does not",
+          flags_.in, flags_.out));
+    }
+    return to_gguf ? write_gguf_file(*checkpoint) : write_directory(*checkpoint, shard_bytes);
+  }
+
+ private:
+  Result<int> write_gguf_file(const Checkpoint& checkpoint) const {
+    DUNLIN_ASSIGN_OR_RETURN(auto tensors, gguf_tensors(checkpoint));
+    // The float formats have the same names there.
+    const QuantizeType* const type =
+        find_quantize_type(flags_.type == kAuto ? "COPY" : flags_.type);
+    const auto chosen = choose_formats(checkpoint.config(), {.type = type}, tensors);
+    if (!chosen.ok()) return chosen.error();
+    return write(tensors, [&](ThreadPool& pool, const ConvertProgress& progress) {
+      return write_gguf(checkpoint, tensors, {.file_type = float_file_type(tensors)}, flags_.out,
+                        pool, progress);
+    });
+  }
+
+  Result<int> write_directory(const Checkpoint& checkpoint, uint64_t shard_bytes) const {
+    const auto type = flags_.type == kAuto ? std::nullopt : parse_format(flags_.type);
+    DUNLIN_ASSIGN_OR_RETURN(const HfTensors tensors, hf_tensors(checkpoint, type));
+    return write(tensors.tensors, [&](ThreadPool& pool, const ConvertProgress& progress) {
+      return write_hf(checkpoint, tensors, flags_.out, shard_bytes, pool, progress);
+    });
+  }
+
+  Result<int> write(const std::vector<TensorPlan>& tensors, const Conversion& work) const {
+    const auto start = Clock::now();
+    DUNLIN_ASSIGN_OR_RETURN(const int code, run_conversion(flags_.threads, flags_.quiet, work));
+    if (code != 0) return code;
+    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    const TensorSizes sizes(tensors);
+    if (flags_.json) {
+      fmt::print("{}\n", json_line({{"schema_version", 1},
+                                    {"input", flags_.in},
+                                    {"output", flags_.out},
+                                    {"tensors", tensors.size()},
+                                    {"input_bytes", sizes.stored},
+                                    {"output_bytes", sizes.written},
+                                    {"seconds", seconds}}));
+      return 0;
+    }
+    fmt::print("{}", sizes_table(sizes, flags_.in, flags_.out));
+    if (!flags_.quiet) note("{} tensors in {:.1f} s\n", tensors.size(), seconds);
+    return 0;
+  }
+
+  const ConvertFlags& flags_;
+};
+
+}  // namespace
+
+void add_convert_command(CLI::App& app, int& exit_code) {
+  CLI::App* command =
+      app.add_subcommand("convert", "Write a Hugging Face directory as GGUF, or the reverse");
+  auto flags = std::make_shared<ConvertFlags>();
+  add_flag(*command, "in", flags->in, "Hugging Face directory or .gguf file")
+      ->required()
+      ->type_name("MODEL");
+  add_flag(*command, "out", flags->out,
+           "what to write: a .gguf file (an older GGUF file is replaced), or the name of a new "
+           "directory")
+      ->required()
+      ->check(not_empty())
+      ->type_name("FILE");
+  add_flag(*command, "--outtype", flags->type,
+           "the format of matrices; auto: as they are stored. Vectors are F32 in GGUF files")
+      ->check(one_of({kAuto, "f32", "f16", "bf16"}));
+  add_flag(*command, "--max-shard-size", flags->shard_size,
+           "of a directory: bytes of the weights in one file, or KB, MB, GB")
+      ->type_name("SIZE");
+  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
+      ->check(in_range(0, 1024));
+  add_switch(*command, "--json", flags->json, "print one JSON object");
+  add_switch(*command, "-q,--quiet", flags->quiet, "no progress");
+  command->footer(
+      "Examples:\n"
+      "  dunlin convert model/ model.gguf\n"
+      "  dunlin convert model/ model-F16.gguf --outtype f16\n"
+      "  dunlin convert model.gguf model/\n"
+      "  dunlin convert model-Q8_0.gguf model/ --outtype bf16 --max-shard-size 2GB\n"
+      "`dunlin quantize` reads both and writes fewer bits per weight.");
+  command->callback([flags, &exit_code] {
+    const auto result = Convert(*flags).run();
+    exit_code = result.ok() ? *result : report_error(result.error());
+  });
+}
+
+}  // namespace dunlin

@@ -1,0 +1,97 @@
+// Keys: those of transformers' LlamaConfig and Qwen2Config.
+#include "convert/hf_config_text.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "convert/llama3_scaling.h"
+
+namespace dunlin {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// A number that GGUF stores as float32, in the fewest digits that give the same float32.
+double shortest(double value) {
+  return std::stod(fmt::format("{}", static_cast<float>(value)));
+}
+
+// One id, or a list.
+Json ids_json(const Metadata& config) {
+  const auto* ids = std::get_if<std::vector<int64_t>>(config.find("eos_token_id"));
+  if (ids == nullptr || ids->empty()) return nullptr;
+  return ids->size() == 1 ? Json(ids->front()) : Json(*ids);
+}
+
+Json value_json(const Metadata& config, const std::string& key) {
+  const Metadata::Value* const value = config.find(key);
+  if (value == nullptr) return nullptr;
+  if (const auto* number = std::get_if<double>(value)) return shortest(*number);
+  return std::visit([](const auto& each) { return Json(each); }, *value);
+}
+
+Json scaling_json(const Llama3Scaling& scaling) {
+  return {{"rope_type", "llama3"},
+          {"factor", scaling.factor},
+          {"low_freq_factor", scaling.low_freq_factor},
+          {"high_freq_factor", scaling.high_freq_factor},
+          {"original_max_position_embeddings", scaling.original_max_position_embeddings}};
+}
+
+// Null for a model without scaling.
+Result<Json> rope_scaling(const Metadata& config) {
+  const auto* divisors = std::get_if<std::vector<double>>(config.find("rope_freq_divisors"));
+  if (divisors == nullptr) return Json(nullptr);
+  if (std::ranges::all_of(*divisors, [](double divisor) { return divisor == 1.0; }))
+    return Json(nullptr);
+  DUNLIN_ASSIGN_OR_RETURN(const double theta, config.number("rope_theta", 1, 1e12));
+  const auto scaling = find_llama3_scaling(theta, *divisors);
+  if (!scaling) {
+    return model_error(fmt::format(
+        "{}: rope_freqs.weight is not llama3's scaling, and config.json has no words for another",
+        config.origin()));
+  }
+  return scaling_json(*scaling);
+}
+
+const char* dtype_name(Format dtype) {
+  return dtype == Format::f16 ? "float16" : dtype == Format::bf16 ? "bfloat16" : "float32";
+}
+
+}  // namespace
+
+Result<std::string> hf_config_text(const Metadata& config, Format dtype) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
+  DUNLIN_ASSIGN_OR_RETURN(const Json scaling, rope_scaling(config));
+  const bool llama = model_type == "llama";
+  Json object = {{"architectures", Json::array({llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM"})},
+                 {"model_type", model_type}};
+  std::vector<const char*> keys = {
+      "hidden_size",         "intermediate_size", "num_hidden_layers", "num_attention_heads",
+      "num_key_value_heads", "head_dim",          "vocab_size",        "max_position_embeddings",
+      "rms_norm_eps",        "rope_theta",        "hidden_act",        "tie_word_embeddings"};
+  if (llama) keys.insert(keys.end(), {"attention_bias", "mlp_bias"});
+  for (const char* key : keys) object[key] = value_json(config, key);
+  object["rope_scaling"] = scaling;
+  object["bos_token_id"] = value_json(config, "bos_token_id");
+  object["eos_token_id"] = ids_json(config);
+  object["torch_dtype"] = dtype_name(dtype);
+  return object.dump(2) + '\n';
+}
+
+std::optional<std::string> hf_generation_config_text(const Metadata& config) {
+  Json object = Json::object();
+  constexpr std::string_view kPrefix = "generation.";
+  for (const auto& [key, value] : config.values()) {
+    if (key.starts_with(kPrefix)) object[key.substr(kPrefix.size())] = value_json(config, key);
+  }
+  if (object.empty()) return std::nullopt;
+  object["do_sample"] = true;
+  object["bos_token_id"] = value_json(config, "bos_token_id");
+  object["eos_token_id"] = ids_json(config);
+  return object.dump(2) + '\n';
+}
+
+}  // namespace dunlin

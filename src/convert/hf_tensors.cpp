@@ -1,0 +1,92 @@
+#include "convert/hf_tensors.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <string_view>
+#include <utility>
+
+#include "convert/gguf_tensors.h"
+
+namespace dunlin {
+namespace {
+
+// Its place among the tensors: embedding, layers by their number, norm, output; then by name.
+std::pair<int64_t, std::string_view> place_of(const TensorPlan& tensor) {
+  constexpr std::string_view kLayer = "model.layers.";
+  int64_t place = INT64_MAX - 1;
+  if (tensor.name.starts_with(kLayer)) place = std::atoll(tensor.name.c_str() + kLayer.size());
+  if (tensor.name.starts_with("model.embed_tokens.")) place = -1;
+  if (tensor.name.starts_with("lm_head.")) place = INT64_MAX;
+  return {place, tensor.name};
+}
+
+bool is_matrix(const TensorPlan& tensor) {
+  return tensor.shape.size() > 1;
+}
+
+// Whether every element of a vector is the same in `format`.
+Result<bool> holds_exactly(const WeightView& vector, Format format) {
+  std::vector<std::byte> stored(static_cast<size_t>(vector.bytes_per_row()));
+  DUNLIN_RETURN_IF_ERROR(vector.read_rows(0, 1, stored));
+  const auto count = static_cast<size_t>(vector.columns);
+  std::vector<float> values(count);
+  std::vector<float> again(count);
+  traits(vector.format).decode(stored.data(), vector.columns, values.data());
+  std::vector<std::byte> encoded(static_cast<size_t>(row_bytes(traits(format), vector.columns)));
+  traits(format).encode(values.data(), vector.columns, nullptr, encoded.data());
+  traits(format).decode(encoded.data(), vector.columns, again.data());
+  return std::memcmp(values.data(), again.data(), count * sizeof(float)) == 0;
+}
+
+// The format that most elements of the matrices have.
+Format most_common(const std::vector<TensorPlan>& tensors) {
+  std::map<Format, int64_t> elements;
+  for (const TensorPlan& tensor : tensors) {
+    if (is_matrix(tensor)) elements[tensor.format] += tensor.elements();
+  }
+  if (elements.empty()) return Format::f32;
+  return std::ranges::max_element(elements, {}, [](const auto& each) { return each.second; })
+      ->first;
+}
+
+Result<void> check_plain(const std::vector<TensorPlan>& tensors) {
+  const auto block = std::ranges::find_if(tensors, [](const TensorPlan& tensor) {
+    return is_matrix(tensor) && traits(tensor.format).block_elements > 1;
+  });
+  if (block == tensors.end()) return {};
+  return usage_error(
+      fmt::format("{}: the tensor {} is in {}, which safetensors cannot hold; --outtype says what "
+                  "it becomes: f32 (exactly the same), bf16 or f16",
+                  block->view.source->name(), block->view.name, traits(block->format).name));
+}
+
+}  // namespace
+
+Result<HfTensors> hf_tensors(const Checkpoint& checkpoint, std::optional<Format> type) {
+  DUNLIN_RETURN_IF_ERROR(check_complete(checkpoint));
+  HfTensors result = {};
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (tensor.canonical_name.empty()) continue;
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(tensor.canonical_name));
+    const Format format = type.value_or(view.format);
+    result.tensors.push_back({.name = tensor.canonical_name,
+                              .shape = tensor.shape,
+                              .view = std::move(view),
+                              .format = format});
+  }
+  std::ranges::sort(result.tensors, {}, place_of);
+  DUNLIN_RETURN_IF_ERROR(check_plain(result.tensors));
+  result.dtype = most_common(result.tensors);
+  for (TensorPlan& tensor : result.tensors) {
+    if (is_matrix(tensor)) continue;
+    DUNLIN_ASSIGN_OR_RETURN(const bool exact, holds_exactly(tensor.view, result.dtype));
+    tensor.format = exact ? result.dtype : Format::f32;
+  }
+  return result;
+}
+
+}  // namespace dunlin

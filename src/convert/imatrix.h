@@ -1,0 +1,32 @@
+// The importance matrix that llama.cpp's llama-imatrix writes: how large the inputs of each matrix
+// are, measured over a text.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "base/result.h"
+#include "convert/tensor_stream.h"
+
+namespace dunlin {
+
+struct ImportanceMatrix {
+  // Mean square of each column's input, by the GGUF name of the tensor.
+  std::map<std::string, std::vector<float>> columns = {};
+  std::vector<std::string> datasets = {};
+  int64_t chunks = 0;  // of the text
+};
+
+// A GGUF file with general.type imatrix: NAME.in_sum2 [1, columns] and NAME.counts [1, 1] in F32.
+// Errors (kind model): another file, llama-imatrix's older .dat among them; numbers that are not
+// finite or below zero.
+Result<ImportanceMatrix> read_imatrix(const std::string& path);
+
+// Gives the matrices that are encoded their importance. The names of those the file does not have.
+// Errors (kind model): another number of columns.
+Result<std::vector<std::string>> apply_imatrix(const ImportanceMatrix& imatrix,
+                                               std::vector<TensorPlan>& tensors);
+
+}  // namespace dunlin

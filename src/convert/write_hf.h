@@ -1,0 +1,23 @@
+// Writes a checkpoint as a Hugging Face directory.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "base/result.h"
+#include "base/thread_pool.h"
+#include "checkpoint/checkpoint.h"
+#include "convert/hf_tensors.h"
+#include "convert/write_gguf.h"
+
+namespace dunlin {
+
+// config.json, generation_config.json where sampling is recommended, model.safetensors, or shards
+// of at most `shard_bytes` of tensors with their index, tokenizer.json and tokenizer_config.json of a
+// GGUF file's tokenizer. The directory appears whole or not at all. Errors: those of AtomicFolder,
+// TensorStream and hf_config_text; a tokenizer that is not supported.
+Result<void> write_hf(const Checkpoint& checkpoint, const HfTensors& tensors,
+                      const std::string& path, uint64_t shard_bytes, ThreadPool& pool,
+                      const ConvertProgress& progress);
+
+}  // namespace dunlin

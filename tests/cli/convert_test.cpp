@@ -1,0 +1,122 @@
+// `dunlin convert` as a process.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+
+#include "process.h"
+#include "support/text_model_folder.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+class ConvertCommand : public testing::Test {
+ protected:
+  void SetUp() override { write_text_model(model_.path()); }
+
+  static ProcessResult convert(const std::vector<std::string>& arguments) {
+    std::vector<std::string> all = {"convert"};
+    all.insert(all.end(), arguments.begin(), arguments.end());
+    return run_dunlin(all);
+  }
+  static nlohmann::json answer(const std::string& model) {
+    const ProcessResult result =
+        run_dunlin({"run", model, "Hello world", "-n", "12", "--temp", "0", "--json"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    auto json = result.json();
+    for (const char* key : {"timings", "backend", "seed"}) json.erase(key);
+    return json;
+  }
+  size_t files() const {
+    return static_cast<size_t>(
+        std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
+  }
+
+  TemporaryFolder model_, folder_;
+  std::string gguf_ = folder_.file("model.gguf");
+  std::string back_ = folder_.file("back");
+};
+
+TEST_F(ConvertCommand, ThereAndBackAnswersTheSame) {
+  const auto wanted = answer(model_.path());
+  ASSERT_TRUE(wanted.contains("ids"));
+  ASSERT_EQ(convert({model_.path(), gguf_}).code, 0);
+  EXPECT_EQ(answer(gguf_), wanted);
+  const ProcessResult back = convert({gguf_, back_, "--max-shard-size", "100KB"});
+  ASSERT_EQ(back.code, 0) << back.err;
+  EXPECT_EQ(answer(back_), wanted);
+  EXPECT_TRUE(fs::exists(back_ + "/model.safetensors.index.json"));
+  EXPECT_EQ(run_dunlin({"inspect", back_, "--template"}).out,
+            run_dunlin({"inspect", model_.path(), "--template"}).out);
+  // And once more: a directory that was written is read like any other.
+  const std::string again = folder_.file("again.gguf");
+  ASSERT_EQ(convert({back_, again}).code, 0);
+  EXPECT_EQ(answer(again), wanted);
+}
+
+TEST_F(ConvertCommand, TypesAndSizesAreTold) {
+  for (const auto& [type, bits] :
+       {std::pair("f32", 32), std::pair("f16", 16), std::pair("bf16", 16)}) {
+    const ProcessResult result =
+        convert({model_.path(), gguf_, "--outtype", type, "-t", "2", "--json"});
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_THAT(result.out, StartsWith("{\"schema_version\":1,"));
+    const auto inspected = run_dunlin({"inspect", gguf_, "--json"}).json();
+    EXPECT_EQ(result.json()["output_bytes"], inspected["bytes"]);
+    for (const auto& tensor : inspected["tensors"]) {
+      const uint64_t elements = tensor["bytes"].get<uint64_t>() * 8;
+      const bool vector = tensor["shape"].size() == 1;
+      uint64_t expected = vector ? 32 : static_cast<uint64_t>(bits);
+      for (const auto& extent : tensor["shape"]) expected *= extent.get<uint64_t>();
+      EXPECT_EQ(elements, expected) << tensor;
+    }
+  }
+  const ProcessResult text = convert({model_.path(), gguf_});
+  EXPECT_THAT(text.out, testing::ContainsRegex("in +.* +0\\.[0-9] +32\\.00\n"));
+  EXPECT_THAT(text.err, HasSubstr("21 tensors in "));
+}
+
+TEST_F(ConvertCommand, BadInputIsNamed) {
+  ASSERT_EQ(convert({model_.path(), gguf_, "-q"}).code, 0);
+  const std::string small = folder_.file("small.gguf");
+  ASSERT_EQ(run_dunlin({"quantize", gguf_, small, "Q8_0", "-q"}).code, 0);
+  const std::string pickles = folder_.file("pickles");
+  fs::create_directory(pickles);
+  write_all(pickles + "/pytorch_model.bin", "PK");
+  const size_t before = files();
+  const struct {
+    std::vector<std::string> arguments;
+    int code;
+    std::string message;
+  } cases[] = {
+      {{gguf_, folder_.file("b.gguf")}, 2, "is a GGUF file already; `dunlin quantize "},
+      {{model_.path(), back_}, 2, "must end in .gguf"},
+      {{small, back_}, 2, "is in Q8_0, which safetensors cannot hold; --outtype"},
+      {{gguf_, pickles}, 2, "pickles: is there already"},
+      {{gguf_, back_, "--max-shard-size", "5 GB"}, 2, "--max-shard-size: \"5 GB\""},
+      {{gguf_, back_, "--max-shard-size", "0GB"}, 2, "--max-shard-size: \"0GB\""},
+      {{gguf_, back_, "--max-shard-size", "GB"}, 2, "--max-shard-size: \"GB\""},
+      {{gguf_, back_, "--outtype", "q8_0"}, 2, "q8_0"},
+      {{gguf_, folder_.file("none/back")}, 1, "No such file"},
+      {{pickles, folder_.file("b.gguf")}, 3, "pickled weights are not read"},
+      {{folder_.file("missing"), folder_.file("b.gguf")}, 3, "missing"},
+      {{gguf_}, 2, "out"},
+      {{gguf_, ""}, 2, "the text is empty"},
+  };
+  for (const auto& [arguments, code, message] : cases) {
+    const ProcessResult result = convert(arguments);
+    EXPECT_EQ(result.code, code) << fmt::format("{}", fmt::join(arguments, " ")) << '\n'
+                                 << result.err;
+    EXPECT_THAT(result.err, HasSubstr(message));
+    EXPECT_EQ(result.out, "");
+    EXPECT_EQ(files(), before) << fmt::format("{}", fmt::join(arguments, " "));
+  }
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,115 @@
+// Importance matrices: read as llama-imatrix writes them, wrong ones are errors.
+#include "convert/imatrix.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <limits>
+
+#include "checkpoint/gguf_writer.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+struct Entry {
+  std::string name;
+  std::vector<float> values;
+};
+
+class Imatrix : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "dunlin_imatrix_XXXXXX";
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+    path_ = folder_ + "/imatrix.gguf";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  void write(const std::vector<Entry>& entries, const std::string& type = "imatrix") const {
+    auto writer = GgufWriter::create(path_);
+    writer->set_text("general.type", type);
+    writer->set_u32("imatrix.chunk_count", 12);
+    writer->set_texts("imatrix.datasets", std::vector<std::string>{"wiki.txt"});
+    for (const Entry& entry : entries)
+      writer->add_tensor(entry.name, {1, std::ssize(entry.values)}, Format::f32);
+    ASSERT_TRUE(writer->begin_data().ok());
+    for (const Entry& entry : entries)
+      ASSERT_TRUE(writer->write(std::as_bytes(std::span(entry.values))).ok());
+    ASSERT_TRUE(writer->finish().ok());
+  }
+
+  std::string folder_, path_;
+};
+
+TEST_F(Imatrix, SumsAreDividedByTheirCounts) {
+  write({{"blk.0.attn_q.weight.in_sum2", {2, 4, 8}},
+         {"blk.0.attn_q.weight.counts", {4}},
+         {"blk.1.attn_q.weight.in_sum2", {0, 0}},
+         {"blk.1.attn_q.weight.counts", {0}}});
+  const auto imatrix = read_imatrix(path_);
+  ASSERT_TRUE(imatrix.ok()) << imatrix.error().message;
+  EXPECT_EQ(imatrix->chunks, 12);
+  EXPECT_THAT(imatrix->datasets, ElementsAre("wiki.txt"));
+  ASSERT_EQ(imatrix->columns.size(), 2u);
+  EXPECT_THAT(imatrix->columns.at("blk.0.attn_q.weight"), ElementsAre(0.5f, 1.0f, 2.0f));
+  EXPECT_THAT(imatrix->columns.at("blk.1.attn_q.weight"), ElementsAre(1.0f, 1.0f));
+}
+
+TEST_F(Imatrix, EncodedMatricesGetTheirColumns) {
+  const auto tensor = [](const std::string& name, Format from, Format to, int64_t columns) {
+    TensorPlan plan{.name = name, .shape = {2, columns}, .view = {}, .format = to};
+    plan.view.format = from;
+    plan.view.rows = 2;
+    plan.view.columns = columns;
+    return plan;
+  };
+  const ImportanceMatrix imatrix = {.columns = {{"a", {1, 2, 3}}, {"c", {1}}, {"d", {1}}}};
+  std::vector<TensorPlan> tensors = {
+      tensor("a", Format::f32, Format::q8_0, 3), tensor("b", Format::f32, Format::q8_0, 3),
+      tensor("c", Format::f32, Format::f16, 3), tensor("d", Format::q8_0, Format::q8_0, 3)};
+  const auto without = apply_imatrix(imatrix, tensors);
+  ASSERT_TRUE(without.ok()) << without.error().message;
+  EXPECT_THAT(*without, ElementsAre("b"));
+  EXPECT_THAT(tensors[0].importance, ElementsAre(1, 2, 3));
+  EXPECT_TRUE(tensors[2].importance.empty());
+  tensors = {tensor("a", Format::f32, Format::q8_0, 4)};
+  const auto other = apply_imatrix(imatrix, tensors);
+  ASSERT_FALSE(other.ok());
+  EXPECT_EQ(other.error().kind, ErrorKind::model);
+  EXPECT_THAT(other.error().message, HasSubstr("3 columns for a, the model 4"));
+}
+
+TEST_F(Imatrix, WrongFilesAreErrors) {
+  const auto problem = [this] {
+    const auto imatrix = read_imatrix(path_);
+    EXPECT_FALSE(imatrix.ok());
+    EXPECT_EQ(imatrix.error().kind, ErrorKind::model);
+    EXPECT_THAT(imatrix.error().message, HasSubstr(path_));
+    return imatrix.error().message;
+  };
+  EXPECT_THAT(problem(), HasSubstr("No such file"));
+  std::ofstream(path_) << std::string(100, '\1');
+  EXPECT_THAT(problem(), HasSubstr("a GGUF file of llama-imatrix"));
+  write({}, "model");
+  EXPECT_THAT(problem(), HasSubstr("general.type is not imatrix"));
+  write({});
+  EXPECT_THAT(problem(), HasSubstr("no entries"));
+  write({{"a.in_sum2", {1}}});
+  EXPECT_THAT(problem(), HasSubstr("a.counts is missing"));
+  for (const float bad :
+       {-1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    write({{"a.in_sum2", {1, bad}}, {"a.counts", {1}}});
+    EXPECT_THAT(problem(), HasSubstr("the tensor a.in_sum2 holds "));
+    write({{"a.in_sum2", {1, 2}}, {"a.counts", {bad}}});
+    EXPECT_THAT(problem(), HasSubstr("the tensor a.counts holds "));
+  }
+}
+
+}  // namespace
+}  // namespace dunlin
