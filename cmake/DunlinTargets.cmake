@@ -60,7 +60,7 @@ set(DUNLIN_PRECOMPILED_HEADERS <algorithm> <functional> <map> <memory> <optional
 
 # dunlin_precompile_library(): what dunlin_library reuses.
 function(dunlin_precompile_library)
-  file(WRITE "${PROJECT_BINARY_DIR}/src/precompiled.cpp" "")
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/src/precompiled.cpp" CONTENT "")
   add_library(dunlin_precompiled STATIC "${PROJECT_BINARY_DIR}/src/precompiled.cpp")
   target_link_libraries(dunlin_precompiled PRIVATE dunlin_flags fmt::fmt nlohmann_json::nlohmann_json)
   target_compile_options(dunlin_precompiled PRIVATE ${DUNLIN_PCH_OPTIONS})
@@ -70,7 +70,7 @@ endfunction()
 # dunlin_precompile_tests(): what dunlin_test reuses. It is an executable, as position-independent code of another kind
 # could not use it.
 function(dunlin_precompile_tests)
-  file(WRITE "${PROJECT_BINARY_DIR}/tests/precompiled.cpp" "int main() {}\n")
+  file(CONFIGURE OUTPUT "${PROJECT_BINARY_DIR}/tests/precompiled.cpp" CONTENT "int main() {}\n")
   add_executable(dunlin_precompiled_tests "${PROJECT_BINARY_DIR}/tests/precompiled.cpp")
   target_link_libraries(dunlin_precompiled_tests PRIVATE dunlin_flags fmt::fmt nlohmann_json::nlohmann_json
                                                          GTest::gtest GTest::gmock)

