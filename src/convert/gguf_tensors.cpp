@@ -95,7 +95,9 @@ Result<std::vector<TensorPlan>> tensors_of_directory(const Checkpoint& checkpoin
         canonical_tensor(checkpoint, tensor, model_type == "llama" ? head_dim : 0));
     tensors.push_back(std::move(plan));
   }
-  std::ranges::stable_sort(tensors, {}, place_of);
+  std::ranges::sort(tensors, {}, [](const TensorPlan& tensor) {
+    return std::pair(place_of(tensor), tensor.name);
+  });
   DUNLIN_RETURN_IF_ERROR(add_rope_divisors(config, head_dim, tensors));
   return tensors;
 }

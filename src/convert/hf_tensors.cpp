@@ -74,7 +74,9 @@ Result<HfTensors> hf_tensors(const Checkpoint& checkpoint, std::optional<Format>
                               .view = std::move(view),
                               .format = format});
   }
-  std::ranges::stable_sort(result.tensors, {}, place_of);
+  std::ranges::sort(result.tensors, {}, [](const TensorPlan& tensor) {
+    return std::pair(place_of(tensor), tensor.name);
+  });
   DUNLIN_RETURN_IF_ERROR(check_plain(result.tensors));
   result.dtype = most_common(result.tensors);
   for (TensorPlan& tensor : result.tensors) {
