@@ -264,7 +264,8 @@ TEST_F(WriteGguf, ProgressCountsAllBytesAndItsErrorLeavesNothing) {
               }).ok());
   EXPECT_EQ(last, all);
   uint64_t bytes = 0;
-  for (const TensorInfo& tensor : open(out_)->tensors()) bytes += tensor.bytes;
+  const auto written = open(out_);
+  for (const TensorInfo& tensor : written->tensors()) bytes += tensor.bytes;
   EXPECT_EQ(last, bytes);
   fs::remove(out_);
   const auto stopped = quantize(in, "Q8_0", [](uint64_t done, uint64_t total) -> Result<void> {
