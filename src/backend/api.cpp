@@ -1,6 +1,8 @@
 // The arithmetic table of docs/decisions/0002-numerics.md.
 #include "backend/api.h"
 
+#include <algorithm>
+
 namespace dunlin {
 
 const char* precision_name(Precision precision) {

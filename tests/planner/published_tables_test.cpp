@@ -2,6 +2,7 @@
 // shapes of GPT-OSS, whose tables docs/planning.md shows.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <iostream>
 
