@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <array>
 
-#include "checkpoint/text_checks.h"
+#include "base/text_checks.h"
 
 namespace dunlin {
 namespace {

@@ -6,11 +6,11 @@
 #include <algorithm>
 #include <span>
 
+#include "base/json_document.h"
 #include "base/log.h"
 #include "base/owned_json.h"
+#include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
-#include "checkpoint/json_document.h"
-#include "checkpoint/text_checks.h"
 
 namespace dunlin {
 namespace {

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include "checkpoint/json_document.h"
+#include "base/json_document.h"
 #include "cli/numbers.h"
 
 namespace dunlin {
