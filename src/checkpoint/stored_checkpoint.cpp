@@ -44,7 +44,7 @@ Result<std::string> name_of(const TensorInfo& tensor, const Layout& layout) {
   } else if (is_canonical_tensor_name(tensor.name)) {
     name = tensor.name;
   }
-  if (!name) return tensor_error(tensor, "is not part of a llama or qwen2 model");
+  if (!name) return tensor_error(tensor, "is not part of any model that is read here");
   if (layout.tied && *name == "lm_head.weight") return std::string();
   return *name;
 }
