@@ -38,6 +38,7 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_eval_command(app, exit_code);
   add_convert_command(app, exit_code);
   add_quantize_command(app, exit_code);
+  add_imatrix_command(app, exit_code);
   add_pull_command(app, exit_code);
   add_bench_command(app, exit_code);
   add_plan_command(app, exit_code);

@@ -78,7 +78,7 @@ INSTANTIATE_TEST_SUITE_P(SlowKernel, Parity, testing::ValuesIn(kernel_cases(/*fa
                          case_name);
 
 TEST(ParityModels, AreAllThere) {
-  EXPECT_EQ(committed_models().size(), 11u);
+  EXPECT_GE(committed_models().size(), 11u);
   EXPECT_EQ(kernel_models().size(), 3u);
 }
 
