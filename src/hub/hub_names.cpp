@@ -23,6 +23,17 @@ bool is_word(std::string_view text) {
   });
 }
 
+// Of UTF-8 text: U+0000 to U+001F, U+007F to U+009F. Terminals obey them.
+bool has_control_character(std::string_view text) {
+  char before = 0;
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte < 0x20 || byte == 0x7f || (before == '\xc2' && byte < 0xa0)) return true;
+    before = c;
+  }
+  return false;
+}
+
 Error not_a_model(const std::string& text) {
   return usage_error(
       fmt::format("{}: not a model of the hub; give ORG/NAME, ORG/NAME:QUANT or ORG/NAME/FILE.gguf",
@@ -75,8 +86,7 @@ std::string path_problem(std::string_view path) {
   if (path.empty()) return "is empty";
   if (path.size() > kLongestPath) return fmt::format("is longer than {} bytes", kLongestPath);
   if (!is_utf8(path)) return "is not UTF-8";
-  if (std::ranges::any_of(path,
-                          [](char c) { return c == '\\' || (c >= 0 && c < 0x20) || c == 0x7f; }))
+  if (path.find('\\') != std::string_view::npos || has_control_character(path))
     return "has a backslash or a control character in it";
   for (size_t begin = 0; begin <= path.size();) {
     const size_t end = std::min(path.find('/', begin), path.size());

@@ -67,25 +67,16 @@ TEST(PathProblem, PathsStayWhereTheyBelong) {
                            "n\xc3\xa4me", ".gitattributes", "-a"}) {
     EXPECT_EQ(path_problem(path), "") << path;
   }
-  for (const std::string& path : {std::string(),
-                                  std::string("/etc/passwd"),
-                                  std::string("../x"),
-                                  std::string("a/../../x"),
-                                  std::string("a/.."),
-                                  std::string("."),
-                                  std::string("./a"),
-                                  std::string("a//b"),
-                                  std::string("a/"),
-                                  std::string("a\\b"),
-                                  std::string("..\\x"),
-                                  std::string("C:\\x"),
-                                  std::string("a\0b", 3),
-                                  std::string("a\nb"),
-                                  std::string("a\x7f"),
-                                  std::string("\xff\xfe"),
-                                  std::string(".git/hooks/x"),
-                                  std::string(256, 'a'),
-                                  "a/" + std::string(256, 'b'),
+  for (const std::string& path : {std::string(),           std::string("/etc/passwd"),
+                                  std::string("../x"),     std::string("a/../../x"),
+                                  std::string("a/.."),     std::string("."),
+                                  std::string("./a"),      std::string("a//b"),
+                                  std::string("a/"),       std::string("a\\b"),
+                                  std::string("..\\x"),    std::string("C:\\x"),
+                                  std::string("a\0b", 3),  std::string("a\nb"),
+                                  std::string("a\x7f"),    std::string("a\xc2\x9b[2J"),
+                                  std::string("\xff\xfe"), std::string(".git/hooks/x"),
+                                  std::string(256, 'a'),   "a/" + std::string(256, 'b'),
                                   std::string(1025, '/')}) {
     EXPECT_NE(path_problem(path), "") << path;
   }
