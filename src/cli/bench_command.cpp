@@ -209,7 +209,7 @@ void add_test_flags(CLI::App& command, BenchFlags& flags) {
            "Hugging Face directories or .gguf files, separated by spaces or commas")
       ->required()
       ->type_name("MODEL")
-      ->check(model_name())
+      ->transform(model_name())
       ->delimiter(',');
   add_flag(command, "-p,--n-prompt", flags.prompts, "tokens of the prompt (512)")
       ->check(number_list(kMostTokens));

@@ -123,7 +123,7 @@ void add_convert_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "in", flags->in, "Hugging Face directory or .gguf file")
       ->required()
       ->type_name("MODEL")
-      ->check(model_name());
+      ->transform(model_name());
   add_flag(*command, "out", flags->out,
            "what to write: a .gguf file (an older GGUF file is replaced), or the name of a new "
            "directory")

@@ -185,7 +185,7 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "--ref", flags->reference,
            "a reference model: KL divergence from it, and how often both choose the same token")
       ->type_name("MODEL")
-      ->check(model_name());
+      ->transform(model_name());
   add_flag(*command, "--window", flags->window, "tokens of a window (512; -c is the same)")
       ->check(in_range(3, 1 << 30))
       ->default_str("");

@@ -155,7 +155,7 @@ void add_inspect_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
       ->required()
       ->type_name("MODEL")
-      ->check(model_name());
+      ->transform(model_name());
   CLI::Option* json = add_switch(*command, "--json", flags->json, "print one JSON object with all");
   CLI::Option* tensors = add_switch(*command, "--tensors", flags->tensors,
                                     "list the tensors: shape, format, bytes, offset in the file");

@@ -8,7 +8,7 @@
 
 namespace dunlin {
 
-// For Option::check: a name becomes the path that find_model() has for it. Throws ModelNotFound.
+// For Option::transform: a name becomes the path that find_model() has for it. Throws ModelNotFound.
 CLI::Validator model_name();
 
 // A name that find_model() does not find: unlike other mistakes of a command line it has the exit

@@ -148,7 +148,7 @@ void ModelFlags::add_to(CLI::App& command) {
       ->required()
       ->type_name("MODEL")
       ->check(not_empty())
-      ->check(model_name());
+      ->transform(model_name());
   add_flag(command, "-c,--ctx-size,--max-model-len", context,
            "context in tokens (auto: the model's, at most 8192)")
       ->check(context_size());

@@ -72,7 +72,7 @@ void QuantizeFlags::add_to(CLI::App& command) {
   add_flag(command, "in", in, "Hugging Face directory or .gguf file")
       ->required()
       ->type_name("MODEL")
-      ->check(model_name());
+      ->transform(model_name());
   add_flag(command, "out", out, "the GGUF file to write; an older GGUF file is replaced")
       ->required()
       ->check(not_empty())

@@ -165,7 +165,7 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* description,
            "GGUF file, directory with tokenizer.json, or tokenizer.json")
       ->required()
       ->type_name("MODEL")
-      ->check(model_name());
+      ->transform(model_name());
   add_switch(*command, "--batch", flags.batch, "JSON lines in, JSON lines out");
   return command;
 }

@@ -143,7 +143,7 @@ void add_verify_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
       ->required()
       ->type_name("MODEL")
-      ->check(model_name());
+      ->transform(model_name());
   add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
       ->required()
       ->type_name("FILE");

@@ -136,6 +136,43 @@ TEST_F(PullCommand, PrintsAModelThatRuns) {
   EXPECT_EQ(pull({"org/tiny", "-q"}).err, "");
 }
 
+TEST_F(PullCommand, ModelsOnThisMachineHaveNames) {
+  ASSERT_EQ(pull({"org/tiny"}).code, 0);
+  const std::string gguf = home_.file("model.gguf");
+  ASSERT_EQ(run_dunlin({"convert", snapshot(), gguf, "-q"}).code, 0);
+  // As `ollama pull tiny` leaves it.
+  const std::string digest(64, 'a');
+  fs::create_directories(home_.file("ollama/blobs"));
+  fs::create_directories(home_.file("ollama/manifests/registry.ollama.ai/library/tiny"));
+  fs::rename(gguf, home_.file("ollama/blobs/sha256-" + digest));
+  std::string layers;
+  for (const char* kind : {"model", "template"}) {
+    layers += fmt::format(R"({}{{"mediaType": "application/vnd.ollama.image.{}",
+        "digest": "sha256:{}"}})",
+                          layers.empty() ? "" : ", ", kind, digest);
+  }
+  write_all(home_.file("ollama/manifests/registry.ollama.ai/library/tiny/latest"),
+            fmt::format(R"({{"layers": [{}]}})", layers));
+  ProcessInput names = input();
+  names.environment["OLLAMA_MODELS"] = home_.file("ollama");
+  const auto answer = [&](const std::string& model) {
+    return run_dunlin({"run", model, "Hello", "-n", "4", "--temp", "0"}, names);
+  };
+  const std::string wanted = answer(snapshot()).out;
+  EXPECT_NE(wanted, "");
+  for (const char* model : {"org/tiny", "hf:org/tiny", "ollama:tiny", "tiny", "tiny:latest"}) {
+    const ProcessResult result = answer(model);
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.out, wanted) << model;
+    const bool ollama = result.err.find("ollama's own template of tiny") != std::string::npos;
+    EXPECT_EQ(ollama, std::string(model).find("org") == std::string::npos) << result.err;
+  }
+  EXPECT_EQ(run_dunlin({"inspect", "org/tiny", "--json"}, names).code, 0);
+  EXPECT_EQ(run_dunlin({"tokenize", "ollama:tiny", "Hello"}, names).code, 0);
+  EXPECT_EQ(run_dunlin({"inspect", "org/other"}, names).code, 3);
+  EXPECT_EQ(run_dunlin({"inspect", "ollama:other"}, names).code, 3);
+}
+
 TEST_F(PullCommand, DryRunAndJson) {
   const ProcessResult dry = pull({"org/tiny", "--dry-run"});
   ASSERT_EQ(dry.code, 0) << dry.err;
