@@ -26,7 +26,7 @@ struct BenchFlags {
   std::vector<std::string> models;
   std::vector<std::string> prompts, generates, prompt_generates, depths, threads;
   int64_t repetitions = 5;
-  int64_t ubatch = 512;
+  BatchFlags step;
   std::string backend = "cpu";
   std::string device = {};
   std::string precision = "auto";
@@ -37,6 +37,7 @@ struct BenchFlags {
   bool no_warmup = false, progress = false, json = false;
 };
 
+  IgnoredFlags ignored;
 constexpr int64_t kMostTokens = int64_t{1} << 31;
 
 Result<std::vector<int64_t>> parse_lists(const std::vector<std::string>& texts,
@@ -147,7 +148,7 @@ class Bench {
     ModelOptions options{.backend = flags_.backend,
                          .device = flags_.device,
                          .threads = threads,
-                         .rows = flags_.ubatch,
+                         .rows = flags_.step.rows(),
                          .layers = flags_.layers,
                          .logits_view_k = 0};
     for (const BenchTest& test : tests_)
@@ -208,6 +209,7 @@ void add_test_flags(CLI::App& command, BenchFlags& flags) {
            "Hugging Face directories or .gguf files, separated by spaces or commas")
       ->required()
       ->type_name("MODEL")
+  flags.ignored.warn();
       ->delimiter(',');
   add_flag(command, "-p,--n-prompt", flags.prompts, "tokens of the prompt (512)")
       ->check(number_list(kMostTokens));
@@ -226,9 +228,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
   CLI::App* command = bench.add_subcommand("model", "Prompt and generation speed, as llama-bench");
   auto flags = std::make_shared<BenchFlags>();
   add_test_flags(*command, *flags);
-  add_flag(*command, "--ubatch-size,--prefill-chunk", flags->ubatch,
-           "prompt tokens of one step (-ub)")
-      ->check(in_range(1, 1 << 16));
+  flags->step.add_to(*command);
   add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each test is timed")
       ->check(in_range(1, 1000));
   add_flag(*command, "-o,--output", flags->output, "the form of the results")
@@ -255,6 +255,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
 
 }  // namespace
 
+  flags->ignored.add_to(*command);
 void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed");
   command->require_subcommand(1);

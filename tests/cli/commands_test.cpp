@@ -25,6 +25,13 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"chat", "m", "--sytem-prompt", "x"}, "did you mean --system-prompt?"},
       {{"bench", "model", "m", "--repetition", "3"}, "did you mean --repetitions?"},
       {{"chatt", "m"}, "chatt is not a command; did you mean chat?"},
+      // Letters after one dash are one name, not a flag with its value.
+      {{"run", "m", "-nq", "3"}, "-nq is not a flag"},
+      {{"run", "m", "-fast"}, "-fast is not a flag"},
+      {{"run", "m", "-vv"}, "-vv is not a flag; did you mean -v?"},
+      {{"run", "m", "-npp", "2"}, "-npp is not a flag; did you mean -np?"},
+      {{"run", "m", "-lv", "1"}, "-lv is not a flag; use -v for more"},
+      {{"verify", "m", "--ref", "r", "-ngl", "99"}, "-ngl is not a flag; use --backend pjrt"},
       {{"bench", "modell"}, "modell is not a command; did you mean model?"},
       {{"help", "runn"}, "runn is not a command; did you mean run?"},
       {{"run", "m", "--zzzzzzzzzzzzzzzzzzzz"}, "--zzzzzzzzzzzzzzzzzzzz is not a flag\n"},
@@ -42,6 +49,46 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
 TEST(Help, ListsEveryCommandAndShowsExamples) {
   const ProcessResult list = run_dunlin({"help"});
   EXPECT_EQ(list.code, 0);
+TEST(Usage, ShortFlagsTakeTheirValueInEveryForm) {
+  const std::string model = test_data("data/llama_plain/model");
+  for (const std::vector<std::string>& four :
+       {std::vector<std::string>{"-n", "4"}, {"-n4"}, {"-np", "2", "-n4"}, {"-np=2", "-n4"}}) {
+    std::vector<std::string> arguments = {"run", model,          "--prompt-ids",
+                                          "3",   "--ignore-eos", "--json"};
+    arguments.insert(arguments.end(), four.begin(), four.end());
+    const ProcessResult result = run_dunlin(arguments);
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.json()["ids"].size(), 4u);
+  }
+  // The value of a flag is no flag, nor is what follows two dashes.
+  for (const std::vector<std::string>& prompt :
+       {std::vector<std::string>{"-p", "-np"}, {"-p", "-ngl"}, {"--", "-np"}, {"--", "-ngl"}}) {
+    const TemporaryFolder folder;
+    write_text_model(folder.path());
+    std::vector<std::string> arguments = {"run", folder.path(), "-n", "1", "--raw", "--json"};
+    arguments.insert(arguments.end(), prompt.begin(), prompt.end());
+    const ProcessResult result = run_dunlin(arguments);
+    ASSERT_EQ(result.code, 0) << result.err;
+    const ProcessResult ids = run_dunlin({"tokenize", folder.path(), "--ids", "--", prompt[1]});
+    EXPECT_EQ(result.json()["prompt_ids"], ids.json()) << prompt[1];
+  }
+}
+
+TEST(Usage, FlagsOfLlamaCppWithoutAMeaningHereAreTakenWithAWarning) {
+  const std::string model = test_data("data/llama_plain/model");
+  const ProcessResult run = run_dunlin(
+      {"run", model, "--prompt-ids", "3", "-n", "1", "-ngl", "99", "-fa", "on", "--jinja", "-q"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.err, StartsWith("warning: --gpu-layers (-ngl) has no effect: "));
+  EXPECT_THAT(run.err, HasSubstr("\nwarning: --flash-attn (-fa) has no effect: "));
+  const ProcessResult bench = run_dunlin(
+      {"bench", "model", model, "-p", "4", "-n", "0", "-r", "1", "-ngl", "0,99", "-fa", "0,1"});
+  ASSERT_EQ(bench.code, 0) << bench.err;
+  EXPECT_THAT(bench.err, HasSubstr("--gpu-layers (-ngl) has no effect"));
+  EXPECT_EQ(run_dunlin({"run", model, "--prompt-ids", "3", "-ngl", "many"}).code, 2);
+  EXPECT_EQ(run_dunlin({"run", model, "--prompt-ids", "3", "-fa", "-n"}).code, 2);
+}
+
   for (const char* name :
        {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench", "eval", "convert",
         "quantize", "imatrix", "devices", "completion", "version", "help"}) {
