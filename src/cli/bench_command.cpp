@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@
 #include "cli/options.h"
 #include "cli/stream_bandwidth.h"
 #include "cli/terminal.h"
+#include "cli/this_cpu.h"
 
 namespace dunlin {
 namespace {
@@ -35,9 +37,9 @@ struct BenchFlags {
   int64_t layers = -1;
   std::vector<std::string> disable;
   bool no_warmup = false, progress = false, json = false;
+  IgnoredFlags ignored;
 };
 
-  IgnoredFlags ignored;
 constexpr int64_t kMostTokens = int64_t{1} << 31;
 
 Result<std::vector<int64_t>> parse_lists(const std::vector<std::string>& texts,
@@ -120,6 +122,15 @@ Result<double> stream_of(const Model& model) {
   return measure_stream_gb_s(model.executable->threads(), bytes, 0.3);
 }
 
+// Operations per second that `dunlin plan --calibrate` once measured with these threads and this
+// instruction set; nothing on another back end.
+std::optional<double> calibrated_peak(const Model& model) {
+  if (model.options.backend != "cpu") return std::nullopt;
+  const auto rates = kept_rates(model.executable->threads());
+  if (!rates.has_value() || rates->isa != model.executable->isa()) return std::nullopt;
+  return rates->peak_flops();
+}
+
 class Bench {
  public:
   Bench(const BenchFlags& flags, std::vector<BenchTest> tests)
@@ -180,8 +191,11 @@ class Bench {
     }
     // After the tests, whose peak of memory it must not raise.
     DUNLIN_ASSIGN_OR_RETURN(const double stream, stream_of(*model));
+    const std::optional<double> peak = calibrated_peak(*model);
     for (BenchResult& result : results) {
       result.stream_gb_s = stream;
+      result.peak_flops = peak;
+      DUNLIN_ASSIGN_OR_RETURN(result.flops, matrix_flops(*model, result.test));
       for (const auto& printer : printers_) printer->print(bench_json(result, *model, path));
     }
     return {};
@@ -195,6 +209,7 @@ class Bench {
 Result<int> bench_model(const BenchFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(auto tests, plan_tests(flags));
   DUNLIN_ASSIGN_OR_RETURN(const auto threads, parse_lists(flags.threads, {0}));
+  flags.ignored.warn();
   Bench bench(flags, std::move(tests));
   DUNLIN_RETURN_IF_ERROR(bench.add_printer(flags.json ? "object" : flags.output, stdout));
   if (flags.output_err != "none")
@@ -209,7 +224,6 @@ void add_test_flags(CLI::App& command, BenchFlags& flags) {
            "Hugging Face directories or .gguf files, separated by spaces or commas")
       ->required()
       ->type_name("MODEL")
-  flags.ignored.warn();
       ->delimiter(',');
   add_flag(command, "-p,--n-prompt", flags.prompts, "tokens of the prompt (512)")
       ->check(number_list(kMostTokens));
@@ -241,6 +255,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
   add_switch(*command, "--no-warmup", flags->no_warmup, "no untimed run before each test");
   add_switch(*command, "--progress", flags->progress, "say on stderr which test begins");
   add_switch(*command, "--json", flags->json, "print one JSON object with all results");
+  flags->ignored.add_to(*command);
   command->footer(
       "Numbers are lists (1,2), ranges (1-4, 1-9+4, 64-512*2), and may be repeated.\n"
       "Examples:\n"
@@ -255,7 +270,6 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
 
 }  // namespace
 
-  flags->ignored.add_to(*command);
 void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed");
   command->require_subcommand(1);

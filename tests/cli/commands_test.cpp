@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 
+#include "base/cpu_features.h"
+#include "planner/cpu_rates.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -22,9 +25,6 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"run", "m", "--max-tokns", "3"}, "--max-tokns is not a flag; did you mean --max-tokens?"},
       {{"run", "m", "--temprature=1"}, "did you mean --temperature?"},
       {{"run", "m", "-x", "3"}, "-x is not a flag"},
-      {{"chat", "m", "--sytem-prompt", "x"}, "did you mean --system-prompt?"},
-      {{"bench", "model", "m", "--repetition", "3"}, "did you mean --repetitions?"},
-      {{"chatt", "m"}, "chatt is not a command; did you mean chat?"},
       // Letters after one dash are one name, not a flag with its value.
       {{"run", "m", "-nq", "3"}, "-nq is not a flag"},
       {{"run", "m", "-fast"}, "-fast is not a flag"},
@@ -32,6 +32,9 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"run", "m", "-npp", "2"}, "-npp is not a flag; did you mean -np?"},
       {{"run", "m", "-lv", "1"}, "-lv is not a flag; use -v for more"},
       {{"verify", "m", "--ref", "r", "-ngl", "99"}, "-ngl is not a flag; use --backend pjrt"},
+      {{"chat", "m", "--sytem-prompt", "x"}, "did you mean --system-prompt?"},
+      {{"bench", "model", "m", "--repetition", "3"}, "did you mean --repetitions?"},
+      {{"chatt", "m"}, "chatt is not a command; did you mean chat?"},
       {{"bench", "modell"}, "modell is not a command; did you mean model?"},
       {{"help", "runn"}, "runn is not a command; did you mean run?"},
       {{"run", "m", "--zzzzzzzzzzzzzzzzzzzz"}, "--zzzzzzzzzzzzzzzzzzzz is not a flag\n"},
@@ -46,9 +49,6 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
   }
 }
 
-TEST(Help, ListsEveryCommandAndShowsExamples) {
-  const ProcessResult list = run_dunlin({"help"});
-  EXPECT_EQ(list.code, 0);
 TEST(Usage, ShortFlagsTakeTheirValueInEveryForm) {
   const std::string model = test_data("data/llama_plain/model");
   for (const std::vector<std::string>& four :
@@ -89,6 +89,9 @@ TEST(Usage, FlagsOfLlamaCppWithoutAMeaningHereAreTakenWithAWarning) {
   EXPECT_EQ(run_dunlin({"run", model, "--prompt-ids", "3", "-fa", "-n"}).code, 2);
 }
 
+TEST(Help, ListsEveryCommandAndShowsExamples) {
+  const ProcessResult list = run_dunlin({"help"});
+  EXPECT_EQ(list.code, 0);
   for (const char* name :
        {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench", "eval", "convert",
         "quantize", "imatrix", "devices", "completion", "version", "help"}) {
@@ -311,7 +314,8 @@ TEST_F(BenchTest, JsonHasTheFieldsInTheirUnits) {
     EXPECT_GT(test["peak_rss_bytes"].get<int64_t>(), 1 << 20);
     for (const char* name :
          {"n_batch", "stddev_ts", "avg_ns", "model_size", "model_type", "model_filename",
-          "cpu_info", "isa", "kernels", "load_ms", "load_average", "backends", "test_time"}) {
+          "cpu_info", "isa", "kernels", "load_ms", "load_average", "backends", "test_time",
+          "tflops", "peak_tflops", "peak_fraction"}) {
       EXPECT_TRUE(test.contains(name)) << name;
     }
   }
@@ -337,6 +341,78 @@ TEST_F(BenchTest, TheTableHasTheColumnsOfLlamaBench) {
   EXPECT_THAT(result.out, HasSubstr(" | CPU        |       1 |        pp8 @ d4 | "));
   EXPECT_THAT(result.out, HasSubstr(" ± 0.00 |\n"));
   EXPECT_THAT(result.out, HasSubstr(" |        tg2 @ d4 | "));
+// 2 for each weight of a matrix and row (the logits' for the last row only), 4 for each query head
+// dimension and position it sees.
+TEST_F(BenchTest, OperationsAreThoseOfTheMatrices) {
+  const TemporaryFolder cache;
+  const ProcessResult result =
+      run_dunlin({"bench", "model", test_data("data/llama_plain/model.gguf"), "-p", "8", "-n", "3",
+                  "-d", "5", "-t", "1", "-r", "1", "-b", "6", "-o", "json"},
+                 {.environment = {{"DUNLIN_CACHE", cache.path()}}});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto tests = result.json();
+  ASSERT_EQ(tests.size(), 2u);
+  const auto config =
+      run_dunlin({"inspect", test_data("data/llama_plain/model"), "--json"}).json()["config"];
+  const double layers = config["num_hidden_layers"];
+  const double hidden = config["hidden_size"];
+  const double heads =
+      config["num_attention_heads"].get<double>() * config["head_dim"].get<double>();
+  const double kv = config["num_key_value_heads"].get<double>() * config["head_dim"].get<double>();
+  const double matrices = layers * (hidden * (2 * heads + 2 * kv) +
+                                    3 * hidden * config["intermediate_size"].get<double>());
+  const double logits = hidden * config["vocab_size"].get<double>();
+  const auto flops = [&](double rows, double logit_rows, double seen) {
+    return 2 * (rows * matrices + logit_rows * logits) + 4 * layers * heads * seen;
+  };
+  // Rows 5..12 of the sequence see 6..13 positions, and three times the next row.
+  const std::vector<double> wanted = {flops(8, 1, 76), flops(3, 3, 6 + 7 + 8)};
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(tests[i]["tflops"].get<double>() * tests[i]["avg_ns"].get<double>() * 1e3,
+                wanted[i], 1e-3 * wanted[i]);
+    EXPECT_EQ(tests[i]["n_ubatch"], 6);
+    // Nothing was calibrated.
+    EXPECT_TRUE(tests[i]["peak_tflops"].is_null());
+    EXPECT_TRUE(tests[i]["peak_fraction"].is_null());
+  }
+}
+
+TEST_F(BenchTest, ThePeakIsWhatWasCalibratedForTheseThreadsAndThisInstructionSet) {
+  const TemporaryFolder cache;
+  std::string name = cpu_features().model;
+  std::ranges::replace_if(name, [](unsigned char c) { return std::isalnum(c) == 0; }, '-');
+  const std::string best = isa_name(cpu_features().best);
+  const CpuRates rates{.cpu = cpu_features().model,
+                       .threads = 2,
+                       .isa = best,
+                       .calibrated = true,
+                       .stream = {{.bytes = 1e9, .bytes_per_second = 1e10}},
+                       .formats = {{.format = "F32",
+                                    .decode_fraction = 1,
+                                    .generated_flops = 1e12,
+                                    .prompt_flops = 2e12}},
+                       .kv_fraction = 1,
+                       .attention_flops = 1e12,
+                       .step_seconds = 1e-6};
+  std::filesystem::create_directory(cache.file("calibration"));
+  write_all(cache.file(fmt::format("calibration/{}-{}-2.json", name, best)), to_json(rates));
+  const auto first = [&](const char* threads, const std::string& isa) {
+    const ProcessResult result =
+        run_dunlin({"bench", "model", test_data("data/llama_plain/model.gguf"), "-p", "8", "-n",
+                    "0", "-t", threads, "-r", "1", "-o", "json"},
+                   {.environment = {{"DUNLIN_CACHE", cache.path()}, {"DUNLIN_ISA", isa}}});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.json()[0];
+  };
+  const auto test = first("2", best);
+  EXPECT_EQ(test["peak_tflops"], 2.0);
+  EXPECT_NEAR(test["peak_fraction"].get<double>(), test["tflops"].get<double>() / 2, 1e-9);
+  EXPECT_TRUE(first("1", best)["peak_tflops"].is_null());
+  if (best != "scalar") {
+    EXPECT_TRUE(first("2", "scalar")["peak_tflops"].is_null());
+  }
+}
+
 }
 
 TEST_F(BenchTest, OtherFormsHoldTheSame) {
