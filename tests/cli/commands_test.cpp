@@ -278,6 +278,18 @@ TEST(Tokenize, WrongInputIsAnError) {
   EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "[1, \"x\"]"}).code, 2);
   EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "[-1]"}).code, 2);
   EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "nonsense"}).code, 2);
+  const ProcessResult beyond = run_dunlin({"detokenize", folder}, {.text = "[1, 99999]"});
+  EXPECT_EQ(beyond.code, 2);
+  EXPECT_THAT(beyond.err, StartsWith("error: stdin: token 99999 is outside 0.."));
+  const ProcessResult line =
+      run_dunlin({"detokenize", folder, "--batch"}, {.text = "{\"ids\":[1]}\n{\"ids\":[99999]}\n"});
+  EXPECT_EQ(line.code, 2);
+  EXPECT_THAT(line.err, StartsWith("error: stdin:2: token 99999 is outside 0.."));
+  // Of two that exclude each other none is left out in silence.
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "a", "--ids", "--batch"}).code, 2);
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "a", "--ids", "--json"}).code, 2);
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "--json", "--batch"}).code, 2);
+  EXPECT_EQ(run_dunlin({"detokenize", folder, "[1]", "--batch"}).code, 2);
   EXPECT_EQ(run_dunlin({"tokenize", test_data("data/llama_plain/model"), "a"}).code, 3);
   EXPECT_EQ(run_dunlin({"tokenize", test_data("data/llama_plain/model.gguf"), "a"}).code, 3);
   EXPECT_EQ(run_dunlin({"tokenize", "/nowhere/tokenizer.json", "a"}).code, 3);
@@ -329,18 +341,6 @@ TEST_F(BenchTest, JsonHasTheFieldsInTheirUnits) {
               0.01 * tg["weights_gb_s"].get<double>());
 }
 
-TEST_F(BenchTest, TheTableHasTheColumnsOfLlamaBench) {
-  const ProcessResult result = bench({"-p", "8", "-n", "2", "-d", "4", "-r", "1", "-t", "1"});
-  ASSERT_EQ(result.code, 0) << result.err;
-  EXPECT_THAT(result.out,
-              StartsWith("| model                          |       size |     params | "
-                         "backend    | threads |            test |                  t/s |\n"
-                         "| ------------------------------ | ---------: | ---------: | "
-                         "---------- | ------: | --------------: | -------------------: |\n"
-                         "| llama "));
-  EXPECT_THAT(result.out, HasSubstr(" | CPU        |       1 |        pp8 @ d4 | "));
-  EXPECT_THAT(result.out, HasSubstr(" ± 0.00 |\n"));
-  EXPECT_THAT(result.out, HasSubstr(" |        tg2 @ d4 | "));
 // 2 for each weight of a matrix and row (the logits' for the last row only), 4 for each query head
 // dimension and position it sees.
 TEST_F(BenchTest, OperationsAreThoseOfTheMatrices) {
@@ -413,6 +413,18 @@ TEST_F(BenchTest, ThePeakIsWhatWasCalibratedForTheseThreadsAndThisInstructionSet
   }
 }
 
+TEST_F(BenchTest, TheTableHasTheColumnsOfLlamaBench) {
+  const ProcessResult result = bench({"-p", "8", "-n", "2", "-d", "4", "-r", "1", "-t", "1"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out,
+              StartsWith("| model                          |       size |     params | "
+                         "backend    | threads |            test |                  t/s |\n"
+                         "| ------------------------------ | ---------: | ---------: | "
+                         "---------- | ------: | --------------: | -------------------: |\n"
+                         "| llama "));
+  EXPECT_THAT(result.out, HasSubstr(" | CPU        |       1 |        pp8 @ d4 | "));
+  EXPECT_THAT(result.out, HasSubstr(" ± 0.00 |\n"));
+  EXPECT_THAT(result.out, HasSubstr(" |        tg2 @ d4 | "));
 }
 
 TEST_F(BenchTest, OtherFormsHoldTheSame) {
