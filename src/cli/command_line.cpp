@@ -223,6 +223,9 @@ Result<CommandLine> complete_command_line(const AddCommands& add_commands,
   split_empty_values(*path.last, line.arguments);
 
   if (!count_options(app, line)) return line;
+  line.unknown_flag = find_unknown_flag(path, line.arguments);
+  if (!line.unknown_flag.empty()) return line;
+  warn_of_unknown_variables(app);
   LayeredValues layers(*path.last);
   layers.add(variables_of(*path.last));
   if (const CLI::Option* const config = path.last->get_option_no_throw(kConfigFlag)) {
@@ -241,10 +244,10 @@ Result<CommandLine> complete_command_line(const AddCommands& add_commands,
 }
 
 void parse(CLI::App& app, const CommandLine& line, bool run) {
+  if (!line.unknown_flag.empty()) throw CLI::ExtrasError(std::vector{line.unknown_flag});
   const HiddenVariables hidden(app);
   if (!run) {
     for_each_option(app, [](CLI::Option& option) { option.required(false); });
-  if (!line.unknown_flag.empty()) throw CLI::ExtrasError(std::vector{line.unknown_flag});
     app.parse_complete_callback([] { throw Parsed(); });
   }
   try {
