@@ -113,6 +113,27 @@ TEST_P(RealTemplate, GivesWhatPythonGives) {
   }
 }
 
+INSTANTIATE_TEST_SUITE_P(Goldens, RealTemplate, testing::ValuesIn(real_names()));
+
+// As Python 3.11 says.
+TEST(Goldens, LettersThatBecomeSeveralOrHaveATitleForm) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"{{ 'İ'.lower()|length }}", "2"},
+      {"{{ 'İX'.lower() }}", "i\u0307x"},
+      {"{{ 'İ'.upper() }}", "İ"},
+      {"{{ 'ǆ'.title() }}", "ǅ"},
+      {"{{ 'ǆǆ'.upper() }}", "ǄǄ"},
+      {"{{ 'ǆ'|title }}", "Ǆ"},
+      {"{{ 'ǆx'|capitalize }}", "ǅx"},
+      {"{{ 'straße'|upper }}", "STRASSE"},
+      {"{{ 'ßa'|capitalize }}", "Ssa"},
+      {"{{ 'ẞ'|upper ~ 'ẞ'|lower }}", "ẞß"},
+      {"{{ 'ﬁne'|upper ~ 'ﬁne'.title() }}", "FINEFine"},
+      {"{{ 'ŉ'|upper }}", "ʼN"},
+      {"{{ 'ᾳ'|upper ~ 'ᾳ'.title() }}", "ΑΙᾼ"}};
+  for (const auto& [source, expected] : cases) EXPECT_EQ(*render(source, {}), expected) << source;
+}
+
 TEST(Goldens, TheClockOfTheInputsIsFormatted) {
   ChatInputs inputs;
   inputs.now = std::tm{};
