@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "checkpoint/text_checks.h"
+#include "base/text_checks.h"
 
 namespace dunlin {
 namespace {

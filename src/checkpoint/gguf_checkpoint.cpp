@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
 #include "checkpoint/families.h"
 #include "checkpoint/stored_checkpoint.h"
-#include "checkpoint/text_checks.h"
 
 namespace dunlin {
 namespace {

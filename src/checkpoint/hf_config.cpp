@@ -6,12 +6,12 @@
 #include <algorithm>
 #include <span>
 
+#include "base/json_document.h"
 #include "base/log.h"
 #include "base/owned_json.h"
+#include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
 #include "checkpoint/families.h"
-#include "checkpoint/json_document.h"
-#include "checkpoint/text_checks.h"
 
 namespace dunlin {
 namespace {

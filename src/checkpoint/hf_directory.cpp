@@ -10,13 +10,13 @@
 #include <optional>
 
 #include "base/byte_source.h"
+#include "base/json_document.h"
 #include "base/owned_json.h"
+#include "base/text_checks.h"
 #include "checkpoint/hf_config.h"
-#include "checkpoint/json_document.h"
 #include "checkpoint/pickle.h"
 #include "checkpoint/safetensors_reader.h"
 #include "checkpoint/stored_checkpoint.h"
-#include "checkpoint/text_checks.h"
 
 namespace dunlin {
 namespace {

@@ -16,6 +16,7 @@
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/stream_bandwidth.h"
 #include "cli/terminal.h"
@@ -224,6 +225,7 @@ void add_test_flags(CLI::App& command, BenchFlags& flags) {
            "Hugging Face directories or .gguf files, separated by spaces or commas")
       ->required()
       ->type_name("MODEL")
+      ->check(model_name())
       ->delimiter(',');
   add_flag(command, "-p,--n-prompt", flags.prompts, "tokens of the prompt (512)")
       ->check(number_list(kMostTokens));

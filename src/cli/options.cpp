@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "cli/inside_flags.h"
+#include "cli/model_name.h"
 #include "cli/numbers.h"
 #include "sampler/sampler.h"
 
@@ -179,10 +180,12 @@ void BatchFlags::add_to(CLI::App& command) {
 
 void ModelFlags::add_to(CLI::App& command) {
   const FlagGroup group(command, "Model");
-  add_flag(command, "model,-m,--model", model, "Hugging Face directory or .gguf file")
+  add_flag(command, "model,-m,--model", model,
+           "Hugging Face directory, .gguf file, or the name of a model that was pulled")
       ->required()
       ->type_name("MODEL")
-      ->check(not_empty());
+      ->check(not_empty())
+      ->check(model_name());
   add_flag(command, "-c,--ctx-size,--max-model-len", context,
            "context in tokens (auto: the model's, at most 8192)")
       ->check(context_size());
@@ -263,6 +266,8 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   DUNLIN_ASSIGN_OR_RETURN(auto model, load_model(flags.model, with_progress));
   bar.clear();
   if (!flags.quiet) print_banner(*model);
+  if (const std::string remark = model_note(flags.model); !flags.quiet && !remark.empty())
+    note("note     {}\n", remark);
   if (flags.verbose) {
     for (const auto& [operation, kernel] : model->executable->kernels())
       note("kernel   {}: {}\n", operation, kernel);

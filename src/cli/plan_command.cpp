@@ -6,6 +6,7 @@
 
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/plan_machine.h"
 #include "cli/this_cpu.h"
@@ -99,7 +100,8 @@ Result<void> run_plan(const PlanFlags& flags) {
 
 void add_model_flags(CLI::App& command, PlanFlags& flags) {
   add_flag(command, "model,-m,--model", flags.model,
-           "Hugging Face directory, .gguf file, or a config.json alone");
+           "Hugging Face directory, .gguf file, or a config.json alone")
+      ->check(model_name());
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
            "positions of each sequence (auto: the model's, at most 8192)");
   add_flag(command, "--parallel,--batch,--max-num-seqs", flags.parallel,

@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <array>
 
-#include "checkpoint/json_document.h"
+#include "base/json_document.h"
 #include "cli/chat_settings.h"
 #include "cli/numbers.h"
 

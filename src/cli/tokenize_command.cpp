@@ -9,6 +9,7 @@
 
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/prompts.h"
 #include "engine/text_model.h"
@@ -170,7 +171,8 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* description,
   add_flag(*command, "model,-m,--model", flags.model,
            "GGUF file, directory with tokenizer.json, or tokenizer.json")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_switch(*command, "--batch", flags.batch, "JSON lines in, JSON lines out");
   return command;
 }

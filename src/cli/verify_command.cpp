@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "parity/bisect.h"
@@ -141,7 +142,8 @@ void add_verify_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<VerifyFlags>();
   add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
       ->required()
       ->type_name("FILE");

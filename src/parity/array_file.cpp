@@ -10,7 +10,7 @@
 #include <span>
 
 #include "base/checked.h"
-#include "checkpoint/json_document.h"
+#include "base/json_document.h"
 
 namespace dunlin {
 namespace {
