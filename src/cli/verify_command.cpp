@@ -154,7 +154,7 @@ void add_verify_command(CLI::App& app, int& exit_code) {
            "allowed difference relative to the largest logit; three times that inside")
       ->check(in_real_range(0.0, 1e9));
   add_flag(*command, "--dump", flags->dump,
-           "write the engine's own values to this safetensors file")
+           "write the engine's own values to this safetensors file; an older dump is replaced")
       ->type_name("FILE");
   add_layers_flag(*command, flags->layers,
                   "run only the first N layers and compare what is inside them");
