@@ -60,7 +60,8 @@ class Checkpoint {
 Result<Metadata> read_model_config(const std::string& path);
 
 // A directory with config.json and safetensors, a .gguf file, or a path to config.json or
-// model.safetensors(.index.json) inside such a directory. Reads headers only.
+// model.safetensors(.index.json) inside such a directory. Reads headers only. What a conversion that
+// was ended has left is an error.
 Result<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path);
 
 }  // namespace dunlin

@@ -1,23 +1,22 @@
 // `dunlin convert`: a Hugging Face directory as a GGUF file, and the other way round.
 #include <fmt/format.h>
 
-#include <chrono>
 #include <filesystem>
 
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/conversion.h"
 #include "cli/flags.h"
+#include "cli/model_name.h"
 #include "cli/terminal.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
 #include "convert/hf_tensors.h"
+#include "convert/write_gguf.h"
 #include "convert/write_hf.h"
 
 namespace dunlin {
 namespace {
-
-using Clock = std::chrono::steady_clock;
 
 constexpr const char* kAuto = "auto";
 
@@ -90,10 +89,9 @@ class Convert {
   }
 
   Result<int> write(const std::vector<TensorPlan>& tensors, const Conversion& work) const {
-    const auto start = Clock::now();
-    DUNLIN_ASSIGN_OR_RETURN(const int code, run_conversion(flags_.threads, flags_.quiet, work));
-    if (code != 0) return code;
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    DUNLIN_ASSIGN_OR_RETURN(const ConversionResult done,
+                            run_conversion(flags_.threads, flags_.quiet, work));
+    if (done.exit_code != 0) return done.exit_code;
     const TensorSizes sizes(tensors);
     if (flags_.json) {
       fmt::print("{}\n", json_line({{"schema_version", 1},
@@ -102,11 +100,12 @@ class Convert {
                                     {"tensors", tensors.size()},
                                     {"input_bytes", sizes.stored},
                                     {"output_bytes", sizes.written},
-                                    {"seconds", seconds}}));
+                                    {"left_over_tensors", done.left_over_tensors},
+                                    {"seconds", done.seconds}}));
       return 0;
     }
     fmt::print("{}", sizes_table(sizes, flags_.in, flags_.out));
-    if (!flags_.quiet) note("{} tensors in {:.1f} s\n", tensors.size(), seconds);
+    if (!flags_.quiet) note("{}\n", tensors_line(tensors.size(), done));
     return 0;
   }
 
@@ -121,7 +120,8 @@ void add_convert_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<ConvertFlags>();
   add_flag(*command, "in", flags->in, "Hugging Face directory or .gguf file")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_flag(*command, "out", flags->out,
            "what to write: a .gguf file (an older GGUF file is replaced), or the name of a new "
            "directory")
@@ -144,7 +144,8 @@ void add_convert_command(CLI::App& app, int& exit_code) {
       "  dunlin convert model/ model-F16.gguf --outtype f16\n"
       "  dunlin convert model.gguf model/\n"
       "  dunlin convert model-Q8_0.gguf model/ --outtype bf16 --max-shard-size 2GB\n"
-      "`dunlin quantize` reads both and writes fewer bits per weight.");
+      "`dunlin quantize` reads both and writes fewer bits per weight.\n"
+      "A run that was ended leaves OUT.tmp; the same command goes on from there.");
   command->callback([flags, &exit_code] {
     const auto result = Convert(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());

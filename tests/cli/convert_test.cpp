@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "error_cases.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -32,9 +33,12 @@ class ConvertCommand : public testing::Test {
     for (const char* key : {"timings", "backend", "seed"}) json.erase(key);
     return json;
   }
-  size_t files() const {
-    return static_cast<size_t>(
-        std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
+
+  static size_t files_named(const std::string& folder, const std::string& beginning) {
+    size_t count = 0;
+    for (const auto& entry : fs::directory_iterator(folder))
+      count += entry.path().filename().string().starts_with(beginning);
+    return count;
   }
 
   TemporaryFolder model_, folder_;
@@ -88,12 +92,7 @@ TEST_F(ConvertCommand, BadInputIsNamed) {
   const std::string pickles = folder_.file("pickles");
   fs::create_directory(pickles);
   write_all(pickles + "/pytorch_model.bin", "PK");
-  const size_t before = files();
-  const struct {
-    std::vector<std::string> arguments;
-    int code;
-    std::string message;
-  } cases[] = {
+  const ErrorCase cases[] = {
       {{gguf_, folder_.file("b.gguf")}, 2, "is a GGUF file already; `dunlin quantize "},
       {{model_.path(), back_}, 2, "must end in .gguf"},
       {{small, back_}, 2, "is in Q8_0, which safetensors cannot hold; --outtype"},
@@ -108,14 +107,7 @@ TEST_F(ConvertCommand, BadInputIsNamed) {
       {{gguf_}, 2, "out"},
       {{gguf_, ""}, 2, "the text is empty"},
   };
-  for (const auto& [arguments, code, message] : cases) {
-    const ProcessResult result = convert(arguments);
-    EXPECT_EQ(result.code, code) << fmt::format("{}", fmt::join(arguments, " ")) << '\n'
-                                 << result.err;
-    EXPECT_THAT(result.err, HasSubstr(message));
-    EXPECT_EQ(result.out, "");
-    EXPECT_EQ(files(), before) << fmt::format("{}", fmt::join(arguments, " "));
-  }
+  expect_errors("convert", cases, folder_);
 }
 
 }  // namespace
