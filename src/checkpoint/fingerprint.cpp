@@ -43,6 +43,7 @@ Result<void> add_samples(Xxh3Hash& hash, const WeightView& weight) {
 }  // namespace
 
 Result<std::string> fingerprint(const Checkpoint& checkpoint) {
+  if (const auto prepared = checkpoint.prepared()) return prepared->fingerprint();
   Xxh3Hash hash;
   hash.text(checkpoint.container());
   add_config(hash, checkpoint.config());

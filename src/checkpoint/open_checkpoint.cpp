@@ -9,6 +9,7 @@
 #include "checkpoint/gguf_checkpoint.h"
 #include "checkpoint/hf_directory.h"
 #include "checkpoint/pickle.h"
+#include "checkpoint/prepared_directory.h"
 #include "checkpoint/resumable_file.h"
 
 namespace dunlin {
@@ -36,6 +37,7 @@ Error unfinished(const std::string& path) {
 
 Result<std::unique_ptr<Checkpoint>> open_directory(const std::string& path) {
   if (AtomicFolder::is_unfinished(path)) return unfinished(path);
+  if (is_prepared_directory(path)) return open_prepared_directory(path);
   return open_hf_directory(path);
 }
 

@@ -43,6 +43,16 @@ ProcessResult convert_half(const TemporaryFolder& folder, const std::string& out
   return run_dunlin({"convert", text_model(folder), out}, {.prepare = limit_file_size});
 }
 
+// The text model as a GGUF file, with more flags of that, prepared.
+std::string prepared_model(const TemporaryFolder& folder, const std::vector<std::string>& flags) {
+  std::vector<std::string> words = {"convert", text_model(folder), folder.file("in.gguf"), "-q"};
+  words.insert(words.end(), flags.begin(), flags.end());
+  run_dunlin(words);
+  run_dunlin(
+      {"convert", folder.file("in.gguf"), folder.file("prepared"), "--to", "prepared", "-q"});
+  return folder.file("prepared");
+}
+
 // A model of 12 TB, in a file that takes no space.
 ProcessResult convert_too_much(const TemporaryFolder& folder) {
   constexpr int64_t kSide = int64_t{1} << 20;
@@ -197,6 +207,30 @@ std::vector<MessageCase> conversion_messages() {
       {"error: <file>: <n> MB are still to be written, but the disk has <n> MB free: <n> MB too "
        "few",
        convert_too_much},
+      {"error: <folder>: its weights are packed (\"<name>\") and cannot be read otherwise; use the "
+       "model it was made from, <file>",
+       [](Folder folder) {
+         return run_hello(prepared_model(folder, {}), {"--backend", "reference"});
+       }},
+      {"error: <folder>: it was not prepared for --precision <name> (there is no <what>); `dunlin "
+       "convert <file> OUT --to prepared <flags>` makes another",
+       [](Folder folder) {
+         return run_hello(prepared_model(folder, {"--outtype", "f16"}), {"--precision", "f32"});
+       }},
+      {"error: <file>: damaged: the checksum of <what> differs",
+       [](Folder folder) {
+         const std::string file = prepared_model(folder, {}) + "/manifest.dunlin";
+         std::string bytes = read_all(file);
+         bytes[100] = static_cast<char>(bytes[100] ^ 1);
+         write_all(file, bytes);
+         return run_hello(folder.file("prepared"));
+       }},
+      {"error: <folder> is a prepared directory, whose weights cannot be read back; take the model "
+       "it was made from, <file>",
+       [](Folder folder) {
+         return run_dunlin(
+             {"quantize", prepared_model(folder, {}), folder.file("small.gguf"), "Q8_0"});
+       }},
       {"error: <file>: another process is writing it",
        [](Folder folder) {
          const std::string out = folder.file("out.gguf");

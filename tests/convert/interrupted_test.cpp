@@ -11,11 +11,14 @@
 #include <fstream>
 #include <map>
 
+#include "backend/cpu/cpu_backend.h"
 #include "base/log.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
 #include "convert/write_gguf.h"
 #include "convert/write_hf.h"
+#include "convert/write_prepared.h"
+#include "models/registry.h"
 #include "support/faulty_disk.h"
 #include "support/text_model_folder.h"
 
@@ -65,12 +68,25 @@ Result<size_t> shards(const std::string& in, const std::string& out,
   return write_hf(*checkpoint, tensors, out, 200'000, *pool, progress);
 }
 
+// In files of some parts.
+Result<size_t> prepare(const std::string& in, const std::string& out,
+                       const ConvertProgress& progress) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+  DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint->config(), {}));
+  const WeightSource weights = [&](const std::string& name) { return checkpoint->weight(name); };
+  const auto backend = make_cpu_backend();
+  DUNLIN_ASSIGN_OR_RETURN(const auto packer, backend->packer(program, weights, {.threads = 2}));
+  const PreparedSettings settings = {.packing = backend->packing(), .file_bytes = 100'000};
+  return write_prepared(*checkpoint, *packer, settings, out, progress);
+}
+
 const Kind kKinds[] = {
     {"Gguf", "out.gguf", 21,
      [](const std::string& in, const std::string& out, const ConvertProgress& progress) {
        return quantize(in, out, "Q8_0", progress);
      }},
     {"Directory", "out", 21, shards},
+    {"Prepared", "out", 21, prepare},
 };
 
 class Interrupted : public testing::TestWithParam<Kind> {
