@@ -1,13 +1,15 @@
 // Writes a GGUF file in F32 with uniform noise as wide as one step of SOURCE's integers: a stand-in
 // for the weights before they were quantised, where only the quantised model is at hand. Its own
 // format would otherwise lose nothing (docs/formats.md).
-//   dither SOURCE.gguf OUT.gguf
+//   dither SOURCE.gguf OUT.gguf [SEED]
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <cstdio>
 #include <random>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "checkpoint/gguf_reader.h"
@@ -52,7 +54,7 @@ Result<void> write_tensor(const ByteSource& source, const TensorInfo& tensor, st
 }
 
 // Tensors of floating-point formats get no noise.
-Result<void> dither(const std::string& from, const std::string& to) {
+Result<void> dither(const std::string& from, const std::string& to, uint32_t seed) {
   DUNLIN_ASSIGN_OR_RETURN(const auto source, open_file(from));
   DUNLIN_ASSIGN_OR_RETURN(const GgufHeader header, read_gguf_header(*source));
   DUNLIN_ASSIGN_OR_RETURN(GgufWriter writer, GgufWriter::create(to));
@@ -64,7 +66,7 @@ Result<void> dither(const std::string& from, const std::string& to) {
   for (const TensorInfo& tensor : header.tensors)
     writer.add_tensor(tensor.name, tensor.shape, Format::f32);
   DUNLIN_RETURN_IF_ERROR(writer.begin_data());
-  std::mt19937 random(1);
+  std::mt19937 random(seed);
   for (const TensorInfo& tensor : header.tensors)
     DUNLIN_RETURN_IF_ERROR(write_tensor(*source, tensor, random, writer));
   return writer.finish();
@@ -74,11 +76,14 @@ Result<void> dither(const std::string& from, const std::string& to) {
 }  // namespace dunlin
 
 int main(int argc, char** argv) {
-  if (argc != 3) {
-    fmt::print(stderr, "usage: dither SOURCE.gguf OUT.gguf\n");
+  uint32_t seed = 1;
+  const std::string_view text = argc == 4 ? argv[3] : "1";
+  const auto read = std::from_chars(text.data(), text.data() + text.size(), seed);
+  if (argc < 3 || argc > 4 || read.ec != std::errc() || read.ptr != text.data() + text.size()) {
+    fmt::print(stderr, "usage: dither SOURCE.gguf OUT.gguf [SEED]\n");
     return 2;
   }
-  const auto done = dunlin::dither(argv[1], argv[2]);
+  const auto done = dunlin::dither(argv[1], argv[2], seed);
   if (done.ok()) return 0;
   fmt::print(stderr, "error: {}\n", done.error().message);
   return static_cast<int>(done.error().kind);

@@ -112,6 +112,10 @@ function(dunlin_test NAME)
   target_compile_options(${NAME} PRIVATE ${DUNLIN_TEST_OPTIONS} ${DUNLIN_PCH_OPTIONS})
   target_precompile_headers(${NAME} REUSE_FROM dunlin_precompiled_tests)
   dunlin_add_test(${NAME} COMMAND ${NAME} ${ARG_ARGS} LABELS ${ARG_LABELS})
+  # A program all of whose tests were skipped, and none failed: that is when GoogleTest's list of skipped tests, after
+  # no passed ones, is the last thing it prints.
+  set_tests_properties(${NAME} PROPERTIES SKIP_REGULAR_EXPRESSION
+    "\\[  PASSED  \\] 0 tests\\.\n\\[  SKIPPED \\] [0-9]+ tests?, listed below:\n(\\[  SKIPPED \\] [^\n]*\n)+$")
 endfunction()
 
 # dunlin_add_test(NAME COMMAND ... [LABELS slow]): a ctest entry with a folder for temporary files of its own, so that

@@ -56,6 +56,8 @@ void Watch::look(const StepPlan& plan, StepOutput& output) {
   for (size_t i = 0; i < values_.size() && !hit_; ++i) {
     const WatchedValue& value = values_[i];
     const View& view = output.taps[first + i].view;
+    if (options_.on_value) options_.on_value(value, view);
+    if (!options_.until && !options_.on_step) continue;
     rows_.push_back({&value, view.shape, statistics_of(view)});
     const ValueStatistics& statistics = rows_.back().statistics;
     if (!options_.until || !options_.until->holds(statistics)) continue;

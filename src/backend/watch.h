@@ -35,7 +35,9 @@ class Watch;
 struct WatchOptions {
   std::vector<std::string> patterns = {};  // globs over the names of nodes
   std::optional<WatchCondition> until = {};
-  std::function<void(const Watch&, const WatchedStep&)> on_step = {};  // may be empty
+  // Each may be empty: statistics are made for a condition or on_step only.
+  std::function<void(const Watch&, const WatchedStep&)> on_step = {};
+  std::function<void(const WatchedValue&, const View&)> on_value = {};
 };
 
 class Watch : public std::enable_shared_from_this<Watch> {

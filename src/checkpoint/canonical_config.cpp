@@ -4,14 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 
-#include "checkpoint/text_checks.h"
+#include "base/text_checks.h"
 
 namespace dunlin {
 namespace {
-
-constexpr std::array<std::string_view, 2> kModelTypes = {"llama", "qwen2"};
 
 enum class Kind { integer, number, boolean };
 enum class Need { optional, required, required_in_gguf };
@@ -104,12 +101,6 @@ Result<void> complete_heads(Metadata& config) {
 }
 
 }  // namespace
-
-Result<std::string> supported_model_type(const std::string& origin, const std::string& name) {
-  if (std::ranges::find(kModelTypes, name) != kModelTypes.end()) return name;
-  return model_error(fmt::format("{}: models of type {} are not supported; supported: {}", origin,
-                                 quoted_text(name), fmt::join(kModelTypes, ", ")));
-}
 
 Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spelling,
                                   const std::string& model_type) {

@@ -12,9 +12,6 @@ namespace dunlin {
 
 enum class ConfigSpelling { hugging_face, gguf };
 
-// "llama" or "qwen2"; an error lists what is supported.
-Result<std::string> supported_model_type(const std::string& origin, const std::string& name);
-
 // Reads every size and number of the model from `source` into a configuration of the same origin:
 // model_type, hidden_size ... rope_theta (see checkpoint.h), with missing optional ones filled in.
 // `source` holds config.json's top-level keys, or a GGUF header. The errors name the key as the

@@ -6,9 +6,10 @@
 #include <algorithm>
 #include <cmath>
 
+#include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
+#include "checkpoint/families.h"
 #include "checkpoint/stored_checkpoint.h"
-#include "checkpoint/text_checks.h"
 
 namespace dunlin {
 namespace {
@@ -141,8 +142,9 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
   GgufHeader& file = model.header;
   const Metadata& header = file.metadata;
   DUNLIN_ASSIGN_OR_RETURN(const std::string architecture, header.text("general.architecture"));
-  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type,
-                          supported_model_type(header.origin(), architecture));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
+                          stored_family(header.origin(), architecture));
+  const std::string model_type(family->model_type);
   DUNLIN_RETURN_IF_ERROR(refuse_unsupported(header, model_type));
   DUNLIN_RETURN_IF_ERROR(check_tokenizer(header));
 
@@ -150,8 +152,8 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
                                                             ConfigSpelling::gguf, model_type));
   DUNLIN_RETURN_IF_ERROR(check_head_widths(header, config, model_type));
   config.set("tie_word_embeddings", find_tensor(file.tensors, "output.weight") == nullptr);
-  config.set("attention_bias",
-             model_type == "llama" && find_tensor(file.tensors, "blk.0.attn_q.bias") != nullptr);
+  config.set("attention_bias", family->configured_biases &&
+                                   find_tensor(file.tensors, "blk.0.attn_q.bias") != nullptr);
   config.set("mlp_bias", find_tensor(file.tensors, "blk.0.ffn_gate.bias") != nullptr);
   config.set("hidden_act", std::string("silu"));
   config.set("rope_scaling.rope_type", std::string("default"));

@@ -9,9 +9,9 @@
 #include <unordered_set>
 
 #include "base/checked.h"
+#include "base/text_checks.h"
 #include "checkpoint/buffered_reader.h"
 #include "checkpoint/gguf_tensors.h"
-#include "checkpoint/text_checks.h"
 
 namespace dunlin {
 namespace {

@@ -6,11 +6,12 @@
 #include <algorithm>
 #include <span>
 
+#include "base/json_document.h"
 #include "base/log.h"
 #include "base/owned_json.h"
+#include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
-#include "checkpoint/json_document.h"
-#include "checkpoint/text_checks.h"
+#include "checkpoint/families.h"
 
 namespace dunlin {
 namespace {
@@ -45,24 +46,22 @@ const json& value_or_null(const json& object, const char* key) {
   return it == object.end() ? kNull : *it;
 }
 
-Result<std::string> read_model_type(const json& document, const Metadata& source) {
+Result<const StoredFamily*> read_family(const json& document, const Metadata& source) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string name, source.text("model_type"));
-  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type,
-                          supported_model_type(source.origin(), name));
-  const std::string expected = model_type == "llama" ? "LlamaForCausalLM" : "Qwen2ForCausalLM";
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(source.origin(), name));
   const json& architectures = value_or_null(document, "architectures");
-  if (architectures.is_null()) return model_type;
+  if (architectures.is_null()) return family;
   if (!architectures.is_array()) {
     return model_error(fmt::format("{}: architectures is not a list", source.origin()));
   }
   const bool listed = std::ranges::any_of(
-      architectures, [&](const json& name_value) { return name_value == expected; });
+      architectures, [&](const json& name_value) { return name_value == family->architecture; });
   if (!architectures.empty() && !listed) {
     return model_error(fmt::format(
         "{}: architectures of model_type {} must name {}; other heads are not supported",
-        source.origin(), model_type, expected));
+        source.origin(), name, family->architecture));
   }
-  return model_type;
+  return family;
 }
 
 Result<void> refuse_unsupported(const json& document, const Metadata& source) {
@@ -195,7 +194,8 @@ Result<Metadata> read_hf_config(const ConfigText& config_text,
                           parse_json_object(config_text.text, config_text.origin));
   const json& document = parsed.value;
   const Metadata source = scalars(document, config_text.origin);
-  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, read_model_type(document, source));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, read_family(document, source));
+  const std::string model_type(family->model_type);
   DUNLIN_RETURN_IF_ERROR(refuse_unsupported(document, source));
   warn_of_ignored(document, config_text.origin, model_type);
   DUNLIN_ASSIGN_OR_RETURN(Metadata config,

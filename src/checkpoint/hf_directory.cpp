@@ -10,13 +10,13 @@
 #include <optional>
 
 #include "base/byte_source.h"
+#include "base/json_document.h"
 #include "base/owned_json.h"
+#include "base/text_checks.h"
 #include "checkpoint/hf_config.h"
-#include "checkpoint/json_document.h"
 #include "checkpoint/pickle.h"
 #include "checkpoint/safetensors_reader.h"
 #include "checkpoint/stored_checkpoint.h"
-#include "checkpoint/text_checks.h"
 
 namespace dunlin {
 namespace {
@@ -36,8 +36,9 @@ Result<Metadata> read_config(const std::string& path) {
   ConfigText config{path, {}};
   DUNLIN_ASSIGN_OR_RETURN(config.text, read_text_file(config.origin, kConfigLimit));
   std::optional<ConfigText> generation;
+  // Not path::replace_filename: libstdc++ 12 crashes in it when an allocation fails.
   const std::string generation_path =
-      std::filesystem::path(path).replace_filename("generation_config.json").string();
+      path.substr(0, path.rfind('/') + 1) + "generation_config.json";
   if (exists(generation_path)) {
     DUNLIN_ASSIGN_OR_RETURN(std::string text, read_text_file(generation_path, kConfigLimit));
     generation = ConfigText{generation_path, std::move(text)};

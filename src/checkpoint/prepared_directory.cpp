@@ -14,7 +14,7 @@
 #include "checkpoint/gguf_reader.h"
 #include "checkpoint/prepared_manifest.h"
 #include "checkpoint/stored_checkpoint.h"
-#include "checkpoint/text_checks.h"
+#include "base/text_checks.h"
 #include "formats/prepared_weights.h"
 
 namespace dunlin {

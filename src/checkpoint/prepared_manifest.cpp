@@ -9,10 +9,11 @@
 #include <utility>
 #include <variant>
 
+#include "base/json_document.h"
 #include "base/owned_json.h"
+#include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
-#include "checkpoint/json_document.h"
-#include "checkpoint/text_checks.h"
+#include "checkpoint/families.h"
 #include "checkpoint/xxh3_hash.h"
 
 namespace dunlin {
@@ -149,9 +150,9 @@ Result<Metadata> read_config(const Json& json, const std::string& origin) {
     stored.set(key, *std::move(value));
   }
   DUNLIN_ASSIGN_OR_RETURN(const std::string name, stored.text("model_type"));
-  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, supported_model_type(origin, name));
-  DUNLIN_ASSIGN_OR_RETURN(Metadata config,
-                          canonical_config(stored, ConfigSpelling::hugging_face, model_type));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(origin, name));
+  DUNLIN_ASSIGN_OR_RETURN(Metadata config, canonical_config(stored, ConfigSpelling::hugging_face,
+                                                            std::string(family->model_type)));
   const auto* const ids = std::get_if<std::vector<int64_t>>(stored.find("eos_token_id"));
   if (ids != nullptr) {
     for (const int64_t id : *ids) {

@@ -11,7 +11,7 @@
 #include <tuple>
 
 #include "base/checked.h"
-#include "checkpoint/text_checks.h"
+#include "base/text_checks.h"
 
 namespace dunlin {
 namespace {

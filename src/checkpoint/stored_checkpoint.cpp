@@ -6,6 +6,7 @@
 #include <string_view>
 #include <unordered_map>
 
+#include "checkpoint/families.h"
 #include "checkpoint/gguf_names.h"
 
 namespace dunlin {
@@ -22,7 +23,9 @@ Result<Layout> layout_of(const CheckpointParts& parts) {
   layout.gguf_names = std::string_view(parts.container) == "gguf";
   DUNLIN_ASSIGN_OR_RETURN(layout.tied, parts.config.boolean("tie_word_embeddings"));
   DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, parts.config.text("model_type"));
-  if (layout.gguf_names && model_type == "llama") {
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
+                          stored_family(parts.config.origin(), model_type));
+  if (layout.gguf_names && family->permuted_rope) {
     DUNLIN_ASSIGN_OR_RETURN(layout.rope_head_dim, parts.config.integer("head_dim", 2, 4096));
   }
   return layout;
@@ -41,7 +44,7 @@ Result<std::string> name_of(const TensorInfo& tensor, const Layout& layout) {
   } else if (is_canonical_tensor_name(tensor.name)) {
     name = tensor.name;
   }
-  if (!name) return tensor_error(tensor, "is not part of a llama or qwen2 model");
+  if (!name) return tensor_error(tensor, "is not part of any model that is read here");
   if (layout.tied && *name == "lm_head.weight") return std::string();
   return *name;
 }

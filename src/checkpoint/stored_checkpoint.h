@@ -22,7 +22,7 @@ struct CheckpointParts {
 };
 
 // Gives every tensor its canonical name and checks its shape against the configuration. A tensor
-// that no llama or qwen2 model reads is an error, because the model would compute something else
+// that no family has is an error, because the model would compute something else
 // without it; so is a mapped vector in a block format. A tied model's lm_head.weight gets no
 // canonical name.
 Result<std::unique_ptr<Checkpoint>> make_checkpoint(CheckpointParts parts);

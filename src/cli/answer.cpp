@@ -34,7 +34,7 @@ void Answer::receive(const Event& event) {
   error = event.error;
 }
 
-Json answer_json(const Answer& answer, const Model& model, uint64_t seed) {
+Json answer_json(const Answer& answer, const Model& model) {
   const RequestStats& stats = answer.stats;
   Json kernels = Json::object();
   for (const auto& [operation, kernel] : model.executable->kernels()) kernels[operation] = kernel;
@@ -43,7 +43,7 @@ Json answer_json(const Answer& answer, const Model& model, uint64_t seed) {
           {"prompt_ids", answer.prompt_ids},
           {"ids", answer.ids},
           {"finish_reason", answer.reason == FinishReason::stop ? "stop" : "length"},
-          {"seed", seed},
+          {"seed", answer.seed},
           {"timings",
            {{"load_ms", model.load_ms},
             {"prompt_n", stats.prompt_tokens},

@@ -19,13 +19,14 @@ struct Answer {
   bool done = false;
   FinishReason reason = FinishReason::stop;
   RequestStats stats = {};
+  uint64_t seed = 0;  // of its random numbers
   std::optional<Error> error = std::nullopt;
 
   void receive(const Event& event);
 };
 
 // The object of `run --json`.
-nlohmann::ordered_json answer_json(const Answer& answer, const Model& model, uint64_t seed);
+nlohmann::ordered_json answer_json(const Answer& answer, const Model& model);
 
 // One line of JSON; bytes of text that are not UTF-8 become U+FFFD.
 std::string json_line(const nlohmann::ordered_json& value);

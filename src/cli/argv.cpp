@@ -8,7 +8,7 @@ namespace dunlin {
 namespace {
 
 // CLI11 takes single letters only as short flags.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kShortFlags = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kShortFlags = {{
     {"-np", "--parallel"},
     {"-ub", "--ubatch-size"},
     {"-sys", "--system-prompt"},
@@ -22,6 +22,20 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 13> kShortFl
     {"-pg", "--prompt-gen"},
     {"-hf", "--hf-repo"},
     {"-vv", "--very-verbose"},
+    {"-ngl", "--gpu-layers"},
+    {"-fa", "--flash-attn"},
+}};
+
+// Flags of llama.cpp, and what does their work here, where no name says so.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kForeignFlags = {{
+    {"-lv", "-v for more on stderr, or -q for less"},
+    {"--log-verbosity", "-v for more on stderr, or -q for less"},
+    {"--log-disable", "-q"},
+    {"-cnv", "`dunlin chat`"},
+    {"--conversation", "`dunlin chat`"},
+    {"--interactive", "`dunlin chat`"},
+    {"-dev", "--backend pjrt --device"},
+    {"-ngl", "--backend pjrt --device gpu"},
 }};
 
 size_t edit_distance(std::string_view a, std::string_view b) {
@@ -40,23 +54,10 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 }  // namespace
 
-std::vector<std::string> rewrite_short_flags(std::span<const std::string> arguments) {
-  std::vector<std::string> result;
-  bool flags = true;
-  for (const std::string& argument : arguments) {
-    flags = flags && argument != "--";
-    const auto equals = argument.find('=');
-    const std::string_view name = std::string_view(argument).substr(0, equals);
-    const auto* const entry =
-        std::ranges::find(kShortFlags, name, &std::pair<std::string_view, std::string_view>::first);
-    if (!flags || entry == kShortFlags.end()) {
-      result.push_back(argument);
-    } else {
-      result.push_back(std::string(entry->second) +
-                       (equals == std::string::npos ? "" : argument.substr(equals)));
-    }
-  }
-  return result;
+std::string long_flag_of(std::string_view short_flag) {
+  const auto* const entry = std::ranges::find(
+      kShortFlags, short_flag, &std::pair<std::string_view, std::string_view>::first);
+  return entry == kShortFlags.end() ? std::string() : std::string(entry->second);
 }
 
 std::string short_flag_of(std::string_view long_flag) {
@@ -80,6 +81,13 @@ std::string nearest_name(std::string_view flag, std::span<const std::string> nam
 
 std::string unknown_name(const std::string& name, const std::string& kind,
                          std::span<const std::string> names) {
+  const auto* const foreign =
+      std::ranges::find(kForeignFlags, name, &std::pair<std::string_view, std::string_view>::first);
+  if (foreign != kForeignFlags.end()) {
+    std::string message = name;
+    message += " is not a " + kind + "; use ";
+    return message + std::string(foreign->second);
+  }
   const std::string nearest = nearest_name(name, names);
   const std::string question = nearest.empty() ? "" : "; did you mean " + nearest + "?";
   return name + " is not a " + kind + question;

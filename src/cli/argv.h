@@ -1,5 +1,4 @@
-// The command line before it is parsed: llama.cpp's multi-letter short flags become long ones, and
-// a flag nobody knows gets the nearest name.
+// Names of flags: llama.cpp's multi-letter short ones, and the nearest to one that nobody knows.
 #pragma once
 
 #include <span>
@@ -9,9 +8,8 @@
 
 namespace dunlin {
 
-// Rewrites -np, -ub, -sys, -ctk and their like to the long flags they abbreviate. Arguments after
-// `--` stay.
-std::vector<std::string> rewrite_short_flags(std::span<const std::string> arguments);
+// "--parallel" for "-np"; empty for what is no such short flag. Not every command has the long one.
+std::string long_flag_of(std::string_view short_flag);
 
 // "-np" for "--parallel"; empty for a flag without such a short form.
 std::string short_flag_of(std::string_view long_flag);
@@ -21,7 +19,7 @@ std::string short_flag_of(std::string_view long_flag);
 std::string nearest_name(std::string_view flag, std::span<const std::string> names);
 
 // "--treads is not a flag; did you mean --threads?", `kind` being "flag"; without the question when
-// no name is near.
+// no name is near. Of a flag of llama.cpp with another name here: "-lv is not a flag; use -v ...".
 std::string unknown_name(const std::string& name, const std::string& kind,
                          std::span<const std::string> names);
 

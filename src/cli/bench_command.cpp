@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,9 +16,11 @@
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/stream_bandwidth.h"
 #include "cli/terminal.h"
+#include "cli/this_cpu.h"
 
 namespace dunlin {
 namespace {
@@ -26,7 +29,7 @@ struct BenchFlags {
   std::vector<std::string> models;
   std::vector<std::string> prompts, generates, prompt_generates, depths, threads;
   int64_t repetitions = 5;
-  int64_t ubatch = 512;
+  BatchFlags step;
   std::string backend = "cpu";
   std::string device = {};
   std::string precision = "auto";
@@ -35,6 +38,7 @@ struct BenchFlags {
   int64_t layers = -1;
   std::vector<std::string> disable;
   bool no_warmup = false, progress = false, json = false;
+  IgnoredFlags ignored;
 };
 
 constexpr int64_t kMostTokens = int64_t{1} << 31;
@@ -119,6 +123,15 @@ Result<double> stream_of(const Model& model) {
   return measure_stream_gb_s(model.executable->threads(), bytes, 0.3);
 }
 
+// Operations per second that `dunlin plan --calibrate` once measured with these threads and this
+// instruction set; nothing on another back end.
+std::optional<double> calibrated_peak(const Model& model) {
+  if (model.options.backend != "cpu") return std::nullopt;
+  const auto rates = kept_rates(model.executable->threads());
+  if (!rates.has_value() || rates->isa != model.executable->isa()) return std::nullopt;
+  return rates->peak_flops();
+}
+
 class Bench {
  public:
   Bench(const BenchFlags& flags, std::vector<BenchTest> tests)
@@ -147,7 +160,7 @@ class Bench {
     ModelOptions options{.backend = flags_.backend,
                          .device = flags_.device,
                          .threads = threads,
-                         .rows = flags_.ubatch,
+                         .rows = flags_.step.rows(),
                          .layers = flags_.layers,
                          .logits_view_k = 0};
     for (const BenchTest& test : tests_)
@@ -179,8 +192,11 @@ class Bench {
     }
     // After the tests, whose peak of memory it must not raise.
     DUNLIN_ASSIGN_OR_RETURN(const double stream, stream_of(*model));
+    const std::optional<double> peak = calibrated_peak(*model);
     for (BenchResult& result : results) {
       result.stream_gb_s = stream;
+      result.peak_flops = peak;
+      DUNLIN_ASSIGN_OR_RETURN(result.flops, matrix_flops(*model, result.test));
       for (const auto& printer : printers_) printer->print(bench_json(result, *model, path));
     }
     return {};
@@ -194,6 +210,7 @@ class Bench {
 Result<int> bench_model(const BenchFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(auto tests, plan_tests(flags));
   DUNLIN_ASSIGN_OR_RETURN(const auto threads, parse_lists(flags.threads, {0}));
+  flags.ignored.warn();
   Bench bench(flags, std::move(tests));
   DUNLIN_RETURN_IF_ERROR(bench.add_printer(flags.json ? "object" : flags.output, stdout));
   if (flags.output_err != "none")
@@ -208,6 +225,7 @@ void add_test_flags(CLI::App& command, BenchFlags& flags) {
            "Hugging Face directories or .gguf files, separated by spaces or commas")
       ->required()
       ->type_name("MODEL")
+      ->check(model_name())
       ->delimiter(',');
   add_flag(command, "-p,--n-prompt", flags.prompts, "tokens of the prompt (512)")
       ->check(number_list(kMostTokens));
@@ -226,9 +244,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
   CLI::App* command = bench.add_subcommand("model", "Prompt and generation speed, as llama-bench");
   auto flags = std::make_shared<BenchFlags>();
   add_test_flags(*command, *flags);
-  add_flag(*command, "--ubatch-size,--prefill-chunk", flags->ubatch,
-           "prompt tokens of one step (-ub)")
-      ->check(in_range(1, 1 << 16));
+  flags->step.add_to(*command);
   add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each test is timed")
       ->check(in_range(1, 1000));
   add_flag(*command, "-o,--output", flags->output, "the form of the results")
@@ -241,6 +257,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
   add_switch(*command, "--no-warmup", flags->no_warmup, "no untimed run before each test");
   add_switch(*command, "--progress", flags->progress, "say on stderr which test begins");
   add_switch(*command, "--json", flags->json, "print one JSON object with all results");
+  flags->ignored.add_to(*command);
   command->footer(
       "Numbers are lists (1,2), ranges (1-4, 1-9+4, 64-512*2), and may be repeated.\n"
       "Examples:\n"

@@ -8,6 +8,9 @@
 #include <cmath>
 #include <numeric>
 #include <set>
+#include <utility>
+
+#include "planner/walk.h"
 
 namespace dunlin {
 namespace {
@@ -113,6 +116,34 @@ uint64_t streamed_weight_bytes(const Model& model) {
     if (weight.ok()) bytes += static_cast<uint64_t>(weight->rows * weight->bytes_per_row());
   }
   return bytes;
+}
+
+Result<double> matrix_flops(const Model& model, const BenchTest& test) {
+  DUNLIN_ASSIGN_OR_RETURN(WeightStorage storage,
+                          weight_storage(model.program, [&model](const std::string& name) {
+                            return model.checkpoint->weight(name);
+                          }));
+  DUNLIN_ASSIGN_OR_RETURN(const Storage cache, parse_kv_storage("bf16"));
+  const PlannedModel planned(model.program, std::move(storage), cache, cache);
+  const ShardedModel sharded{planned, Mesh{}};
+  const auto step_flops = [&sharded](int64_t rows, int64_t logit_rows, int64_t cached) {
+    double flops = 0;
+    for (const NodeCost& cost :
+         walk(sharded,
+              {.rows_each = rows, .logit_rows = logit_rows, .cached = static_cast<double>(cached)}))
+      flops += cost.flops;
+    return flops;
+  };
+  double flops = 0;
+  int64_t cached = test.depth;
+  for (int64_t done = 0; done < test.prompt;) {
+    const int64_t rows = std::min(test.prompt - done, model.limits.rows);
+    done += rows;
+    flops += step_flops(rows, done == test.prompt ? 1 : 0, cached);
+    cached += rows;
+  }
+  for (int64_t i = 0; i < test.generate; ++i) flops += step_flops(1, 1, cached + i);
+  return flops;
 }
 
 Result<ModelBench> ModelBench::create(Model& model) {

@@ -43,6 +43,10 @@ Result<std::vector<int64_t>> parse_bench_list(const std::string& text);
 // an embedding table that is only looked up.
 uint64_t streamed_weight_bytes(const Model& model);
 
+// Multiplications and additions of matrices in one repetition of the test, as the planner counts
+// them (planner/walk.h). Errors: of the checkpoint.
+Result<double> matrix_flops(const Model& model, const BenchTest& test);
+
 class ModelBench {
  public:
   static Result<ModelBench> create(Model& model);

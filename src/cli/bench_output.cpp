@@ -126,6 +126,8 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
   // Bytes per nanosecond are GB/s.
   const double weights_gb_s = static_cast<double>(streamed_weight_bytes(model)) *
                               static_cast<double>(result.samples.weight_passes) / mean(times);
+  const double tflops = result.flops / mean(times) / 1e3;
+  const std::optional<double> peak = result.peak_flops;
   return {{"schema_version", 1},
           {"build_number", version()},
           {"cpu_info", cpu_features().model},
@@ -155,6 +157,9 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"weights_gb_s", weights_gb_s},
           {"stream_gb_s", result.stream_gb_s},
           {"bandwidth_fraction", weights_gb_s / result.stream_gb_s},
+          {"tflops", tflops},
+          {"peak_tflops", peak.has_value() ? Json(*peak / 1e12) : Json(nullptr)},
+          {"peak_fraction", peak.has_value() ? Json(tflops * 1e12 / *peak) : Json(nullptr)},
           {"load_average", result.load_average}};
 }
 

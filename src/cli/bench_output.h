@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 
 #include "base/result.h"
@@ -19,7 +20,9 @@ struct BenchResult {
   std::string test_time = {};  // UTC, ISO 8601, when it began
   double load_average = 0;     // of the last minute, then
   uint64_t peak_rss_bytes = 0;
-  double stream_gb_s = 0;  // read-only bandwidth of the same threads
+  double stream_gb_s = 0;                           // read-only bandwidth of the same threads
+  double flops = 0;                                 // of matrices, in one repetition
+  std::optional<double> peak_flops = std::nullopt;  // per second, where it is known
 };
 
 nlohmann::ordered_json bench_json(const BenchResult& result, const Model& model,

@@ -211,6 +211,7 @@ Result<void> Chat::answer() {
 }
 
 Result<void> Chat::generate(Answer& answer) {
+  answer.seed = settings_.sampling.seed;
   DUNLIN_ASSIGN_OR_RETURN(const RequestId id,
                           engine_.submit({.prompt = answer.prompt_ids,
                                           .sampling = settings_.sampling,
@@ -243,7 +244,7 @@ void Chat::finish(Answer& answer) {
   if (!options_.json) {
     write_stdout("\n");
   } else if (answer.done) {
-    write_stdout(json_line(answer_json(answer, model_, settings_.sampling.seed)) + "\n");
+    write_stdout(json_line(answer_json(answer, model_)) + "\n");
   }
   messages_.push_back({{"role", "assistant"}, {"content", answer.text}});
   const auto held = static_cast<int64_t>(answer.prompt_ids.size() + answer.ids.size());

@@ -9,7 +9,7 @@
 
 #include "artifact/reader.h"
 #include "artifact/writer.h"
-#include "checkpoint/json_document.h"
+#include "base/json_document.h"
 #include "engine/session_file.h"
 
 namespace dunlin {

@@ -1,4 +1,5 @@
-// What `/set` of a chat changes: sampling parameters and the length of answers, by name.
+// What `/set` of a chat and a line of a batch of prompts change: sampling parameters and the length
+// of answers, by name.
 #pragma once
 
 #include <dunlin/sampling.h>

@@ -26,7 +26,11 @@ struct CommandPath {
 
 void collect_flags(const CLI::App& command, std::vector<std::string>& names) {
   for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+    for (const std::string& name : option->get_lnames()) {
+      names.push_back("--" + name);
+      if (const std::string abbreviation = short_flag_of("--" + name); !abbreviation.empty())
+        names.push_back(abbreviation);
+    }
     for (const std::string& name : option->get_snames()) names.push_back("-" + name);
   }
 }
@@ -49,20 +53,55 @@ CommandPath find_command(const CLI::App& app, const std::vector<std::string>& ar
   return path;
 }
 
-// The first argument that looks like a flag and is none, without its value; empty when there is
-// none. -t4 is -t with its value, -1 is a number, and what follows a flag with a value is that.
-std::string find_unknown_flag(const CommandPath& path, const std::vector<std::string>& arguments) {
+bool is_letter(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+// The name in an argument that is a flag: --threads of --threads=2, -t of -t4, -np of -np; empty for
+// others, such as -1. Letters after a single dash are one name: -ngl is not -n with the value gl.
+std::string flag_name(const std::string& argument) {
+  const auto is_letter_at = [&argument](size_t i) {
+    return i < argument.size() && is_letter(argument[i]);
+  };
+  if (argument.starts_with("--"))
+    return is_letter_at(2) ? argument.substr(0, argument.find('=')) : std::string();
+  if (!argument.starts_with('-') || !is_letter_at(1)) return {};
+  size_t end = 2;
+  while (is_letter_at(end) || (is_letter_at(end + 1) && argument[end] == '-')) ++end;
+  return argument.substr(0, end);
+}
+
+// Calls f(argument, name) for each argument that is a flag, and not the value of the one before it.
+template <typename Arguments, typename F>
+void for_each_flag(const CommandPath& path, Arguments& arguments, F&& f) {
   for (size_t i = path.words; i < arguments.size() && arguments[i] != "--"; ++i) {
-    const std::string& argument = arguments[i];
-    if (argument.size() < 2 || argument[0] != '-' || (argument[1] >= '0' && argument[1] <= '9'))
-      continue;
-    const bool is_long = argument[1] == '-';
-    const std::string name = argument.substr(0, is_long ? argument.find('=') : 2);
-    if (std::ranges::find(path.flags, name) == path.flags.end()) return name;
+    std::string name = flag_name(arguments[i]);
+    if (name.empty()) continue;
+    f(arguments[i], name);
     const CLI::Option* const option = path.last->get_option_no_throw(name);
-    if (option != nullptr && takes_value(*option) && name == argument) ++i;
+    if (option != nullptr && takes_value(*option) && name == arguments[i]) ++i;
   }
-  return {};
+}
+
+// CLI11 takes single letters only as short flags: -np and its like become the long flags.
+void rewrite_short_flags(const CommandPath& path, std::vector<std::string>& arguments) {
+  for_each_flag(path, arguments, [&path](std::string& argument, std::string& name) {
+    const std::string long_flag = long_flag_of(name);
+    if (path.last->get_option_no_throw(long_flag) == nullptr) return;
+    argument.replace(0, name.size(), long_flag);
+    name = long_flag;
+  });
+}
+
+// The first argument that looks like a flag and is none, without its value; empty when there is
+// none.
+std::string find_unknown_flag(const CommandPath& path, const std::vector<std::string>& arguments) {
+  std::string unknown;
+  for_each_flag(path, arguments, [&](const std::string&, const std::string& name) {
+    const bool known = std::ranges::find(path.flags, name) != path.flags.end();
+    if (unknown.empty() && !known) unknown = name;
+  });
+  return unknown;
 }
 
 // CLI11 takes the next argument for the value of `--flag=`; as two arguments the value is empty.
@@ -175,14 +214,18 @@ void add_configuration_flags(CLI::App& command) {
 
 Result<CommandLine> complete_command_line(const AddCommands& add_commands,
                                           const std::vector<std::string>& arguments) {
-  CommandLine line{.arguments = rewrite_short_flags(arguments)};
+  CommandLine line{.arguments = arguments};
   CLI::App app;
   int unused = 0;
   add_commands(app, unused);
   const CommandPath path = find_command(app, line.arguments);
+  rewrite_short_flags(path, line.arguments);
   split_empty_values(*path.last, line.arguments);
 
   if (!count_options(app, line)) return line;
+  line.unknown_flag = find_unknown_flag(path, line.arguments);
+  if (!line.unknown_flag.empty()) return line;
+  warn_of_unknown_variables(app);
   LayeredValues layers(*path.last);
   layers.add(variables_of(*path.last));
   if (const CLI::Option* const config = path.last->get_option_no_throw(kConfigFlag)) {
@@ -201,6 +244,7 @@ Result<CommandLine> complete_command_line(const AddCommands& add_commands,
 }
 
 void parse(CLI::App& app, const CommandLine& line, bool run) {
+  if (!line.unknown_flag.empty()) throw CLI::ExtrasError(std::vector{line.unknown_flag});
   const HiddenVariables hidden(app);
   if (!run) {
     for_each_option(app, [](CLI::Option& option) { option.required(false); });
@@ -222,8 +266,7 @@ std::string usage_message(const CLI::App& app, const CLI::ParseError& error,
       names.push_back(command->get_name());
     return unknown_name(path.unknown, "command", names);
   }
-  const std::string unknown = find_unknown_flag(path, line.arguments);
-  if (!unknown.empty()) return unknown_name(unknown, "flag", path.flags);
+  if (!line.unknown_flag.empty()) return unknown_name(line.unknown_flag, "flag", path.flags);
   return with_origins(plain_words(error), line.origins);
 }
 

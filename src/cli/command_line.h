@@ -21,6 +21,7 @@ struct CommandLine {
   // "DUNLIN_ARG_TEMP" or "config.toml:3: temp".
   std::map<std::string, std::string> origins = {};
   bool print_config = false;
+  std::string unknown_flag = {};  // the first one; parse() refuses the line
 };
 
 inline constexpr const char* kConfigFlag = "--config";

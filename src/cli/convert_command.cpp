@@ -10,6 +10,7 @@
 #include "cli/commands.h"
 #include "cli/conversion.h"
 #include "cli/flags.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "convert/choose_formats.h"
@@ -175,7 +176,8 @@ void add_convert_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<ConvertFlags>();
   add_flag(*command, "in", flags->in, "Hugging Face directory or .gguf file")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_flag(*command, "out", flags->out,
            "what to write: a .gguf file (an older GGUF file is replaced), or the name of a new "
            "directory")

@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/read_input.h"
 #include "cli/terminal.h"
@@ -183,7 +184,8 @@ void add_eval_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "file", flags->file, "the text (-: stdin)")->required()->type_name("FILE");
   add_flag(*command, "--ref", flags->reference,
            "a reference model: KL divergence from it, and how often both choose the same token")
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_flag(*command, "--window", flags->window, "tokens of a window (512; -c is the same)")
       ->check(in_range(3, 1 << 30))
       ->default_str("");

@@ -9,6 +9,7 @@
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
@@ -181,7 +182,8 @@ void add_inspect_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "model,-m,--model", flags->model,
            "Hugging Face directory, .gguf file or prepared directory")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   CLI::Option* json = add_switch(*command, "--json", flags->json, "print one JSON object with all");
   CLI::Option* tensors = add_switch(*command, "--tensors", flags->tensors,
                                     "list the tensors: shape, format, bytes, offset in the file");

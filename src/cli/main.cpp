@@ -14,6 +14,7 @@
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/help_format.h"
+#include "cli/model_name.h"
 #include "cli/print_config.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
@@ -37,6 +38,8 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_eval_command(app, exit_code);
   add_convert_command(app, exit_code);
   add_quantize_command(app, exit_code);
+  add_imatrix_command(app, exit_code);
+  add_pull_command(app, exit_code);
   add_bench_command(app, exit_code);
   add_plan_command(app, exit_code);
   add_devices_command(app, exit_code);
@@ -65,6 +68,8 @@ int run_main(const std::vector<std::string>& given) {
   } catch (const CLI::CallForVersion& version) {
     fmt::print("{}\n", version.what());
     return 0;
+  } catch (const ModelNotFound& error) {
+    return report_error(error.error());
   } catch (const CLI::ParseError& error) {
     note("error: {}\n", usage_message(app, error, *line));
     note("`dunlin help` lists the commands, `dunlin COMMAND --help` its flags\n");

@@ -7,7 +7,9 @@
 #include <limits>
 #include <random>
 
+#include "base/log.h"
 #include "cli/inside_flags.h"
+#include "cli/model_name.h"
 #include "cli/numbers.h"
 #include "sampler/sampler.h"
 
@@ -66,6 +68,13 @@ std::string check_logit_bias(const std::string& text) {
   if (!bias.ok()) return bias.error().message;
   const auto valid = validate({.logit_bias = {*bias}}, std::numeric_limits<int32_t>::max());
   return valid.ok() ? std::string() : valid.error().message;
+}
+
+std::string check_layer_count(const std::string& text) {
+  int64_t count = 0;
+  const std::string problem = parse_number(text, count);
+  if (problem.empty() || text == "auto" || text == "all") return {};
+  return fmt::format("\"{}\" {}", text, problem);
 }
 
 CLI::Validator context_size() {
@@ -140,25 +149,56 @@ Result<int64_t> parse_size(const std::string& field, const std::string& text) {
   return value * factor;
 }
 
+void IgnoredFlags::add_to(CLI::App& command) {
+  add_flag(command, "--gpu-layers,--n-gpu-layers", gpu_layers,
+           "accepted for llama.cpp's sake (-ngl): --backend pjrt --device gpu computes all layers")
+      ->delimiter(',')
+      ->check(CLI::Validator(check_layer_count, ""));
+  add_flag(command, "--flash-attn", flash_attention,
+           "accepted for llama.cpp's sake (-fa): the back end chooses how attention is computed")
+      ->delimiter(',')
+      ->check(one_of({"on", "off", "auto", "1", "0"}));
+  add_switch(command, "--jinja", jinja,
+             "accepted for llama.cpp's sake: the model's chat template is always used");
+}
+
+void IgnoredFlags::warn() const {
+  if (!gpu_layers.empty())
+    log_warning(
+        "--gpu-layers (-ngl) has no effect: --backend pjrt --device gpu computes all layers there");
+  if (!flash_attention.empty())
+    log_warning("--flash-attn (-fa) has no effect: the back end chooses how attention is computed");
+}
+
+void BatchFlags::add_to(CLI::App& command) {
+  add_flag(command, "-b,--batch-size,--max-num-batched-tokens", batch,
+           "no more prompt tokens than this in one step, whatever -ub says")
+      ->check(in_range(1, 1 << 16));
+  add_flag(command, "--ubatch-size,--prefill-chunk", ubatch, "prompt tokens of one step (-ub)")
+      ->check(in_range(1, 1 << 16));
+}
+
 void ModelFlags::add_to(CLI::App& command) {
   const FlagGroup group(command, "Model");
-  add_flag(command, "model,-m,--model", model, "Hugging Face directory or .gguf file")
+  add_flag(command, "model,-m,--model", model,
+           "Hugging Face directory, .gguf file, or the name of a model that was pulled")
       ->required()
       ->type_name("MODEL")
-      ->check(not_empty());
+      ->check(not_empty())
+      ->check(model_name());
   add_flag(command, "-c,--ctx-size,--max-model-len", context,
            "context in tokens (auto: the model's, at most 8192)")
       ->check(context_size());
   add_flag(command, "-t,--threads", threads, "threads (0: one per core)")->check(in_range(0, 1024));
   add_flag(command, "--parallel,--max-num-seqs", parallel, "sequences at a time (-np)")
       ->check(in_range(1, 1024));
-  add_flag(command, "--ubatch-size,--prefill-chunk", ubatch, "prompt tokens of one step (-ub)")
-      ->check(in_range(1, 1 << 16));
+  step.add_to(command);
   add_backend_flags(command, backend, device, precision);
   add_layers_flag(command, layers, "run only the first N layers");
   add_disable_flag(command, disable);
   add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
   add_switch(command, "-v,--verbose", verbose, "more on stderr: the kernels that were chosen");
+  ignored.add_to(command);
 }
 
 Result<ModelOptions> ModelFlags::options() const {
@@ -166,7 +206,7 @@ Result<ModelOptions> ModelFlags::options() const {
                        .device = device,
                        .threads = threads,
                        .sequences = parallel,
-                       .rows = ubatch,
+                       .rows = step.rows(),
                        .layers = layers};
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   DUNLIN_ASSIGN_OR_RETURN(options.context, parse_size("--ctx-size", context));
@@ -217,6 +257,7 @@ Result<SamplingParams> SamplingFlags::params(const Metadata& config) const {
 
 Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
                                                 const ModelOptions& options) {
+  flags.ignored.warn();
   ProgressBar bar(!flags.quiet);
   ModelOptions with_progress = options;
   with_progress.progress = [&bar](double fraction, const std::string& what) {
@@ -225,6 +266,8 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   DUNLIN_ASSIGN_OR_RETURN(auto model, load_model(flags.model, with_progress));
   bar.clear();
   if (!flags.quiet) print_banner(*model);
+  if (const std::string remark = model_note(flags.model); !flags.quiet && !remark.empty())
+    note("note     {}\n", remark);
   if (flags.verbose) {
     for (const auto& [operation, kernel] : model->executable->kernels())
       note("kernel   {}: {}\n", operation, kernel);

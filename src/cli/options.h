@@ -4,6 +4,7 @@
 #include <dunlin/sampling.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,12 +20,30 @@
 
 namespace dunlin {
 
+// Flags of llama.cpp that its scripts give, and that change nothing here.
+struct IgnoredFlags {
+  std::vector<std::string> gpu_layers = {}, flash_attention = {};
+  bool jinja = false;
+
+  void add_to(CLI::App& command);
+  void warn() const;  // of what is given and does nothing
+};
+
+// The most prompt tokens of one step: the smaller of -b and -ub, as in llama.cpp.
+struct BatchFlags {
+  std::optional<int64_t> batch;
+  int64_t ubatch = 512;
+
+  void add_to(CLI::App& command);
+  int64_t rows() const { return std::min(batch.value_or(ubatch), ubatch); }
+};
+
 struct ModelFlags {
   std::string model = {};
   std::string context = "auto";
   int threads = 0;
   int64_t parallel = 1;
-  int64_t ubatch = 512;
+  BatchFlags step = {};
   std::string backend = "cpu";
   std::string device = {};
   std::string precision = "auto";
@@ -32,6 +51,7 @@ struct ModelFlags {
   std::vector<std::string> disable = {};
   bool quiet = false;
   bool verbose = false;
+  IgnoredFlags ignored = {};
 
   void add_to(CLI::App& command);
   Result<ModelOptions> options() const;

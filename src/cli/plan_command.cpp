@@ -6,6 +6,7 @@
 
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/plan_machine.h"
 #include "cli/this_cpu.h"
@@ -20,7 +21,7 @@ struct PlanFlags {
   std::string context = "auto";
   int64_t parallel = 1;
   int64_t prompt = 512;
-  int64_t ubatch = 512;
+  BatchFlags step;
   double fill = 1;
   int64_t layers = -1;
   std::optional<double> price;
@@ -39,7 +40,7 @@ Result<Workload> workload_of(const PlanFlags& flags, const PlanSource& source) {
   }
   workload.batch = flags.parallel;
   workload.prompt = std::min(flags.prompt, workload.context);
-  workload.chunk = flags.ubatch;
+  workload.chunk = flags.step.rows();
   workload.fill = flags.fill;
   workload.all_logits = flags.all_logits;
   workload.max_context = source.trained_context;
@@ -99,16 +100,15 @@ Result<void> run_plan(const PlanFlags& flags) {
 
 void add_model_flags(CLI::App& command, PlanFlags& flags) {
   add_flag(command, "model,-m,--model", flags.model,
-           "Hugging Face directory, .gguf file, or a config.json alone");
+           "Hugging Face directory, .gguf file, or a config.json alone")
+      ->check(model_name());
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
            "positions of each sequence (auto: the model's, at most 8192)");
   add_flag(command, "--parallel,--batch,--max-num-seqs", flags.parallel,
            "sequences at a time, on all devices together (-np)")
       ->check(in_range(1, 1 << 20));
   add_flag(command, "--prompt", flags.prompt, "tokens of each prompt")->check(in_range(1, 1 << 30));
-  add_flag(command, "--ubatch-size,--prefill-chunk", flags.ubatch,
-           "most prompt tokens of one step (-ub)")
-      ->check(in_range(1, 1 << 16));
+  flags.step.add_to(command);
   add_flag(command, "--fill", flags.fill,
            "share of the context that is filled while decoding, on average")
       ->check(in_real_range(0, 1));

@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
-#include "checkpoint/json_document.h"
+#include <algorithm>
+#include <array>
+
+#include "base/json_document.h"
+#include "cli/chat_settings.h"
 #include "cli/numbers.h"
 
 namespace dunlin {
@@ -12,13 +16,11 @@ using Json = nlohmann::ordered_json;
 
 constexpr uint64_t kMostBatchBytes = 1u << 30;
 
-Result<Prompt> prompt_of_json(const std::string& line, const std::string& where) {
-  const auto parsed = parse_ordered_json_object(line, where);
-  if (!parsed.ok())
-    return usage_error(parsed.error().message + "; a line of text cannot begin with {");
-  const Json& object = *parsed;
+constexpr std::array<const char*, 3> kSources = {"prompt", "messages", "ids"};
+
+Result<Prompt> source_of_json(const Json& object, const std::string& where) {
   std::vector<const char*> given;
-  for (const char* const key : {"prompt", "messages", "ids"}) {
+  for (const char* const key : kSources) {
     if (object.contains(key)) given.push_back(key);
   }
   if (given.size() != 1) {
@@ -39,6 +41,37 @@ Result<Prompt> prompt_of_json(const std::string& line, const std::string& where)
   }
   if (!value.is_string()) return usage_error(where + ": prompt is not a string");
   return Prompt{.text = value.get<std::string>()};
+}
+
+// A text or a list of texts.
+Result<std::vector<std::string>> stop_of_json(const Json& value, const std::string& where) {
+  const Json list = value.is_array() ? value : Json::array({value});
+  std::vector<std::string> texts;
+  for (const Json& each : list) {
+    if (!each.is_string() || each.get_ref<const std::string&>().empty())
+      return usage_error(where + ": stop is neither a text nor a list of texts");
+    texts.push_back(each.get<std::string>());
+  }
+  return texts;
+}
+
+Result<Prompt> prompt_of_json(const std::string& line, const std::string& where) {
+  const auto parsed = parse_ordered_json_object(line, where);
+  if (!parsed.ok())
+    return usage_error(parsed.error().message + "; a line of text cannot begin with {");
+  DUNLIN_ASSIGN_OR_RETURN(Prompt prompt, source_of_json(*parsed, where));
+  ChatSettings checked;
+  for (const auto& [key, value] : parsed->items()) {
+    if (std::ranges::find(kSources, std::string_view(key)) != kSources.end()) continue;
+    if (key == "stop") {
+      DUNLIN_ASSIGN_OR_RETURN(prompt.stop, stop_of_json(value, where));
+      continue;
+    }
+    prompt.settings.emplace_back(key, value.is_string() ? value.get<std::string>() : value.dump());
+    const auto set = checked.set(key, prompt.settings.back().second, INT32_MAX);
+    if (!set.ok()) return set.error().with_context(where);
+  }
+  return prompt;
 }
 
 // A text of the user's for a message.

@@ -6,6 +6,7 @@
 
 #include "cli/argv.h"
 #include "cli/flags.h"
+#include "cli/model_name.h"
 
 namespace dunlin {
 namespace {
@@ -70,7 +71,8 @@ void add_tensor_flags(CLI::App& command, QuantizeFlags& flags) {
 void QuantizeFlags::add_to(CLI::App& command) {
   add_flag(command, "in", in, "Hugging Face directory or .gguf file")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_flag(command, "out", out, "the GGUF file to write; an older GGUF file is replaced")
       ->required()
       ->check(not_empty())

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/answer.h"
+#include "cli/chat_settings.h"
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
@@ -82,11 +83,15 @@ class Runner {
     if (!prompt.ok()) return prompt.error();
     DUNLIN_ASSIGN_OR_RETURN(answer.prompt_ids,
                             encode_prompt(*prompt, model_.text, system_, flags_.prompt.raw));
+    ChatSettings settings{.sampling = sampling_, .max_tokens = flags_.max_tokens};
+    for (const auto& [name, value] : prompt->settings)
+      DUNLIN_RETURN_IF_ERROR(settings.set(name, value, model_.vocabulary));
+    answer.seed = settings.sampling.seed;
     const auto submitted = engine_.submit({.prompt = answer.prompt_ids,
-                                           .sampling = sampling_,
-                                           .max_tokens = flags_.max_tokens,
+                                           .sampling = settings.sampling,
+                                           .max_tokens = settings.max_tokens,
                                            .stop_ids = {},
-                                           .stop = flags_.stop,
+                                           .stop = prompt->stop.value_or(flags_.stop),
                                            .ignore_eos = flags_.ignore_eos},
                                           [&answer](const Event& event) { answer.receive(event); });
     return submitted.ok() ? Result<void>() : submitted.error();
@@ -113,7 +118,7 @@ class Runner {
 
   void print_end(const Answer& answer) {
     if (flags_.json) {
-      write_stdout(json_line(answer_json(answer, model_, sampling_.seed)) + "\n");
+      write_stdout(json_line(answer_json(answer, model_)) + "\n");
       return;
     }
     if (model_.text.tokenizer == nullptr)
@@ -197,7 +202,10 @@ void add_run_command(CLI::App& app, int& exit_code) {
       "with\n"
       "-p. A pipe is left alone when nothing has come within 2 seconds and the loading of the\n"
       "model; `-f -` waits for it. In a shell loop over stdin, </dev/null keeps it for the loop.\n"
-      "With --prompts a prompt that fails has an error in the place of its answer.\n"
+      "With --prompts a prompt that fails has an error in the place of its answer. A JSON line "
+      "may\n"
+      "set max_tokens, stop, temp, top_k, top_p, min_p, seed and the penalties for its own "
+      "answer.\n"
       "\n"
       "Examples:\n"
       "  dunlin run model.gguf \"Why is the sky blue?\"\n"

@@ -6,9 +6,9 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "base/user_folders.h"
 #include "cli/argv.h"
 #include "cli/read_input.h"
-#include "base/user_folders.h"
 
 namespace dunlin {
 namespace {
@@ -136,9 +136,11 @@ Result<std::vector<FileSetting>> read_settings(const std::optional<std::string>&
   if (path.has_value()) {
     file = *path;
   } else if (const auto folder = config_folder()) {
+    // Where one cannot tell, opening it says why.
     std::error_code ignored;
     const std::string usual = *folder + "/config.toml";
-    if (std::filesystem::exists(usual, ignored)) file = usual;
+    const auto status = std::filesystem::symlink_status(usual, ignored);
+    if (status.type() != std::filesystem::file_type::not_found) file = usual;
   }
   if (file.empty()) return std::vector<FileSetting>{};
   DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_user_file(file, kMostBytes));

@@ -128,15 +128,19 @@ Result<CpuRates> calibrate_this_cpu(int threads) {
   return rates;
 }
 
-Result<CpuRates> rates_of_this_cpu(int threads) {
+std::optional<CpuRates> kept_rates(int threads) {
   const std::string path = calibration_path(threads);
   std::error_code ignored;
-  if (!path.empty() && std::filesystem::exists(path, ignored)) {
-    const auto text = read_text_file(path, kMostRatesBytes);
-    auto rates = text.ok() ? parse_cpu_rates(*text, path) : Result<CpuRates>(text.error());
-    if (rates.ok()) return rates;
-    note("{}; measuring anew\n", rates.error().message);
-  }
+  if (path.empty() || !std::filesystem::exists(path, ignored)) return std::nullopt;
+  const auto text = read_text_file(path, kMostRatesBytes);
+  auto rates = text.ok() ? parse_cpu_rates(*text, path) : Result<CpuRates>(text.error());
+  if (rates.ok()) return *std::move(rates);
+  note("{}; it is not used\n", rates.error().message);
+  return std::nullopt;
+}
+
+Result<CpuRates> rates_of_this_cpu(int threads) {
+  if (auto kept = kept_rates(threads)) return *std::move(kept);
   const int count = thread_count(threads);
   std::vector<StreamPoint> points;
   for (const int64_t bytes : {64 * kMegabyte, 256 * kMegabyte}) {

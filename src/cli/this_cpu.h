@@ -2,6 +2,7 @@
 // calibrated or are typical.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "backend/api.h"
@@ -16,6 +17,10 @@ std::string calibration_path(int threads);
 
 // Measures for about ten seconds, with a progress bar, and keeps the result in calibration_path().
 Result<CpuRates> calibrate_this_cpu(int threads);
+
+// What calibrate_this_cpu() kept for so many threads; nothing where it did not, or where the file is
+// wrong, which a note says.
+std::optional<CpuRates> kept_rates(int threads);
 
 // The kept rates; where there are none, a stream measured now and what is typical of the instruction
 // set.

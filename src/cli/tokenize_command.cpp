@@ -1,6 +1,7 @@
 // `dunlin tokenize` and `dunlin detokenize`: text to token ids and back, with a model's tokenizer.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
@@ -9,6 +10,7 @@
 #include "checkpoint/prepared_directory.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/prompts.h"
 #include "engine/text_model.h"
@@ -137,15 +139,20 @@ Result<void> tokenize(const TokenizeFlags& flags) {
 
 Result<void> detokenize(const TokenizeFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const TokenizerPointer tokenizer, open_tokenizer(flags.model));
-  const auto decode = [&](const std::vector<int32_t>& ids) {
+  const auto decode = [&](const std::vector<int32_t>& ids,
+                          const std::string& where) -> Result<std::string> {
+    const int32_t size = tokenizer->vocab_size();
+    const auto outside = std::ranges::find_if(ids, [size](int32_t id) { return id >= size; });
+    if (outside != ids.end())
+      return usage_error(fmt::format("{}: token {} is outside 0..{}", where, *outside, size - 1));
     return tokenizer->decode(ids, /*skip_special=*/false);
   };
   if (!flags.batch) {
     DUNLIN_ASSIGN_OR_RETURN(const std::string list, input_text(flags, "ids"));
     const Json array = Json::parse(list, nullptr, /*allow_exceptions=*/false);
-    DUNLIN_ASSIGN_OR_RETURN(const auto ids,
-                            ids_of_json(array, flags.text.has_value() ? "ids" : "stdin"));
-    const std::string text = decode(ids);
+    const std::string where = flags.text.has_value() ? "ids" : "stdin";
+    DUNLIN_ASSIGN_OR_RETURN(const auto ids, ids_of_json(array, where));
+    DUNLIN_ASSIGN_OR_RETURN(const std::string text, decode(ids, where));
     // Byte for byte, so that a round trip ends where it began; a terminal gets its line feed.
     write_stdout(text);
     if (stdout_is_terminal()) fmt::print("\n");
@@ -154,7 +161,8 @@ Result<void> detokenize(const TokenizeFlags& flags) {
   return for_each_line([&](const Json& object, const std::string& where) -> Result<void> {
     if (!object.contains("ids")) return usage_error(where + ": no \"ids\"");
     DUNLIN_ASSIGN_OR_RETURN(const auto ids, ids_of_json(object["ids"], where));
-    fmt::print("{}\n", json_line({{"text", decode(ids)}}));
+    DUNLIN_ASSIGN_OR_RETURN(const std::string text, decode(ids, where));
+    fmt::print("{}\n", json_line({{"text", text}}));
     return {};
   });
 }
@@ -165,7 +173,8 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* description,
   add_flag(*command, "model,-m,--model", flags.model,
            "GGUF file, directory with tokenizer.json, or tokenizer.json")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_switch(*command, "--batch", flags.batch, "JSON lines in, JSON lines out");
   return command;
 }
@@ -175,9 +184,13 @@ CLI::App* add_command(CLI::App& app, const char* name, const char* description,
 void add_tokenize_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* command = add_command(app, "tokenize", "Text to token ids", *flags);
-  add_flag(*command, "text", flags->text, "the text (default: the bytes of stdin)");
-  add_switch(*command, "--ids", flags->ids, "print a JSON array of ids");
-  add_switch(*command, "--json", flags->json, "print one JSON object with ids and pieces");
+  CLI::Option* const batch = command->get_option("--batch");
+  batch->excludes(
+      add_flag(*command, "text", flags->text, "the text (default: the bytes of stdin)"));
+  CLI::Option* const ids = add_switch(*command, "--ids", flags->ids, "print a JSON array of ids");
+  add_switch(*command, "--json", flags->json, "print one JSON object with ids and pieces")
+      ->excludes(ids)
+      ->excludes(batch);
   add_switch(*command, "--no-special", flags->no_special, "special tokens in the text are text");
   add_switch(*command, "--add-bos", flags->add_bos, "begin with the beginning-of-text token");
   command->footer(
@@ -194,7 +207,8 @@ void add_tokenize_command(CLI::App& app, int& exit_code) {
 void add_detokenize_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
   CLI::App* command = add_command(app, "detokenize", "Token ids to text", *flags);
-  add_flag(*command, "ids", flags->text, "a JSON array of ids (default: stdin)");
+  command->get_option("--batch")->excludes(
+      add_flag(*command, "ids", flags->text, "a JSON array of ids (default: stdin)"));
   command->footer(
       "Examples:\n"
       "  dunlin detokenize model.gguf < ids.json\n"

@@ -1,11 +1,35 @@
 #include "cli/value_layers.h"
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cstdlib>
+#include <string_view>
+
+#include "base/log.h"
+#include "cli/argv.h"
 
 namespace dunlin {
+namespace {
+
+constexpr std::string_view kVariablePrefix = "DUNLIN_ARG_";
+
+// Without the prefix, of the command and of those below it.
+std::vector<std::string> variable_names(const CLI::App& command) {
+  std::vector<std::string> names;
+  for (const CLI::Option* option : command.get_options()) {
+    if (option->get_envname().starts_with(kVariablePrefix))
+      names.push_back(option->get_envname().substr(kVariablePrefix.size()));
+  }
+  for (const CLI::App* each : command.get_subcommands({})) {
+    const auto more = variable_names(*each);
+    names.insert(names.end(), more.begin(), more.end());
+  }
+  return names;
+}
+
+}  // namespace
 
 bool takes_value(const CLI::Option& option) {
   return option.get_items_expected_max() > 0;
@@ -20,6 +44,21 @@ Layer variables_of(const CLI::App& command) {
     layer[option] = {.values = {text}, .origin = name};
   }
   return layer;
+}
+
+void warn_of_unknown_variables(const CLI::App& app) {
+  const std::vector<std::string> names = variable_names(app);
+  for (char** each = environ; *each != nullptr; ++each) {
+    const std::string variable(*each);
+    if (!variable.starts_with(kVariablePrefix)) continue;
+    const std::string name =
+        variable.substr(kVariablePrefix.size(), variable.find('=') - kVariablePrefix.size());
+    if (std::ranges::find(names, name) != names.end()) continue;
+    const std::string nearest = nearest_name(name, names);
+    const std::string question =
+        nearest.empty() ? "" : fmt::format("; did you mean {}{}?", kVariablePrefix, nearest);
+    log_warning(fmt::format("{}{} belongs to no flag{}", kVariablePrefix, name, question));
+  }
 }
 
 Result<Layer> settings_of(const CLI::App& command, const std::vector<FileSetting>& settings,

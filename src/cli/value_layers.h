@@ -25,6 +25,10 @@ bool takes_value(const CLI::Option& option);
 // The variables of the command's flags. An empty variable is none for a switch.
 Layer variables_of(const CLI::App& command);
 
+// Warns of each DUNLIN_ARG_ variable that no flag of any command has, which would be ignored in
+// silence. No error: other versions have other flags.
+void warn_of_unknown_variables(const CLI::App& app);
+
 // The settings of a file for the command of that name ("bench model"); "" for those for all
 // commands. Error (kind usage): two names of one flag.
 Result<Layer> settings_of(const CLI::App& command, const std::vector<FileSetting>& settings,

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
+#include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "parity/bisect.h"
@@ -141,7 +142,8 @@ void add_verify_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<VerifyFlags>();
   add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
       ->required()
-      ->type_name("MODEL");
+      ->type_name("MODEL")
+      ->check(model_name());
   add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
       ->required()
       ->type_name("FILE");
@@ -152,7 +154,7 @@ void add_verify_command(CLI::App& app, int& exit_code) {
            "allowed difference relative to the largest logit; three times that inside")
       ->check(in_real_range(0.0, 1e9));
   add_flag(*command, "--dump", flags->dump,
-           "write the engine's own values to this safetensors file")
+           "write the engine's own values to this safetensors file; an older dump is replaced")
       ->type_name("FILE");
   add_layers_flag(*command, flags->layers,
                   "run only the first N layers and compare what is inside them");

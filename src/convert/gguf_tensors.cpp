@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/check.h"
+#include "checkpoint/families.h"
 #include "checkpoint/gguf_names.h"
 #include "convert/llama3_scaling.h"
 
@@ -68,7 +69,9 @@ Result<void> add_rope_divisors(const Metadata& config, int64_t head_dim,
   DUNLIN_ASSIGN_OR_RETURN(const std::string scaling, config.text("rope_scaling.rope_type"));
   if (scaling != "llama3") return {};
   DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
-  if (model_type != "llama") {
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
+                          stored_family(config.origin(), model_type));
+  if (!family->permuted_rope) {
     return model_error(fmt::format(
         "{}: rope scaling llama3 of a {} model has no form in GGUF files that llama.cpp reads",
         config.origin(), model_type));
@@ -89,12 +92,14 @@ Result<std::vector<TensorPlan>> tensors_of_directory(const Checkpoint& checkpoin
   const Metadata& config = checkpoint.config();
   DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
   DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
+                          stored_family(config.origin(), model_type));
   std::vector<TensorPlan> tensors;
   for (const TensorInfo& tensor : checkpoint.tensors()) {
     if (tensor.canonical_name.empty()) continue;
     DUNLIN_ASSIGN_OR_RETURN(
         TensorPlan plan,
-        canonical_tensor(checkpoint, tensor, model_type == "llama" ? head_dim : 0));
+        canonical_tensor(checkpoint, tensor, family->permuted_rope ? head_dim : 0));
     tensors.push_back(std::move(plan));
   }
   std::ranges::sort(tensors, {}, place_of);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/families.h"
 #include "convert/llama3_scaling.h"
 
 namespace dunlin {
@@ -65,14 +66,15 @@ const char* dtype_name(Format dtype) {
 Result<std::string> hf_config_text(const Metadata& config, Format dtype) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
   DUNLIN_ASSIGN_OR_RETURN(const Json scaling, rope_scaling(config));
-  const bool llama = model_type == "llama";
-  Json object = {{"architectures", Json::array({llama ? "LlamaForCausalLM" : "Qwen2ForCausalLM"})},
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
+                          stored_family(config.origin(), model_type));
+  Json object = {{"architectures", Json::array({family->architecture})},
                  {"model_type", model_type}};
   std::vector<const char*> keys = {
       "hidden_size",         "intermediate_size", "num_hidden_layers", "num_attention_heads",
       "num_key_value_heads", "head_dim",          "vocab_size",        "max_position_embeddings",
       "rms_norm_eps",        "rope_theta",        "hidden_act",        "tie_word_embeddings"};
-  if (llama) keys.insert(keys.end(), {"attention_bias", "mlp_bias"});
+  if (family->configured_biases) keys.insert(keys.end(), {"attention_bias", "mlp_bias"});
   for (const char* key : keys) object[key] = value_json(config, key);
   object["rope_scaling"] = scaling;
   object["bos_token_id"] = value_json(config, "bos_token_id");

@@ -15,14 +15,19 @@ namespace dunlin {
 struct ImportanceMatrix {
   // Mean square of each column's input, by the GGUF name of the tensor.
   std::map<std::string, std::vector<float>> columns = {};
+  std::map<std::string, int64_t> rows = {};  // the means are over, by the same name
   std::vector<std::string> datasets = {};
-  int64_t chunks = 0;  // of the text
+  int64_t chunks = 0;      // of the text
+  int64_t chunk_size = 0;  // tokens of one
 };
 
 // A GGUF file with general.type imatrix: NAME.in_sum2 [1, columns] and NAME.counts [1, 1] in F32.
 // Errors (kind model): another file, llama-imatrix's older .dat among them; numbers that are not
 // finite or below zero.
 Result<ImportanceMatrix> read_imatrix(const std::string& path);
+
+// The file that read_imatrix() reads, llama-quantize too; whole or not at all.
+Result<void> write_imatrix(const ImportanceMatrix& imatrix, const std::string& path);
 
 // Gives the matrices that are encoded their importance. The names of those the file does not have.
 // Errors (kind model): another number of columns.

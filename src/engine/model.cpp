@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <string_view>
+#include <unordered_set>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/pjrt/pjrt_backend.h"
@@ -73,6 +75,20 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
   return {};
 }
 
+// A weight of the file that the Program does not read would be left out of what the model computes.
+// The configuration says which biases there are, so only the Program knows.
+Result<void> check_all_are_read(const Checkpoint& checkpoint, const Program& program) {
+  std::unordered_set<std::string_view> read;
+  for (const WeightDeclaration& weight : program.weights) read.insert(weight.name);
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (tensor.canonical_name.empty() || read.contains(tensor.canonical_name)) continue;
+    return model_error(
+        fmt::format("{}: the tensor {} is not read by a {} model with this configuration",
+                    tensor.file, tensor.name, program.model));
+  }
+  return {};
+}
+
 Result<void> compile(Model& model, Backend& backend) {
   const ModelOptions& options = model.options;
   const CompileOptions compile_options{.precision = options.precision,
@@ -122,6 +138,8 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                           record_model(config, {.taps = options.taps,
                                                 .layers = options.layers,
                                                 .logits_view_k = options.logits_view_k}));
+  if (options.layers < 0)
+    DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
   model->limits = step_limits(options, context);
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
   DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));

@@ -85,7 +85,7 @@ Result<std::vector<int32_t>> TextModel::encode_chat(nlohmann::ordered_json messa
                           .variables = nlohmann::ordered_json::object(),
                           .now = std::nullopt};
   DUNLIN_ASSIGN_OR_RETURN(const auto spans, chat_template->render(inputs));
-  return tokenizer->encode(spans);
+  return tokenizer->encode(spans, chat_template->source());
 }
 
 }  // namespace dunlin

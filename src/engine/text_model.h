@@ -34,7 +34,7 @@ struct TextModel {
   Result<std::vector<int32_t>> encode_raw(std::string_view text) const;
 
   // Ids of a conversation ({"role", "content"} objects) through the chat template, ready for the assistant's answer. Only
-  // the template's own words become special tokens.
+  // the template's own words become special tokens or other added tokens that the template names.
   Result<std::vector<int32_t>> encode_chat(nlohmann::ordered_json messages) const;
 };
 

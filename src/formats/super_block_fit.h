@@ -35,7 +35,8 @@ template <SuperBlockLimits L>
 class SuperBlockSearch {
  public:
   SuperBlockSearch(const float* values, const float* importance)
-      : samples_(load_samples<256>(values, importance)) {}
+      : samples_(load_samples<256>(values, importance,
+                                   L.has_min ? ErrorWeight::magnitude : ErrorWeight::square)) {}
 
   EncodedSuperBlock run() {
     start();

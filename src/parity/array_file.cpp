@@ -10,7 +10,7 @@
 #include <span>
 
 #include "base/checked.h"
-#include "checkpoint/json_document.h"
+#include "base/json_document.h"
 
 namespace dunlin {
 namespace {
@@ -139,8 +139,10 @@ Result<Array> ArrayFile::read(const std::string& name) const {
   return array;
 }
 
-Result<void> write_array_file(const std::string& path, const std::map<std::string, Array>& arrays) {
+Result<void> write_array_file(const std::string& path, const std::map<std::string, Array>& arrays,
+                              const std::map<std::string, std::string>& metadata) {
   Json header = Json::object();
+  if (!metadata.empty()) header["__metadata__"] = metadata;
   uint64_t offset = 0;
   for (const auto& [name, array] : arrays) {
     const uint64_t bytes = 4 * static_cast<uint64_t>(element_count(array.shape));

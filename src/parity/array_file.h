@@ -45,6 +45,7 @@ class ArrayFile {
 };
 
 // Writes arrays (in the map's order) atomically.
-Result<void> write_array_file(const std::string& path, const std::map<std::string, Array>& arrays);
+Result<void> write_array_file(const std::string& path, const std::map<std::string, Array>& arrays,
+                              const std::map<std::string, std::string>& metadata = {});
 
 }  // namespace dunlin

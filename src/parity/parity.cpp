@@ -119,6 +119,20 @@ Result<std::map<std::string, Array>> compute(Model& model, std::span<const int32
   return values;
 }
 
+// Tells a dump from every other safetensors file, a model's above all.
+const std::map<std::string, std::string> kDumpMark = {{"written_by", "dunlin verify --dump"}};
+
+// Nothing but an older dump is replaced, and not the one that is the reference.
+Result<void> check_dump(const std::string& path, const std::string& reference) {
+  std::error_code ignored;
+  if (path.empty() || !std::filesystem::exists(path, ignored)) return {};
+  if (std::filesystem::equivalent(path, reference, ignored))
+    return usage_error(fmt::format("{}: the dump would replace the reference", path));
+  const auto file = ArrayFile::open(path);
+  if (file.ok() && file->metadata() == kDumpMark) return {};
+  return usage_error(fmt::format("{}: is there and is no dump of verify", path));
+}
+
 // What a reference asks of a model.
 struct Question {
   std::vector<int32_t> prompt;
@@ -193,10 +207,7 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
                                             const std::string& reference_path,
                                             const ParityOptions& options) {
   DUNLIN_ASSIGN_OR_RETURN(const ArrayFile reference, ArrayFile::open(reference_path));
-  std::error_code ignored;
-  if (!options.dump.empty() && std::filesystem::equivalent(options.dump, reference_path, ignored)) {
-    return usage_error(fmt::format("{}: the dump would replace the reference", options.dump));
-  }
+  DUNLIN_RETURN_IF_ERROR(check_dump(options.dump, reference_path));
   DUNLIN_ASSIGN_OR_RETURN(const Question question,
                           read_question(model_path, reference, options.layers));
   DUNLIN_ASSIGN_OR_RETURN(const auto model,
@@ -205,7 +216,8 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
   DUNLIN_ASSIGN_OR_RETURN(auto values,
                           compute(*model, question.prompt, question.continuation, order));
   values["input_ids"] = ids_array(question.prompt);
-  if (!options.dump.empty()) DUNLIN_RETURN_IF_ERROR(write_array_file(options.dump, values));
+  if (!options.dump.empty())
+    DUNLIN_RETURN_IF_ERROR(write_array_file(options.dump, values, kDumpMark));
 
   if (question.truncated) std::erase_if(order, is_behind_the_last_layer);
   ParityReport report{.rows = {}, .ignored = {}, .isa = model->executable->isa()};

@@ -21,19 +21,19 @@ size_t AddedTokenMatcher::next_beginning(std::string_view text, size_t from) con
   return from;
 }
 
-std::optional<AddedTokenMatcher::Match> AddedTokenMatcher::find(
-    std::string_view text, size_t from, const Permission& special_allowed) const {
+std::optional<AddedTokenMatcher::Match> AddedTokenMatcher::find(std::string_view text, size_t from,
+                                                                const Permission& allowed) const {
   if (tokens_.empty()) return std::nullopt;
   for (size_t begin = next_beginning(text, from); begin < text.size();
        begin = next_beginning(text, begin + 1)) {
-    const AddedToken* token = longest_at(text, begin, special_allowed);
+    const AddedToken* token = longest_at(text, begin, allowed);
     if (token != nullptr) return Match{begin, begin + token->content.size(), token->id};
   }
   return std::nullopt;
 }
 
 const AddedToken* AddedTokenMatcher::longest_at(std::string_view text, size_t begin,
-                                                const Permission& special_allowed) const {
+                                                const Permission& allowed) const {
   const AddedToken* longest = nullptr;
   auto low = tokens_.begin();
   auto high = tokens_.end();  // [low, high): the tokens that begin with text[begin, begin + depth)
@@ -49,7 +49,7 @@ const AddedToken* AddedTokenMatcher::longest_at(std::string_view text, size_t be
         low, high, [&](const AddedToken& token) { return byte_at_depth(token) == byte; });
     if (low == high) break;
     const bool ends_here = low->content.size() == depth + 1;
-    if (ends_here && (!low->special || special_allowed(begin, begin + depth + 1))) longest = &*low;
+    if (ends_here && allowed(*low, begin, begin + depth + 1)) longest = &*low;
   }
   return longest;
 }

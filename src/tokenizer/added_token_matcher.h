@@ -30,16 +30,15 @@ class AddedTokenMatcher {
     size_t end;
     int32_t id;
   };
-  // Whether a special token may stand at text[begin, end).
-  using Permission = std::function<bool(size_t begin, size_t end)>;
+  // Whether the token may stand at text[begin, end).
+  using Permission = std::function<bool(const AddedToken& token, size_t begin, size_t end)>;
 
   AddedTokenMatcher() = default;
   explicit AddedTokenMatcher(std::vector<AddedToken> tokens);
 
-  // The first match at or after `from`. A special token that `special_allowed` refuses is no match;
-  // a shorter one at the same place may be.
-  std::optional<Match> find(std::string_view text, size_t from,
-                            const Permission& special_allowed) const;
+  // The first match at or after `from`. A token that `allowed` refuses is no match; a shorter one at
+  // the same place may be.
+  std::optional<Match> find(std::string_view text, size_t from, const Permission& allowed) const;
 
   bool empty() const { return tokens_.empty(); }
 
@@ -47,7 +46,7 @@ class AddedTokenMatcher {
   // The next byte at or behind `from` that begins a token; text.size() when there is none.
   size_t next_beginning(std::string_view text, size_t from) const;
   const AddedToken* longest_at(std::string_view text, size_t begin,
-                               const Permission& special_allowed) const;
+                               const Permission& allowed) const;
 
   std::vector<AddedToken> tokens_;  // sorted by content: a search narrows an interval byte by byte
   std::array<bool, 256> begins_token_ = {};

@@ -1,15 +1,14 @@
 #include "tokenizer/tokenizer.h"
 
 #include <fmt/format.h>
-#define XXH_INLINE_ALL
-#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
-#include <bit>
+#include <set>
 
 #include "base/byte_source.h"
 #include "base/checked.h"
+#include "tokenizer/merged_pieces.h"
 #include "tokenizer/nfc.h"
 #include "tokenizer/tokenizer_parts.h"
 #include "tokenizer/utf8.h"
@@ -51,52 +50,25 @@ Error too_long() {
 
 }  // namespace
 
-// What pieces of one text were merged to. A piece that comes again, as half of those that need merging
-// do in long texts, is copied from the ids of its first time: nothing is stored but where that was.
-class MergedPieces {
- public:
-  // Forgets everything; `text_bytes` is the size of the text to come.
-  void reset(size_t text_bytes) {
-    constexpr size_t kMostSlots = 8192;  // 192 KiB
-    constexpr size_t kBytesPerSlot = 64;
-    slots_.assign(std::min(std::bit_ceil(text_bytes / kBytesPerSlot + 1), kMostSlots), Slot{});
-  }
-  // Appends what `piece` was merged to, when it was in the text before; otherwise what `merge(ids)`
-  // appends.
-  template <typename Merge>
-  void append(std::string_view piece, std::vector<int32_t>& ids, Merge merge) {
-    Slot& slot = slots_[XXH3_64bits(piece.data(), piece.size()) & (slots_.size() - 1)];
-    const size_t size = ids.size();
-    if (std::string_view(slot.text, slot.length) == piece) {
-      ids.resize(size + slot.count);
-      const auto first = ids.begin() + static_cast<std::ptrdiff_t>(slot.first);
-      std::copy_n(first, slot.count, ids.end() - slot.count);
-      return;
-    }
-    merge(ids);
-    slot = {piece.data(), static_cast<uint32_t>(piece.size()),
-            static_cast<uint32_t>(ids.size() - size), size};
-  }
-
- private:
-  struct Slot {
-    const char* text = "";
-    uint32_t length = 0;
-    uint32_t count = 0;  // of its ids,
-    size_t first = 0;    // which begin here
-  };
-  std::vector<Slot> slots_;  // a power of two; a new piece takes the place of an old one
-};
-
 // The work of one encode call.
 class Tokenizer::Encoding {
  public:
   Encoding(const Tokenizer& tokenizer, const AllowedRanges& allowed)
       : tokenizer_(tokenizer), allowed_(allowed) {}
 
+  // Added tokens in `text` need permission as special ones do.
+  void reserve(std::string_view text) {
+    const auto any = [](const AddedToken&, size_t, size_t) { return true; };
+    size_t done = 0;
+    while (const auto match = tokenizer_.raw_added_tokens_.find(text, done, any)) {
+      reserved_.insert(match->id);
+      done = match->end;
+    }
+  }
+
   Result<std::vector<int32_t>> run(std::string_view text) && {
-    const auto permission = [this](size_t begin, size_t end) {
-      return allowed_.covers(begin, end);
+    const auto permission = [this](const AddedToken& token, size_t begin, size_t end) {
+      return !is_reserved(token) || allowed_.covers(begin, end);
     };
     ids_.reserve(text.size() / 4);  // English has 4.3 bytes to a token
     DUNLIN_RETURN_IF_ERROR(
@@ -106,6 +78,10 @@ class Tokenizer::Encoding {
   }
 
  private:
+  bool is_reserved(const AddedToken& token) const {
+    return token.special || reserved_.contains(token.id);
+  }
+
   // Added tokens of `text` become ids; `on_gap(begin, end)` gets each part between them that is not
   // empty. An added token is whole characters, so that cutting at it never cuts a valid character,
   // nor joins invalid bytes to one.
@@ -132,15 +108,15 @@ class Tokenizer::Encoding {
       const bool changes = !is_surely_nfc(valid);
       const std::string normalized = changes ? to_nfc(valid) : std::string();
       const std::string_view result = changes ? std::string_view(normalized) : valid;
-      const auto never = [](size_t, size_t) {
-        return false;
+      const auto always = [](const AddedToken&, size_t, size_t) {
+        return true;
       };  // none of them is special (read_added_token)
-      return scan(matcher, result, never, [&](size_t begin, size_t end) {
+      return scan(matcher, result, always, [&](size_t begin, size_t end) {
         return encode_text(result.substr(begin, end - begin));
       });
     }
-    const auto permission = [&](size_t begin, size_t end) {
-      return allowed_.covers(gap_begin + begin, gap_begin + end);
+    const auto permission = [&](const AddedToken& token, size_t begin, size_t end) {
+      return !token.special || allowed_.covers(gap_begin + begin, gap_begin + end);
     };
     return scan(matcher, gap, permission, [&](size_t begin, size_t end) {
       return encode_text(make_valid(gap.substr(begin, end - begin)));
@@ -206,6 +182,7 @@ class Tokenizer::Encoding {
 
   const Tokenizer& tokenizer_;
   const AllowedRanges& allowed_;
+  std::set<int32_t> reserved_;
   std::vector<int32_t> ids_;
   std::string valid_;
   std::string prefixed_;
@@ -291,7 +268,8 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::string_view text, bool parse
   return Encoding(*this, allowed).run(text);
 }
 
-Result<std::vector<int32_t>> Tokenizer::encode(std::span<const TextSpan> spans) const {
+Result<std::vector<int32_t>> Tokenizer::encode(std::span<const TextSpan> spans,
+                                               std::string_view template_source) const {
   std::string text;
   AllowedRanges allowed;
   for (const TextSpan& span : spans) {
@@ -299,7 +277,9 @@ Result<std::vector<int32_t>> Tokenizer::encode(std::span<const TextSpan> spans) 
     if (span.allow_special) allowed.add(text.size(), text.size() + span.text.size());
     text += span.text;
   }
-  return Encoding(*this, allowed).run(text);
+  Encoding encoding(*this, allowed);
+  encoding.reserve(template_source);
+  return std::move(encoding).run(text);
 }
 
 bool Tokenizer::is_whole_piece(int32_t id, std::string_view piece,

@@ -51,8 +51,11 @@ class Tokenizer {
   // bounds on this text.
   Result<std::vector<int32_t>> encode(std::string_view text, bool parse_special) const;
   // Ids of the spans' texts one after the other; pieces go across borders as if it were one text. A
-  // special token needs every byte of its content in spans with allow_special.
-  Result<std::vector<int32_t>> encode(std::span<const TextSpan> spans) const;
+  // special token needs every byte of its content in spans with allow_special, and so does an added
+  // token that the source of the template names: the marks of roles are not special in every model
+  // (DeepSeek-R1-Distill).
+  Result<std::vector<int32_t>> encode(std::span<const TextSpan> spans,
+                                      std::string_view template_source = {}) const;
 
   // UTF-8 of the ids' bytes, what is invalid as U+FFFD. Ids without a token give nothing.
   std::string decode(std::span<const int32_t> ids, bool skip_special) const;

@@ -7,15 +7,11 @@ namespace {
 
 using Words = std::vector<std::string>;
 
-TEST(RewriteShortFlags, MultiLetterOnesBecomeLong) {
-  EXPECT_EQ(rewrite_short_flags(Words{"run", "-np", "4", "-ub=64", "-sys", "Be brief.", "-n", "3"}),
-            (Words{"run", "--parallel", "4", "--ubatch-size=64", "--system-prompt", "Be brief.",
-                   "-n", "3"}));
-}
-
-TEST(RewriteShortFlags, ArgumentsAfterTwoDashesStay) {
-  EXPECT_EQ(rewrite_short_flags(Words{"-np", "4", "--", "-np"}),
-            (Words{"--parallel", "4", "--", "-np"}));
+TEST(LongFlagOf, IsTheInverseOfShortFlagOf) {
+  EXPECT_EQ(long_flag_of("-np"), "--parallel");
+  EXPECT_EQ(short_flag_of("--parallel"), "-np");
+  EXPECT_EQ(long_flag_of("-n"), "");
+  EXPECT_EQ(short_flag_of("--max-tokens"), "");
 }
 
 TEST(NearestName, FindsTheSmallestDistance) {
@@ -30,6 +26,8 @@ TEST(UnknownName, AsksOnlyWhenSomethingIsNear) {
   EXPECT_EQ(unknown_name("chatt", "command", Words{"run", "chat"}),
             "chatt is not a command; did you mean chat?");
   EXPECT_EQ(unknown_name("zzzzz", "command", Words{"run"}), "zzzzz is not a command");
+  EXPECT_EQ(unknown_name("-lv", "flag", Words{"-v"}),
+            "-lv is not a flag; use -v for more on stderr, or -q for less");
 }
 
 }  // namespace

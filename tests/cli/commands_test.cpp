@@ -5,8 +5,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cctype>
 #include <filesystem>
 
+#include "base/cpu_features.h"
+#include "planner/cpu_rates.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -22,6 +25,13 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"run", "m", "--max-tokns", "3"}, "--max-tokns is not a flag; did you mean --max-tokens?"},
       {{"run", "m", "--temprature=1"}, "did you mean --temperature?"},
       {{"run", "m", "-x", "3"}, "-x is not a flag"},
+      // Letters after one dash are one name, not a flag with its value.
+      {{"run", "m", "-nq", "3"}, "-nq is not a flag"},
+      {{"run", "m", "-fast"}, "-fast is not a flag"},
+      {{"run", "m", "-vv"}, "-vv is not a flag; did you mean -v?"},
+      {{"run", "m", "-npp", "2"}, "-npp is not a flag; did you mean -np?"},
+      {{"run", "m", "-lv", "1"}, "-lv is not a flag; use -v for more"},
+      {{"verify", "m", "--ref", "r", "-ngl", "99"}, "-ngl is not a flag; use --backend pjrt"},
       {{"chat", "m", "--sytem-prompt", "x"}, "did you mean --system-prompt?"},
       {{"bench", "model", "m", "--repetition", "3"}, "did you mean --repetitions?"},
       {{"chatt", "m"}, "chatt is not a command; did you mean chat?"},
@@ -39,16 +49,57 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
   }
 }
 
+TEST(Usage, ShortFlagsTakeTheirValueInEveryForm) {
+  const std::string model = test_data("data/llama_plain/model");
+  for (const std::vector<std::string>& four :
+       {std::vector<std::string>{"-n", "4"}, {"-n4"}, {"-np", "2", "-n4"}, {"-np=2", "-n4"}}) {
+    std::vector<std::string> arguments = {"run", model,          "--prompt-ids",
+                                          "3",   "--ignore-eos", "--json"};
+    arguments.insert(arguments.end(), four.begin(), four.end());
+    const ProcessResult result = run_dunlin(arguments);
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.json()["ids"].size(), 4u);
+  }
+  // The value of a flag is no flag, nor is what follows two dashes.
+  for (const std::vector<std::string>& prompt :
+       {std::vector<std::string>{"-p", "-np"}, {"-p", "-ngl"}, {"--", "-np"}, {"--", "-ngl"}}) {
+    const TemporaryFolder folder;
+    write_text_model(folder.path());
+    std::vector<std::string> arguments = {"run", folder.path(), "-n", "1", "--raw", "--json"};
+    arguments.insert(arguments.end(), prompt.begin(), prompt.end());
+    const ProcessResult result = run_dunlin(arguments);
+    ASSERT_EQ(result.code, 0) << result.err;
+    const ProcessResult ids = run_dunlin({"tokenize", folder.path(), "--ids", "--", prompt[1]});
+    EXPECT_EQ(result.json()["prompt_ids"], ids.json()) << prompt[1];
+  }
+}
+
+TEST(Usage, FlagsOfLlamaCppWithoutAMeaningHereAreTakenWithAWarning) {
+  const std::string model = test_data("data/llama_plain/model");
+  const ProcessResult run = run_dunlin(
+      {"run", model, "--prompt-ids", "3", "-n", "1", "-ngl", "99", "-fa", "on", "--jinja", "-q"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.err, StartsWith("warning: --gpu-layers (-ngl) has no effect: "));
+  EXPECT_THAT(run.err, HasSubstr("\nwarning: --flash-attn (-fa) has no effect: "));
+  const ProcessResult bench = run_dunlin(
+      {"bench", "model", model, "-p", "4", "-n", "0", "-r", "1", "-ngl", "0,99", "-fa", "0,1"});
+  ASSERT_EQ(bench.code, 0) << bench.err;
+  EXPECT_THAT(bench.err, HasSubstr("--gpu-layers (-ngl) has no effect"));
+  EXPECT_EQ(run_dunlin({"run", model, "--prompt-ids", "3", "-ngl", "many"}).code, 2);
+  EXPECT_EQ(run_dunlin({"run", model, "--prompt-ids", "3", "-fa", "-n"}).code, 2);
+}
+
 TEST(Help, ListsEveryCommandAndShowsExamples) {
   const ProcessResult list = run_dunlin({"help"});
   EXPECT_EQ(list.code, 0);
   for (const char* name :
        {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench", "eval", "convert",
-        "quantize", "devices", "completion", "version", "help"}) {
+        "quantize", "imatrix", "pull", "devices", "completion", "version", "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
-  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "eval",
-                           "convert", "quantize", "devices", "completion", "version", "help"}) {
+  for (const char* name :
+       {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "eval", "convert", "quantize",
+        "imatrix", "pull", "devices", "completion", "version", "help"}) {
     const ProcessResult help = run_dunlin({"help", name});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;
@@ -227,6 +278,18 @@ TEST(Tokenize, WrongInputIsAnError) {
   EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "[1, \"x\"]"}).code, 2);
   EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "[-1]"}).code, 2);
   EXPECT_EQ(run_dunlin({"detokenize", folder}, {.text = "nonsense"}).code, 2);
+  const ProcessResult beyond = run_dunlin({"detokenize", folder}, {.text = "[1, 99999]"});
+  EXPECT_EQ(beyond.code, 2);
+  EXPECT_THAT(beyond.err, StartsWith("error: stdin: token 99999 is outside 0.."));
+  const ProcessResult line =
+      run_dunlin({"detokenize", folder, "--batch"}, {.text = "{\"ids\":[1]}\n{\"ids\":[99999]}\n"});
+  EXPECT_EQ(line.code, 2);
+  EXPECT_THAT(line.err, StartsWith("error: stdin:2: token 99999 is outside 0.."));
+  // Of two that exclude each other none is left out in silence.
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "a", "--ids", "--batch"}).code, 2);
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "a", "--ids", "--json"}).code, 2);
+  EXPECT_EQ(run_dunlin({"tokenize", folder, "--json", "--batch"}).code, 2);
+  EXPECT_EQ(run_dunlin({"detokenize", folder, "[1]", "--batch"}).code, 2);
   EXPECT_EQ(run_dunlin({"tokenize", test_data("data/llama_plain/model"), "a"}).code, 3);
   EXPECT_EQ(run_dunlin({"tokenize", test_data("data/llama_plain/model.gguf"), "a"}).code, 3);
   EXPECT_EQ(run_dunlin({"tokenize", "/nowhere/tokenizer.json", "a"}).code, 3);
@@ -263,7 +326,8 @@ TEST_F(BenchTest, JsonHasTheFieldsInTheirUnits) {
     EXPECT_GT(test["peak_rss_bytes"].get<int64_t>(), 1 << 20);
     for (const char* name :
          {"n_batch", "stddev_ts", "avg_ns", "model_size", "model_type", "model_filename",
-          "cpu_info", "isa", "kernels", "load_ms", "load_average", "backends", "test_time"}) {
+          "cpu_info", "isa", "kernels", "load_ms", "load_average", "backends", "test_time",
+          "tflops", "peak_tflops", "peak_fraction"}) {
       EXPECT_TRUE(test.contains(name)) << name;
     }
   }
@@ -275,6 +339,78 @@ TEST_F(BenchTest, JsonHasTheFieldsInTheirUnits) {
   const double streamed = tg["model_size"].get<double>() - 160 * 64 * 4;
   EXPECT_NEAR(tg["weights_gb_s"].get<double>(), streamed * 3 / tg["avg_ns"].get<double>(),
               0.01 * tg["weights_gb_s"].get<double>());
+}
+
+// 2 for each weight of a matrix and row (the logits' for the last row only), 4 for each query head
+// dimension and position it sees.
+TEST_F(BenchTest, OperationsAreThoseOfTheMatrices) {
+  const TemporaryFolder cache;
+  const ProcessResult result =
+      run_dunlin({"bench", "model", test_data("data/llama_plain/model.gguf"), "-p", "8", "-n", "3",
+                  "-d", "5", "-t", "1", "-r", "1", "-b", "6", "-o", "json"},
+                 {.environment = {{"DUNLIN_CACHE", cache.path()}}});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto tests = result.json();
+  ASSERT_EQ(tests.size(), 2u);
+  const auto config =
+      run_dunlin({"inspect", test_data("data/llama_plain/model"), "--json"}).json()["config"];
+  const double layers = config["num_hidden_layers"];
+  const double hidden = config["hidden_size"];
+  const double heads =
+      config["num_attention_heads"].get<double>() * config["head_dim"].get<double>();
+  const double kv = config["num_key_value_heads"].get<double>() * config["head_dim"].get<double>();
+  const double matrices = layers * (hidden * (2 * heads + 2 * kv) +
+                                    3 * hidden * config["intermediate_size"].get<double>());
+  const double logits = hidden * config["vocab_size"].get<double>();
+  const auto flops = [&](double rows, double logit_rows, double seen) {
+    return 2 * (rows * matrices + logit_rows * logits) + 4 * layers * heads * seen;
+  };
+  // Rows 5..12 of the sequence see 6..13 positions, and three times the next row.
+  const std::vector<double> wanted = {flops(8, 1, 76), flops(3, 3, 6 + 7 + 8)};
+  for (size_t i = 0; i < 2; ++i) {
+    EXPECT_NEAR(tests[i]["tflops"].get<double>() * tests[i]["avg_ns"].get<double>() * 1e3,
+                wanted[i], 1e-3 * wanted[i]);
+    EXPECT_EQ(tests[i]["n_ubatch"], 6);
+    // Nothing was calibrated.
+    EXPECT_TRUE(tests[i]["peak_tflops"].is_null());
+    EXPECT_TRUE(tests[i]["peak_fraction"].is_null());
+  }
+}
+
+TEST_F(BenchTest, ThePeakIsWhatWasCalibratedForTheseThreadsAndThisInstructionSet) {
+  const TemporaryFolder cache;
+  std::string name = cpu_features().model;
+  std::ranges::replace_if(name, [](unsigned char c) { return std::isalnum(c) == 0; }, '-');
+  const std::string best = isa_name(cpu_features().best);
+  const CpuRates rates{.cpu = cpu_features().model,
+                       .threads = 2,
+                       .isa = best,
+                       .calibrated = true,
+                       .stream = {{.bytes = 1e9, .bytes_per_second = 1e10}},
+                       .formats = {{.format = "F32",
+                                    .decode_fraction = 1,
+                                    .generated_flops = 1e12,
+                                    .prompt_flops = 2e12}},
+                       .kv_fraction = 1,
+                       .attention_flops = 1e12,
+                       .step_seconds = 1e-6};
+  std::filesystem::create_directory(cache.file("calibration"));
+  write_all(cache.file(fmt::format("calibration/{}-{}-2.json", name, best)), to_json(rates));
+  const auto first = [&](const char* threads, const std::string& isa) {
+    const ProcessResult result =
+        run_dunlin({"bench", "model", test_data("data/llama_plain/model.gguf"), "-p", "8", "-n",
+                    "0", "-t", threads, "-r", "1", "-o", "json"},
+                   {.environment = {{"DUNLIN_CACHE", cache.path()}, {"DUNLIN_ISA", isa}}});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.json()[0];
+  };
+  const auto test = first("2", best);
+  EXPECT_EQ(test["peak_tflops"], 2.0);
+  EXPECT_NEAR(test["peak_fraction"].get<double>(), test["tflops"].get<double>() / 2, 1e-9);
+  EXPECT_TRUE(first("1", best)["peak_tflops"].is_null());
+  if (best != "scalar") {
+    EXPECT_TRUE(first("2", "scalar")["peak_tflops"].is_null());
+  }
 }
 
 TEST_F(BenchTest, TheTableHasTheColumnsOfLlamaBench) {

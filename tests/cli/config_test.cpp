@@ -184,6 +184,32 @@ TEST_F(Config, AnotherFileOrNone) {
   EXPECT_THAT(with({"--config", "/dev/zero"}).err, HasSubstr("/dev/zero: more than"));
 }
 
+TEST_F(Config, AFileThatCannotBeLookedForIsAnErrorAndNoneAtAllIsNot) {
+  std::filesystem::create_symlink("config.toml", file_);
+  const ProcessResult loop = run(three_tokens());
+  EXPECT_EQ(loop.code, 2);
+  EXPECT_THAT(loop.err, StartsWith("error: " + file_ + ": "));
+  std::filesystem::remove(file_);
+  std::filesystem::create_symlink("nowhere.toml", file_);
+  EXPECT_THAT(run(three_tokens()).err, StartsWith("error: " + file_ + ": No such file"));
+  EXPECT_EQ(run(three_tokens(), {{"XDG_CONFIG_HOME", folder_.file("nowhere")}}).code, 0);
+  // A folder of the path is a file.
+  EXPECT_EQ(run(three_tokens(), {{"XDG_CONFIG_HOME", test_data("CMakeLists.txt")}}).code, 0);
+}
+
+TEST_F(Config, AVariableOfNoFlagIsAWarning) {
+  const ProcessResult result = run(three_tokens(), {{"DUNLIN_ARG_MAX_TOKNS", "2"},
+                                                    {"DUNLIN_ARG_MAX_TOKENS", "3"},
+                                                    {"DUNLIN_ARG_REPETITIONS", "3"}});
+  EXPECT_EQ(answer_tokens(result), 3u);
+  EXPECT_EQ(
+      result.err,
+      "warning: DUNLIN_ARG_MAX_TOKNS belongs to no flag; did you mean DUNLIN_ARG_MAX_TOKENS?\n");
+  EXPECT_EQ(
+      run(three_tokens(), {{"DUNLIN_ARG_ZZZZZZZZZZZZ", "2"}, {"DUNLIN_ARG_MAX_TOKENS", "1"}}).err,
+      "warning: DUNLIN_ARG_ZZZZZZZZZZZZ belongs to no flag\n");
+}
+
 TEST_F(Config, AnExcludedOrUnusableSettingIsLeftOut) {
   write_all(file_, "system-prompt = 'Be brief.'\nlayers = 1\nprompt = 'Hello'\n");
   EXPECT_EQ(run(three_tokens()).code, 0);

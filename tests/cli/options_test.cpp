@@ -22,6 +22,14 @@ TEST(ParseSize, RefusesTheRest) {
   }
 }
 
+TEST(BatchFlags, TheSmallerOfTheLogicalAndThePhysicalStepCounts) {
+  EXPECT_EQ(BatchFlags{}.rows(), 512);
+  EXPECT_EQ((BatchFlags{.batch = 64}).rows(), 64);
+  EXPECT_EQ((BatchFlags{.batch = 2048}).rows(), 512);
+  EXPECT_EQ((BatchFlags{.batch = std::nullopt, .ubatch = 4096}).rows(), 4096);
+  EXPECT_EQ((BatchFlags{.batch = 2048, .ubatch = 4096}).rows(), 2048);
+}
+
 TEST(EnvironmentName, IsTheFlagInCapitals) {
   EXPECT_EQ(environment_name("max-tokens"), "DUNLIN_ARG_MAX_TOKENS");
   EXPECT_EQ(environment_name("top-k"), "DUNLIN_ARG_TOP_K");

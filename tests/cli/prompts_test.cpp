@@ -34,7 +34,8 @@ Error error_of(const std::string& line) {
 
 TEST(ReadPrompts, TakesTextConversationsAndIds) {
   const auto prompts = read(
-      "\xef\xbb\xbfplain text\r\n\n  {\"prompt\": \"a\\nb\", \"note\": 1}\n"
+      "\xef\xbb\xbfplain text\r\n\n  {\"prompt\": \"a\\nb\", \"max_tokens\": 5, \"stop\": [\"x\", "
+      "\"y\"]}\n"
       "{\"messages\": [{\"role\": \"user\", \"content\": \"hi\"}]}\n{\"ids\": [1, 2]}\n[3]");
   ASSERT_TRUE(prompts.ok()) << prompts.error().message;
   ASSERT_EQ(prompts->size(), 5u);
@@ -42,6 +43,10 @@ TEST(ReadPrompts, TakesTextConversationsAndIds) {
   EXPECT_EQ(prompts->at(0)->where, "p.jsonl:1");
   EXPECT_EQ(prompts->at(1)->text, "a\nb");
   EXPECT_EQ(prompts->at(1)->where, "p.jsonl:3");
+  EXPECT_EQ(prompts->at(1)->settings,
+            (std::vector<std::pair<std::string, std::string>>{{"max_tokens", "5"}}));
+  EXPECT_EQ(prompts->at(1)->stop, (std::vector<std::string>{"x", "y"}));
+  EXPECT_EQ(prompts->at(2)->stop, std::nullopt);
   EXPECT_EQ(prompts->at(2)->messages->at(0)["content"], "hi");
   EXPECT_EQ(*prompts->at(3)->ids, (Ids{1, 2}));
   EXPECT_EQ(prompts->at(4)->text, "[3]");
@@ -58,6 +63,12 @@ TEST(ReadPrompts, ALineThatIsNoPromptHasItsOwnError) {
       {"{\"promt\": \"a\"}", "and has none"},
       {"{\"prompt\": \"a\", \"ids\": [1]}", "has prompt and ids"},
       {"{\"prompt\": 1}", "prompt is not a string"},
+      {"{\"prompt\": \"a\", \"max_tokns\": 1}",
+       "max_tokns is not a setting; did you mean max-tokens?"},
+      {"{\"prompt\": \"a\", \"note\": 1}", "note is not a setting"},
+      {"{\"prompt\": \"a\", \"max_tokens\": 1.5}", "max-tokens: \"1.5\" is not an integer"},
+      {"{\"prompt\": \"a\", \"temperature\": -1}", "temperature is -1"},
+      {"{\"prompt\": \"a\", \"stop\": [\"\"]}", "stop is neither a text nor a list of texts"},
       {"{\"messages\": \"a\"}", "messages is not an array"},
       {"{\"ids\": 1}", "ids is not an array"},
       {"{\"ids\": [1.5]}", "ids holds 1.5, which is not a token id"},

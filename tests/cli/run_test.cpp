@@ -93,6 +93,33 @@ TEST(Run, IdsDoNotDependOnThreadsOrNeighbours) {
   }
 }
 
+TEST(Run, ALineOfABatchHasSettingsOfItsOwn) {
+  const std::string model = test_data("data/qwen2_untied/model");
+  const auto run = [&](const std::string& lines) {
+    return run_dunlin({"run", model, "--prompts", "-", "-n", "3", "-s", "5", "--temp", "0.9",
+                       "--ignore-eos", "--json", "-q"},
+                      {.text = lines});
+  };
+  const auto lines = run("{\"ids\":[9]}\n"
+                         "{\"ids\":[9],\"max_tokens\":6,\"seed\":77}\n"
+                         "{\"ids\":[9],\"temperature\":0,\"max-tokens\":6}\n"
+                         "{\"ids\":[9],\"max_tokens\":6,\"seed\":5}\n")
+                         .json_lines();
+  ASSERT_EQ(lines.size(), 4u);
+  EXPECT_EQ(lines[0]["ids"].size(), 3u);
+  EXPECT_EQ(lines[0]["seed"], 5);
+  EXPECT_EQ(lines[1]["ids"].size(), 6u);
+  EXPECT_EQ(lines[1]["seed"], 77);
+  const auto greedy = run_dunlin({"run", model, "--prompt-ids", "9", "-n", "6", "--temp", "0",
+                                  "--ignore-eos", "--json", "-q"});
+  EXPECT_EQ(lines[2]["ids"], greedy.json()["ids"]);
+  // The settings of one line are not the next one's.
+  EXPECT_EQ(Ids(lines[3]["ids"].begin(), lines[3]["ids"].begin() + 3), lines[0]["ids"].get<Ids>());
+  EXPECT_NE(lines[1]["ids"], lines[3]["ids"]);
+  EXPECT_THAT(run("{\"ids\":[9],\"max_tokns\":6}\n").json()["error"]["message"],
+              HasSubstr("stdin:1: max_tokns is not a setting; did you mean max-tokens?"));
+}
+
 TEST(Run, APromptBeyondTheContextIsAUsageErrorWithBothNumbers) {
   const ProcessResult result = run_dunlin({"run", test_data("data/llama_plain/model"), "-c", "8",
                                            "--prompt-ids", "1,2,3,4,5,6,7,8,9,10"});

@@ -19,6 +19,7 @@ struct MessageCase {
 
 std::vector<MessageCase> flag_messages();
 std::vector<MessageCase> model_messages();
+std::vector<MessageCase> hub_messages();
 std::vector<MessageCase> text_messages();
 std::vector<MessageCase> machine_messages();
 std::vector<MessageCase> chat_messages();

@@ -1,4 +1,6 @@
 // Messages about flags, settings and prompts.
+#include <filesystem>
+
 #include "troubleshooting.h"
 
 namespace dunlin {
@@ -16,6 +18,10 @@ std::vector<MessageCase> flag_messages() {
   return {
       {"error: <word> is not a flag; did you mean <word>?",
        [](Folder) { return run_hello("model", {"--max-tokns", "3"}); }},
+      {"error: <word> is not a flag; use <flags>",
+       [](Folder) { return run_hello("model", {"-lv", "1"}); }},
+      {"warning: --gpu-layers (-ngl) has no effect: <what>",
+       [](Folder folder) { return run_hello(text_model(folder), {"-ngl", "99"}); }},
       {"error: <word> is not a command; did you mean <word>?",
        [](Folder) { return run_dunlin({"chatt", "model"}); }},
       {"error: <flag> needs a value",
@@ -28,6 +34,16 @@ std::vector<MessageCase> flag_messages() {
        [](Folder) { return run_hello("model", {"--top-p", "3"}); }},
       {"error: DUNLIN_ARG_<name>: \"<value>\" is not an integer",
        [](Folder) { return run_hello("model", {}, {.environment = {{"DUNLIN_ARG_TOP_K", "x"}}}); }},
+      {"warning: DUNLIN_ARG_<name> belongs to no flag; did you mean <variable>?",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {}, {.environment = {{"DUNLIN_ARG_TEMPP", "1"}}});
+       }},
+      {"error: <file>: Too many levels of symbolic links",
+       [](Folder folder) {
+         std::filesystem::create_directory(folder.file("dunlin"));
+         std::filesystem::create_symlink("config.toml", folder.file("dunlin/config.toml"));
+         return run_hello("model", {}, {.environment = {{"XDG_CONFIG_HOME", folder.path()}}});
+       }},
       {"error: <file>:<line>: <word> is not a setting; did you mean <word>?",
        [](Folder folder) { return run_with_settings(folder, "seed = 1\nmax-tokns = 3\n"); }},
       {"error: <file>:<line>: Error while parsing <what>",

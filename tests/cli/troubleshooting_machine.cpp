@@ -4,6 +4,7 @@
 #include <filesystem>
 
 #include "backend/cpu/isa.h"
+#include "support/text_model_folder.h"
 #include "troubleshooting.h"
 
 namespace dunlin {
@@ -73,6 +74,13 @@ std::vector<MessageCase> memory_and_processor_messages() {
       {"error: DUNLIN_ISA: amx is not available: the operating system refuses AMX tiles: <reason>; "
        "this machine has <names>",
        [](Folder) { return refusal(Isa::amx, refused_tiles()); }},
+      {"error: <file>: is there and is no dump of verify",
+       [](Folder folder) {
+         write_all(folder.file("notes.txt"), "Notes");
+         return run_dunlin({"verify", test_data("data/llama_plain/model"), "--ref",
+                            test_data("data/llama_plain/golden.safetensors"), "--dump",
+                            folder.file("notes.txt")});
+       }},
       {"error: stdout: No space left on device",
        [](Folder folder) { return run_hello(text_model(folder), {}, {.output = "/dev/full"}); }},
   };

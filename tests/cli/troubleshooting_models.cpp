@@ -164,11 +164,15 @@ std::vector<MessageCase> directory_messages() {
 std::vector<MessageCase> weight_messages() {
   using Folder = const TemporaryFolder&;
   return {
-      {"error: <file>: the tensor <name> is not part of a llama or qwen2 model",
+      {"error: <file>: the tensor <name> is not part of any model that is read here",
        [](Folder folder) {
          return run_with_weights(folder, [](std::string weights) {
            return replaced(weights, "model.norm.weight", "model.lora.weight");
          });
+       }},
+      {"error: <file>: the tensor <name> is not read by a <name> model with this configuration",
+       [](Folder folder) {
+         return run_hello(model_with_config(folder, {{"num_hidden_layers", 1}}));
        }},
       {"error: <file>: not a safetensors file, or cut short: a header of <n> bytes in a file of "
        "<n>",

@@ -61,6 +61,23 @@ TEST_F(Imatrix, SumsAreDividedByTheirCounts) {
   EXPECT_THAT(imatrix->columns.at("blk.1.attn_q.weight"), ElementsAre(1.0f, 1.0f));
 }
 
+TEST_F(Imatrix, WhatIsWrittenIsReadBack) {
+  const ImportanceMatrix wanted = {.columns = {{"a", {1.5f, 0}}, {"b", {2, 4, 8}}},
+                                   .rows = {{"a", 4}, {"b", 1000}},
+                                   .datasets = {"text.txt"},
+                                   .chunks = 3,
+                                   .chunk_size = 512};
+  ASSERT_TRUE(write_imatrix(wanted, path_).ok());
+  const auto read = read_imatrix(path_);
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(read->columns, wanted.columns);
+  EXPECT_EQ(read->rows, wanted.rows);
+  EXPECT_EQ(read->datasets, wanted.datasets);
+  EXPECT_EQ(read->chunks, 3);
+  EXPECT_EQ(read->chunk_size, 512);
+  EXPECT_EQ(write_imatrix(wanted, folder_ + "/none/file").error().kind, ErrorKind::runtime);
+}
+
 TEST_F(Imatrix, EncodedMatricesGetTheirColumns) {
   const auto tensor = [](const std::string& name, Format from, Format to, int64_t columns) {
     TensorPlan plan{.name = name, .shape = {2, columns}, .view = {}, .format = to};

@@ -3,6 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
 #include "engine_driver.h"
 
 namespace dunlin {
@@ -29,6 +33,26 @@ TEST(LoadModel, AMissingFileIsNamed) {
   ASSERT_FALSE(model.ok());
   EXPECT_EQ(model.error().kind, ErrorKind::model);
   EXPECT_NE(model.error().message.find("no_such_model"), std::string::npos);
+}
+
+// Biases that config.json does not have would be left out of what the model computes.
+TEST(LoadModel, AWeightThatTheConfigurationLeavesOutIsNamed) {
+  const std::string folder = testing::TempDir() + "dunlin_unread_weight";
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(tiny_model_path("llama_tied_bias"), folder);
+  std::ifstream file(folder + "/config.json");
+  std::string config{std::istreambuf_iterator<char>(file), {}};
+  const std::string with = "\"mlp_bias\": true";
+  config.replace(config.find(with), with.size(), "\"mlp_bias\": false");
+  std::ofstream(folder + "/config.json") << config;
+  const auto model = load_model(folder, {});
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().kind, ErrorKind::model);
+  EXPECT_NE(model.error().message.find("_proj.bias is not read by a llama model"),
+            std::string::npos)
+      << model.error().message;
+  EXPECT_TRUE(load_model(tiny_model_path("llama_tied_bias"), {.layers = 1}).ok());
+  std::filesystem::remove_all(folder);
 }
 
 TEST(LoadModel, LimitsFollowTheOptions) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "backend/cpu/isa.h"
 #include "base/cpu_features.h"
 #include "support/synthetic_model.h"
 
@@ -71,9 +72,15 @@ std::string model_path(const std::string& model, Container container) {
 
 std::vector<BackendChoice> all_backends() {
   std::vector<BackendChoice> choices = {{"reference", ""}};
-  for (int isa = 0; isa <= static_cast<int>(cpu_features().best); ++isa)
-    choices.push_back({"cpu", isa_name(static_cast<Isa>(isa))});
+  for (int isa = 0; isa < kIsas; ++isa) choices.push_back({"cpu", isa_name(static_cast<Isa>(isa))});
   return choices;
+}
+
+std::string refusal(const BackendChoice& choice) {
+  for (const cpu::IsaCandidate& candidate : cpu::isa_candidates(cpu_features())) {
+    if (choice.isa == isa_name(candidate.isa)) return candidate.refusal;
+  }
+  return {};
 }
 
 }  // namespace dunlin

@@ -1,4 +1,4 @@
-// The golden models of tests/data (made by tools/make_golden.py) and the back ends of this machine.
+// The golden models of tests/data (made by tools/make_golden.py) and the back ends.
 #pragma once
 
 #include <string>
@@ -23,7 +23,10 @@ struct BackendChoice {
   std::string isa;  // empty for the reference
 };
 
-// The reference, and the cpu back end for each instruction set this processor has.
+// The reference, and the cpu back end for each instruction set, whether this processor has it or not.
 std::vector<BackendChoice> all_backends();
+
+// Why the choice cannot run here: "the processor lacks amx_tile"; empty when it can.
+std::string refusal(const BackendChoice& choice);
 
 }  // namespace dunlin

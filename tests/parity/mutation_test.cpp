@@ -143,6 +143,35 @@ TEST_F(Mutation, ADumpHoldsTheEnginesOwnValues) {
   std::filesystem::remove(dump);
 }
 
+TEST_F(Mutation, ADumpReplacesAnOlderDumpAndNothingElse) {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(testing::TempDir()) / "parity_dump_targets";
+  fs::remove_all(folder);
+  fs::create_directory(folder);
+  fs::copy(model_path(kModel, Container::directory), folder / "model");
+  fs::copy(model_path(kModel, Container::gguf), folder / "model.gguf");
+  fs::copy(golden_path(kModel), folder / "golden.safetensors");
+  fs::copy(golden_path(kModel), folder / "other.safetensors");
+  const auto dump_to = [&](const std::string& name, const std::string& model) {
+    return compare_with_reference(folder / model, folder / "golden.safetensors",
+                                  {.backend = "reference", .dump = folder / name});
+  };
+  for (const char* name : {"model.gguf", "model/model.safetensors", "model/config.json", "model",
+                           "golden.safetensors", "other.safetensors"}) {
+    const auto before = fs::is_directory(folder / name) ? 0 : fs::file_size(folder / name);
+    for (const char* model : {"model", "model.gguf"}) {
+      const auto report = dump_to(name, model);
+      ASSERT_FALSE(report.ok()) << name;
+      EXPECT_EQ(report.error().kind, ErrorKind::usage);
+      EXPECT_NE(report.error().message.find(folder / name), std::string::npos);
+    }
+    EXPECT_EQ(fs::is_directory(folder / name) ? 0 : fs::file_size(folder / name), before);
+  }
+  EXPECT_TRUE(dump_to("dump.safetensors", "model").ok());
+  EXPECT_TRUE(dump_to("dump.safetensors", "model.gguf").ok());
+  fs::remove_all(folder);
+}
+
 TEST_F(Mutation, APromptAloneIsEnoughForADumpThatIsAReference) {
   const std::string prompt = testing::TempDir() + "parity_prompt.safetensors";
   const std::string dump = testing::TempDir() + "parity_dump_of_prompt.safetensors";

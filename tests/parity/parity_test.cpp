@@ -1,5 +1,5 @@
-// Every golden model, in both containers, on the reference and on every instruction set of this
-// machine: differences within 2e-5 of the largest logit (three times that inside), the same greedy
+// Every golden model, in both containers, on the reference and on every instruction set that
+// this machine has: differences within 2e-5 of the largest logit (three times that inside), the same greedy
 // ids. The goldens come from transformers (tools/make_golden.py).
 #include "parity/parity.h"
 
@@ -54,6 +54,8 @@ class Parity : public testing::TestWithParam<Case> {};
 
 TEST_P(Parity, EveryTensorAgrees) {
   const Case& test = GetParam();
+  if (const std::string why = refusal(test.choice); !why.empty())
+    GTEST_SKIP() << test.choice.isa << ": " << why;
   const auto report = compare_with_reference(
       model_path(test.model, test.container), golden_path(test.model),
       {.backend = test.choice.backend, .threads = 2, .isa = test.choice.isa});
@@ -78,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(SlowKernel, Parity, testing::ValuesIn(kernel_cases(/*fa
                          case_name);
 
 TEST(ParityModels, AreAllThere) {
-  EXPECT_EQ(committed_models().size(), 11u);
+  EXPECT_GE(committed_models().size(), 11u);
   EXPECT_EQ(kernel_models().size(), 3u);
 }
 

@@ -31,21 +31,33 @@ class PublishedTokenizer : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(All, PublishedTokenizer, testing::Values("llama3_1", "qwen2_5", "gptoss"),
                          [](const auto& test) { return test.param; });
 
+// Of a tokenizer's folder in DUNLIN_TEST_DATA.
+struct PublishedFolder {
+  std::string path = {};
+  std::string missing = {};  // why it cannot be used; empty when it can
+};
+
+PublishedFolder published_folder(const std::string& name) {
+  const char* const data = std::getenv("DUNLIN_TEST_DATA");
+  if (data == nullptr) return {.missing = "DUNLIN_TEST_DATA is not set"};
+  PublishedFolder folder{.path = std::string(data) + "/tokenizers/" + name};
+  const std::string file = folder.path + "/tokenizer.json";
+  if (!std::filesystem::exists(file)) folder.missing = file + " is not there";
+  return folder;
+}
+
 TEST_P(PublishedTokenizer, IdsEqualTheReference) {
-  const char* data = std::getenv("DUNLIN_TEST_DATA");
-  if (data == nullptr) GTEST_SKIP() << "DUNLIN_TEST_DATA is not set";
-  const std::string directory = std::string(data) + "/tokenizers/" + GetParam();
-  if (!std::filesystem::exists(directory)) GTEST_SKIP() << directory << " is not there";
-  const auto tokenizer = Tokenizer::from_directory(directory);
+  const PublishedFolder folder = published_folder(GetParam());
+  if (!folder.missing.empty()) GTEST_SKIP() << folder.missing;
+  const auto tokenizer = Tokenizer::from_directory(folder.path);
   ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
   expect_golden_ids(**tokenizer, GetParam());
 }
 
 TEST(PublishedTokenizer, Llama3NamesItsTokens) {
-  const char* data = std::getenv("DUNLIN_TEST_DATA");
-  if (data == nullptr) GTEST_SKIP() << "DUNLIN_TEST_DATA is not set";
-  const auto tokenizer =
-      Tokenizer::from_directory(std::string(data) + "/tokenizers/llama3_1").value();
+  const PublishedFolder folder = published_folder("llama3_1");
+  if (!folder.missing.empty()) GTEST_SKIP() << folder.missing;
+  const auto tokenizer = Tokenizer::from_directory(folder.path).value();
   EXPECT_EQ(tokenizer->vocab_size(), 128256);
   EXPECT_EQ(tokenizer->bos_id(), 128000);
   EXPECT_EQ(tokenizer->eos_id(), 128009);
@@ -54,10 +66,9 @@ TEST(PublishedTokenizer, Llama3NamesItsTokens) {
 }
 
 TEST(PublishedTokenizer, GptOssNamesItsTokens) {
-  const char* data = std::getenv("DUNLIN_TEST_DATA");
-  if (data == nullptr) GTEST_SKIP() << "DUNLIN_TEST_DATA is not set";
-  const auto tokenizer =
-      Tokenizer::from_directory(std::string(data) + "/tokenizers/gptoss").value();
+  const PublishedFolder folder = published_folder("gptoss");
+  if (!folder.missing.empty()) GTEST_SKIP() << folder.missing;
+  const auto tokenizer = Tokenizer::from_directory(folder.path).value();
   EXPECT_EQ(tokenizer->vocab_size(), 200019);
   EXPECT_EQ(tokenizer->eos_id(), 200002);
   EXPECT_FALSE(tokenizer->adds_bos());

@@ -14,6 +14,7 @@ namespace dunlin {
 
 struct ChatTemplate::Parsed {
   std::string name;
+  std::string source;
   jinja::Block block;
 };
 
@@ -29,7 +30,12 @@ Result<ChatTemplate> ChatTemplate::parse(std::string source, std::string name) {
     return model_error(
         fmt::format("{}:{}:{}: {}", parsed->name, error.at.line, error.at.column, error.what()));
   }
+  parsed->source = std::move(source);
   return ChatTemplate(std::move(parsed));
+}
+
+const std::string& ChatTemplate::source() const {
+  return parsed_->source;
 }
 
 namespace {

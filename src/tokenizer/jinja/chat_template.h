@@ -27,6 +27,8 @@ class ChatTemplate {
   // (jinja/limits.h) are among them. Safe from several threads at once.
   Result<std::vector<TextSpan>> render(const ChatInputs& inputs) const;
 
+  const std::string& source() const;
+
  private:
   struct Parsed;
   explicit ChatTemplate(std::shared_ptr<const Parsed> parsed) : parsed_(std::move(parsed)) {}

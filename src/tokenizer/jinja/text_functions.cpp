@@ -1,4 +1,5 @@
-// The tables are utf8proc's. Case follows the simple mappings of Unicode, and SS for a sharp s.
+// The tables are utf8proc's. Case follows the simple mappings of Unicode, and where a letter becomes
+// several (SS for a sharp s) its case folding, which utf8proc has in full.
 #include "tokenizer/jinja/text_functions.h"
 
 #include <utf8proc.h>
@@ -29,16 +30,45 @@ bool begins_word(char32_t c) {
   return is_space(c) || c == U'-' || c == U'(' || c == U'{' || c == U'[' || c == U'<';
 }
 
-void append_converted(char32_t c, bool upper, std::string& out) {
-  if (upper && c == U'\u00DF') {
-    out += "SS";
-    return;
-  }
-  const auto code = static_cast<utf8proc_int32_t>(c);
-  append_utf8(static_cast<char32_t>(upper ? utf8proc_toupper(code) : utf8proc_tolower(code)), out);
+enum class Case { lower, upper, title };
+
+utf8proc_int32_t simple_case(utf8proc_int32_t c, Case wanted) {
+  if (wanted == Case::lower) return utf8proc_tolower(c);
+  return wanted == Case::upper ? utf8proc_toupper(c) : utf8proc_totitle(c);
 }
 
-// Calls choose(code point) -> bool for each code point: true for upper case, false for lower case.
+// Whether the letter may become several, whose lower case is what it folds to. Compared with Python
+// over all of Unicode, only the title form of nine Greek letters with an iota below differs (U+1FB2).
+bool may_grow(char32_t c, Case wanted) {
+  const utf8proc_category_t found = category(c);
+  if (c < 0x80 || wanted == Case::lower) return c == U'\u0130';
+  if (found == UTF8PROC_CATEGORY_LU) return false;
+  if (wanted == Case::upper) return true;
+  const auto code = static_cast<utf8proc_int32_t>(c);
+  return c == U'\u00DF' || (found != UTF8PROC_CATEGORY_LT && utf8proc_totitle(code) == code);
+}
+
+void append_converted(char32_t c, Case wanted, std::string& out) {
+  constexpr utf8proc_ssize_t kMost = 4;
+  const auto code = static_cast<utf8proc_int32_t>(c);
+  utf8proc_int32_t folded[kMost] = {};
+  int boundary = 0;
+  const utf8proc_ssize_t length =
+      may_grow(c, wanted)
+          ? utf8proc_decompose_char(code, folded, kMost, UTF8PROC_CASEFOLD, &boundary)
+          : 1;
+  if (length <= 1 || length > kMost) {
+    append_utf8(static_cast<char32_t>(simple_case(code, wanted)), out);
+    return;
+  }
+  Case next = wanted;
+  for (utf8proc_ssize_t i = 0; i < length; ++i) {
+    append_utf8(static_cast<char32_t>(simple_case(folded[i], next)), out);
+    if (next == Case::title && is_cased(static_cast<char32_t>(folded[i]))) next = Case::lower;
+  }
+}
+
+// Calls choose(code point) -> Case for each code point.
 template <typename Choose>
 Text convert(const Text& text, Choose choose) {
   TextBuilder builder;
@@ -136,26 +166,30 @@ bool has_case(std::string_view text, bool upper) {
 }
 
 Text to_upper(const Text& text) {
-  return convert(text, [](char32_t) { return true; });
+  return convert(text, [](char32_t) { return Case::upper; });
 }
 
 Text to_lower(const Text& text) {
-  return convert(text, [](char32_t) { return false; });
+  return convert(text, [](char32_t) { return Case::lower; });
 }
 
 Text to_capitalized(const Text& text) {
-  bool first = true;
-  return convert(text, [&](char32_t) { return std::exchange(first, false); });
+  Case next = Case::title;
+  return convert(text, [&](char32_t) { return std::exchange(next, Case::lower); });
 }
 
 Text to_title(const Text& text) {
   bool inside = false;
-  return convert(text, [&](char32_t c) { return !std::exchange(inside, is_cased(c)); });
+  return convert(text, [&](char32_t c) {
+    return std::exchange(inside, is_cased(c)) ? Case::lower : Case::title;
+  });
 }
 
 Text to_title_words(const Text& text) {
   bool start = true;
-  return convert(text, [&](char32_t c) { return std::exchange(start, begins_word(c)); });
+  return convert(text, [&](char32_t c) {
+    return std::exchange(start, begins_word(c)) ? Case::upper : Case::lower;
+  });
 }
 
 // memmem of glibc is the two-way algorithm.

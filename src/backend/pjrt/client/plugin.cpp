@@ -29,7 +29,10 @@ void prepare_environment() {
 Result<const PJRT_Api*> open_api(const std::string& path) {
   prepare_environment();
   void* library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (library == nullptr) return device_error(fmt::format("{}: {}", path, dlerror()));
+  if (library == nullptr) {
+    const std::string reason = dlerror();  // often begins with the path
+    return device_error(reason.starts_with(path) ? reason : path + ": " + reason);
+  }
   const auto get_api = reinterpret_cast<const PJRT_Api* (*)()>(dlsym(library, "GetPjrtApi"));
   if (get_api == nullptr) {
     return device_error(path + ": not a PJRT plug-in (it has no function GetPjrtApi)");

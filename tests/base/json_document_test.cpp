@@ -1,11 +1,11 @@
 // JSON objects within limits: the tree that the library builds, and texts that cost too much.
-#include "checkpoint/json_document.h"
+#include "base/json_document.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tiny_model.h"
+#include "support/expect_model_error.h"
 
 namespace dunlin {
 namespace {

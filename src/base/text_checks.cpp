@@ -1,5 +1,5 @@
 // Checks on text that comes from model files.
-#include "checkpoint/text_checks.h"
+#include "base/text_checks.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,6 +1,6 @@
 // Builds a tree from the parser's events. nlohmann's own tree builder with a callback looks through
 // all siblings at the end of every object, which is quadratic, and keeps the last of two equal keys.
-#include "checkpoint/json_document.h"
+#include "base/json_document.h"
 
 #include <fmt/format.h>
 
@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "base/owned_json.h"
-#include "checkpoint/text_checks.h"
+#include "base/text_checks.h"
 
 namespace dunlin {
 namespace {

@@ -1,0 +1,43 @@
+// ImportanceMeasurement: how large the inputs of each matrix are over a text. An encoder that cannot
+// keep every bit spends its error where inputs are small: the error of a product is the sum of the
+// weights' errors times the inputs. What llama.cpp's llama-imatrix measures.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/watch.h"
+#include "base/result.h"
+#include "program/program.h"
+
+namespace dunlin {
+
+struct InputSquares {
+  std::vector<double> sums;  // by column of the matrix: the squares of its inputs
+  int64_t rows = 0;          // that were summed
+};
+
+class ImportanceMeasurement {
+ public:
+  // Of the Program of the model at `path`, whose weights are not read. Errors: of open_checkpoint()
+  // and record_model().
+  static Result<ImportanceMeasurement> prepare(const std::string& path);
+
+  // For ModelOptions::watch of the model that is measured; every step of it counts.
+  std::shared_ptr<Watch> watch() const { return watch_; }
+
+  // By the weight's name in the Program. Matrices that share an input have the same sums.
+  std::map<std::string, InputSquares> squares() const;
+
+ private:
+  struct Measured;  // by node
+
+  std::map<std::string, std::string> node_of_weight_ = {};
+  std::shared_ptr<Measured> measured_ = {};
+  std::shared_ptr<Watch> watch_ = {};
+};
+
+}  // namespace dunlin

@@ -1,0 +1,110 @@
+// Files that are no model, or part of one, as the release binary meets them in 4 GiB of address
+// space: an exit code, no signal, and a message that names the file.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+
+#include <filesystem>
+
+#include "process.h"
+#include "support/text_model_folder.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::AnyOf;
+using testing::HasSubstr;
+
+void limit_address_space() {
+  const rlimit limit = {rlim_t{4} << 30, rlim_t{4} << 30};
+  ::setrlimit(RLIMIT_AS, &limit);
+}
+
+// `file` is what the message must name.
+void expect_survival(const std::string& model, const std::string& file, const std::string& what) {
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"inspect", model},
+        {"run", model, "--prompt-ids", "1", "-n", "1"}}) {
+    const ProcessResult result = run_dunlin(arguments, {.prepare = limit_address_space});
+    EXPECT_THAT(result.code, AnyOf(0, 2, 3)) << arguments[0] << " " << what << ": " << result.err;
+    if (arguments[0] == "inspect") {
+      EXPECT_NE(result.code, 2) << what << ": " << result.err;
+    }
+    if (result.code == 3) {
+      EXPECT_THAT(result.err, HasSubstr(file)) << arguments[0] << " " << what;
+    }
+  }
+}
+
+class Malformed : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (DUNLIN_SANITIZED) GTEST_SKIP() << "a sanitizer needs more address space itself";
+  }
+
+  void expect_gguf(const std::string& bytes, const std::string& what) {
+    const std::string file = folder_.file("model.gguf");
+    write_all(file, bytes);
+    expect_survival(file, file, what);
+  }
+  // Beside the configuration of `golden`.
+  void expect_safetensors(const std::string& bytes, const std::string& golden,
+                          const std::string& what) {
+    fs::copy_file(golden + "/config.json", folder_.file("config.json"),
+                  fs::copy_options::overwrite_existing);
+    write_all(folder_.file("model.safetensors"), bytes);
+    expect_survival(folder_.path(), folder_.path(), what);
+  }
+
+  const std::string golden_ = test_data("data/llama_plain/model");
+  TemporaryFolder folder_;
+};
+
+// Cut in the header, at its end, and in the data; and with each of the first bytes changed, which
+// are sizes.
+std::vector<std::string> damaged(const std::string& whole) {
+  std::vector<std::string> files;
+  for (const size_t size : {size_t{0}, size_t{1}, size_t{7}, size_t{8}, size_t{23}, size_t{24},
+                            size_t{100}, whole.size() / 50, whole.size() / 2, whole.size() - 1})
+    files.push_back(whole.substr(0, size));
+  for (size_t at = 0; at < 24; ++at) {
+    files.push_back(whole);
+    files.back()[at] = static_cast<char>(0xFF);
+  }
+  return files;
+}
+
+TEST_F(Malformed, GgufFilesOfTheFuzzer) {
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(test_data("fuzz/corpus/gguf"))) {
+    expect_gguf(read_all(entry.path()), entry.path().filename());
+    ++files;
+  }
+  EXPECT_GT(files, 0);
+}
+
+TEST_F(Malformed, SafetensorsFilesOfTheFuzzer) {
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(test_data("fuzz/corpus/safetensors"))) {
+    expect_safetensors(read_all(entry.path()), golden_, entry.path().filename());
+    ++files;
+  }
+  EXPECT_GT(files, 0);
+}
+
+TEST_F(Malformed, DamagedGgufFiles) {
+  int number = 0;
+  for (const std::string& bytes : damaged(read_all(golden_ + ".gguf")))
+    expect_gguf(bytes, fmt::format("damage {}", number++));
+}
+
+TEST_F(Malformed, DamagedSafetensorsFiles) {
+  int number = 0;
+  for (const std::string& bytes : damaged(read_all(golden_ + "/model.safetensors")))
+    expect_safetensors(bytes, golden_, fmt::format("damage {}", number++));
+}
+
+}  // namespace
+}  // namespace dunlin
