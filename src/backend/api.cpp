@@ -39,4 +39,10 @@ Result<Footprint> Backend::footprint(const Program& /*program*/, const WeightSou
                                       " says what it holds only once it has compiled a model"};
 }
 
+Result<std::unique_ptr<WeightPacker>> Backend::packer(const Program& /*program*/,
+                                                      const WeightSource& /*weights*/,
+                                                      const CompileOptions& /*options*/) const {
+  return usage_error(std::string("the back end ") + name() + " prepares no weights");
+}
+
 }  // namespace dunlin

@@ -18,6 +18,7 @@
 
 #include "base/result.h"
 #include "formats/arithmetic.h"
+#include "formats/prepared_weights.h"
 #include "formats/weight_view.h"
 #include "program/program.h"
 #include "step/step.h"
@@ -45,13 +46,16 @@ int64_t kv_pages(const KvGroup& group, const StepLimits& limits);
 
 struct CompileOptions {
   Precision precision = Precision::automatic;
-  StepLimits limits;
+  StepLimits limits = {};
   int threads = 0;       // 0: one per core of the affinity mask
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
   // Names of optimisations (Backend::optimizations) to do without. Others' names are ignored.
   std::vector<std::string> disabled = {};
   std::function<void(double fraction, const std::string& what)> progress =
       {};  // loading; may be empty
+  // What a WeightPacker of the same back end gave: compile() maps it and reads no weight. Of the
+  // WeightSource only formats and shapes are used then. May be null.
+  std::shared_ptr<const PreparedWeights> prepared = {};
 
   bool enabled(std::string_view optimization) const {
     return std::ranges::find(disabled, optimization) == disabled.end();
@@ -62,10 +66,10 @@ struct CompileOptions {
 struct Footprint {
   uint64_t weights = 0;
   std::vector<uint64_t> by_weight = {};  // by WeightId; their sum but for alignment is `weights`
-  uint64_t kv = 0;           // all pages written
-  uint64_t activations = 0;  // values of the Program
-  uint64_t workspace = 0;    // scratch of steps and threads
-  uint64_t loading = 0;      // buffers while weights are read, before activations and workspace
+  uint64_t kv = 0;                       // all pages written
+  uint64_t activations = 0;              // values of the Program
+  uint64_t workspace = 0;                // scratch of steps and threads
+  uint64_t loading = 0;  // buffers while weights are read, before activations and workspace
 
   uint64_t running() const { return weights + kv + activations + workspace; }
 };
@@ -165,6 +169,15 @@ class Backend {
   virtual Result<Footprint> footprint(const Program& program, const WeightSource& weights,
                                       const CompileOptions& options,
                                       const std::vector<int64_t>& pages_per_group) const;
+
+  // Names what compile() makes of weights, and its version; empty: nothing that can be prepared.
+  virtual std::string packing() const { return {}; }
+  // The weights as compile() of the same Program and precision would hold them, in order of use.
+  // `program` and `weights` outlive it. Errors as compile()'s; kind usage from a back end that
+  // prepares nothing.
+  virtual Result<std::unique_ptr<WeightPacker>> packer(const Program& program,
+                                                       const WeightSource& weights,
+                                                       const CompileOptions& options) const;
 };
 
 }  // namespace dunlin

@@ -31,15 +31,15 @@ Result<std::string> writable_target(const std::string& path) {
 
 }  // namespace
 
-Result<AtomicFile> AtomicFile::create(const std::string& path) {
+Result<AtomicFile> AtomicFile::create(const std::string& path, Leftover leftover) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string target, writable_target(path));
   AtomicFile file(path, target);
-  DUNLIN_RETURN_IF_ERROR(file.open_temporary());
+  DUNLIN_RETURN_IF_ERROR(file.open_temporary(leftover));
   return file;
 }
 
 // With the mode the umask gives. O_NONBLOCK: a FIFO of that name must not hang.
-Result<void> AtomicFile::open_temporary() {
+Result<void> AtomicFile::open_temporary(Leftover leftover) {
   const std::string name = target_ + ".tmp";
   for (int attempt = 0; attempt < 100; ++attempt) {
     FileDescriptor fd(
@@ -50,10 +50,9 @@ Result<void> AtomicFile::open_temporary() {
       return path_error(path_, errno);
     }
     if (!fd.is_named(name)) continue;  // a writer that has finished renamed it
-    if (::ftruncate(fd.get(), 0) != 0) return path_error(path_, errno);
     fd_ = std::move(fd);
     temporary_ = name;
-    return {};
+    return leftover == Leftover::discard ? truncate(0) : Result<void>();
   }
   return runtime_error(path_ + ": another process is writing it");
 }
@@ -62,18 +61,20 @@ AtomicFile::AtomicFile(AtomicFile&& other) noexcept
     : path_(std::move(other.path_)),
       target_(std::move(other.target_)),
       temporary_(std::exchange(other.temporary_, {})),
+      keep_(other.keep_),
       fd_(std::move(other.fd_)) {}
 
 AtomicFile& AtomicFile::operator=(AtomicFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(target_, other.target_);
   std::swap(temporary_, other.temporary_);
+  std::swap(keep_, other.keep_);
   std::swap(fd_, other.fd_);
   return *this;
 }
 
 AtomicFile::~AtomicFile() {
-  if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  if (!temporary_.empty() && !keep_) ::unlink(temporary_.c_str());
 }
 
 Result<void> AtomicFile::write(std::span<const std::byte> bytes) {
@@ -95,6 +96,13 @@ Result<void> AtomicFile::overwrite(uint64_t offset, std::span<const std::byte> b
     bytes = bytes.subspan(static_cast<size_t>(count));
     offset += static_cast<uint64_t>(count);
   }
+  return {};
+}
+
+Result<void> AtomicFile::truncate(uint64_t bytes) {
+  const auto end = static_cast<off_t>(bytes);
+  if (::ftruncate(fd_.get(), end) != 0 || ::lseek(fd_.get(), end, SEEK_SET) != end)
+    return path_error(path_, errno);
   return {};
 }
 

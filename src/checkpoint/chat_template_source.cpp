@@ -40,7 +40,7 @@ Result<std::string> template_of_config(const fs::path& path) {
 }  // namespace
 
 Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
-  if (std::string_view(checkpoint.container()) == "gguf")
+  if (!checkpoint.header().values().empty())
     return checkpoint.header().text("tokenizer.chat_template");
   const fs::path directory(checkpoint.path());
   const fs::path own_file = directory / "chat_template.jinja";

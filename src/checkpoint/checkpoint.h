@@ -1,5 +1,5 @@
-// Checkpoint: a model on disk (a Hugging Face directory or a GGUF file) as canonical configuration
-// and named weights.
+// Checkpoint: a model on disk (a Hugging Face directory, a GGUF file or a prepared directory) as
+// canonical configuration and named weights.
 #pragma once
 
 #include <cstdint>
@@ -9,6 +9,7 @@
 
 #include "base/metadata.h"
 #include "base/result.h"
+#include "formats/prepared_weights.h"
 #include "formats/weight_view.h"
 
 namespace dunlin {
@@ -29,7 +30,7 @@ class Checkpoint {
   virtual ~Checkpoint() = default;
 
   virtual const std::string& path() const = 0;  // the .gguf file, or the directory
-  virtual const char* container() const = 0;    // "gguf" or "safetensors"
+  virtual const char* container() const = 0;    // "gguf", "safetensors" or "prepared"
 
   // Canonical keys, Hugging Face names with dots for nesting, the same for both containers:
   //   model_type (llama, qwen2), hidden_size, intermediate_size, num_hidden_layers,
@@ -42,7 +43,8 @@ class Checkpoint {
   //   top_k, min_p, repetition_penalty, do_sample}.
   virtual const Metadata& config() const = 0;
 
-  // The GGUF header's own keys (tokenizer.ggml.*, general.*); empty for a directory.
+  // The GGUF header's own keys (tokenizer.ggml.*, general.*), also in a directory prepared from a
+  // GGUF file; otherwise empty, and the text side lies in the directory.
   virtual const Metadata& header() const = 0;
 
   virtual const std::vector<TensorInfo>& tensors() const = 0;
@@ -53,14 +55,18 @@ class Checkpoint {
   // The weight under its canonical name with its canonical shape; an error names the file and the
   // tensor. A tied lm_head is not aliased here: models declare the embedding instead.
   virtual Result<WeightView> weight(const std::string& canonical_name) const = 0;
+
+  // The weights of a prepared directory, of which weight() tells format and shape only; else null.
+  virtual std::shared_ptr<const PreparedWeights> prepared() const { return nullptr; }
 };
 
 // The canonical configuration of a Hugging Face directory, whether or not weights lie in it, or of a
 // single file in the form of config.json.
 Result<Metadata> read_model_config(const std::string& path);
 
-// A directory with config.json and safetensors, a .gguf file, or a path to config.json or
-// model.safetensors(.index.json) inside such a directory. Reads headers only.
+// A directory with config.json and safetensors, a prepared directory, a .gguf file, or a path to config.json or
+// model.safetensors(.index.json) inside such a directory. Reads headers only. What a conversion that
+// was ended has left is an error.
 Result<std::unique_ptr<Checkpoint>> open_checkpoint(const std::string& path);
 
 }  // namespace dunlin

@@ -10,7 +10,8 @@ namespace dunlin {
 
 // 32 hexadecimal digits, XXH3 of the configuration, of every tensor's name, shape and format, and of
 // 4 KiB from the beginning, the middle and the end of its data: models that were trained further or
-// quantised otherwise differ in them. It is no proof that files are equal. Errors: a file that
+// quantised otherwise differ in them. It is no proof that files are equal. A prepared
+// directory has that of the checkpoint it was made from. Errors: a file that
 // cannot be read.
 Result<std::string> fingerprint(const Checkpoint& checkpoint);
 

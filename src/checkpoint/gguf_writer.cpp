@@ -79,8 +79,8 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 
 }  // namespace
 
-Result<GgufWriter> GgufWriter::create(const std::string& path) {
-  DUNLIN_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
+Result<GgufWriter> GgufWriter::create(const std::string& path, const std::string& key) {
+  DUNLIN_ASSIGN_OR_RETURN(ResumableFile file, ResumableFile::create(path, key));
   return GgufWriter(path, std::move(file));
 }
 
@@ -176,7 +176,24 @@ Result<void> GgufWriter::begin_data() {
   DUNLIN_RETURN_IF_ERROR(check_tensors());
   const std::string bytes = header();
   file_offset_ = bytes.size();
-  return file_.write(bytes_of(bytes));
+  return file_.begin(bytes_of(bytes), bytes.size() + data_bytes());
+}
+
+uint64_t GgufWriter::data_bytes() const {
+  uint64_t bytes = 0;
+  for (const Tensor& tensor : tensors_) bytes += tensor.bytes + padding(tensor.bytes);
+  return bytes;
+}
+
+Result<bool> GgufWriter::skip_tensor() {
+  DUNLIN_CHECK(file_offset_ > 0 && written_ == 0 && current_ < tensors_.size(),
+               "a tensor is skipped as a whole");
+  const uint64_t bytes = tensors_[current_].bytes;
+  DUNLIN_ASSIGN_OR_RETURN(const bool there, file_.skip_part(bytes + padding(bytes)));
+  if (!there) return false;
+  file_offset_ += bytes + padding(bytes);
+  ++current_;
+  return true;
 }
 
 Result<void> GgufWriter::pad() {
@@ -198,6 +215,7 @@ Result<void> GgufWriter::write(std::span<const std::byte> bytes) {
     file_offset_ += piece.size();
     if (written_ < tensors_[current_].bytes) continue;
     DUNLIN_RETURN_IF_ERROR(pad());
+    DUNLIN_RETURN_IF_ERROR(file_.end_part());
     ++current_;
     written_ = 0;
   }

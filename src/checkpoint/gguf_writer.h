@@ -1,5 +1,6 @@
 // GgufWriter: a GGUF version 3 file, written front to back in bounded memory, that appears under its
-// name whole or not at all.
+// name whole or not at all, and can be written in several runs: its parts (ResumableFile) are the header and
+// the tensors.
 #pragma once
 
 #include <cstdint>
@@ -8,15 +9,16 @@
 #include <string_view>
 #include <vector>
 
-#include "base/atomic_file.h"
 #include "base/result.h"
+#include "checkpoint/resumable_file.h"
 #include "formats/format.h"
 
 namespace dunlin {
 
 class GgufWriter {
  public:
-  static Result<GgufWriter> create(const std::string& path);
+  // `key`: as ResumableFile takes it.
+  static Result<GgufWriter> create(const std::string& path, const std::string& key = {});
 
   // Keys, in order. A key given twice keeps its place and gets the later value.
   void set_u32(const std::string& key, uint32_t value);
@@ -34,12 +36,17 @@ class GgufWriter {
   // Shape outermost first; rows are whole blocks of the format. Tensors are stored in this order.
   void add_tensor(const std::string& name, std::vector<int64_t> shape, Format format);
 
-  // Writes the header. A name or shape that GGUF does not allow is an error that names the tensor.
+  // Writes the header. Errors: a name or shape that GGUF does not allow names the tensor; a file that
+  // does not fit the disk (kind does_not_fit).
   Result<void> begin_data();
+  // Whether an earlier run has written the next tensor, whose bytes then are not to be given.
+  Result<bool> skip_tensor();
   // Bytes of the tensors in their order, in pieces that may end anywhere, across tensors too.
   Result<void> write(std::span<const std::byte> bytes);
   // All bytes of all tensors must have been written.
   Result<void> finish();
+
+  ResumableFile& file() { return file_; }
 
  private:
   struct Pair {
@@ -53,13 +60,14 @@ class GgufWriter {
     uint64_t bytes = 0;
   };
 
-  GgufWriter(std::string path, AtomicFile file) : path_(path), file_(std::move(file)) {}
+  GgufWriter(std::string path, ResumableFile file) : path_(path), file_(std::move(file)) {}
   Result<void> check_tensors();
   std::string header() const;
+  uint64_t data_bytes() const;
   Result<void> pad();
 
   std::string path_;
-  AtomicFile file_;
+  ResumableFile file_;
   std::vector<Pair> pairs_;
   std::vector<Tensor> tensors_;
   size_t current_ = 0;        // tensor whose bytes come next

@@ -1,6 +1,8 @@
 #include "checkpoint/safetensors_writer.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/check.h"
 
@@ -18,8 +20,9 @@ uint64_t bytes_of(const std::vector<int64_t>& shape, Format format) {
 
 }  // namespace
 
-Result<SafetensorsWriter> SafetensorsWriter::create(const std::string& path) {
-  DUNLIN_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));
+Result<SafetensorsWriter> SafetensorsWriter::create(const std::string& path,
+                                                    const std::string& key) {
+  DUNLIN_ASSIGN_OR_RETURN(ResumableFile file, ResumableFile::create(path, key));
   return SafetensorsWriter(std::move(file));
 }
 
@@ -31,30 +34,51 @@ void SafetensorsWriter::add_tensor(const std::string& name, std::vector<int64_t>
 
 Result<void> SafetensorsWriter::begin_data() {
   // Texts joined by hand: an ordered document would search its keys anew for every tensor.
-  std::string header = R"({"__metadata__":{"format":"pt"})";
-  for (const Tensor& tensor : tensors_) {
-    const uint64_t end = left_ + bytes_of(tensor.shape, tensor.format);
+  std::string text = R"({"__metadata__":{"format":"pt"})";
+  uint64_t end = 0;
+  for (Tensor& tensor : tensors_) {
+    const uint64_t begin = std::exchange(end, end + bytes_of(tensor.shape, tensor.format));
     const nlohmann::json entry = {{"dtype", traits(tensor.format).name},
                                   {"shape", tensor.shape},
-                                  {"data_offsets", {left_, end}}};
-    header += ',' + nlohmann::json(tensor.name).dump() + ':' + entry.dump();
-    left_ = end;
+                                  {"data_offsets", {begin, end}}};
+    text += ',' + nlohmann::json(tensor.name).dump() + ':' + entry.dump();
+    tensor.end = end;
   }
-  header += '}';
-  header.resize((header.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
-  const uint64_t length = header.size();
-  DUNLIN_RETURN_IF_ERROR(file_.write(std::as_bytes(std::span(&length, 1))));
-  return file_.write(std::as_bytes(std::span(header)));
+  text += '}';
+  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  const uint64_t length = text.size();
+  std::string header(reinterpret_cast<const char*>(&length), sizeof length);
+  header += text;
+  return file_.begin(std::as_bytes(std::span(header)), header.size() + end);
+}
+
+Result<bool> SafetensorsWriter::skip_tensor() {
+  DUNLIN_CHECK(current_ < tensors_.size(), "all tensors are there");
+  const uint64_t end = tensors_[current_].end;
+  DUNLIN_ASSIGN_OR_RETURN(const bool there, file_.skip_part(end - written_));
+  if (!there) return false;
+  written_ = end;
+  ++current_;
+  return true;
 }
 
 Result<void> SafetensorsWriter::write(std::span<const std::byte> bytes) {
-  DUNLIN_CHECK(bytes.size() <= left_, "more bytes than the tensors have");
-  left_ -= bytes.size();
-  return file_.write(bytes);
+  while (!bytes.empty()) {
+    DUNLIN_CHECK(current_ < tensors_.size(), "more bytes than the tensors have");
+    const uint64_t left = tensors_[current_].end - written_;
+    const auto piece = bytes.first(std::min<size_t>(bytes.size(), left));
+    DUNLIN_RETURN_IF_ERROR(file_.write(piece));
+    bytes = bytes.subspan(piece.size());
+    written_ += piece.size();
+    if (written_ < tensors_[current_].end) continue;
+    DUNLIN_RETURN_IF_ERROR(file_.end_part());
+    ++current_;
+  }
+  return {};
 }
 
 Result<void> SafetensorsWriter::finish() {
-  DUNLIN_CHECK(left_ == 0, "bytes of tensors are missing");
+  DUNLIN_CHECK(current_ == tensors_.size(), "bytes of tensors are missing");
   return file_.commit();
 }
 

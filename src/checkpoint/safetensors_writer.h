@@ -1,5 +1,6 @@
 // SafetensorsWriter: a safetensors file, written front to back in bounded memory, that appears under
-// its name whole or not at all (huggingface/safetensors, README: Format).
+// its name whole or not at all (huggingface/safetensors, README: Format), and can be written in several
+// runs: its parts (ResumableFile) are the header and the tensors.
 #pragma once
 
 #include <cstdint>
@@ -7,38 +8,45 @@
 #include <string>
 #include <vector>
 
-#include "base/atomic_file.h"
 #include "base/result.h"
+#include "checkpoint/resumable_file.h"
 #include "formats/format.h"
 
 namespace dunlin {
 
 class SafetensorsWriter {
  public:
-  static Result<SafetensorsWriter> create(const std::string& path);
+  // `key`: as ResumableFile takes it.
+  static Result<SafetensorsWriter> create(const std::string& path, const std::string& key = {});
 
   // Shape outermost first; F32, F16 or BF16. Names differ. Data are stored in this order.
   void add_tensor(const std::string& name, std::vector<int64_t> shape, Format format);
 
-  // Writes the header.
+  // Writes the header. Errors: a file that does not fit the disk (kind does_not_fit).
   Result<void> begin_data();
+  // Whether an earlier run has written the next tensor, whose bytes then are not to be given.
+  Result<bool> skip_tensor();
   // Bytes of the tensors in their order, in pieces that may end anywhere.
   Result<void> write(std::span<const std::byte> bytes);
   // All bytes of all tensors must have been written.
   Result<void> finish();
+
+  ResumableFile& file() { return file_; }
 
  private:
   struct Tensor {
     std::string name;
     std::vector<int64_t> shape;
     Format format;
+    uint64_t end = 0;  // in the data
   };
 
-  explicit SafetensorsWriter(AtomicFile file) : file_(std::move(file)) {}
+  explicit SafetensorsWriter(ResumableFile file) : file_(std::move(file)) {}
 
-  AtomicFile file_;
+  ResumableFile file_;
   std::vector<Tensor> tensors_ = {};
-  uint64_t left_ = 0;  // bytes of data that are still to come
+  size_t current_ = 0;    // tensor whose bytes come next
+  uint64_t written_ = 0;  // bytes of data so far
 };
 
 }  // namespace dunlin

@@ -90,6 +90,7 @@ class StoredCheckpoint final : public Checkpoint {
   std::shared_ptr<const ByteSource> source(size_t tensor) const override {
     return parts_.sources[tensor];
   }
+  std::shared_ptr<const PreparedWeights> prepared() const override { return parts_.prepared; }
   bool has_weight(const std::string& canonical_name) const override {
     return index_.contains(canonical_name);
   }

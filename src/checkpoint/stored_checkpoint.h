@@ -12,12 +12,13 @@
 namespace dunlin {
 
 struct CheckpointParts {
-  std::string path;
+  std::string path = {};
   const char* container = "";
-  Metadata config;
-  Metadata header;
-  std::vector<TensorInfo> tensors;                         // with names as stored
-  std::vector<std::shared_ptr<const ByteSource>> sources;  // of each tensor
+  Metadata config = Metadata();
+  Metadata header = Metadata();
+  std::vector<TensorInfo> tensors = {};                         // with names as stored
+  std::vector<std::shared_ptr<const ByteSource>> sources = {};  // of each tensor
+  std::shared_ptr<const PreparedWeights> prepared = {};         // of a prepared directory
 };
 
 // Gives every tensor its canonical name and checks its shape against the configuration. A tensor

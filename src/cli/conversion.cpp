@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
+
 #include "base/cpu_features.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
@@ -9,7 +11,8 @@
 
 namespace dunlin {
 
-Result<int> run_conversion(int threads, bool quiet, const Conversion& work) {
+Result<ConversionResult> run_conversion(int threads, bool quiet, const Conversion& work) {
+  const auto start = std::chrono::steady_clock::now();
   DUNLIN_ASSIGN_OR_RETURN(const auto pool,
                           ThreadPool::create(threads > 0 ? threads : cpu_features().cores));
   catch_interrupts();
@@ -21,9 +24,19 @@ Result<int> run_conversion(int threads, bool quiet, const Conversion& work) {
     return {};
   });
   bar.clear();
-  if (done.ok()) return 0;
-  if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
-  return done.error();
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  if (done.ok()) return ConversionResult{.left_over_tensors = *done, .seconds = time.count()};
+  if (pending_interrupt() == 0) return done.error();
+  note("{}\n", done.error().message);
+  return ConversionResult{.exit_code = exit_code_of_signal(pending_interrupt())};
+}
+
+std::string tensors_line(size_t tensors, const ConversionResult& result) {
+  const std::string earlier = result.left_over_tensors == 0
+                                  ? ""
+                                  : fmt::format("; {} of them were there from a run that was ended",
+                                                result.left_over_tensors);
+  return fmt::format("{} tensors in {:.1f} s{}", tensors, result.seconds, earlier);
 }
 
 TensorSizes::TensorSizes(const std::vector<TensorPlan>& tensors) {

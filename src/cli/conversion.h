@@ -1,6 +1,7 @@
 // What the commands that write models share.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
@@ -9,21 +10,31 @@
 #include "base/result.h"
 #include "base/thread_pool.h"
 #include "convert/tensor_stream.h"
-#include "convert/write_gguf.h"
+#include "convert/write_tensors.h"
 
 namespace dunlin {
 
-using Conversion = std::function<Result<void>(ThreadPool& pool, const ConvertProgress& progress)>;
+// The result is the number of tensors that an earlier run had written.
+using Conversion = std::function<Result<size_t>(ThreadPool& pool, const ConvertProgress& progress)>;
 
-// Runs `work` with a bar unless `quiet`. `threads`: 0: one per core. The exit code: 0, or that of
-// the signal that ended it.
-Result<int> run_conversion(int threads, bool quiet, const Conversion& work);
+struct ConversionResult {
+  int exit_code = 0;             // that of the signal that ended it
+  size_t left_over_tensors = 0;  // as Conversion returns them
+  double seconds = 0;
+};
+
+// Runs `work` with a bar unless `quiet`. `threads`: 0: one per core.
+Result<ConversionResult> run_conversion(int threads, bool quiet, const Conversion& work);
+
+// "21 tensors in 0.1 s", with those of an earlier run.
+std::string tensors_line(size_t tensors, const ConversionResult& result);
 
 // Bytes and bits per weight of tensors, as they are stored and as they are written.
 struct TensorSizes {
   int64_t elements = 0;
   uint64_t stored = 0, written = 0;  // bytes
 
+  TensorSizes() = default;
   explicit TensorSizes(const std::vector<TensorPlan>& tensors);
   double stored_bits() const { return bits(stored); }
   double written_bits() const { return bits(written); }

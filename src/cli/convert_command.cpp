@@ -1,31 +1,40 @@
-// `dunlin convert`: a Hugging Face directory as a GGUF file, and the other way round.
+// `dunlin convert`: a Hugging Face directory as a GGUF file, and the other way round; either as a
+// prepared directory.
 #include <fmt/format.h>
 
-#include <chrono>
 #include <filesystem>
+#include <optional>
 
+#include "backend/cpu/cpu_backend.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/conversion.h"
 #include "cli/flags.h"
 #include "cli/model_name.h"
+#include "cli/options.h"
 #include "cli/terminal.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
 #include "convert/hf_tensors.h"
+#include "convert/write_gguf.h"
 #include "convert/write_hf.h"
+#include "convert/write_prepared.h"
+#include "engine/model.h"
+#include "models/registry.h"
+#include "program/mesh.h"
 
 namespace dunlin {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
 constexpr const char* kAuto = "auto";
+constexpr const char* kPrepared = "prepared";
+constexpr const char* kShardSize = "5GB";
 
 struct ConvertFlags {
   std::string in, out;
   std::string type = kAuto;
-  std::string shard_size = "5GB";
+  std::string to = kAuto;
+  std::optional<std::string> shard_size, precision, mesh;
   int threads = 0;
   bool json = false, quiet = false;
 };
@@ -50,10 +59,16 @@ class Convert {
   explicit Convert(const ConvertFlags& flags) : flags_(flags) {}
 
   Result<int> run() {
-    const bool to_gguf = std::filesystem::path(flags_.out).extension() == ".gguf";
-    DUNLIN_ASSIGN_OR_RETURN(const uint64_t shard_bytes, parse_shard_size(flags_.shard_size));
+    DUNLIN_ASSIGN_OR_RETURN(const uint64_t shard_bytes,
+                            parse_shard_size(flags_.shard_size.value_or(kShardSize)));
     DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags_.in));
+    DUNLIN_RETURN_IF_ERROR(check_complete(*checkpoint));
+    if (flags_.to == kPrepared) return write_prepared_directory(*checkpoint, shard_bytes);
+    if (flags_.mesh || flags_.precision)
+      return usage_error("--precision and --mesh are for --to prepared");
     const bool from_gguf = std::string_view(checkpoint->container()) == "gguf";
+    const bool named_gguf = std::filesystem::path(flags_.out).extension() == ".gguf";
+    const bool to_gguf = flags_.to == kAuto ? named_gguf : flags_.to == "gguf";
     if (from_gguf && to_gguf) {
       return usage_error(
           fmt::format("{} is a GGUF file already; `dunlin quantize {} {} COPY` writes another",
@@ -62,7 +77,7 @@ class Convert {
     if (!from_gguf && !to_gguf) {
       return usage_error(fmt::format(
           "{} is a Hugging Face directory already; the name of a GGUF file must end in .gguf, "
-          "which {} does not",
+          "which {} does not, and --to prepared makes a prepared directory",
           flags_.in, flags_.out));
     }
     return to_gguf ? write_gguf_file(*checkpoint) : write_directory(*checkpoint, shard_bytes);
@@ -76,38 +91,77 @@ class Convert {
         find_quantize_type(flags_.type == kAuto ? "COPY" : flags_.type);
     const auto chosen = choose_formats(checkpoint.config(), {.type = type}, tensors);
     if (!chosen.ok()) return chosen.error();
-    return write(tensors, [&](ThreadPool& pool, const ConvertProgress& progress) {
-      return write_gguf(checkpoint, tensors, {.file_type = float_file_type(tensors)}, flags_.out,
-                        pool, progress);
-    });
+    return write(tensors.size(), TensorSizes(tensors),
+                 [&](ThreadPool& pool, const ConvertProgress& progress) {
+                   return write_gguf(checkpoint, tensors, {.file_type = float_file_type(tensors)},
+                                     flags_.out, pool, progress);
+                 });
   }
 
   Result<int> write_directory(const Checkpoint& checkpoint, uint64_t shard_bytes) const {
     const auto type = flags_.type == kAuto ? std::nullopt : parse_format(flags_.type);
     DUNLIN_ASSIGN_OR_RETURN(const HfTensors tensors, hf_tensors(checkpoint, type));
-    return write(tensors.tensors, [&](ThreadPool& pool, const ConvertProgress& progress) {
-      return write_hf(checkpoint, tensors, flags_.out, shard_bytes, pool, progress);
-    });
+    return write(tensors.tensors.size(), TensorSizes(tensors.tensors),
+                 [&](ThreadPool& pool, const ConvertProgress& progress) {
+                   return write_hf(checkpoint, tensors, flags_.out, shard_bytes, pool, progress);
+                 });
   }
 
-  Result<int> write(const std::vector<TensorPlan>& tensors, const Conversion& work) const {
-    const auto start = Clock::now();
-    DUNLIN_ASSIGN_OR_RETURN(const int code, run_conversion(flags_.threads, flags_.quiet, work));
-    if (code != 0) return code;
-    const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-    const TensorSizes sizes(tensors);
+  // For the CPU back end, whose packed weights every instruction set reads.
+  Result<int> write_prepared_directory(const Checkpoint& checkpoint, uint64_t file_bytes) const {
+    if (flags_.type != kAuto) {
+      return usage_error(
+          "--outtype: a prepared directory has the formats of its model; convert or quantize "
+          "first");
+    }
+    PreparedSettings settings;
+    DUNLIN_RETURN_IF_ERROR(set_mesh(settings));
+    DUNLIN_ASSIGN_OR_RETURN(settings.precision, parse_precision(flags_.precision.value_or(kAuto)));
+    if (flags_.shard_size) settings.file_bytes = file_bytes;
+    DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint.config(), {}));
+    const WeightSource weights = [&](const std::string& name) { return checkpoint.weight(name); };
+    const auto backend = make_cpu_backend();
+    settings.packing = backend->packing();
+    DUNLIN_ASSIGN_OR_RETURN(const auto packer, backend->packer(program, weights,
+                                                               {.precision = settings.precision,
+                                                                .threads = flags_.threads}));
+    TensorSizes sizes;
+    sizes.elements = parameter_count(checkpoint);
+    sizes.stored = tensor_bytes(checkpoint);
+    for (const PreparedPart& part : packer->parts()) sizes.written += part.bytes;
+    return write(packer->parts().size(), sizes,
+                 [&](ThreadPool& /*pool*/, const ConvertProgress& progress) {
+                   return write_prepared(checkpoint, *packer, settings, flags_.out, progress);
+                 });
+  }
+
+  Result<void> set_mesh(PreparedSettings& settings) const {
+    DUNLIN_ASSIGN_OR_RETURN(const MeshShape shape,
+                            parse_mesh_shape(flags_.mesh.value_or("data=1")));
+    settings.mesh = to_string(shape);
+    if (shape.devices() == 1) return {};
+    return usage_error(fmt::format(
+        "--mesh {}: the weights of a prepared directory are for one device; leave it out",
+        settings.mesh));
+  }
+
+  Result<int> write(size_t tensors, const TensorSizes& sizes, const Conversion& work) const {
+    DUNLIN_ASSIGN_OR_RETURN(const ConversionResult done,
+                            run_conversion(flags_.threads, flags_.quiet, work));
+    if (done.exit_code != 0) return done.exit_code;
     if (flags_.json) {
       fmt::print("{}\n", json_line({{"schema_version", 1},
                                     {"input", flags_.in},
                                     {"output", flags_.out},
-                                    {"tensors", tensors.size()},
+                                    {"tensors", tensors},
                                     {"input_bytes", sizes.stored},
                                     {"output_bytes", sizes.written},
-                                    {"seconds", seconds}}));
+                                    {"left_over_tensors", done.left_over_tensors},
+                                    {"seconds", done.seconds}}));
       return 0;
     }
     fmt::print("{}", sizes_table(sizes, flags_.in, flags_.out));
-    if (!flags_.quiet) note("{} tensors in {:.1f} s\n", tensors.size(), seconds);
+    if (!flags_.quiet) note("{}\n", tensors_line(tensors, done));
     return 0;
   }
 
@@ -117,8 +171,8 @@ class Convert {
 }  // namespace
 
 void add_convert_command(CLI::App& app, int& exit_code) {
-  CLI::App* command =
-      app.add_subcommand("convert", "Write a Hugging Face directory as GGUF, or the reverse");
+  CLI::App* command = app.add_subcommand(
+      "convert", "Write a model in another container: Hugging Face, GGUF, prepared");
   auto flags = std::make_shared<ConvertFlags>();
   add_flag(*command, "in", flags->in, "Hugging Face directory or .gguf file")
       ->required()
@@ -130,12 +184,25 @@ void add_convert_command(CLI::App& app, int& exit_code) {
       ->required()
       ->check(not_empty())
       ->type_name("FILE");
+  add_flag(
+      *command, "--to", flags->to,
+      "the container; auto: GGUF for a name in .gguf, else a Hugging Face directory; prepared: "
+      "a directory with the weights as the CPU computes with them, which loads at once")
+      ->check(one_of({kAuto, "gguf", "hf", kPrepared}));
   add_flag(*command, "--outtype", flags->type,
            "the format of matrices; auto: as they are stored. Vectors are F32 in GGUF files")
       ->check(one_of({kAuto, "f32", "f16", "bf16"}));
   add_flag(*command, "--max-shard-size", flags->shard_size,
            "of a directory: bytes of the weights in one file, or KB, MB, GB")
-      ->type_name("SIZE");
+      ->type_name("SIZE")
+      ->default_str("5GB, prepared 1GB");
+  add_flag(*command, "--precision", flags->precision,
+           "of a prepared directory: the arithmetic that F16 weights are packed for")
+      ->check(one_of({kAuto, "exact", "f32"}))
+      ->default_str(kAuto);
+  add_flag(*command, "--mesh", flags->mesh, "of a prepared directory: the devices, data=1 so far")
+      ->type_name("AXIS=N,..")
+      ->default_str("data=1");
   add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
       ->check(in_range(0, 1024));
   add_switch(*command, "--json", flags->json, "print one JSON object");
@@ -146,7 +213,9 @@ void add_convert_command(CLI::App& app, int& exit_code) {
       "  dunlin convert model/ model-F16.gguf --outtype f16\n"
       "  dunlin convert model.gguf model/\n"
       "  dunlin convert model-Q8_0.gguf model/ --outtype bf16 --max-shard-size 2GB\n"
-      "`dunlin quantize` reads both and writes fewer bits per weight.");
+      "  dunlin convert model-Q4_K_M.gguf model-cpu/ --to prepared\n"
+      "`dunlin quantize` reads both and writes fewer bits per weight.\n"
+      "A run that was ended leaves OUT.tmp; the same command goes on from there.");
   command->callback([flags, &exit_code] {
     const auto result = Convert(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());

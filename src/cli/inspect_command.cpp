@@ -1,4 +1,4 @@
-// `dunlin inspect`: what a model file holds, from its headers; no weights are read.
+// `dunlin inspect`: what a model file holds, from its headers; weights are read for --verify only.
 #include <fmt/format.h>
 
 #include <map>
@@ -11,6 +11,7 @@
 #include "cli/inside_flags.h"
 #include "cli/model_name.h"
 #include "cli/options.h"
+#include "cli/terminal.h"
 #include "engine/model.h"
 #include "models/registry.h"
 #include "report/table.h"
@@ -23,7 +24,7 @@ using Json = nlohmann::ordered_json;
 struct InspectFlags {
   std::string model;
   int64_t layers = -1;
-  bool json = false, tensors = false, chat_template = false, program = false;
+  bool json = false, tensors = false, chat_template = false, program = false, verify = false;
 };
 
 Json config_json(const Metadata& config) {
@@ -77,6 +78,14 @@ Json tokenizer_json(const TextModel& text) {
   return object;
 }
 
+Json prepared_json(const Checkpoint& checkpoint) {
+  const auto prepared = checkpoint.prepared();
+  if (prepared == nullptr) return nullptr;
+  Json object = Json::object();
+  for (const auto& [name, value] : prepared->facts()) object[name] = value;
+  return object;
+}
+
 Json model_json(const Checkpoint& checkpoint, const std::string& family) {
   return {{"schema_version", 1},
           {"path", checkpoint.path()},
@@ -85,6 +94,7 @@ Json model_json(const Checkpoint& checkpoint, const std::string& family) {
           {"parameters", parameter_count(checkpoint)},
           {"bytes", tensor_bytes(checkpoint)},
           {"formats", formats_json(checkpoint)},
+          {"prepared", prepared_json(checkpoint)},
           {"config", config_json(checkpoint.config())},
           {"tokenizer", tokenizer_json(load_text_model(checkpoint))},
           {"tensors", tensors_json(checkpoint)}};
@@ -123,12 +133,29 @@ void print_summary(const Checkpoint& checkpoint, const std::string& family) {
              static_cast<double>(parameter_count(checkpoint)) / 1e6);
   fmt::print("tensors     {}: {}, {:.1f} MB (--tensors lists them)\n", checkpoint.tensors().size(),
              format_summary(checkpoint), static_cast<double>(tensor_bytes(checkpoint)) / 1e6);
+  if (model["prepared"].is_object()) fmt::print("prepared\n{}", object_table(model["prepared"]));
   fmt::print("config\n{}tokenizer\n{}", object_table(model["config"]),
              object_table(model["tokenizer"]));
 }
 
+// Reads all weights.
+Result<void> verify_checksums(const Checkpoint& checkpoint) {
+  const auto prepared = checkpoint.prepared();
+  if (prepared == nullptr) {
+    return usage_error(fmt::format("--verify: {} is no prepared directory, and has no checksums",
+                                   checkpoint.path()));
+  }
+  ProgressBar bar(true);
+  DUNLIN_RETURN_IF_ERROR(
+      prepared->check([&bar](double fraction) { bar.update(fraction, "checksums"); }));
+  bar.clear();
+  fmt::print("{}: all checksums agree\n", checkpoint.path());
+  return {};
+}
+
 Result<void> inspect(const InspectFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags.model));
+  if (flags.verify) return verify_checksums(*checkpoint);
   DUNLIN_ASSIGN_OR_RETURN(const std::string family, checkpoint->config().text("model_type"));
   if (flags.program) {
     DUNLIN_ASSIGN_OR_RETURN(const Program program,
@@ -152,7 +179,8 @@ Result<void> inspect(const InspectFlags& flags) {
 void add_inspect_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
   auto flags = std::make_shared<InspectFlags>();
-  add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
+  add_flag(*command, "model,-m,--model", flags->model,
+           "Hugging Face directory, .gguf file or prepared directory")
       ->required()
       ->type_name("MODEL")
       ->transform(model_name());
@@ -164,16 +192,20 @@ void add_inspect_command(CLI::App& app, int& exit_code) {
   CLI::Option* program = add_switch(
       *command, "--program", flags->program,
       "print the Program: every operation of the forward pass (docs/decisions/0001-program.md)");
+  CLI::Option* verify = add_switch(*command, "--verify", flags->verify,
+                                   "of a prepared directory: compare every byte with its checksum");
   add_layers_flag(*command, flags->layers, "only the first N layers of the Program")
       ->needs(program);
   json->excludes(tensors)->excludes(source)->excludes(program);
   tensors->excludes(source)->excludes(program);
   source->excludes(program);
+  verify->excludes(json)->excludes(tensors)->excludes(source)->excludes(program);
   command->footer(
       "Examples:\n"
       "  dunlin inspect model.gguf\n"
       "  dunlin inspect model/ --json | jq '.tensors | length'\n"
-      "  dunlin inspect model/ --program --layers 1");
+      "  dunlin inspect model/ --program --layers 1\n"
+      "  dunlin inspect model-cpu/ --verify");
   command->callback([flags, &exit_code] {
     const auto result = inspect(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());

@@ -1,8 +1,6 @@
 // `dunlin quantize`: a model's matrices in another format, with llama-quantize's arguments.
 #include <fmt/format.h>
 
-#include <chrono>
-
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/conversion.h"
@@ -20,7 +18,6 @@ namespace dunlin {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Clock = std::chrono::steady_clock;
 
 std::string shape_text(const TensorPlan& tensor) {
   return fmt::format("[{}]", fmt::join(tensor.shape, ", "));
@@ -96,14 +93,12 @@ class Quantize {
       DUNLIN_ASSIGN_OR_RETURN(report,
                               QualityReport::prepare(flags_.in, *flags_.report, flags_.chunks));
     }
-    const auto start = Clock::now();
     const GgufKeys keys = keys_for(checkpoint, type);
     const auto work = [&](ThreadPool& pool, const ConvertProgress& progress) {
       return write_gguf(checkpoint, tensors_, keys, flags_.out, pool, progress);
     };
-    DUNLIN_ASSIGN_OR_RETURN(const int code, run_conversion(flags_.threads, flags_.quiet, work));
-    seconds_ = std::chrono::duration<double>(Clock::now() - start).count();
-    if (code != 0 || !report) return code;
+    DUNLIN_ASSIGN_OR_RETURN(done_, run_conversion(flags_.threads, flags_.quiet, work));
+    if (done_.exit_code != 0 || !report) return done_.exit_code;
     const auto quality = report->run(flags_.out, flags_.threads, flags_.quiet);
     if (quality.ok()) {
       quality_ = *quality;
@@ -156,7 +151,7 @@ class Quantize {
     fmt::print("{}", sizes_table(sizes, flags_.in, out));
     if (quality_) fmt::print("{}", quality_text(*quality_));
     if (!flags_.dry_run && !flags_.quiet)
-      note("{}: {} tensors in {:.1f} s\n", type.name, tensors_.size(), seconds_);
+      note("{}: {}\n", type.name, tensors_line(tensors_.size(), done_));
   }
 
   Json to_json(const QuantizeType& type, const TensorSizes& sizes) const {
@@ -169,7 +164,8 @@ class Quantize {
             {"output_bytes", sizes.written},
             {"input_bits_per_weight", sizes.stored_bits()},
             {"output_bits_per_weight", sizes.written_bits()},
-            {"seconds", seconds_},
+            {"left_over_tensors", done_.left_over_tensors},
+            {"seconds", done_.seconds},
             {"report", quality_ ? quality_json(*quality_) : Json(nullptr)},
             {"fallbacks", fallbacks_json(fallbacks_)},
             {"tensors", tensors_json(tensors_)}};
@@ -179,7 +175,7 @@ class Quantize {
   std::vector<TensorPlan> tensors_ = {};
   std::vector<Fallback> fallbacks_ = {};
   ImportanceMatrix imatrix_ = {};
-  double seconds_ = 0;
+  ConversionResult done_ = {};
   std::optional<EvalResult> quality_ = {};
 };
 
@@ -195,7 +191,8 @@ void add_quantize_command(CLI::App& app, int& exit_code) {
       "  dunlin quantize model-F16.gguf model-Q8_0.gguf Q8_0 8\n"
       "  dunlin quantize model/ model.gguf Q4_K_M --tensor-type attn_v=Q8_0 --dry-run\n"
       "  dunlin quantize model/ model.gguf Q4_K_M --report text.txt --chunks 20\n"
-      "  dunlin quantize part-00001-of-00003.gguf whole.gguf COPY");
+      "  dunlin quantize part-00001-of-00003.gguf whole.gguf COPY\n"
+      "A run that was ended leaves OUT.tmp; the same command goes on from there.");
   command->callback([flags, &exit_code] {
     const auto result = Quantize(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());

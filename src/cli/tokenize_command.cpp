@@ -7,6 +7,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/prepared_directory.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/model_name.h"
@@ -31,7 +32,8 @@ struct TokenizeFlags {
 Result<TokenizerPointer> open_tokenizer(const std::string& path) {
   namespace fs = std::filesystem;
   std::error_code ignored;
-  if (fs::is_directory(path, ignored)) return Tokenizer::from_directory(path);
+  if (fs::is_directory(path, ignored) && !is_prepared_directory(path))
+    return Tokenizer::from_directory(path);
   const fs::path file(path);
   if (file.filename() == "tokenizer.json") {
     const std::string folder = file.parent_path().string();

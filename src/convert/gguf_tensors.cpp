@@ -110,6 +110,12 @@ Result<std::vector<TensorPlan>> tensors_of_directory(const Checkpoint& checkpoin
 }  // namespace
 
 Result<void> check_complete(const Checkpoint& checkpoint) {
+  if (const auto prepared = checkpoint.prepared()) {
+    return usage_error(
+        fmt::format("{} is a prepared directory, whose weights cannot be read back; take the model "
+                    "it was made from, {}",
+                    checkpoint.path(), prepared->source()));
+  }
   const Metadata& config = checkpoint.config();
   DUNLIN_ASSIGN_OR_RETURN(const int64_t layers, config.integer("num_hidden_layers", 1, 4096));
   DUNLIN_ASSIGN_OR_RETURN(const bool tied, config.boolean("tie_word_embeddings"));

@@ -16,7 +16,8 @@ namespace dunlin {
 // of check_complete.
 Result<std::vector<TensorPlan>> gguf_tensors(const Checkpoint& checkpoint);
 
-// An error (kind model) that names a weight the checkpoint lacks.
+// An error (kind model) that names a weight the checkpoint lacks; (kind usage) of a prepared
+// directory, of which nothing else can be made.
 Result<void> check_complete(const Checkpoint& checkpoint);
 
 }  // namespace dunlin

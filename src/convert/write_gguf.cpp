@@ -6,9 +6,11 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <span>
 
 #include "checkpoint/gguf_writer.h"
 #include "convert/gguf_header.h"
+#include "convert/resume_key.h"
 
 namespace dunlin {
 namespace {
@@ -44,6 +46,14 @@ void add_keys(const GgufKeys& keys, GgufWriter& writer) {
   writer.set_u32("quantize.imatrix.chunks_count", static_cast<uint32_t>(keys.imatrix->chunks));
 }
 
+Result<void> write_data(const std::vector<TensorPlan>& tensors, GgufWriter& writer,
+                        ThreadPool& pool, TensorProgress& progress) {
+  DUNLIN_RETURN_IF_ERROR(writer.begin_data());
+  TensorStream stream(pool);
+  DUNLIN_RETURN_IF_ERROR(write_tensors(std::span(tensors), writer, stream, progress));
+  return writer.finish();
+}
+
 }  // namespace
 
 uint32_t float_file_type(const std::vector<TensorPlan>& tensors) {
@@ -58,30 +68,22 @@ uint32_t float_file_type(const std::vector<TensorPlan>& tensors) {
   return f16 > bf16 ? kF16 : kBf16;
 }
 
-Result<void> write_gguf(const Checkpoint& checkpoint, const std::vector<TensorPlan>& tensors,
-                        const GgufKeys& keys, const std::string& path, ThreadPool& pool,
-                        const ConvertProgress& progress) {
+Result<size_t> write_gguf(const Checkpoint& checkpoint, const std::vector<TensorPlan>& tensors,
+                          const GgufKeys& keys, const std::string& path, ThreadPool& pool,
+                          const ConvertProgress& progress) {
   DUNLIN_RETURN_IF_ERROR(check_target(path, tensors));
-  DUNLIN_ASSIGN_OR_RETURN(GgufWriter writer, GgufWriter::create(path));
+  DUNLIN_ASSIGN_OR_RETURN(GgufWriter writer, GgufWriter::create(path, resume_key(tensors, "gguf")));
   DUNLIN_RETURN_IF_ERROR(add_gguf_header(checkpoint, writer));
   add_keys(keys, writer);
-  uint64_t total = 0;
-  for (const TensorPlan& tensor : tensors) {
+  for (const TensorPlan& tensor : tensors)
     writer.add_tensor(tensor.name, tensor.shape, tensor.format);
-    total += tensor.bytes();
+  TensorProgress done(tensors, progress);
+  if (const auto written = write_data(tensors, writer, pool, done); !written.ok()) {
+    if (!may_pass_later(written.error())) writer.file().discard();
+    return writer.file().keeps_parts() ? resumable_error(written.error(), writer.file().temporary())
+                                       : written.error();
   }
-  DUNLIN_RETURN_IF_ERROR(writer.begin_data());
-  TensorStream stream(pool);
-  uint64_t done = 0;
-  for (const TensorPlan& tensor : tensors) {
-    DUNLIN_RETURN_IF_ERROR(
-        stream.write(tensor, [&](std::span<const std::byte> bytes) -> Result<void> {
-          DUNLIN_RETURN_IF_ERROR(writer.write(bytes));
-          done += bytes.size();
-          return progress(done, total);
-        }));
-  }
-  return writer.finish();
+  return done.left_over();
 }
 
 }  // namespace dunlin

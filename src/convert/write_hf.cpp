@@ -2,15 +2,20 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <utility>
 
 #include "base/atomic_folder.h"
+#include "base/disk_space.h"
 #include "base/log.h"
 #include "checkpoint/chat_template_source.h"
 #include "checkpoint/safetensors_writer.h"
 #include "convert/hf_config_text.h"
 #include "convert/hf_tokenizer.h"
+#include "convert/resume_key.h"
 
 namespace dunlin {
 namespace {
@@ -75,53 +80,74 @@ std::string index_text(const std::vector<Shard>& shards, uint64_t total) {
 
 class ShardWriter {
  public:
-  ShardWriter(uint64_t total, ThreadPool& pool, const ConvertProgress& progress)
-      : total_(total), stream_(pool), progress_(progress) {}
+  ShardWriter(std::string key, ThreadPool& pool, TensorProgress& progress)
+      : key_(std::move(key)), stream_(pool), progress_(progress) {}
 
+  // A file of that name is whole.
   Result<void> write(const std::string& path, Shard tensors) {
-    DUNLIN_ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(path));
-    for (const TensorPlan& tensor : tensors)
-      writer.add_tensor(tensor.name, tensor.shape, tensor.format);
-    DUNLIN_RETURN_IF_ERROR(writer.begin_data());
-    for (const TensorPlan& tensor : tensors) {
-      DUNLIN_RETURN_IF_ERROR(
-          stream_.write(tensor, [&](std::span<const std::byte> bytes) -> Result<void> {
-            DUNLIN_RETURN_IF_ERROR(writer.write(bytes));
-            done_ += bytes.size();
-            return progress_(done_, total_);
-          }));
+    std::error_code ignored;
+    if (std::filesystem::exists(path, ignored)) {
+      ResumableFile::forget_parts(path);
+      for (const TensorPlan& tensor : tensors)
+        DUNLIN_RETURN_IF_ERROR(progress_.add_left_over(tensor));
+      return {};
     }
-    return writer.finish();
+    DUNLIN_ASSIGN_OR_RETURN(SafetensorsWriter writer, SafetensorsWriter::create(path, key_));
+    const auto written = write_data(tensors, writer);
+    if (!written.ok() && !may_pass_later(written.error())) writer.file().discard();
+    return written;
   }
 
  private:
-  uint64_t total_;
-  uint64_t done_ = 0;
+  Result<void> write_data(Shard tensors, SafetensorsWriter& writer) {
+    for (const TensorPlan& tensor : tensors)
+      writer.add_tensor(tensor.name, tensor.shape, tensor.format);
+    DUNLIN_RETURN_IF_ERROR(writer.begin_data());
+    DUNLIN_RETURN_IF_ERROR(write_tensors(tensors, writer, stream_, progress_));
+    return writer.finish();
+  }
+
+  std::string key_;
   TensorStream stream_;
-  const ConvertProgress& progress_;
+  TensorProgress& progress_;
 };
+
+// What is not a tensor has some megabytes at most.
+Result<void> check_space(const std::string& path, const AtomicFolder& folder, uint64_t total) {
+  const uint64_t there = std::min(total, folder.left_bytes());
+  return check_disk_space(path, folder.temporary(), total - there);
+}
+
+Result<void> fill(const Checkpoint& checkpoint, const HfTensors& tensors,
+                  const std::vector<Shard>& shards, const std::string& folder, ShardWriter& writer,
+                  uint64_t total) {
+  DUNLIN_RETURN_IF_ERROR(write_configs(checkpoint.config(), tensors.dtype, folder));
+  DUNLIN_RETURN_IF_ERROR(write_tokenizer(checkpoint, folder));
+  for (size_t i = 0; i < shards.size(); ++i)
+    DUNLIN_RETURN_IF_ERROR(writer.write(folder + "/" + shard_name(i, shards.size()), shards[i]));
+  if (shards.size() == 1) return {};
+  return write_text(folder + "/model.safetensors.index.json", index_text(shards, total));
+}
 
 }  // namespace
 
-Result<void> write_hf(const Checkpoint& checkpoint, const HfTensors& tensors,
-                      const std::string& path, uint64_t shard_bytes, ThreadPool& pool,
-                      const ConvertProgress& progress) {
-  DUNLIN_ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::create(path));
-  const std::string& inside = folder.temporary();
-  DUNLIN_RETURN_IF_ERROR(write_configs(checkpoint.config(), tensors.dtype, inside));
-  DUNLIN_RETURN_IF_ERROR(write_tokenizer(checkpoint, inside));
-  uint64_t total = 0;
-  for (const TensorPlan& tensor : tensors.tensors) total += tensor.bytes();
-  const std::vector<Shard> shards = shards_of(tensors.tensors, shard_bytes);
-  ShardWriter writer(total, pool, progress);
-  for (size_t i = 0; i < shards.size(); ++i) {
-    DUNLIN_RETURN_IF_ERROR(writer.write(inside + "/" + shard_name(i, shards.size()), shards[i]));
-  }
-  if (shards.size() > 1) {
-    DUNLIN_RETURN_IF_ERROR(
-        write_text(inside + "/model.safetensors.index.json", index_text(shards, total)));
-  }
-  return folder.commit();
+Result<size_t> write_hf(const Checkpoint& checkpoint, const HfTensors& tensors,
+                        const std::string& path, uint64_t shard_bytes, ThreadPool& pool,
+                        const ConvertProgress& progress) {
+  const std::string key =
+      resume_key(tensors.tensors, fmt::format("safetensors in shards of {}", shard_bytes));
+  DUNLIN_ASSIGN_OR_RETURN(AtomicFolder folder, AtomicFolder::create(path, key));
+  TensorProgress done(tensors.tensors, progress);
+  DUNLIN_RETURN_IF_ERROR(check_space(path, folder, done.total()));
+  ShardWriter writer(key, pool, done);
+  auto written = fill(checkpoint, tensors, shards_of(tensors.tensors, shard_bytes),
+                      folder.temporary(), writer, done.total());
+  if (written.ok()) written = folder.commit();
+  if (written.ok()) return done.left_over();
+  const bool any = done.finished() > 0 || folder.left_bytes() > 0;
+  const bool resumable = any && may_pass_later(written.error());
+  folder.keep(resumable);
+  return resumable ? resumable_error(written.error(), folder.temporary()) : written.error();
 }
 
 }  // namespace dunlin

@@ -96,7 +96,8 @@ Result<void> compile(Model& model, Backend& backend) {
                                        .threads = options.threads,
                                        .isa = options.isa,
                                        .disabled = options.disabled,
-                                       .progress = options.progress};
+                                       .progress = options.progress,
+                                       .prepared = model.checkpoint->prepared()};
   if (options.watch != nullptr)
     DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
   const WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {

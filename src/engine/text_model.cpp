@@ -11,12 +11,8 @@
 namespace dunlin {
 namespace {
 
-bool is_gguf(const Checkpoint& checkpoint) {
-  return std::string_view(checkpoint.container()) == "gguf";
-}
-
 Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkpoint) {
-  if (is_gguf(checkpoint)) {
+  if (!checkpoint.header().values().empty()) {
     if (!checkpoint.header().has("tokenizer.ggml.model"))
       return model_error(checkpoint.path() + ": no tokenizer");
     return Tokenizer::from_gguf(checkpoint.header());

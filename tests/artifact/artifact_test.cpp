@@ -1,17 +1,10 @@
 // Artifacts: what was written is read, and nothing else is.
-#include <fcntl.h>
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/file.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -19,12 +12,14 @@
 #include "artifact/layout.h"
 #include "artifact/reader.h"
 #include "artifact/writer.h"
+#include "support/faulty_disk.h"
 
 namespace dunlin {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
+using testing::StartsWith;
 using Bytes = std::vector<std::byte>;
 
 std::span<const std::byte> bytes_of(const std::string& text) {
@@ -238,23 +233,10 @@ TEST_F(Artifact, WithoutCommitNothingChanges) {
   EXPECT_EQ(files(), std::vector<std::string>{"a"});
 }
 
-TEST_F(Artifact, OneWriterAtATimeAndNoneAfterACrash) {
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    auto writer = ArtifactWriter::create(path_, {.kind = "test", .key = "crash"});
-    const bool begun = writer.ok() && writer->begin_chunk("text").ok();
-    const int ready = ::open((folder_ + "/ready").c_str(), O_CREAT | O_WRONLY, 0600);
-    if (begun && ready >= 0) ::pause();
-    ::_exit(1);
-  }
-  while (!fs::exists(folder_ + "/ready")) ::usleep(1000);
+TEST_F(Artifact, OneWriterAtATime) {
+  const auto first = ArtifactWriter::create(path_, {.kind = "test", .key = "first"});
+  ASSERT_TRUE(first.ok());
   EXPECT_THAT(write(path_).error().message, HasSubstr("another process is writing it"));
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-  EXPECT_EQ(files(), (std::vector<std::string>{"a.tmp", "ready"}));
-  EXPECT_TRUE(write(path_).ok());
-  EXPECT_EQ(files(), (std::vector<std::string>{"a", "ready"}));
 }
 
 TEST_F(Artifact, LinksAreFollowedAndOtherThingsRefused) {
@@ -270,24 +252,44 @@ TEST_F(Artifact, LinksAreFollowedAndOtherThingsRefused) {
   EXPECT_THAT(write(folder_ + "/fifo").error().message, HasSubstr("not a regular file"));
 }
 
-// A disk that is full after any number of bytes, as a limit on the size of files shows it.
 TEST_F(Artifact, AFullDiskIsAnErrorAndTheOldFileStays) {
   ASSERT_TRUE(write(path_, "old").ok());
   const std::string old = content();
-  for (rlim_t limit = 0; limit < old.size(); limit += 37) {
-    const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      std::signal(SIGXFSZ, SIG_IGN);
-      const rlimit size = {limit, limit};
-      if (::setrlimit(RLIMIT_FSIZE, &size) != 0) ::_exit(3);
-      const auto written = write(path_, "new");
-      ::_exit(!written.ok() && written.error().message.starts_with(path_ + ": ") ? 0 : 1);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    EXPECT_EQ(status, 0) << limit;
+  for (int64_t room = 0; room < std::ssize(old); room += 37) {
+    const auto written = [&] {
+      const FaultyDisk disk({.room = room});
+      return write(path_, "new");
+    }();
+    ASSERT_FALSE(written.ok()) << room;
+    EXPECT_THAT(written.error().message, StartsWith(path_ + ": No space left"));
     EXPECT_EQ(content(), old);
+    EXPECT_EQ(files(), std::vector<std::string>{"a"});
+  }
+}
+
+TEST_F(Artifact, WhateverCallFailsOrEndsTheWriterTheFileIsTheOldOneOrTheNew) {
+  ASSERT_TRUE(write(path_, "new").ok());
+  const std::string whole = content();
+  const int64_t calls = [&] {
+    const FaultyDisk disk;
+    EXPECT_TRUE(write(path_, "new").ok());
+    return disk.calls();
+  }();
+  ASSERT_GT(calls, 8);
+  ASSERT_TRUE(write(path_, "old").ok());
+  const std::string old = content();
+  for (int64_t call = 0; call < calls; ++call) {
+    const bool written = [&] {
+      const FaultyDisk disk({.fail_at = call});
+      return write(path_, "new").ok();
+    }();
+    EXPECT_EQ(content(), written ? whole : old) << call;
+    EXPECT_EQ(files(), std::vector<std::string>{"a"});
+    ASSERT_TRUE(write(path_, "old").ok());
+
+    ASSERT_EQ(run_killed_at(call, [&] { return write(path_, "new").ok(); }), Ended::killed);
+    EXPECT_TRUE(content() == old || content() == whole) << call;
+    ASSERT_TRUE(write(path_, "old").ok());
     EXPECT_EQ(files(), std::vector<std::string>{"a"});
   }
 }

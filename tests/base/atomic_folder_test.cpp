@@ -105,6 +105,35 @@ TEST_F(AtomicFolderTest, WhatAKilledFillerLeftIsTakenOver) {
   EXPECT_THAT(names(path_), ElementsAre("whole"));
 }
 
+TEST_F(AtomicFolderTest, TheSameKeyGoesOnWithWhatWasLeft) {
+  const auto leave = [this] {
+    auto folder = AtomicFolder::create(path_, "key");
+    put(folder->temporary() + "/one");
+    folder->keep(true);
+  };
+  leave();
+  EXPECT_TRUE(AtomicFolder::is_unfinished(path_ + ".tmp"));
+  {
+    EXPECT_EQ(AtomicFolder::create(path_, "key")->left_bytes(), 4u);
+  }
+  EXPECT_THAT(names(path_ + ".tmp"), ElementsAre(".dunlin-unfinished", "one"));
+  {
+    auto folder = AtomicFolder::create(path_, "key");
+    put(folder->temporary() + "/two");
+    ASSERT_TRUE(folder->commit().ok());
+  }
+  EXPECT_THAT(names(path_), ElementsAre("one", "two"));
+  EXPECT_FALSE(AtomicFolder::is_unfinished(path_));
+  for (const char* other : {"other", ""}) {
+    fs::remove_all(path_);
+    leave();
+    auto folder = AtomicFolder::create(path_, other);
+    EXPECT_EQ(folder->left_bytes(), 0u);
+    ASSERT_TRUE(folder->commit().ok());
+    EXPECT_THAT(names(path_), IsEmpty());
+  }
+}
+
 TEST_F(AtomicFolderTest, AFolderOfTheUserIsNotTakenForATemporary) {
   fs::create_directory(path_ + ".tmp");
   put(path_ + ".tmp/thesis");

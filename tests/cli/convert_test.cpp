@@ -5,6 +5,7 @@
 
 #include <filesystem>
 
+#include "error_cases.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -32,9 +33,12 @@ class ConvertCommand : public testing::Test {
     for (const char* key : {"timings", "backend", "seed"}) json.erase(key);
     return json;
   }
-  size_t files() const {
-    return static_cast<size_t>(
-        std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
+
+  static size_t files_named(const std::string& folder, const std::string& beginning) {
+    size_t count = 0;
+    for (const auto& entry : fs::directory_iterator(folder))
+      count += entry.path().filename().string().starts_with(beginning);
+    return count;
   }
 
   TemporaryFolder model_, folder_;
@@ -81,21 +85,89 @@ TEST_F(ConvertCommand, TypesAndSizesAreTold) {
   EXPECT_THAT(text.err, HasSubstr("21 tensors in "));
 }
 
+TEST_F(ConvertCommand, APreparedDirectoryIsAModelEverywhere) {
+  ASSERT_EQ(convert({model_.path(), gguf_}).code, 0);
+  for (const std::string& in : {model_.path(), gguf_}) {
+    const std::string prepared = folder_.file(in == gguf_ ? "from_gguf" : "from_directory");
+    const ProcessResult made =
+        convert({in, prepared, "--to", "prepared", "--max-shard-size", "100KB", "--json"});
+    ASSERT_EQ(made.code, 0) << made.err;
+    EXPECT_GT(made.json()["output_bytes"], 100'000);
+    const size_t parts = files_named(prepared, "weights-");
+    EXPECT_GT(parts, 3u);
+    const std::string weights_file =
+        fmt::format("{}/weights-00002-of-{:05}.dunlin", prepared, parts);
+    EXPECT_EQ(answer(prepared), answer(in));
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"tokenize", "", "Hello world, 123", "--ids"},
+          {"inspect", "", "--template"},
+          {"inspect", "", "--program"},
+          {"run", "", "--precision", "exact", "-n", "8", "--temp", "0", "Hello", "-q"},
+          {"run", "", "--layers", "1", "-n", "8", "--temp", "0", "Hello", "-q"}}) {
+      const auto output = [&arguments](const std::string& model) {
+        std::vector<std::string> words = arguments;
+        words[1] = model;
+        const ProcessResult result = run_dunlin(words);
+        EXPECT_EQ(result.code, 0) << result.err;
+        return result.out;
+      };
+      EXPECT_EQ(output(prepared), output(in)) << arguments[0];
+    }
+    const auto inspected = run_dunlin({"inspect", prepared, "--json"}).json();
+    EXPECT_EQ(inspected["container"], "prepared");
+    EXPECT_EQ(inspected["prepared"]["source"], in);
+    EXPECT_EQ(inspected["prepared"]["precision"], "auto");
+    EXPECT_EQ(inspected["prepared"]["mesh"], "data=1");
+    const ProcessResult sums = run_dunlin({"inspect", prepared, "--verify"});
+    EXPECT_EQ(sums.code, 0) << sums.err;
+    EXPECT_EQ(sums.out, prepared + ": all checksums agree\n");
+    const auto weights_of = [](const std::string& model) {
+      const auto plan = run_dunlin({"plan", model, "-c", "64", "--json"}).json();
+      return plan["per_device"]["weights_bytes"];
+    };
+    EXPECT_EQ(weights_of(prepared), weights_of(in));
+    std::string weights = read_all(weights_file);
+    weights[5000] = static_cast<char>(weights[5000] ^ 1);
+    write_all(weights_file, weights);
+    const ProcessResult damaged = run_dunlin({"inspect", prepared, "--verify"});
+    EXPECT_EQ(damaged.code, 3);
+    EXPECT_THAT(damaged.err, HasSubstr(weights_file + ": damaged"));
+  }
+  EXPECT_EQ(run_dunlin({"inspect", gguf_, "--verify"}).code, 2);
+  const ProcessResult other =
+      run_dunlin({"run", folder_.file("from_gguf"), "Hello", "-n", "2", "--backend", "reference"});
+  EXPECT_EQ(other.code, 3);
+  EXPECT_THAT(other.err, HasSubstr("use the model it was made from, " + gguf_));
+}
+
 TEST_F(ConvertCommand, BadInputIsNamed) {
   ASSERT_EQ(convert({model_.path(), gguf_, "-q"}).code, 0);
   const std::string small = folder_.file("small.gguf");
   ASSERT_EQ(run_dunlin({"quantize", gguf_, small, "Q8_0", "-q"}).code, 0);
+  const std::string prepared = folder_.file("prepared");
+  ASSERT_EQ(convert({gguf_, prepared, "--to", "prepared", "-q"}).code, 0);
   const std::string pickles = folder_.file("pickles");
   fs::create_directory(pickles);
   write_all(pickles + "/pytorch_model.bin", "PK");
-  const size_t before = files();
-  const struct {
-    std::vector<std::string> arguments;
-    int code;
-    std::string message;
-  } cases[] = {
+  const ErrorCase cases[] = {
       {{gguf_, folder_.file("b.gguf")}, 2, "is a GGUF file already; `dunlin quantize "},
       {{model_.path(), back_}, 2, "must end in .gguf"},
+      {{gguf_, folder_.file("b"), "--to", "gguf"}, 2, "is a GGUF file already"},
+      {{model_.path(), folder_.file("b.gguf"), "--to", "hf"},
+       2,
+       "is a Hugging Face directory already"},
+      {{gguf_, back_, "--to", "onnx"}, 2, "onnx"},
+      {{gguf_, back_, "--to", "prepared", "--mesh", "model=2"},
+       2,
+       "--mesh model=2: the weights of a prepared directory are for one device"},
+      {{gguf_, back_, "--to", "prepared", "--mesh", "rows=2"}, 2, "rows"},
+      {{gguf_, back_, "--to", "prepared", "--outtype", "f16"},
+       2,
+       "--outtype: a prepared directory"},
+      {{gguf_, back_, "--precision", "f32"}, 2, "are for --to prepared"},
+      {{gguf_, pickles, "--to", "prepared"}, 2, "pickles: is there already"},
+      {{prepared, back_}, 2, "is a prepared directory, whose weights cannot be read back"},
+      {{prepared, back_, "--to", "prepared"}, 2, "take the model it was made from"},
       {{small, back_}, 2, "is in Q8_0, which safetensors cannot hold; --outtype"},
       {{gguf_, pickles}, 2, "pickles: is there already"},
       {{gguf_, back_, "--max-shard-size", "5 GB"}, 2, "--max-shard-size: \"5 GB\""},
@@ -108,14 +180,7 @@ TEST_F(ConvertCommand, BadInputIsNamed) {
       {{gguf_}, 2, "out"},
       {{gguf_, ""}, 2, "the text is empty"},
   };
-  for (const auto& [arguments, code, message] : cases) {
-    const ProcessResult result = convert(arguments);
-    EXPECT_EQ(result.code, code) << fmt::format("{}", fmt::join(arguments, " ")) << '\n'
-                                 << result.err;
-    EXPECT_THAT(result.err, HasSubstr(message));
-    EXPECT_EQ(result.out, "");
-    EXPECT_EQ(files(), before) << fmt::format("{}", fmt::join(arguments, " "));
-  }
+  expect_errors("convert", cases, folder_);
 }
 
 }  // namespace

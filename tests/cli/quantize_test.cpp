@@ -2,13 +2,11 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <csignal>
 #include <filesystem>
 #include <map>
 
+#include "error_cases.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -17,7 +15,6 @@ namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-using testing::Not;
 using testing::StartsWith;
 
 const char* const kTypes[] = {"F32",    "F16",    "BF16",   "Q8_0",   "Q6_K",   "Q5_0",
@@ -244,12 +241,7 @@ TEST_F(QuantizeCommand, BadInputIsNamed) {
   write_all(text, "notes of the user");
   const std::string copy = folder_.file("copy.gguf");
   fs::copy_file(gguf_, copy);
-  const size_t before = files();
-  const struct {
-    std::vector<std::string> arguments;
-    int code;
-    std::string message;
-  } cases[] = {
+  const ErrorCase cases[] = {
       {{gguf_, out_, "Q4_L"}, 2, "Q4_L is not a type; did you mean Q4_"},
       {{gguf_, out_, "IQ2_XXS"}, 2, "the types are Q4_K_M (or Q4_K), "},
       {{gguf_, out_}, 2, "TYPE is missing: dunlin quantize IN OUT TYPE"},
@@ -275,15 +267,7 @@ TEST_F(QuantizeCommand, BadInputIsNamed) {
       {{gguf_, out_, "Q8_0", "--imatrix", gguf_}, 3, "this is no importance matrix"},
       {{gguf_, out_, "Q8_0", "--imatrix", text}, 3, "text.txt"},
   };
-  for (const auto& [arguments, code, message] : cases) {
-    const ProcessResult result = quantize(arguments);
-    EXPECT_EQ(result.code, code) << fmt::format("{}", fmt::join(arguments, " ")) << '\n'
-                                 << result.err;
-    EXPECT_THAT(result.err, HasSubstr(message));
-    EXPECT_EQ(result.out, "");
-    EXPECT_EQ(files(), before) << fmt::format("{}", fmt::join(arguments, " "));
-  }
-  EXPECT_EQ(read_all(text), "notes of the user");
+  expect_errors("quantize", cases, folder_);
 }
 
 }  // namespace

@@ -1,6 +1,10 @@
 // Messages about model files.
+#include <sys/resource.h>
+
+#include <csignal>
 #include <filesystem>
 
+#include "base/atomic_file.h"
 #include "checkpoint/tiny_model.h"
 #include "support/text_model_folder.h"
 #include "troubleshooting.h"
@@ -26,6 +30,64 @@ ProcessResult run_bytes(const TemporaryFolder& folder, const std::string& name,
                         const std::string& bytes) {
   write_all(folder.file(name), bytes);
   return run_hello(folder.file(name));
+}
+
+void limit_file_size() {
+  std::signal(SIGXFSZ, SIG_IGN);
+  const rlimit limit = {rlim_t{200} << 10, rlim_t{200} << 10};
+  ::setrlimit(RLIMIT_FSIZE, &limit);
+}
+
+// A conversion that a limit on the size of files ended.
+ProcessResult convert_half(const TemporaryFolder& folder, const std::string& out) {
+  return run_dunlin({"convert", text_model(folder), out}, {.prepare = limit_file_size});
+}
+
+// The text model as a GGUF file, with more flags of that, prepared.
+std::string prepared_model(const TemporaryFolder& folder, const std::vector<std::string>& flags) {
+  std::vector<std::string> words = {"convert", text_model(folder), folder.file("in.gguf"), "-q"};
+  words.insert(words.end(), flags.begin(), flags.end());
+  run_dunlin(words);
+  run_dunlin(
+      {"convert", folder.file("in.gguf"), folder.file("prepared"), "--to", "prepared", "-q"});
+  return folder.file("prepared");
+}
+
+// A model of 12 TB, in a file that takes no space.
+ProcessResult convert_too_much(const TemporaryFolder& folder) {
+  constexpr int64_t kSide = int64_t{1} << 20;
+  std::string header;
+  int64_t end = 0;
+  const auto add = [&](const std::string& name, std::vector<int64_t> shape) {
+    const int64_t begin = end;
+    int64_t bytes = 4;
+    for (const int64_t extent : shape) bytes *= extent;
+    end += bytes;
+    const nlohmann::json entry = {
+        {"dtype", "F32"}, {"shape", shape}, {"data_offsets", {begin, end}}};
+    header += (header.empty() ? "{" : ",") + nlohmann::json(name).dump() + ":" + entry.dump();
+  };
+  const std::string layer = "model.layers.0.";
+  add("model.embed_tokens.weight", {12, kSide});
+  add(layer + "self_attn.q_proj.weight", {12, kSide});
+  for (const char* name : {"k", "v"}) add(layer + "self_attn." + name + "_proj.weight", {6, kSide});
+  add(layer + "self_attn.o_proj.weight", {kSide, 12});
+  for (const char* name : {"gate", "up"})
+    add(layer + "mlp." + name + "_proj.weight", {kSide, kSide});
+  add(layer + "mlp.down_proj.weight", {kSide, kSide});
+  for (const char* name : {"input_layernorm", "post_attention_layernorm"})
+    add(layer + name + ".weight", {kSide});
+  add("model.norm.weight", {kSide});
+  add("lm_head.weight", {12, kSide});
+  header += '}';
+  const uint64_t length = header.size();
+  write_all(folder.file("model.safetensors"),
+            std::string(reinterpret_cast<const char*>(&length), 8) + header);
+  fs::resize_file(folder.file("model.safetensors"), 8 + length + static_cast<uint64_t>(end));
+  nlohmann::json config = nlohmann::json::parse(tiny_config());
+  config.update({{"hidden_size", kSide}, {"intermediate_size", kSide}});
+  write_all(folder.file("config.json"), config.dump());
+  return run_dunlin({"convert", folder.path(), folder.file("out.gguf")});
 }
 
 // The first of `count` parts, which are not there.
@@ -133,6 +195,55 @@ std::vector<MessageCase> weight_messages() {
   };
 }
 
+std::vector<MessageCase> conversion_messages() {
+  using Folder = const TemporaryFolder&;
+  return {
+      {"error: <file>: <reason>; <file> holds what is done, and the same command goes on from "
+       "there",
+       [](Folder folder) { return convert_half(folder, folder.file("out.gguf")); }},
+      {"error: <file>: is not finished: the command that wrote it was ended. The same command goes "
+       "on from there",
+       [](Folder folder) {
+         const std::string out = folder.file("out.gguf");
+         convert_half(folder, out);
+         return run_hello(out + ".tmp");
+       }},
+      {"error: <file>: <n> MB are still to be written, but the disk has <n> MB free: <n> MB too "
+       "few",
+       convert_too_much},
+      {"error: <folder>: its weights are packed (\"<name>\") and cannot be read otherwise; use the "
+       "model it was made from, <file>",
+       [](Folder folder) {
+         return run_hello(prepared_model(folder, {}), {"--backend", "reference"});
+       }},
+      {"error: <folder>: it was not prepared for --precision <name> (there is no <what>); `dunlin "
+       "convert <file> OUT --to prepared <flags>` makes another",
+       [](Folder folder) {
+         return run_hello(prepared_model(folder, {"--outtype", "f16"}), {"--precision", "f32"});
+       }},
+      {"error: <file>: damaged: the checksum of <what> differs",
+       [](Folder folder) {
+         const std::string file = prepared_model(folder, {}) + "/manifest.dunlin";
+         std::string bytes = read_all(file);
+         bytes[100] = static_cast<char>(bytes[100] ^ 1);
+         write_all(file, bytes);
+         return run_hello(folder.file("prepared"));
+       }},
+      {"error: <folder> is a prepared directory, whose weights cannot be read back; take the model "
+       "it was made from, <file>",
+       [](Folder folder) {
+         return run_dunlin(
+             {"quantize", prepared_model(folder, {}), folder.file("small.gguf"), "Q8_0"});
+       }},
+      {"error: <file>: another process is writing it",
+       [](Folder folder) {
+         const std::string out = folder.file("out.gguf");
+         const auto other = AtomicFile::create(out);
+         return run_dunlin({"convert", text_model(folder), out});
+       }},
+  };
+}
+
 std::vector<MessageCase> gguf_messages() {
   using Folder = const TemporaryFolder&;
   return {
@@ -169,7 +280,7 @@ std::vector<MessageCase> gguf_messages() {
 
 std::vector<MessageCase> model_messages() {
   std::vector<MessageCase> all = directory_messages();
-  for (const auto& more : {weight_messages(), gguf_messages()})
+  for (const auto& more : {weight_messages(), gguf_messages(), conversion_messages()})
     all.insert(all.end(), more.begin(), more.end());
   return all;
 }

@@ -1,24 +1,20 @@
-// GGUF files as Hugging Face directories: what came from one goes back to the same bits, and a
-// directory appears whole or not at all.
+// GGUF files as Hugging Face directories: what came from one goes back to the same bits.
 #include "convert/write_hf.h"
 
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <sys/resource.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <filesystem>
-#include <fstream>
 
 #include "base/log.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
 #include "convert/hf_config_text.h"
 #include "convert/llama3_scaling.h"
+#include "convert/write_gguf.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -66,12 +62,12 @@ class WriteHf : public testing::Test {
     const auto pool = ThreadPool::create(1);
     ASSERT_TRUE(write_gguf(*in, tensors, {}, gguf_, **pool, nothing).ok());
   }
-  Result<void> write(std::optional<Format> type = {}, uint64_t shard_bytes = UINT64_MAX,
-                     const ConvertProgress& progress = nothing) const {
+  Result<void> write(std::optional<Format> type = {}, uint64_t shard_bytes = UINT64_MAX) const {
     DUNLIN_ASSIGN_OR_RETURN(const auto in, open_checkpoint(gguf_));
     DUNLIN_ASSIGN_OR_RETURN(const HfTensors tensors, hf_tensors(*in, type));
     DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(2));
-    return write_hf(*in, tensors, out_, shard_bytes, *pool, progress);
+    const auto done = write_hf(*in, tensors, out_, shard_bytes, *pool, nothing);
+    return done.ok() ? Result<void>() : done.error();
   }
   static std::vector<std::string> names(const std::string& folder) {
     std::vector<std::string> found;
@@ -202,56 +198,6 @@ TEST_F(WriteHf, SomethingOfThatNameIsAnError) {
   EXPECT_EQ(again.error().message, out_ + ": is there already");
   EXPECT_THAT(names(out_),
               ElementsAre("config.json", "generation_config.json", "model.safetensors"));
-}
-
-TEST_F(WriteHf, AFullDiskIsAnErrorAndLeavesNothing) {
-  make_gguf("llama_plain");
-  const auto size = static_cast<rlim_t>(fs::file_size(gguf_));
-  for (rlim_t limit = 0; limit < size - 8192; limit += 40111) {
-    const pid_t child = ::fork();
-    ASSERT_GE(child, 0);
-    if (child == 0) {
-      std::signal(SIGXFSZ, SIG_IGN);
-      const rlimit most = {limit, limit};
-      if (::setrlimit(RLIMIT_FSIZE, &most) != 0) ::_exit(3);
-      const auto written = write();
-      ::_exit(!written.ok() && written.error().message.starts_with(out_) ? 0 : 1);
-    }
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    EXPECT_EQ(status, 0) << limit;
-    EXPECT_THAT(names(folder_), ElementsAre("model.gguf"));
-  }
-}
-
-TEST_F(WriteHf, AKilledWriterLeavesNoDirectoryAndTheNextOneFinishes) {
-  make_gguf("llama_plain");
-  const pid_t child = ::fork();
-  ASSERT_GE(child, 0);
-  if (child == 0) {
-    const auto stop = [&](uint64_t done, uint64_t total) -> Result<void> {
-      if (done < total / 2) return {};
-      std::ofstream(folder_ + "/ready").close();
-      ::pause();
-      return {};
-    };
-    ::_exit(write({}, 100'000, stop).ok() ? 0 : 1);
-  }
-  while (!fs::exists(folder_ + "/ready")) ::usleep(1000);
-  ::kill(child, SIGKILL);
-  ::waitpid(child, nullptr, 0);
-  EXPECT_THAT(names(folder_), ElementsAre("model.gguf", "model.tmp", "ready"));
-  ASSERT_TRUE(write().ok());
-  EXPECT_THAT(names(folder_), ElementsAre("model", "model.gguf", "ready"));
-  EXPECT_THAT(names(out_),
-              ElementsAre("config.json", "generation_config.json", "model.safetensors"));
-  const auto stopped = [&] {
-    fs::remove_all(out_);
-    return write({}, UINT64_MAX,
-                 [](uint64_t, uint64_t) -> Result<void> { return runtime_error("stop"); });
-  }();
-  EXPECT_EQ(stopped.error().message, "stop");
-  EXPECT_THAT(names(folder_), ElementsAre("model.gguf", "ready"));
 }
 
 }  // namespace

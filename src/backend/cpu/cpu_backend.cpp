@@ -12,6 +12,7 @@
 #include "backend/cpu/isa.h"
 #include "backend/cpu/optimizations.h"
 #include "backend/cpu/select.h"
+#include "backend/cpu/weights.h"
 
 namespace dunlin {
 
@@ -68,6 +69,14 @@ class CpuBackend final : public Backend {
     DUNLIN_ASSIGN_OR_RETURN(const Isa isa, check(program, options));
     return cpu::CpuExecutable::footprint(program, weights, with_threads(options), isa,
                                          pages_per_group);
+  }
+
+  std::string packing() const override { return cpu::kPacking; }
+
+  Result<std::unique_ptr<WeightPacker>> packer(const Program& program, const WeightSource& weights,
+                                               const CompileOptions& options) const override {
+    DUNLIN_RETURN_IF_ERROR(verify(program));
+    return cpu::make_packer(program, weights, with_threads(options));
   }
 
  private:

@@ -1,254 +1,25 @@
-// Resolves, lays out and packs the weights.
 #include "backend/cpu/weights.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstring>
-#include <new>
-
-#include "backend/cpu/select.h"
-#include "backend/weight_shape.h"
 
 namespace dunlin::cpu {
 
 namespace {
 
-constexpr int64_t kReadBytes = 1 << 20;  // of one pread
-
-struct WeightUse {
-  bool embed = false;   // rows must decode exactly
-  bool packed = false;  // read by linear or embed
-  bool plain = false;
-};
-
-// One weight on its way into the arena.
-struct Source {
-  WeightView view;
-  WeightUse use;
-  PackedLayout layout;
-  int64_t packed_at = -1;
-  int64_t plain_at = -1;
-};
-
-// Rows of one pread: about kReadBytes, in multiples of `multiple`.
-int64_t rows_of_piece(const WeightView& view, int64_t multiple) {
-  const int64_t row_bytes = std::max<int64_t>(1, view.bytes_per_row());
-  return std::max(multiple, kReadBytes / row_bytes / multiple * multiple);
-}
-
-// Rows [first, first + count) as bytes, a bounded piece at a time: fn(first, count, bytes).
-template <typename Function>
-Result<void> for_each_piece(const WeightView& view, int64_t first, int64_t count, int64_t multiple,
-                            std::vector<std::byte>& buffer, Function fn) {
-  const int64_t most = rows_of_piece(view, multiple);
-  const int64_t end = first + count;
-  for (int64_t row = first; row < end; row += most) {
-    const int64_t rows = std::min(most, end - row);
-    const auto bytes = static_cast<size_t>(rows * view.bytes_per_row());
-    if (buffer.size() < bytes) buffer.resize(bytes);
-    DUNLIN_RETURN_IF_ERROR(view.read_rows(row, rows, std::span(buffer.data(), bytes)));
-    fn(row, rows, buffer.data());
-  }
-  return {};
-}
-
-class Loader {
- public:
-  Loader(const Program& program, const std::vector<FusedStep>& steps, const WeightSource& source,
-         const CompileOptions& options)
-      : program_(program),
-        steps_(steps),
-        source_(source),
-        options_(options),
-        sources_(program.weights.size()) {}
-
-  Result<void> resolve();
-  int64_t bytes() const { return bytes_; }
-  std::vector<uint64_t> bytes_by_weight() const;
-  int64_t loading_bytes() const { return loading_bytes_; }
-  Result<void> read(ThreadPool& pool, std::byte* arena);
-  // Without an arena the packed matrices have no data.
-  std::vector<HeldWeight> held(const std::byte* arena) const;
-
- private:
-  Source& of(WeightId weight) { return sources_[static_cast<size_t>(weight)]; }
-  void note_uses();
-  Result<void> resolve_weight(WeightId weight);
-  int64_t reserve(int64_t bytes);
-  Result<void> read_plain(const Source& source, float* values);
-  Result<void> pack(ThreadPool& pool, const Source& source, std::byte* packed);
-  Result<void> pack_stripes(const Source& source, int64_t begin, int64_t end, size_t worker,
-                            std::byte* packed);
-  void report(size_t done, const std::string& name) const;
-
-  const Program& program_;
-  const std::vector<FusedStep>& steps_;
-  const WeightSource& source_;
-  const CompileOptions& options_;
-  std::vector<Source> sources_;  // by WeightId
-  std::vector<WeightId> order_;  // of first use
-  int64_t bytes_ = 0;
-  int64_t loading_bytes_ = 0;
-  std::vector<std::vector<std::byte>> buffers_;  // by worker
-  std::vector<std::vector<std::byte>> scratch_;
-  std::vector<std::optional<Error>> errors_;
-};
-
-void Loader::note_uses() {
-  const auto note = [this](ValueId id, bool packed, bool embed) {
-    const Value& value = program_.values[static_cast<size_t>(id)];
-    if (value.kind != Value::Kind::weight) return;
-    WeightUse& use = of(value.weight).use;
-    if (!use.packed && !use.plain) order_.push_back(value.weight);
-    (packed ? use.packed : use.plain) = true;
-    use.embed = use.embed || embed;
-  };
-  for (const FusedStep& step : steps_) {
-    for (const int32_t number : step.nodes()) {
-      const Node& node = program_.nodes[static_cast<size_t>(number)];
-      if (select_runner(program_, node) != Runner::kernel) continue;
-      for (size_t i = 0; i < node.operands.size(); ++i) {
-        note(node.operands[i], reads_packed(node, i), node.op == Op::embed);
-      }
-    }
-  }
-  for (const Output& output : program_.outputs) note(output.value, false, false);
-}
-
-int64_t Loader::reserve(int64_t bytes) {
-  const int64_t at = bytes_;
-  bytes_ = round_up(bytes_ + bytes, kCacheLine);
-  return at;
-}
-
-Result<void> Loader::resolve_weight(WeightId weight) {
-  const WeightDeclaration& declaration = program_.weights[static_cast<size_t>(weight)];
-  Source& source = of(weight);
-  DUNLIN_ASSIGN_OR_RETURN(source.view, source_(declaration.name));
-  DUNLIN_RETURN_IF_ERROR(check_shape(declaration, source.view));
-  const WeightView& view = source.view;
-  if (source.use.plain) source.plain_at = reserve(view.rows * view.columns * int64_t{4});
-  if (!source.use.packed) return {};
-  const FormatTraits& format = traits(view.format);
-  const bool exact_rows = source.use.embed || options_.precision == Precision::f32;
-  const std::optional<PackedLayout> layout =
-      packed_layout(format, view.rows, view.columns, exact_rows);
-  if (!layout) {
-    return model_error(fmt::format("tensor {} in {}: the CPU back end does not pack format {}",
-                                   declaration.name, view.source->name(), format.name));
-  }
-  source.layout = *layout;
-  source.packed_at = reserve(layout->bytes());
-  const int64_t piece =
-      std::min(view.rows, rows_of_piece(view, kStripeRows)) * view.bytes_per_row();
-  loading_bytes_ = std::max(loading_bytes_, piece + pack_scratch_bytes(*layout) + kCacheLine);
-  return {};
-}
-
-Result<void> Loader::resolve() {
-  note_uses();
-  for (const WeightId weight : order_) DUNLIN_RETURN_IF_ERROR(resolve_weight(weight));
-  return {};
-}
-
-void Loader::report(size_t done, const std::string& name) const {
-  if (!options_.progress) return;
-  options_.progress(
-      static_cast<double>(done) / static_cast<double>(std::max<size_t>(1, order_.size())), name);
-}
-
-Result<void> Loader::read(ThreadPool& pool, std::byte* arena) {
-  const auto threads = static_cast<size_t>(pool.threads());
-  buffers_.resize(threads);
-  scratch_.resize(threads);
-  errors_.resize(threads);
-  for (size_t i = 0; i < order_.size(); ++i) {
-    const Source& source = of(order_[i]);
-    report(i, program_.weights[static_cast<size_t>(order_[i])].name);
-    if (source.plain_at >= 0) {
-      DUNLIN_RETURN_IF_ERROR(read_plain(source, reinterpret_cast<float*>(arena + source.plain_at)));
-    }
-    if (source.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(pool, source, arena + source.packed_at));
-  }
-  report(order_.size(), "");
-  return {};
-}
-
-Result<void> Loader::read_plain(const Source& source, float* values) {
-  const WeightView& view = source.view;
-  const FormatTraits& format = traits(view.format);
-  return for_each_piece(view, 0, view.rows, 1, buffers_.front(),
-                        [&](int64_t first, int64_t count, const std::byte* bytes) {
-                          format.decode(bytes, count * view.columns, values + first * view.columns);
-                        });
-}
-
-// Each worker packs a contiguous range of stripes, so the memory is first touched by the thread
-// that reads it later.
-Result<void> Loader::pack(ThreadPool& pool, const Source& source, std::byte* packed) {
-  const int64_t stripes = source.layout.stripes();
-  const int64_t grain = std::max<int64_t>(1, stripes / (int64_t{4} * pool.threads()));
-  pool.parallel_for(stripes, grain, [&](int64_t begin, int64_t end, int worker) {
-    const auto index = static_cast<size_t>(worker);
-    std::optional<Error>& error = errors_[index];
-    if (error) return;
-    try {
-      const Result<void> done = pack_stripes(source, begin, end, index, packed);
-      if (!done.ok()) error = done.error();
-    } catch (const std::bad_alloc&) {
-      error = out_of_memory();  // nothing may be thrown through the pool
-    }
-  });
-  for (const std::optional<Error>& error : errors_) {
-    if (error) return *error;
-  }
-  return {};
-}
-
-Result<void> Loader::pack_stripes(const Source& source, int64_t begin, int64_t end, size_t worker,
-                                  std::byte* packed) {
-  const WeightView& view = source.view;
-  const PackedLayout& layout = source.layout;
-  std::vector<std::byte>& scratch = scratch_[worker];
-  const auto scratch_bytes = static_cast<size_t>(pack_scratch_bytes(layout) + kCacheLine);
-  if (scratch.size() < scratch_bytes) scratch.resize(scratch_bytes);
-  const auto start = reinterpret_cast<uintptr_t>(scratch.data());
-  std::byte* aligned = scratch.data() + (kCacheLine - start % kCacheLine) % kCacheLine;
-  const int64_t first = begin * kStripeRows;
-  const int64_t rows = std::min(layout.rows, end * kStripeRows) - first;
-  return for_each_piece(view, first, rows, kStripeRows, buffers_[worker],
-                        [&](int64_t row, int64_t count, const std::byte* bytes) {
-                          for (int64_t i = 0; i < count; i += kStripeRows) {
-                            pack_stripe(layout, traits(view.format),
-                                        bytes + i * view.bytes_per_row(),
-                                        std::min(kStripeRows, count - i), aligned,
-                                        packed + (row + i) / kStripeRows * layout.stripe_bytes());
-                          }
-                        });
-}
-
-std::vector<uint64_t> Loader::bytes_by_weight() const {
-  std::vector<uint64_t> bytes;
-  for (const Source& source : sources_) {
-    int64_t each = source.packed_at >= 0 ? source.layout.bytes() : 0;
-    if (source.plain_at >= 0) each += source.view.rows * source.view.columns * int64_t{4};
-    bytes.push_back(static_cast<uint64_t>(each));
-  }
-  return bytes;
-}
-
-std::vector<HeldWeight> Loader::held(const std::byte* arena) const {
+// Formats and layouts; without an arena the packed matrices have no data.
+std::vector<HeldWeight> held_weights(const WeightLayout& layout, const std::byte* arena) {
   std::vector<HeldWeight> held;
-  for (const Source& source : sources_) {
+  for (const LaidOutWeight& each : layout.weights()) {
     HeldWeight weight;
-    weight.format = source.view.format;
-    if (source.packed_at >= 0) {
-      const std::byte* data = arena == nullptr ? nullptr : arena + source.packed_at;
-      weight.packed = PackedMatrix{source.layout, data};
+    weight.format = each.view.format;
+    if (each.packed_at >= 0) {
+      const std::byte* data = arena == nullptr ? nullptr : arena + each.packed_at;
+      weight.packed = PackedMatrix{each.layout, data};
     }
-    if (source.plain_at >= 0 && arena != nullptr) {
-      weight.plain = reinterpret_cast<const float*>(arena + source.plain_at);
+    if (each.plain_at >= 0 && arena != nullptr) {
+      weight.plain = reinterpret_cast<const float*>(arena + each.plain_at);
     }
     held.push_back(weight);
   }
@@ -260,25 +31,87 @@ std::vector<HeldWeight> Loader::held(const std::byte* arena) const {
 Result<Weights> Weights::load(const Program& program, const std::vector<FusedStep>& steps,
                               const WeightSource& source, const CompileOptions& options,
                               ThreadPool& pool) {
-  Loader loader(program, steps, source, options);
-  DUNLIN_RETURN_IF_ERROR(loader.resolve());
+  DUNLIN_ASSIGN_OR_RETURN(const WeightLayout layout,
+                          WeightLayout::create(program, steps, source, options.precision));
   Weights weights;
-  weights.bytes_ = loader.bytes();
-  DUNLIN_ASSIGN_OR_RETURN(weights.arena_, Arena::create(loader.bytes(), "packed weights"));
-  DUNLIN_RETURN_IF_ERROR(loader.read(pool, weights.arena_.data()));
-  weights.held_ = loader.held(weights.arena_.data());
+  weights.bytes_ = layout.bytes();
+  if (options.prepared != nullptr) {
+    DUNLIN_RETURN_IF_ERROR(weights.map(layout, options));
+  } else {
+    DUNLIN_RETURN_IF_ERROR(weights.read(program, layout, options, pool));
+  }
   return weights;
+}
+
+Result<void> Weights::read(const Program& program, const WeightLayout& layout,
+                           const CompileOptions& options, ThreadPool& pool) {
+  DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
+  WeightReader reader(pool);
+  const auto report = [&](size_t done, const std::string& name) {
+    if (!options.progress) return;
+    const auto all = static_cast<double>(std::max<size_t>(1, layout.order().size()));
+    options.progress(static_cast<double>(done) / all, name);
+  };
+  for (size_t i = 0; i < layout.order().size(); ++i) {
+    const WeightId id = layout.order()[i];
+    const LaidOutWeight& weight = layout.of(id);
+    report(i, program.weights[static_cast<size_t>(id)].name);
+    if (weight.plain_at >= 0) {
+      auto* const values = reinterpret_cast<float*>(arena_.data() + weight.plain_at);
+      DUNLIN_RETURN_IF_ERROR(reader.read_plain(weight, 0, weight.view.rows, values));
+    }
+    if (weight.packed_at >= 0) {
+      DUNLIN_RETURN_IF_ERROR(
+          reader.pack(weight, 0, weight.layout.stripes(), arena_.data() + weight.packed_at));
+    }
+  }
+  report(layout.order().size(), "");
+  held_ = held_weights(layout, arena_.data());
+  return {};
+}
+
+Result<void> Weights::map(const WeightLayout& layout, const CompileOptions& options) {
+  prepared_ = options.prepared;
+  if (prepared_->packing() != kPacking) {
+    return prepared_->unsuitable(fmt::format(
+        "its weights are packed as \"{}\", and this needs \"{}\"", prepared_->packing(), kPacking));
+  }
+  held_ = held_weights(layout, nullptr);
+  const auto find = [&](const PreparedPart& part) -> Result<const std::byte*> {
+    const std::byte* const data = prepared_->find(part);
+    if (data != nullptr) return data;
+    const char* const precision = precision_name(options.precision);
+    return prepared_->unsuitable(
+        fmt::format("it was not prepared for --precision {} (there is no {})", precision,
+                    part.name),
+        options.precision == Precision::automatic ? "" : fmt::format(" --precision {}", precision));
+  };
+  for (size_t i = 0; i < held_.size(); ++i) {
+    const LaidOutWeight& weight = layout.weights()[i];
+    if (weight.packed_at >= 0) {
+      DUNLIN_ASSIGN_OR_RETURN(held_[i].packed->data, find(weight.packed_part()));
+    }
+    if (weight.plain_at >= 0) {
+      DUNLIN_ASSIGN_OR_RETURN(const std::byte* const data, find(weight.plain_part()));
+      held_[i].plain = reinterpret_cast<const float*>(data);
+    }
+  }
+  return {};
 }
 
 Result<Weights> Weights::lay_out(const Program& program, const std::vector<FusedStep>& steps,
                                  const WeightSource& source, const CompileOptions& options) {
-  Loader loader(program, steps, source, options);
-  DUNLIN_RETURN_IF_ERROR(loader.resolve());
+  DUNLIN_ASSIGN_OR_RETURN(const WeightLayout layout,
+                          WeightLayout::create(program, steps, source, options.precision));
   Weights weights;
-  weights.bytes_ = loader.bytes();
-  weights.bytes_by_weight_ = loader.bytes_by_weight();
-  weights.loading_bytes_ = loader.loading_bytes();
-  weights.held_ = loader.held(nullptr);
+  weights.bytes_ = layout.bytes();
+  for (const LaidOutWeight& each : layout.weights()) {
+    int64_t bytes = each.packed_at >= 0 ? each.layout.bytes() : 0;
+    if (each.plain_at >= 0) bytes += each.plain_bytes();
+    weights.bytes_by_weight_.push_back(static_cast<uint64_t>(bytes));
+  }
+  weights.loading_bytes_ = options.prepared == nullptr ? layout.loading_bytes() : 0;
+  weights.held_ = held_weights(layout, nullptr);
   return weights;
 }
 

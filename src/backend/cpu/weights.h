@@ -1,8 +1,9 @@
 // Weights as the kernels read them: matrices packed in execution order into one arena, and plain
-// float32 arrays for norms, biases and other operands.
+// float32 arrays for norms, biases and other operands. Or the same bytes mapped from prepared weights.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "backend/cpu/arena.h"
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/kernels/packed.h"
+#include "backend/cpu/weight_layout.h"
 #include "base/thread_pool.h"
 
 namespace dunlin::cpu {
@@ -23,9 +25,9 @@ struct HeldWeight {
 
 class Weights {
  public:
-  // Reads what the steps that kernels run need. A weight that is missing, unreadable or of another
-  // shape is an error that names the tensor, its file and both shapes; a format without a packed
-  // form is one too. Reads with pread into a buffer of a megabyte per thread.
+  // Reads what the steps that kernels run need, or finds it in options.prepared. Errors are those of
+  // WeightLayout, and a tensor that cannot be read; prepared weights of another packing, or for
+  // another precision.
   static Result<Weights> load(const Program& program, const std::vector<FusedStep>& steps,
                               const WeightSource& source, const CompileOptions& options,
                               ThreadPool& pool);
@@ -45,11 +47,24 @@ class Weights {
   uint64_t bytes() const { return static_cast<uint64_t>(bytes_); }
 
  private:
+  Result<void> read(const Program& program, const WeightLayout& layout,
+                    const CompileOptions& options, ThreadPool& pool);
+  Result<void> map(const WeightLayout& layout, const CompileOptions& options);
+
   Arena arena_;
+  std::shared_ptr<const PreparedWeights> prepared_ = {};
   int64_t bytes_ = 0;
   std::vector<uint64_t> bytes_by_weight_;
   int64_t loading_bytes_ = 0;     // of a thread
   std::vector<HeldWeight> held_;  // by WeightId
 };
+
+// Version of the bytes that packing gives (kernels/packed.h); a change of them is a new one.
+inline constexpr const char* kPacking = "cpu 1";
+
+// `program` and `source` outlive it.
+Result<std::unique_ptr<WeightPacker>> make_packer(const Program& program,
+                                                  const WeightSource& source,
+                                                  const CompileOptions& options);
 
 }  // namespace dunlin::cpu

@@ -1,0 +1,90 @@
+// Weights packed for a file: what Weights::load() puts into its arena, part by part.
+#include <algorithm>
+#include <utility>
+
+#include "backend/cpu/weights.h"
+
+namespace dunlin::cpu {
+
+namespace {
+
+constexpr int64_t kPieceBytes = 16 << 20;  // packed at a time, by all threads
+
+class Packer final : public WeightPacker {
+ public:
+  Packer(WeightLayout layout, std::unique_ptr<ThreadPool> pool)
+      : layout_(std::move(layout)), pool_(std::move(pool)), reader_(*pool_) {
+    for (const WeightId id : layout_.order()) {
+      const LaidOutWeight& weight = layout_.of(id);
+      if (weight.plain_at >= 0) add(weight, weight.plain_part(), false);
+      if (weight.packed_at >= 0) add(weight, weight.packed_part(), true);
+    }
+  }
+
+  const std::vector<PreparedPart>& parts() const override { return parts_; }
+
+  Result<void> pack(size_t part, const Take& take) override {
+    const FlushToZero flush_to_zero;  // as in compile()
+    const auto& [weight, packed] = forms_[part];
+    return packed ? pack_stripes(*weight, take) : pack_values(*weight, take);
+  }
+
+ private:
+  struct Form {
+    const LaidOutWeight* weight;
+    bool packed;
+  };
+
+  void add(const LaidOutWeight& weight, PreparedPart part, bool packed) {
+    parts_.push_back(std::move(part));
+    forms_.push_back({&weight, packed});
+  }
+
+  Result<void> pack_stripes(const LaidOutWeight& weight, const Take& take) {
+    const int64_t stripe_bytes = weight.layout.stripe_bytes();
+    const int64_t stripes = weight.layout.stripes();
+    const int64_t step = std::max<int64_t>(1, kPieceBytes / stripe_bytes);
+    for (int64_t stripe = 0; stripe < stripes; stripe += step) {
+      const int64_t count = std::min(step, stripes - stripe);
+      piece_.resize(static_cast<size_t>(count * stripe_bytes));
+      DUNLIN_RETURN_IF_ERROR(reader_.pack(weight, stripe, count, piece_.data()));
+      DUNLIN_RETURN_IF_ERROR(take(piece_));
+    }
+    return {};
+  }
+
+  Result<void> pack_values(const LaidOutWeight& weight, const Take& take) {
+    const WeightView& view = weight.view;
+    const int64_t step = std::max<int64_t>(1, kPieceBytes / (view.columns * int64_t{4}));
+    std::vector<float> values;
+    for (int64_t row = 0; row < view.rows; row += step) {
+      const int64_t count = std::min(step, view.rows - row);
+      values.resize(static_cast<size_t>(count * view.columns));
+      DUNLIN_RETURN_IF_ERROR(reader_.read_plain(weight, row, count, values.data()));
+      DUNLIN_RETURN_IF_ERROR(take(std::as_bytes(std::span(values))));
+    }
+    return {};
+  }
+
+  WeightLayout layout_;
+  std::unique_ptr<ThreadPool> pool_;
+  WeightReader reader_;
+  std::vector<PreparedPart> parts_;
+  std::vector<Form> forms_;  // of each part
+  std::vector<std::byte> piece_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<WeightPacker>> make_packer(const Program& program,
+                                                  const WeightSource& source,
+                                                  const CompileOptions& options) {
+  DUNLIN_ASSIGN_OR_RETURN(
+      WeightLayout layout,
+      WeightLayout::create(program, fuse(program, options.disabled), source, options.precision));
+  DUNLIN_ASSIGN_OR_RETURN(auto pool, ThreadPool::create(options.threads));
+  return std::unique_ptr<WeightPacker>(
+      std::make_unique<Packer>(std::move(layout), std::move(pool)));
+}
+
+}  // namespace dunlin::cpu

@@ -1,0 +1,190 @@
+#include "backend/cpu/weight_layout.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <new>
+#include <optional>
+
+#include "backend/cpu/arena.h"
+#include "backend/cpu/select.h"
+#include "backend/weight_shape.h"
+
+namespace dunlin::cpu {
+
+namespace {
+
+constexpr int64_t kReadBytes = 1 << 20;  // of one pread
+
+// Rows of one pread: about kReadBytes, in multiples of `multiple`.
+int64_t rows_of_piece(const WeightView& view, int64_t multiple) {
+  const int64_t row_bytes = std::max<int64_t>(1, view.bytes_per_row());
+  return std::max(multiple, kReadBytes / row_bytes / multiple * multiple);
+}
+
+// Rows [first, first + count) as bytes, a bounded piece at a time: fn(first, count, bytes).
+template <typename Function>
+Result<void> for_each_piece(const WeightView& view, int64_t first, int64_t count, int64_t multiple,
+                            std::vector<std::byte>& buffer, Function fn) {
+  const int64_t most = rows_of_piece(view, multiple);
+  const int64_t end = first + count;
+  for (int64_t row = first; row < end; row += most) {
+    const int64_t rows = std::min(most, end - row);
+    const auto bytes = static_cast<size_t>(rows * view.bytes_per_row());
+    if (buffer.size() < bytes) buffer.resize(bytes);
+    DUNLIN_RETURN_IF_ERROR(view.read_rows(row, rows, std::span(buffer.data(), bytes)));
+    fn(row, rows, buffer.data());
+  }
+  return {};
+}
+
+const char* scale_name(ScaleType scale) {
+  switch (scale) {
+    case ScaleType::none:
+      return "plain";
+    case ScaleType::f16:
+      return "f16";
+    case ScaleType::factors:
+      return "factors";
+    case ScaleType::e8m0:
+      break;
+  }
+  return "e8m0";
+}
+
+}  // namespace
+
+PreparedPart LaidOutWeight::packed_part() const {
+  return {.name = fmt::format("{} {} {} {} [{}, {}]", view.name, packed_form_name(layout.form),
+                              scale_name(layout.scale), layout.group, layout.rows, layout.columns),
+          .bytes = static_cast<uint64_t>(layout.bytes())};
+}
+
+PreparedPart LaidOutWeight::plain_part() const {
+  return {.name = fmt::format("{} values [{}, {}]", view.name, view.rows, view.columns),
+          .bytes = static_cast<uint64_t>(plain_bytes())};
+}
+
+Result<WeightLayout> WeightLayout::create(const Program& program,
+                                          const std::vector<FusedStep>& steps,
+                                          const WeightSource& source, Precision precision) {
+  WeightLayout layout;
+  layout.weights_.resize(program.weights.size());
+  layout.note_uses(program, steps);
+  for (const WeightId id : layout.order_) {
+    DUNLIN_RETURN_IF_ERROR(layout.resolve(program.weights[static_cast<size_t>(id)], source,
+                                          precision, layout.weight(id)));
+  }
+  return layout;
+}
+
+void WeightLayout::note_uses(const Program& program, const std::vector<FusedStep>& steps) {
+  const auto note = [&](ValueId id, bool packed, bool embed) {
+    const Value& value = program.values[static_cast<size_t>(id)];
+    if (value.kind != Value::Kind::weight) return;
+    LaidOutWeight& use = weight(value.weight);
+    if (!use.packed && !use.plain) order_.push_back(value.weight);
+    (packed ? use.packed : use.plain) = true;
+    use.embed = use.embed || embed;
+  };
+  for (const FusedStep& step : steps) {
+    for (const int32_t number : step.nodes()) {
+      const Node& node = program.nodes[static_cast<size_t>(number)];
+      if (select_runner(program, node) != Runner::kernel) continue;
+      for (size_t i = 0; i < node.operands.size(); ++i) {
+        note(node.operands[i], reads_packed(node, i), node.op == Op::embed);
+      }
+    }
+  }
+  for (const Output& output : program.outputs) note(output.value, false, false);
+}
+
+int64_t WeightLayout::reserve(int64_t bytes) {
+  const int64_t at = bytes_;
+  bytes_ = round_up(bytes_ + bytes, kCacheLine);
+  return at;
+}
+
+Result<void> WeightLayout::resolve(const WeightDeclaration& declaration, const WeightSource& source,
+                                   Precision precision, LaidOutWeight& weight) {
+  DUNLIN_ASSIGN_OR_RETURN(weight.view, source(declaration.name));
+  DUNLIN_RETURN_IF_ERROR(check_shape(declaration, weight.view));
+  const WeightView& view = weight.view;
+  if (weight.plain) weight.plain_at = reserve(weight.plain_bytes());
+  if (!weight.packed) return {};
+  const FormatTraits& format = traits(view.format);
+  const bool exact_rows = weight.embed || precision == Precision::f32;
+  const std::optional<PackedLayout> layout =
+      packed_layout(format, view.rows, view.columns, exact_rows);
+  if (!layout) {
+    return model_error(fmt::format("tensor {} in {}: the CPU back end does not pack format {}",
+                                   declaration.name, view.source->name(), format.name));
+  }
+  weight.layout = *layout;
+  weight.packed_at = reserve(layout->bytes());
+  const int64_t piece =
+      std::min(view.rows, rows_of_piece(view, kStripeRows)) * view.bytes_per_row();
+  loading_bytes_ = std::max(loading_bytes_, piece + pack_scratch_bytes(*layout) + kCacheLine);
+  return {};
+}
+
+WeightReader::WeightReader(ThreadPool& pool)
+    : pool_(pool),
+      buffers_(static_cast<size_t>(pool.threads())),
+      scratch_(static_cast<size_t>(pool.threads())) {}
+
+Result<void> WeightReader::read_plain(const LaidOutWeight& weight, int64_t first, int64_t count,
+                                      float* into) {
+  const WeightView& view = weight.view;
+  const FormatTraits& format = traits(view.format);
+  return for_each_piece(view, first, count, 1, buffers_.front(),
+                        [&](int64_t row, int64_t rows, const std::byte* bytes) {
+                          format.decode(bytes, rows * view.columns,
+                                        into + (row - first) * view.columns);
+                        });
+}
+
+Result<void> WeightReader::pack(const LaidOutWeight& weight, int64_t first, int64_t count,
+                                std::byte* into) {
+  std::vector<std::optional<Error>> errors(buffers_.size());
+  const int64_t grain = std::max<int64_t>(1, count / (int64_t{4} * pool_.threads()));
+  pool_.parallel_for(count, grain, [&](int64_t begin, int64_t end, int worker) {
+    const auto index = static_cast<size_t>(worker);
+    if (errors[index]) return;
+    try {
+      const Result<void> done = pack_stripes(
+          weight, {first + begin, end - begin, into + begin * weight.layout.stripe_bytes()}, index);
+      if (!done.ok()) errors[index] = done.error();
+    } catch (const std::bad_alloc&) {
+      errors[index] = out_of_memory();  // nothing may be thrown through the pool
+    }
+  });
+  for (const std::optional<Error>& error : errors) {
+    if (error) return *error;
+  }
+  return {};
+}
+
+Result<void> WeightReader::pack_stripes(const LaidOutWeight& weight, const Stripes& stripes,
+                                        size_t worker) {
+  const WeightView& view = weight.view;
+  const PackedLayout& layout = weight.layout;
+  std::vector<std::byte>& scratch = scratch_[worker];
+  const auto scratch_bytes = static_cast<size_t>(pack_scratch_bytes(layout) + kCacheLine);
+  if (scratch.size() < scratch_bytes) scratch.resize(scratch_bytes);
+  const auto start = reinterpret_cast<uintptr_t>(scratch.data());
+  std::byte* aligned = scratch.data() + (kCacheLine - start % kCacheLine) % kCacheLine;
+  const int64_t first = stripes.first * kStripeRows;
+  const int64_t rows = std::min(layout.rows, first + stripes.count * kStripeRows) - first;
+  return for_each_piece(
+      view, first, rows, kStripeRows, buffers_[worker],
+      [&](int64_t row, int64_t count, const std::byte* bytes) {
+        for (int64_t i = 0; i < count; i += kStripeRows) {
+          pack_stripe(layout, traits(view.format), bytes + i * view.bytes_per_row(),
+                      std::min(kStripeRows, count - i), aligned,
+                      stripes.into + (row + i - first) / kStripeRows * layout.stripe_bytes());
+        }
+      });
+}
+
+}  // namespace dunlin::cpu

@@ -1,0 +1,81 @@
+// Which weights the steps of a Program read, in which forms, and where in memory these lie.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "backend/api.h"
+#include "backend/cpu/fuse.h"
+#include "backend/cpu/kernels/packed.h"
+#include "base/thread_pool.h"
+#include "formats/prepared_weights.h"
+
+namespace dunlin::cpu {
+
+// One weight; either form may be absent (-1).
+struct LaidOutWeight {
+  bool embed = false;   // rows must decode exactly
+  bool packed = false;  // read by linear or embed
+  bool plain = false;   // as float32
+  WeightView view = {};
+  PackedLayout layout = {};
+  int64_t packed_at = -1;  // in the arena
+  int64_t plain_at = -1;
+
+  int64_t plain_bytes() const { return view.rows * view.columns * int64_t{4}; }
+  // The forms as parts of prepared weights: "model.norm.weight f32 [1, 64]".
+  PreparedPart packed_part() const;
+  PreparedPart plain_part() const;
+};
+
+class WeightLayout {
+ public:
+  // Reads nothing of the weights. A weight that is missing or of another shape is an error that
+  // names the tensor, its file and both shapes; a format without a packed form is one too.
+  static Result<WeightLayout> create(const Program& program, const std::vector<FusedStep>& steps,
+                                     const WeightSource& source, Precision precision);
+
+  const std::vector<LaidOutWeight>& weights() const { return weights_; }  // by WeightId
+  const std::vector<WeightId>& order() const { return order_; }           // of first use
+  const LaidOutWeight& of(WeightId weight) const { return weights_[static_cast<size_t>(weight)]; }
+  int64_t bytes() const { return bytes_; }                  // of the arena
+  int64_t loading_bytes() const { return loading_bytes_; }  // that one thread needs to pack
+
+ private:
+  LaidOutWeight& weight(WeightId weight) { return weights_[static_cast<size_t>(weight)]; }
+  void note_uses(const Program& program, const std::vector<FusedStep>& steps);
+  Result<void> resolve(const WeightDeclaration& declaration, const WeightSource& source,
+                       Precision precision, LaidOutWeight& weight);
+  int64_t reserve(int64_t bytes);
+
+  std::vector<LaidOutWeight> weights_ = {};
+  std::vector<WeightId> order_ = {};
+  int64_t bytes_ = 0;
+  int64_t loading_bytes_ = 0;
+};
+
+// Reads weights and packs them, with pread into a buffer of a megabyte per thread.
+class WeightReader {
+ public:
+  explicit WeightReader(ThreadPool& pool);
+
+  // Stripes [first, first + count) of the packed form, the first at `into`. Each worker packs
+  // contiguous ranges, so the memory is first touched by the thread that reads it later.
+  Result<void> pack(const LaidOutWeight& weight, int64_t first, int64_t count, std::byte* into);
+  // Rows [first, first + count) as float32.
+  Result<void> read_plain(const LaidOutWeight& weight, int64_t first, int64_t count, float* into);
+
+ private:
+  struct Stripes {
+    int64_t first, count;
+    std::byte* into;
+  };
+  Result<void> pack_stripes(const LaidOutWeight& weight, const Stripes& stripes, size_t worker);
+
+  ThreadPool& pool_;
+  std::vector<std::vector<std::byte>> buffers_;  // by worker
+  std::vector<std::vector<std::byte>> scratch_;
+};
+
+}  // namespace dunlin::cpu

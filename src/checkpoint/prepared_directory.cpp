@@ -1,0 +1,190 @@
+#include "checkpoint/prepared_directory.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <optional>
+#include <unordered_map>
+#include <utility>
+
+#include "artifact/reader.h"
+#include "base/checked.h"
+#include "base/mapped_file.h"
+#include "checkpoint/gguf_reader.h"
+#include "checkpoint/prepared_manifest.h"
+#include "checkpoint/stored_checkpoint.h"
+#include "base/text_checks.h"
+#include "formats/prepared_weights.h"
+
+namespace dunlin {
+namespace {
+
+constexpr uint64_t kMostManifestBytes = 64u << 20;
+constexpr uint64_t kMostTextBytes = 256u << 20;
+
+// The files of a model are errors of kind model.
+template <typename T>
+Result<T> of_model(Result<T> result) {
+  if (result.ok()) return result;
+  return model_error(result.error().message);
+}
+
+Result<PreparedManifest> read_manifest(const std::string& path) {
+  DUNLIN_ASSIGN_OR_RETURN(const ArtifactReader reader,
+                          of_model(ArtifactReader::open(path, kManifestKind)));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
+                          of_model(reader.read(kManifestChunk, kMostManifestBytes)));
+  return parse_manifest(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
+                        path);
+}
+
+class MappedWeights final : public PreparedWeights {
+ public:
+  MappedWeights(std::string folder, const PreparedManifest& manifest)
+      : folder_(std::move(folder)),
+        packing_(manifest.packing),
+        fingerprint_(manifest.fingerprint),
+        source_(printable(manifest.source)),
+        facts_({{"source", source_},
+                {"fingerprint", printable(fingerprint_)},
+                {"packing", printable(packing_)},
+                {"precision", printable(manifest.precision)},
+                {"mesh", printable(manifest.mesh)}}) {}
+
+  Result<void> add_file(const std::string& path, const std::string& key) {
+    DUNLIN_ASSIGN_OR_RETURN(ArtifactReader reader,
+                            of_model(ArtifactReader::open(path, kWeightsKind)));
+    if (reader.key() != key)
+      return model_error(fmt::format("{}: belongs to another prepared model", path));
+    DUNLIN_ASSIGN_OR_RETURN(MappedFile map, MappedFile::open(path));
+    for (const ArtifactChunk& chunk : reader.chunks()) {
+      if (chunk.offset > map.bytes().size() || chunk.bytes > map.bytes().size() - chunk.offset)
+        return model_error(path + ": the file became shorter while it was read");
+      parts_[chunk.name] = map.bytes().subspan(chunk.offset, chunk.bytes);
+    }
+    readers_.push_back(std::move(reader));
+    maps_.push_back(std::move(map));
+    return {};
+  }
+
+  const std::string& name() const override { return folder_; }
+  const std::string& packing() const override { return packing_; }
+  const std::string& fingerprint() const override { return fingerprint_; }
+  const std::string& source() const override { return source_; }
+  const std::vector<std::pair<std::string, std::string>>& facts() const override { return facts_; }
+
+  const std::byte* find(const PreparedPart& part) const override {
+    const auto it = parts_.find(part.name);
+    return it == parts_.end() || it->second.size() != part.bytes ? nullptr : it->second.data();
+  }
+
+  Result<void> check(const std::function<void(double)>& progress) const override {
+    uint64_t all = 0;
+    for (const auto& [name, bytes] : parts_) all += bytes.size();
+    uint64_t done = 0;
+    for (const ArtifactReader& reader : readers_) {
+      for (const ArtifactChunk& chunk : reader.chunks()) {
+        DUNLIN_RETURN_IF_ERROR(of_model(
+            reader.stream(chunk.name, [&](std::span<const std::byte> piece) -> Result<void> {
+              done += piece.size();
+              progress(static_cast<double>(done) / static_cast<double>(all));
+              return {};
+            })));
+      }
+    }
+    return {};
+  }
+
+ private:
+  static std::string printable(std::string text) {
+    std::ranges::replace_if(text, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
+    return text;
+  }
+
+  std::string folder_, packing_, fingerprint_, source_;
+  std::vector<std::pair<std::string, std::string>> facts_;
+  std::vector<ArtifactReader> readers_ = {};
+  std::vector<MappedFile> maps_ = {};
+  std::unordered_map<std::string, std::span<const std::byte>> parts_ = {};
+};
+
+// What stands for the bytes of a weight that are no longer there.
+class PackedSource final : public ByteSource {
+ public:
+  explicit PackedSource(std::shared_ptr<const PreparedWeights> weights)
+      : weights_(std::move(weights)) {}
+
+  Result<void> read_at(uint64_t /*offset*/, std::span<std::byte> /*into*/) const override {
+    return model_error(fmt::format(
+        "{}: its weights are packed (\"{}\") and cannot be read otherwise; use the model it was "
+        "made from, {}",
+        name(), weights_->packing(), weights_->source()));
+  }
+  uint64_t size() const override { return 0; }
+  const std::string& name() const override { return weights_->name(); }
+
+ private:
+  std::shared_ptr<const PreparedWeights> weights_;
+};
+
+Result<void> check_file(const std::string& path, const PreparedFile& file) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMostTextBytes));
+  if (text.size() == file.bytes && hash_of(text) == file.hash) return {};
+  return model_error(path + ": damaged: the checksum differs");
+}
+
+// As the checkpoint stored it; nothing for a shape that its format does not have.
+std::optional<int64_t> stored_bytes(const TensorInfo& tensor) {
+  const FormatTraits& format = traits(tensor.format);
+  if (tensor.shape.back() % format.block_elements != 0) return std::nullopt;
+  std::optional<int64_t> bytes =
+      checked_mul(tensor.shape.back() / format.block_elements, format.block_bytes);
+  for (size_t i = 0; i + 1 < tensor.shape.size() && bytes; ++i)
+    bytes = checked_mul(*bytes, tensor.shape[i]);
+  return bytes;
+}
+
+Result<Metadata> read_header(const std::string& path) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto source, open_file(path));
+  DUNLIN_ASSIGN_OR_RETURN(GgufHeader header, read_gguf_header(*source));
+  return std::move(header.metadata);
+}
+
+}  // namespace
+
+bool is_prepared_directory(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path + "/" + kManifestFile, ignored);
+}
+
+Result<std::unique_ptr<Checkpoint>> open_prepared_directory(const std::string& path) {
+  const std::string folder = path + "/";
+  DUNLIN_ASSIGN_OR_RETURN(PreparedManifest manifest, read_manifest(folder + kManifestFile));
+  CheckpointParts parts{.path = path, .container = "prepared"};
+  parts.header = Metadata(path);
+  for (const PreparedFile& file : manifest.files) {
+    DUNLIN_RETURN_IF_ERROR(check_file(folder + file.name, file));
+    if (file.name == kHeaderFile) {
+      DUNLIN_ASSIGN_OR_RETURN(parts.header, read_header(folder + file.name));
+    }
+  }
+  auto weights = std::make_shared<MappedWeights>(path, manifest);
+  for (const std::string& name : manifest.weights)
+    DUNLIN_RETURN_IF_ERROR(weights->add_file(folder + name, manifest.key));
+  parts.config = std::move(manifest.config);
+  parts.tensors = std::move(manifest.tensors);
+  for (TensorInfo& tensor : parts.tensors) {
+    tensor.file = folder + kManifestFile;
+    const auto bytes = stored_bytes(tensor);
+    if (!bytes)
+      return model_error(fmt::format("{}: the shape of {} is wrong", tensor.file, tensor.name));
+    tensor.bytes = static_cast<uint64_t>(*bytes);
+  }
+  const auto source = std::make_shared<PackedSource>(weights);
+  parts.sources.assign(parts.tensors.size(), source);
+  parts.prepared = std::move(weights);
+  return make_checkpoint(std::move(parts));
+}
+
+}  // namespace dunlin

@@ -1,0 +1,199 @@
+#include "convert/write_prepared.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include "artifact/writer.h"
+#include "base/atomic_folder.h"
+#include "base/disk_space.h"
+#include "checkpoint/fingerprint.h"
+#include "checkpoint/gguf_writer.h"
+#include "checkpoint/prepared_manifest.h"
+#include "convert/gguf_header.h"
+#include "convert/gguf_tensors.h"
+#include "convert/resume_key.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr uint64_t kMostTextBytes = 256u << 20;
+
+// Parts [begin, end) of one file.
+struct Span {
+  size_t begin = 0;
+  size_t end = 0;
+};
+
+std::vector<Span> files_of(const std::vector<PreparedPart>& parts, uint64_t most) {
+  std::vector<Span> files;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (files.empty() || bytes + parts[i].bytes > most) {
+      files.push_back({i, i});
+      bytes = 0;
+    }
+    files.back().end = i + 1;
+    bytes += parts[i].bytes;
+  }
+  return files;
+}
+
+// What the weights depend on, for resume_key().
+Result<std::vector<TensorPlan>> plans_of(const Checkpoint& checkpoint) {
+  std::vector<TensorPlan> plans;
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    if (tensor.canonical_name.empty()) continue;
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(tensor.canonical_name));
+    const Format format = view.format;
+    plans.push_back({.name = tensor.canonical_name,
+                     .shape = tensor.shape,
+                     .view = std::move(view),
+                     .format = format});
+  }
+  return plans;
+}
+
+class PreparedWriter {
+ public:
+  PreparedWriter(const Checkpoint& checkpoint, WeightPacker& packer,
+                 const PreparedSettings& settings, const ConvertProgress& progress)
+      : checkpoint_(checkpoint), packer_(packer), settings_(settings), progress_(progress) {
+    for (const PreparedPart& part : packer.parts()) total_ += part.bytes;
+  }
+
+  Result<size_t> write(const std::string& path) {
+    DUNLIN_RETURN_IF_ERROR(check_complete(checkpoint_));
+    DUNLIN_ASSIGN_OR_RETURN(const std::vector<TensorPlan> plans, plans_of(checkpoint_));
+    const std::string made =
+        fmt::format("prepared {} {} {} in files of {}", settings_.packing,
+                    precision_name(settings_.precision), settings_.mesh, settings_.file_bytes);
+    DUNLIN_ASSIGN_OR_RETURN(manifest_.fingerprint, fingerprint(checkpoint_));
+    manifest_.key = hash_of(manifest_.fingerprint + ' ' + made);
+    DUNLIN_ASSIGN_OR_RETURN(AtomicFolder folder,
+                            AtomicFolder::create(path, resume_key(plans, made)));
+    DUNLIN_RETURN_IF_ERROR(
+        check_disk_space(path, folder.temporary(), total_ - std::min(total_, folder.left_bytes())));
+    auto written = fill(folder.temporary(), plans);
+    if (written.ok()) written = folder.commit();
+    if (written.ok()) return left_over_;
+    const bool resumable = any_file_ && may_pass_later(written.error());
+    folder.keep(resumable);
+    return resumable ? resumable_error(written.error(), folder.temporary()) : written.error();
+  }
+
+ private:
+  Result<void> fill(const std::string& folder, const std::vector<TensorPlan>& plans) {
+    const std::vector<Span> files = files_of(packer_.parts(), settings_.file_bytes);
+    for (size_t i = 0; i < files.size(); ++i) {
+      manifest_.weights.push_back(
+          fmt::format("weights-{:05}-of-{:05}.dunlin", i + 1, files.size()));
+      DUNLIN_RETURN_IF_ERROR(write_weights(folder + "/" + manifest_.weights.back(), files[i]));
+    }
+    DUNLIN_RETURN_IF_ERROR(write_text_side(folder));
+    return write_manifest(folder, plans);
+  }
+
+  // A file of that name is whole.
+  Result<void> write_weights(const std::string& path, Span parts) {
+    std::error_code ignored;
+    const bool there = fs::exists(path, ignored);
+    if (!there) {
+      DUNLIN_ASSIGN_OR_RETURN(
+          ArtifactWriter writer,
+          ArtifactWriter::create(path, {.kind = kWeightsKind, .key = manifest_.key}));
+      for (size_t i = parts.begin; i < parts.end; ++i)
+        DUNLIN_RETURN_IF_ERROR(write_part(i, writer));
+      DUNLIN_RETURN_IF_ERROR(writer.commit());
+    }
+    any_file_ = true;
+    if (!there) return {};
+    left_over_ += parts.end - parts.begin;
+    for (size_t i = parts.begin; i < parts.end; ++i) done_ += packer_.parts()[i].bytes;
+    return progress_(done_, total_);
+  }
+
+  Result<void> write_part(size_t part, ArtifactWriter& writer) {
+    DUNLIN_RETURN_IF_ERROR(writer.begin_chunk(packer_.parts()[part].name));
+    return packer_.pack(part, [&](std::span<const std::byte> bytes) -> Result<void> {
+      DUNLIN_RETURN_IF_ERROR(writer.append(bytes));
+      done_ += bytes.size();
+      return progress_(done_, total_);
+    });
+  }
+
+  Result<void> write_text_side(const std::string& folder) {
+    if (!checkpoint_.header().values().empty()) {
+      const std::string path = folder + "/" + kHeaderFile;
+      DUNLIN_ASSIGN_OR_RETURN(GgufWriter writer, GgufWriter::create(path));
+      DUNLIN_RETURN_IF_ERROR(add_gguf_header(checkpoint_, writer));
+      DUNLIN_RETURN_IF_ERROR(writer.begin_data());
+      DUNLIN_RETURN_IF_ERROR(writer.finish());
+      return list_file(folder, kHeaderFile);
+    }
+    for (const char* name : kTextFiles) {
+      const std::string from = checkpoint_.path() + "/" + name;
+      std::error_code ignored;
+      if (!fs::exists(from, ignored)) continue;
+      DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(from, kMostTextBytes));
+      DUNLIN_RETURN_IF_ERROR(
+          write_file_atomically(folder + "/" + name, std::as_bytes(std::span(text))));
+      DUNLIN_RETURN_IF_ERROR(list_file(folder, name));
+    }
+    return {};
+  }
+
+  Result<void> list_file(const std::string& folder, const std::string& name) {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string text,
+                            read_text_file(folder + "/" + name, kMostTextBytes));
+    manifest_.files.push_back({.name = name, .bytes = text.size(), .hash = hash_of(text)});
+    return {};
+  }
+
+  Result<void> write_manifest(const std::string& folder, const std::vector<TensorPlan>& plans) {
+    manifest_.source = checkpoint_.path();
+    manifest_.packing = settings_.packing;
+    manifest_.precision = precision_name(settings_.precision);
+    manifest_.mesh = settings_.mesh;
+    manifest_.config = checkpoint_.config();
+    for (const TensorPlan& plan : plans) {
+      TensorInfo& tensor = manifest_.tensors.emplace_back();
+      tensor.name = plan.name;
+      tensor.shape = plan.shape;
+      tensor.format = plan.format;
+    }
+    const std::string text = manifest_text(manifest_);
+    DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer,
+                            ArtifactWriter::create(folder + "/" + kManifestFile,
+                                                   {.kind = kManifestKind, .key = manifest_.key}));
+    DUNLIN_RETURN_IF_ERROR(writer.begin_chunk(kManifestChunk));
+    DUNLIN_RETURN_IF_ERROR(writer.append(std::as_bytes(std::span(text))));
+    return writer.commit();
+  }
+
+  const Checkpoint& checkpoint_;
+  WeightPacker& packer_;
+  const PreparedSettings& settings_;
+  const ConvertProgress& progress_;
+  PreparedManifest manifest_ = {};
+  uint64_t total_ = 0;
+  uint64_t done_ = 0;
+  size_t left_over_ = 0;  // parts
+  bool any_file_ = false;
+};
+
+}  // namespace
+
+Result<size_t> write_prepared(const Checkpoint& checkpoint, WeightPacker& packer,
+                              const PreparedSettings& settings, const std::string& path,
+                              const ConvertProgress& progress) {
+  return PreparedWriter(checkpoint, packer, settings, progress).write(path);
+}
+
+}  // namespace dunlin

@@ -1,0 +1,61 @@
+// PreparedWeights: the weights of a checkpoint as a back end laid them out ahead of time, so that
+// loading computes nothing.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "base/result.h"
+
+namespace dunlin {
+
+// A piece of memory that a back end computes with: a weight in one form. The name tells weight, form
+// and sizes, so that a part of that name is the right one, and no other.
+struct PreparedPart {
+  std::string name = {};
+  uint64_t bytes = 0;
+};
+
+class PreparedWeights {
+ public:
+  virtual ~PreparedWeights() = default;
+
+  virtual const std::string& name() const = 0;     // of the directory, for messages
+  virtual const std::string& packing() const = 0;  // what laid them out (Backend::packing)
+  virtual const std::string& fingerprint()
+      const = 0;                                  // of the checkpoint (checkpoint/fingerprint.h)
+  virtual const std::string& source() const = 0;  // its path when they were made, printable
+  // Names and values for people: what they were made from and for.
+  virtual const std::vector<std::pair<std::string, std::string>>& facts() const = 0;
+
+  // Mapped bytes, 64-byte aligned, for as long as this object lives; null when there is no such
+  // part. Not compared with their checksums.
+  virtual const std::byte* find(const PreparedPart& part) const = 0;
+
+  // Reads every byte and compares it with its checksum. `progress` gets the fraction that is done. An
+  // error (kind model) names the file.
+  virtual Result<void> check(const std::function<void(double)>& progress) const = 0;
+
+  // An error (kind model) of weights that do not suit, with the command that makes others; `flags`
+  // are more of it.
+  Error unsuitable(const std::string& problem, const std::string& flags = {}) const;
+};
+
+// Parts on their way to a file. Each is computed when it is asked for.
+class WeightPacker {
+ public:
+  virtual ~WeightPacker() = default;
+  virtual const std::vector<PreparedPart>& parts() const = 0;
+
+  // Gives the bytes of parts()[part] in order, in bounded pieces; an error of `take` ends it. Errors
+  // name a tensor that cannot be read.
+  using Take = std::function<Result<void>(std::span<const std::byte> bytes)>;
+  virtual Result<void> pack(size_t part, const Take& take) = 0;
+};
+
+}  // namespace dunlin

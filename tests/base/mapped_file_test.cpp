@@ -1,0 +1,64 @@
+// MappedFile, and what the disk has room for.
+#include "base/mapped_file.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <string>
+
+#include "base/disk_space.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+
+class MappedFileTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "dunlin_mapped_XXXXXX";
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+    path_ = folder_ + "/a";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  std::string folder_, path_;
+};
+
+TEST_F(MappedFileTest, HoldsTheBytesOfTheFile) {
+  const std::string text(10'001, 'x');
+  std::ofstream(path_) << text;
+  auto file = MappedFile::open(path_);
+  ASSERT_TRUE(file.ok()) << file.error().message;
+  const MappedFile moved = std::move(*file);
+  EXPECT_TRUE(file->bytes().empty());
+  ASSERT_EQ(moved.bytes().size(), text.size());
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(moved.bytes().data()) % 4096, 0u);
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(moved.bytes().data()), text.size()), text);
+}
+
+TEST_F(MappedFileTest, RefusesWhatIsNoFile) {
+  EXPECT_EQ(MappedFile::open(path_).error().kind, ErrorKind::model);
+  EXPECT_NE(MappedFile::open(path_).error().message.find("No such file"), std::string::npos);
+  EXPECT_FALSE(MappedFile::open(folder_).ok());
+  ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
+  EXPECT_FALSE(MappedFile::open(path_).ok());
+  std::ofstream(folder_ + "/empty").close();
+  EXPECT_TRUE(MappedFile::open(folder_ + "/empty")->bytes().empty());
+}
+
+TEST_F(MappedFileTest, DiskSpaceIsComparedWithWhatIsToBeWritten) {
+  EXPECT_TRUE(check_disk_space("out", folder_, 0).ok());
+  const auto refused = check_disk_space("out", folder_, uint64_t{1} << 62);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ErrorKind::does_not_fit);
+  EXPECT_TRUE(refused.error().message.starts_with("out: 4611686018427.4 MB are still"))
+      << refused.error().message;
+  EXPECT_TRUE(check_disk_space("out", folder_ + "/none", uint64_t{1} << 62).ok());  // not known
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,296 @@
+// Prepared directories: every value is that of the model they were made from, bit for bit, and damage
+// at any byte is found.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "backend/cpu/cpu_backend.h"
+#include "base/log.h"
+#include "checkpoint/fingerprint.h"
+#include "checkpoint/prepared_directory.h"
+#include "checkpoint/prepared_manifest.h"
+#include "convert/choose_formats.h"
+#include "convert/gguf_tensors.h"
+#include "convert/hf_tensors.h"
+#include "convert/write_gguf.h"
+#include "convert/write_prepared.h"
+#include "engine/model.h"
+#include "golden_models.h"
+#include "models/registry.h"
+#include "parity/parity.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+constexpr Precision kPrecisions[] = {Precision::automatic, Precision::exact, Precision::f32};
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+void put(const fs::path& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+}
+
+Result<void> nothing(uint64_t, uint64_t) {
+  return {};
+}
+
+class Prepared : public testing::Test {
+ protected:
+  void SetUp() override {
+    set_warning_sink([](const std::string&) {});  // these models have no tokenizer
+    folder_ = testing::TempDir() + "dunlin_prepared_XXXXXX";
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+    out_ = folder_ + "/out";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  Result<size_t> prepare(const std::string& in, Precision precision = Precision::automatic,
+                         const std::string& packing = "") const {
+    fs::remove_all(out_);
+    DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+    DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint->config(), {}));
+    const WeightSource weights = [&](const std::string& name) { return checkpoint->weight(name); };
+    const auto backend = make_cpu_backend();
+    DUNLIN_ASSIGN_OR_RETURN(
+        const auto packer,
+        backend->packer(program, weights, {.precision = precision, .threads = 2}));
+    const PreparedSettings settings = {.packing = packing.empty() ? backend->packing() : packing,
+                                       .precision = precision,
+                                       .file_bytes = 300'000};
+    return write_prepared(*checkpoint, *packer, settings, out_, nothing);
+  }
+
+  // Every value of the golden's prompt and continuation, as a file.
+  std::string values(const std::string& model, const std::string& golden, Precision precision,
+                     const std::string& isa = "") const {
+    const std::string dump = folder_ + "/dump.safetensors";
+    const auto report = compare_with_reference(
+        model, golden, {.precision = precision, .threads = 2, .isa = isa, .dump = dump});
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return content_of(dump);
+  }
+
+  void expect_same_bits(const std::string& in, const std::string& golden,
+                        Precision precision) const {
+    const std::string what = fmt::format("{} {}", in, precision_name(precision));
+    const auto done = prepare(in, precision);
+    ASSERT_TRUE(done.ok()) << what << ": " << done.error().message;
+    const std::string wanted = values(in, golden, precision);
+    ASSERT_GT(wanted.size(), 1000u) << what;
+    EXPECT_TRUE(values(out_, golden, precision) == wanted) << what;
+  }
+
+  Result<void> quantize(const std::string& in, const std::string& out, const char* type) const {
+    DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+    DUNLIN_ASSIGN_OR_RETURN(auto tensors, gguf_tensors(*checkpoint));
+    const auto chosen =
+        choose_formats(checkpoint->config(), {.type = find_quantize_type(type)}, tensors);
+    if (!chosen.ok()) return chosen.error();
+    DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(2));
+    const auto written = write_gguf(*checkpoint, tensors, {}, out, *pool, nothing);
+    return written.ok() ? Result<void>() : written.error();
+  }
+
+  // Opens it and compares every byte with its checksum.
+  Result<void> read_all() const {
+    DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(out_));
+    return checkpoint->prepared()->check([](double) {});
+  }
+
+  std::string folder_, out_;
+};
+
+TEST_F(Prepared, EveryGoldenModelOfBothContainersHasTheSameBits) {
+  for (const std::string& model : committed_models()) {
+    for (const Container container : {Container::directory, Container::gguf}) {
+      for (const Precision precision : kPrecisions)
+        expect_same_bits(model_path(model, container), golden_path(model), precision);
+    }
+  }
+}
+
+TEST_F(Prepared, EveryInstructionSetReadsTheSameFile) {
+  const std::string in = model_path("llama_heads_9_3", Container::gguf);
+  const std::string golden = golden_path("llama_heads_9_3");
+  ASSERT_TRUE(prepare(in).ok());
+  for (const BackendChoice& choice : all_backends()) {
+    if (choice.backend != "cpu") continue;
+    EXPECT_TRUE(values(out_, golden, Precision::automatic, choice.isa) ==
+                values(in, golden, Precision::automatic, choice.isa))
+        << choice.isa;
+  }
+}
+
+TEST_F(Prepared, EveryFormatOfSmallRowsHasTheSameBits) {
+  const std::string quantised = folder_ + "/quantised.gguf";
+  for (const char* type : {"F16", "BF16", "Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1", "MXFP4"}) {
+    ASSERT_TRUE(quantize(model_path("llama_plain", Container::directory), quantised, type).ok());
+    for (const Precision precision : {Precision::automatic, Precision::f32})
+      expect_same_bits(quantised, golden_path("llama_plain"), precision);
+  }
+}
+
+TEST_F(Prepared, ConfigurationTextSideAndFingerprintComeAlong) {
+  for (const Container container : {Container::directory, Container::gguf}) {
+    for (const std::string& model : committed_models()) {
+      const std::string in = model_path(model, container);
+      ASSERT_TRUE(prepare(in).ok());
+      const auto source = open_checkpoint(in).value();
+      const auto prepared = open_checkpoint(out_).value();
+      EXPECT_STREQ(prepared->container(), "prepared");
+      EXPECT_TRUE(prepared->config().values() == source->config().values()) << in;
+      if (container == Container::directory) {
+        EXPECT_TRUE(prepared->header().values().empty()) << in;
+      } else {
+        EXPECT_TRUE(prepared->header().values() == source->header().values()) << in;
+      }
+      EXPECT_EQ(fingerprint(*prepared).value(), fingerprint(*source).value());
+      EXPECT_EQ(parameter_count(*prepared), parameter_count(*source));
+      for (const TensorInfo& tensor : source->tensors()) {
+        if (tensor.canonical_name.empty()) continue;
+        const auto same = std::ranges::find(prepared->tensors(), tensor.canonical_name,
+                                            &TensorInfo::canonical_name);
+        ASSERT_NE(same, prepared->tensors().end()) << in << ": " << tensor.name;
+        EXPECT_EQ(same->bytes, tensor.bytes) << in << ": " << tensor.name;
+        EXPECT_EQ(same->format, tensor.format) << in << ": " << tensor.name;
+      }
+    }
+  }
+}
+
+TEST_F(Prepared, DamageAtAnyByteIsFound) {
+  ASSERT_TRUE(prepare(model_path("llama_defaults", Container::gguf)).ok());
+  ASSERT_TRUE(read_all().ok());
+  for (const auto& entry : fs::directory_iterator(out_)) {
+    const std::string good = content_of(entry.path());
+    const size_t step = std::max<size_t>(1, good.size() / 211);
+    for (size_t at = 0; at < good.size(); at += step) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ 1);
+      put(entry.path(), bad);
+      const auto read = read_all();
+      ASSERT_FALSE(read.ok()) << entry.path() << " at " << at;
+      EXPECT_EQ(read.error().kind, ErrorKind::model) << entry.path() << " at " << at;
+      EXPECT_THAT(read.error().message, HasSubstr(entry.path().filename().string()));
+    }
+    put(entry.path(), good.substr(0, good.size() - 1));
+    EXPECT_FALSE(open_checkpoint(out_).ok()) << entry.path();
+    put(entry.path(), good + "x");
+    EXPECT_FALSE(open_checkpoint(out_).ok()) << entry.path();
+    fs::remove(entry.path());
+    EXPECT_FALSE(open_checkpoint(out_).ok()) << entry.path();
+    put(entry.path(), good);
+  }
+  EXPECT_TRUE(read_all().ok());
+}
+
+TEST_F(Prepared, WeightsOfAnotherModelAreRefused) {
+  const std::string in = model_path("llama_defaults", Container::gguf);
+  ASSERT_TRUE(prepare(in).ok());
+  const std::string name = "weights-00001-of-00001.dunlin";
+  const std::string other = content_of(fs::path(out_) / name);
+  ASSERT_TRUE(prepare(in, Precision::f32).ok());
+  put(fs::path(out_) / name, other);
+  EXPECT_THAT(open_checkpoint(out_).error().message,
+              HasSubstr("belongs to another prepared model"));
+}
+
+TEST_F(Prepared, WhatDoesNotSuitNamesTheCommand) {
+  const std::string in = folder_ + "/f16.gguf";
+  ASSERT_TRUE(quantize(model_path("llama_plain", Container::directory), in, "F16").ok());
+  const auto load = [this](ModelOptions options) {
+    const auto model = load_model(out_, options);
+    EXPECT_FALSE(model.ok());
+    EXPECT_EQ(model.error().kind, ErrorKind::model);
+    return model.error().message;
+  };
+  const std::string command = fmt::format("`dunlin convert {} OUT --to prepared", in);
+  ASSERT_TRUE(prepare(in, Precision::automatic, "cpu 0").ok());
+  EXPECT_THAT(load({}),
+              HasSubstr("packed as \"cpu 0\", and this needs \"cpu 1\"; " + command + "`"));
+  ASSERT_TRUE(prepare(in).ok());
+  EXPECT_THAT(load({.precision = Precision::f32}), HasSubstr(command + " --precision f32`"));
+  EXPECT_THAT(load({.backend = "reference"}), HasSubstr("use the model it was made from, " + in));
+  const auto again = hf_tensors(*open_checkpoint(out_).value(), {});
+  ASSERT_FALSE(again.ok());
+  EXPECT_EQ(again.error().kind, ErrorKind::usage);
+  EXPECT_THAT(again.error().message, HasSubstr("is a prepared directory"));
+}
+
+// Checksums agree with whoever wrote the manifest, so what it says is checked too.
+TEST_F(Prepared, AManifestThatLiesIsAnError) {
+  const std::string in = model_path("llama_plain", Container::directory);
+  ASSERT_TRUE(prepare(in).ok());
+  const std::string good = [&] {
+    PreparedManifest manifest;
+    const auto source = open_checkpoint(in).value();
+    manifest.config = source->config();
+    manifest.weights = {"weights-00001-of-00002.dunlin"};
+    manifest.files = {{.name = "tokenizer.json", .bytes = 1, .hash = "0"}};
+    manifest.tensors = source->tensors();
+    return manifest_text(manifest);
+  }();
+  ASSERT_TRUE(parse_manifest(good, "m").ok()) << parse_manifest(good, "m").error().message;
+  const std::pair<const char*, const char*> lies[] = {
+      {"\"version\":1", "\"version\":2"},
+      {"\"version\":1", "\"version\":-1"},
+      {"\"mesh\":\"\"", "\"mesh\":1"},
+      {"\"weights-", "\"../weights-"},
+      {"\"weights-", "\".weights-"},
+      {"\"tokenizer.json\"", "\"/etc/passwd\""},
+      {"\"bytes\":1", "\"bytes\":-1"},
+      {"\"bytes\":1", "\"bytes\":18446744073709551615"},
+      {"\"hidden_size\":64", "\"hidden_size\":-64"},
+      {"\"hidden_size\":64", "\"hidden_size\":{}"},
+      {"\"model_type\":\"llama\"", "\"model_type\":\"mamba\""},
+      {"\"shape\":[160,64]", "\"shape\":[160,-64]"},
+      {"\"shape\":[160,64]", "\"shape\":[]"},
+      {"\"shape\":[160,64]", "\"shape\":[160.5,64.5]"},
+      {"\"format\":\"F32\"", "\"format\":\"F31\""},
+      {"\"tensors\":[", "\"tensors\":[1,"},
+      {"\"config\":{", "\"config\":[{"},
+  };
+  for (const auto& [from, to] : lies) {
+    std::string bad = good;
+    ASSERT_NE(bad.find(from), std::string::npos) << from;
+    bad.replace(bad.find(from), std::string_view(from).size(), to);
+    const auto parsed = parse_manifest(bad, "m");
+    ASSERT_FALSE(parsed.ok()) << to;
+    EXPECT_EQ(parsed.error().kind, ErrorKind::model) << to;
+    EXPECT_EQ(parsed.error().message.substr(0, 1), "m") << to;
+  }
+}
+
+using SlowPrepared = Prepared;
+
+TEST_F(SlowPrepared, KernelModelsOfBothContainersHaveTheSameBits) {
+  for (const std::string& model : kernel_models()) {
+    for (const Container container : {Container::directory, Container::gguf}) {
+      for (const Precision precision : kPrecisions)
+        expect_same_bits(model_path(model, container), golden_path(model), precision);
+    }
+  }
+}
+
+TEST_F(SlowPrepared, EveryTypeHasTheSameBits) {
+  const std::string quantised = folder_ + "/quantised.gguf";
+  for (const QuantizeType& type : quantize_types()) {
+    ASSERT_TRUE(
+        quantize(model_path("kernel_llama3_6_2", Container::directory), quantised, type.name).ok());
+    for (const Precision precision : {Precision::automatic, Precision::f32})
+      expect_same_bits(quantised, golden_path("kernel_llama3_6_2"), precision);
+  }
+}
+
+}  // namespace
+}  // namespace dunlin
