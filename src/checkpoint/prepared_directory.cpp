@@ -11,10 +11,10 @@
 #include "artifact/reader.h"
 #include "base/checked.h"
 #include "base/mapped_file.h"
+#include "base/text_checks.h"
 #include "checkpoint/gguf_reader.h"
 #include "checkpoint/prepared_manifest.h"
 #include "checkpoint/stored_checkpoint.h"
-#include "base/text_checks.h"
 #include "formats/prepared_weights.h"
 
 namespace dunlin {

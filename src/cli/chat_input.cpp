@@ -2,9 +2,9 @@
 
 #include <unistd.h>
 
+#include "base/user_folders.h"
 #include "cli/chat_history.h"
 #include "cli/terminal.h"
-#include "base/user_folders.h"
 
 namespace dunlin {
 

@@ -125,7 +125,8 @@ Result<OllamaModel> OllamaStore::open(const std::string& name) const {
     if (!is_there(model.gguf) && is_there(older)) model.gguf = older;
   }
   if (model.gguf.empty()) return model_error(*path + ": no layer with weights");
-  if (!is_there(model.gguf)) return model_error(fmt::format("{}: {} is missing", *path, model.gguf));
+  if (!is_there(model.gguf))
+    return model_error(fmt::format("{}: {} is missing", *path, model.gguf));
   return model;
 }
 

@@ -131,8 +131,8 @@ TEST(PlanCommand, PriceGivesTheCostOfTokens) {
 TEST(PlanCommand, WritesCharts) {
   const TemporaryFolder folder;
   const std::string charts = folder.file("charts");
-  const ProcessResult result = plan(
-      {config("llama-3.1-8b"), "--device", "v5e-4", "-np", "8", "--svg", charts, "--json"});
+  const ProcessResult result =
+      plan({config("llama-3.1-8b"), "--device", "v5e-4", "-np", "8", "--svg", charts, "--json"});
   ASSERT_EQ(result.code, 0) << result.err;
   for (const char* name : {"tokens_per_second.svg", "memory.svg"}) {
     const std::string svg = read_all(charts + "/" + name);
