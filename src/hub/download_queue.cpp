@@ -23,8 +23,9 @@ class Queue {
 
   Result<void> run(const std::function<void(int64_t)>& progress) {
     std::vector<std::jthread> threads;
-    running_ = std::min(kConnections, downloads_.size());
-    for (size_t i = 0; i < running_; ++i) threads.emplace_back([this] { work(); });
+    const size_t count = std::min(kConnections, downloads_.size());
+    running_ = count;  // the first may have ended before the last is there
+    for (size_t i = 0; i < count; ++i) threads.emplace_back([this] { work(); });
     std::unique_lock lock(mutex_);
     while (running_ > 0) {
       ended_.wait_for(lock, std::chrono::milliseconds(100));
