@@ -30,9 +30,9 @@ struct Samples {
 };
 
 // How w grows: mean of x^2 + x^2, or root mean square + |x|, the gentler one, which suits formats
-// with a minimum in 256 values: Q5_K and Q4_K have 0.94 of ggml's divergence with it, 1.08 and 1.02
-// with the squares; but Q3_K and Q6_K, without minimum, are 5 % better with the squares
-// (bench/compare_quantizers --seeds 3 --chunks 2).
+// with a minimum in 256 values: Q5_K and Q4_K have 0.94 of ggml's divergence with it
+// (bench/compare_quantizers --seeds 3 --chunks 2), 1.08 and about 1.02 built with the squares in
+// super_block_fit.h; Q3_K and Q6_K, without minimum, were some 5 % better with the squares.
 enum class ErrorWeight { square, magnitude };
 
 template <int N>
