@@ -5,62 +5,10 @@
 
 #include <algorithm>
 
-#include "base/text_checks.h"
+#include "checkpoint/config_fields.h"
 
 namespace dunlin {
 namespace {
-
-enum class Kind { integer, number, boolean };
-enum class Need { optional, required, required_in_gguf };
-
-struct Field {
-  const char* key;   // canonical, as in config.json
-  const char* gguf;  // after "llama." for a field of the model
-  Kind kind;
-  double low;
-  double high;
-  Need need;
-};
-
-// The highest values leave room for models ten times larger than any known.
-constexpr Field kModelFields[] = {
-    {"hidden_size", "embedding_length", Kind::integer, 1, 1 << 20, Need::required},
-    {"intermediate_size", "feed_forward_length", Kind::integer, 1, 1 << 22, Need::required},
-    {"num_hidden_layers", "block_count", Kind::integer, 1, 4096, Need::required},
-    {"num_attention_heads", "attention.head_count", Kind::integer, 1, 1 << 14, Need::required},
-    {"num_key_value_heads", "attention.head_count_kv", Kind::integer, 1, 1 << 14, Need::optional},
-    {"head_dim", "attention.key_length", Kind::integer, 2, 4096, Need::optional},
-    {"vocab_size", "vocab_size", Kind::integer, 1, 1 << 24, Need::required},
-    {"max_position_embeddings", "context_length", Kind::integer, 1, 1 << 30, Need::required},
-    {"rms_norm_eps", "attention.layer_norm_rms_epsilon", Kind::number, 0, 1,
-     Need::required_in_gguf},
-    {"rope_theta", "rope.freq_base", Kind::number, 1, 1e12, Need::optional},
-};
-
-constexpr Field kGenerationFields[] = {
-    {"temperature", "temp", Kind::number, 0, 1000, Need::optional},
-    {"top_p", "top_p", Kind::number, 0, 1, Need::optional},
-    {"top_k", "top_k", Kind::integer, -1, 1 << 30, Need::optional},
-    {"min_p", "min_p", Kind::number, 0, 1, Need::optional},
-    {"repetition_penalty", "penalty_repeat", Kind::number, 0.01, 100, Need::optional},
-    {"do_sample", nullptr, Kind::boolean, 0, 1, Need::optional},
-};
-
-Result<Metadata::Value> read_field(const Metadata& source, const std::string& name,
-                                   const Field& field) {
-  if (field.kind == Kind::integer) {
-    DUNLIN_ASSIGN_OR_RETURN(
-        const int64_t value,
-        source.integer(name, static_cast<int64_t>(field.low), static_cast<int64_t>(field.high)));
-    return Metadata::Value(value);
-  }
-  if (field.kind == Kind::boolean) {
-    DUNLIN_ASSIGN_OR_RETURN(const bool value, source.boolean(name));
-    return Metadata::Value(value);
-  }
-  DUNLIN_ASSIGN_OR_RETURN(const double value, source.number(name, field.low, field.high));
-  return Metadata::Value(value);
-}
 
 Error disagreement(const Metadata& config, std::string_view problem) {
   return model_error(fmt::format("{}: {}", config.origin(), problem));
@@ -107,10 +55,11 @@ Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spellin
   const bool gguf = spelling == ConfigSpelling::gguf;
   Metadata config(source.origin());
   config.set("model_type", model_type);
-  for (const Field& field : kModelFields) {
+  for (const ConfigField& field : model_fields()) {
+    if (gguf && field.gguf == nullptr) continue;
     const std::string name = gguf ? model_type + "." + field.gguf : field.key;
-    const bool required =
-        field.need == Need::required || (gguf && field.need == Need::required_in_gguf);
+    const bool required = field.need == ConfigField::Need::required ||
+                          (gguf && field.need == ConfigField::Need::required_in_gguf);
     if (!required && !source.has(name)) continue;
     DUNLIN_ASSIGN_OR_RETURN(auto value, read_field(source, name, field));
     config.set(field.key, std::move(value));
@@ -132,7 +81,7 @@ Result<void> add_eos_token(Metadata& config, int64_t id) {
 }
 
 Result<void> add_generation(Metadata& config, const Metadata& source, ConfigSpelling spelling) {
-  for (const Field& field : kGenerationFields) {
+  for (const ConfigField& field : generation_fields()) {
     if (spelling == ConfigSpelling::gguf && field.gguf == nullptr) continue;
     const std::string name = spelling == ConfigSpelling::gguf
                                  ? std::string("general.sampling.") + field.gguf

@@ -1,4 +1,4 @@
-// Names of keys: ggml's docs/gguf.md and llama.cpp's gguf-py/gguf/constants.py.
+// Names of keys: checkpoint/config_fields.h; ggml's docs/gguf.md.
 #include "convert/gguf_header.h"
 
 #include <filesystem>
@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "checkpoint/chat_template_source.h"
+#include "checkpoint/config_fields.h"
 #include "checkpoint/gguf_reader.h"
 #include "convert/gguf_tokenizer.h"
 
@@ -31,48 +32,44 @@ std::string folder_name(const std::string& path) {
   return error ? path : whole.filename().string();
 }
 
-Result<void> add_architecture(const Metadata& config, const std::string& architecture,
-                              GgufWriter& writer) {
-  constexpr std::pair<const char*, const char*> kSizes[] = {
-      {"block_count", "num_hidden_layers"},
-      {"context_length", "max_position_embeddings"},
-      {"embedding_length", "hidden_size"},
-      {"feed_forward_length", "intermediate_size"},
-      {"attention.head_count", "num_attention_heads"},
-      {"attention.head_count_kv", "num_key_value_heads"},
-      {"attention.key_length", "head_dim"},
-      {"attention.value_length", "head_dim"},
-      {"rope.dimension_count", "head_dim"},
-      {"vocab_size", "vocab_size"}};
-  for (const auto& [suffix, key] : kSizes) {
-    DUNLIN_ASSIGN_OR_RETURN(const int64_t size, config.integer(key, 1, INT32_MAX));
-    writer.set_u32(architecture + "." + suffix, static_cast<uint32_t>(size));
-  }
-  constexpr std::pair<const char*, const char*> kNumbers[] = {
-      {"attention.layer_norm_rms_epsilon", "rms_norm_eps"}, {"rope.freq_base", "rope_theta"}};
-  for (const auto& [suffix, key] : kNumbers) {
-    DUNLIN_ASSIGN_OR_RETURN(const double number, config.number(key, 0, 1e12));
-    writer.set_f32(architecture + "." + suffix, static_cast<float>(number));
+// Numbers are f32 and integers u32, or i32 where they may be negative: as llama.cpp writes them.
+Result<void> add_field(const Metadata& config, const std::string& from, const std::string& name,
+                       const ConfigField& field, GgufWriter& writer) {
+  DUNLIN_ASSIGN_OR_RETURN(const Metadata::Value value, read_field(config, from, field));
+  if (const auto* number = std::get_if<double>(&value)) {
+    writer.set_f32(name, static_cast<float>(*number));
+  } else if (const auto* integer = std::get_if<int64_t>(&value)) {
+    if (field.low < 0) {
+      writer.set_i32(name, static_cast<int32_t>(*integer));
+    } else {
+      writer.set_u32(name, static_cast<uint32_t>(*integer));
+    }
+  } else {
+    writer.set_bool(name, std::get<bool>(value));
   }
   return {};
 }
 
-Result<void> add_sampling(const Metadata& config, GgufWriter& writer) {
-  constexpr std::pair<const char*, const char*> kNumbers[] = {
-      {"temp", "temperature"},
-      {"top_p", "top_p"},
-      {"min_p", "min_p"},
-      {"penalty_repeat", "repetition_penalty"}};
-  for (const auto& [name, key] : kNumbers) {
-    const std::string from = std::string("generation.") + key;
-    if (!config.has(from)) continue;
-    DUNLIN_ASSIGN_OR_RETURN(const double number, config.number(from, -1e6, 1e6));
-    writer.set_f32(std::string("general.sampling.") + name, static_cast<float>(number));
+Result<void> add_architecture(const Metadata& config, const std::string& architecture,
+                              GgufWriter& writer) {
+  for (const ConfigField& field : model_fields()) {
+    if (field.gguf == nullptr || !config.has(field.key)) continue;
+    DUNLIN_RETURN_IF_ERROR(
+        add_field(config, field.key, architecture + "." + field.gguf, field, writer));
   }
-  if (!config.has("generation.top_k")) return {};
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t top_k,
-                          config.integer("generation.top_k", INT32_MIN, INT32_MAX));
-  writer.set_i32("general.sampling.top_k", static_cast<int32_t>(top_k));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 1, INT32_MAX));
+  for (const char* name : {".attention.value_length", ".rope.dimension_count"})
+    writer.set_u32(architecture + name, static_cast<uint32_t>(head_dim));
+  return {};
+}
+
+Result<void> add_sampling(const Metadata& config, GgufWriter& writer) {
+  for (const ConfigField& field : generation_fields()) {
+    const std::string from = std::string("generation.") + field.key;
+    if (field.gguf == nullptr || !config.has(from)) continue;
+    DUNLIN_RETURN_IF_ERROR(
+        add_field(config, from, std::string("general.sampling.") + field.gguf, field, writer));
+  }
   return {};
 }
 

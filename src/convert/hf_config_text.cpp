@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
+#include "checkpoint/config_fields.h"
 #include "checkpoint/families.h"
 #include "convert/llama3_scaling.h"
 
@@ -70,10 +71,10 @@ Result<std::string> hf_config_text(const Metadata& config, Format dtype) {
                           stored_family(config.origin(), model_type));
   Json object = {{"architectures", Json::array({family->architecture})},
                  {"model_type", model_type}};
-  std::vector<const char*> keys = {
-      "hidden_size",         "intermediate_size", "num_hidden_layers", "num_attention_heads",
-      "num_key_value_heads", "head_dim",          "vocab_size",        "max_position_embeddings",
-      "rms_norm_eps",        "rope_theta",        "hidden_act",        "tie_word_embeddings"};
+  std::vector<const char*> keys;
+  for (const ConfigField& field : model_fields())
+    if (config.has(field.key)) keys.push_back(field.key);
+  keys.insert(keys.end(), {"hidden_act", "tie_word_embeddings"});
   if (family->configured_biases) keys.insert(keys.end(), {"attention_bias", "mlp_bias"});
   for (const char* key : keys) object[key] = value_json(config, key);
   object["rope_scaling"] = scaling;
