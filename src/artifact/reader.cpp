@@ -85,6 +85,13 @@ Result<const ArtifactChunk*> ArtifactReader::require(const std::string& name) co
   return chunk;
 }
 
+Result<void> ArtifactReader::read_piece(const ArtifactChunk& chunk, size_t piece,
+                                        std::span<std::byte> into) const {
+  DUNLIN_RETURN_IF_ERROR(read_at(*source_, chunk.offset + piece * kArtifactPieceBytes, into));
+  if (layout::hash(into) == chunk.hashes[piece]) return {};
+  return file_error(*source_, fmt::format("damaged: the checksum of {} differs", chunk.name));
+}
+
 Result<void> ArtifactReader::stream(const std::string& name, const Take& take) const {
   DUNLIN_ASSIGN_OR_RETURN(const ArtifactChunk* const chunk, require(name));
   std::vector<std::byte> piece;
@@ -92,9 +99,7 @@ Result<void> ArtifactReader::stream(const std::string& name, const Take& take) c
     const uint64_t begin = i * kArtifactPieceBytes;
     const uint64_t bytes = std::min(kArtifactPieceBytes, chunk->bytes - begin);
     piece.resize(layout::aligned(bytes));
-    DUNLIN_RETURN_IF_ERROR(read_at(*source_, chunk->offset + begin, piece));
-    if (layout::hash(piece) != chunk->hashes[i])
-      return file_error(*source_, fmt::format("damaged: the checksum of {} differs", name));
+    DUNLIN_RETURN_IF_ERROR(read_piece(*chunk, i, piece));
     DUNLIN_RETURN_IF_ERROR(take(std::span<const std::byte>(piece).first(bytes)));
   }
   return {};

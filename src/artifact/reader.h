@@ -32,6 +32,11 @@ class ArtifactReader {
   using Take = std::function<Result<void>(std::span<const std::byte> piece)>;
   Result<void> stream(const std::string& name, const Take& take) const;
 
+  // One piece of a chunk of chunks(), into as many bytes as it has when rounded up to
+  // kArtifactAlignment. Safe from any thread; allocates only for an error.
+  Result<void> read_piece(const ArtifactChunk& chunk, size_t piece,
+                          std::span<std::byte> into) const;
+
   // The whole chunk, at most `limit` bytes.
   Result<std::vector<std::byte>> read(const std::string& name, uint64_t limit) const;
 

@@ -44,6 +44,12 @@ struct StepLimits {
 // Pages that one sequence can need in a group: the whole context, or a window and the rows of a step.
 int64_t kv_pages(const KvGroup& group, const StepLimits& limits);
 
+// How prepared weights reach memory.
+enum class LoadMode {
+  copy,  // read into memory of their own, checksums compared
+  mmap,  // mapped: pages are read when they are first used, and are shared with other processes
+};
+
 struct CompileOptions {
   Precision precision = Precision::automatic;
   StepLimits limits = {};
@@ -53,9 +59,10 @@ struct CompileOptions {
   std::vector<std::string> disabled = {};
   std::function<void(double fraction, const std::string& what)> progress =
       {};  // loading; may be empty
-  // What a WeightPacker of the same back end gave: compile() maps it and reads no weight. Of the
-  // WeightSource only formats and shapes are used then. May be null.
+  // What a WeightPacker of the same back end gave: compile() takes it as it is. Of the WeightSource
+  // only formats and shapes are used then. May be null.
   std::shared_ptr<const PreparedWeights> prepared = {};
+  LoadMode load_mode = LoadMode::copy;  // of `prepared`
 
   bool enabled(std::string_view optimization) const {
     return std::ranges::find(disabled, optimization) == disabled.end();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "artifact/reader.h"
+#include "base/check.h"
 #include "base/checked.h"
 #include "base/mapped_file.h"
 #include "base/text_checks.h"
@@ -39,9 +40,9 @@ Result<PreparedManifest> read_manifest(const std::string& path) {
                         path);
 }
 
-class MappedWeights final : public PreparedWeights {
+class FileWeights final : public PreparedWeights {
  public:
-  MappedWeights(std::string folder, const PreparedManifest& manifest)
+  FileWeights(std::string folder, const PreparedManifest& manifest)
       : folder_(std::move(folder)),
         packing_(manifest.packing),
         fingerprint_(manifest.fingerprint),
@@ -58,10 +59,11 @@ class MappedWeights final : public PreparedWeights {
     if (reader.key() != key)
       return model_error(fmt::format("{}: belongs to another prepared model", path));
     DUNLIN_ASSIGN_OR_RETURN(MappedFile map, MappedFile::open(path));
-    for (const ArtifactChunk& chunk : reader.chunks()) {
+    for (size_t i = 0; i < reader.chunks().size(); ++i) {
+      const ArtifactChunk& chunk = reader.chunks()[i];
       if (chunk.offset > map.bytes().size() || chunk.bytes > map.bytes().size() - chunk.offset)
         return model_error(path + ": the file became shorter while it was read");
-      parts_[chunk.name] = map.bytes().subspan(chunk.offset, chunk.bytes);
+      parts_[chunk.name] = {map.bytes().subspan(chunk.offset, chunk.bytes), readers_.size(), i};
     }
     readers_.push_back(std::move(reader));
     maps_.push_back(std::move(map));
@@ -75,13 +77,23 @@ class MappedWeights final : public PreparedWeights {
   const std::vector<std::pair<std::string, std::string>>& facts() const override { return facts_; }
 
   const std::byte* find(const PreparedPart& part) const override {
-    const auto it = parts_.find(part.name);
-    return it == parts_.end() || it->second.size() != part.bytes ? nullptr : it->second.data();
+    const Part* const found = find_part(part);
+    return found == nullptr ? nullptr : found->mapped.data();
+  }
+
+  uint64_t piece_bytes() const override { return kArtifactPieceBytes; }
+
+  Result<void> read(const PreparedPart& part, uint64_t piece,
+                    std::span<std::byte> into) const override {
+    const Part* const found = find_part(part);
+    DUNLIN_CHECK(found != nullptr, "a part that is not there");
+    const ArtifactReader& reader = readers_[found->file];
+    return of_model(reader.read_piece(reader.chunks()[found->chunk], piece, into));
   }
 
   Result<void> check(const std::function<void(double)>& progress) const override {
     uint64_t all = 0;
-    for (const auto& [name, bytes] : parts_) all += bytes.size();
+    for (const auto& [name, part] : parts_) all += part.mapped.size();
     uint64_t done = 0;
     for (const ArtifactReader& reader : readers_) {
       for (const ArtifactChunk& chunk : reader.chunks()) {
@@ -97,6 +109,16 @@ class MappedWeights final : public PreparedWeights {
   }
 
  private:
+  struct Part {
+    std::span<const std::byte> mapped;
+    size_t file, chunk;  // of readers_
+  };
+
+  const Part* find_part(const PreparedPart& part) const {
+    const auto it = parts_.find(part.name);
+    return it == parts_.end() || it->second.mapped.size() != part.bytes ? nullptr : &it->second;
+  }
+
   static std::string printable(std::string text) {
     std::ranges::replace_if(text, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
     return text;
@@ -106,7 +128,7 @@ class MappedWeights final : public PreparedWeights {
   std::vector<std::pair<std::string, std::string>> facts_;
   std::vector<ArtifactReader> readers_ = {};
   std::vector<MappedFile> maps_ = {};
-  std::unordered_map<std::string, std::span<const std::byte>> parts_ = {};
+  std::unordered_map<std::string, Part> parts_ = {};
 };
 
 // What stands for the bytes of a weight that are no longer there.
@@ -169,7 +191,7 @@ Result<std::unique_ptr<Checkpoint>> open_prepared_directory(const std::string& p
       DUNLIN_ASSIGN_OR_RETURN(parts.header, read_header(folder + file.name));
     }
   }
-  auto weights = std::make_shared<MappedWeights>(path, manifest);
+  auto weights = std::make_shared<FileWeights>(path, manifest);
   for (const std::string& name : manifest.weights)
     DUNLIN_RETURN_IF_ERROR(weights->add_file(folder + name, manifest.key));
   parts.config = std::move(manifest.config);

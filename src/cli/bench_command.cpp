@@ -30,9 +30,7 @@ struct BenchFlags {
   std::vector<std::string> prompts, generates, prompt_generates, depths, threads;
   int64_t repetitions = 5;
   BatchFlags step;
-  std::string backend = "cpu";
-  std::string device = {};
-  std::string precision = "auto";
+  BackendFlags backend;
   std::string output = "md";
   std::string output_err = "none";
   int64_t layers = -1;
@@ -157,15 +155,13 @@ class Bench {
 
  private:
   Result<ModelOptions> options(int threads) const {
-    ModelOptions options{.backend = flags_.backend,
-                         .device = flags_.device,
-                         .threads = threads,
-                         .rows = flags_.step.rows(),
-                         .layers = flags_.layers,
-                         .logits_view_k = 0};
+    DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags_.backend.options());
+    options.threads = threads;
+    options.rows = flags_.step.rows();
+    options.layers = flags_.layers;
+    options.logits_view_k = 0;
     for (const BenchTest& test : tests_)
       options.context = std::max(options.context, test.depth + test.tokens());
-    DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags_.precision));
     options.disabled = disabled_optimizations(flags_.disable);
     return options;
   }
@@ -251,7 +247,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
       ->check(one_of({"md", "json", "jsonl", "csv"}));
   add_flag(*command, "--output-err", flags->output_err, "the same on stderr (-oe)")
       ->check(one_of({"none", "md", "json", "jsonl", "csv"}));
-  add_backend_flags(*command, flags->backend, flags->device, flags->precision);
+  flags->backend.add_to(*command);
   add_layers_flag(*command, flags->layers, "run only the first N layers");
   add_disable_flag(*command, flags->disable);
   add_switch(*command, "--no-warmup", flags->no_warmup, "no untimed run before each test");

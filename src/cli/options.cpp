@@ -119,14 +119,23 @@ const char* generation_key(std::string_view flag) {
   return it == kKeys.end() ? nullptr : it->second;
 }
 
-void add_backend_flags(CLI::App& command, std::string& backend, std::string& device,
-                       std::string& precision) {
+void BackendFlags::add_to(CLI::App& command) {
   add_flag(command, "--backend", backend, "what computes")
       ->check(one_of({"cpu", "reference", "pjrt"}));
   add_flag(command, "--device", device,
            "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
       ->check(one_of({"auto", "exact", "f32"}));
+  add_flag(command, "--load-mode", load_mode,
+           "of a prepared directory: copy its weights into memory, or map the files")
+      ->check(one_of({"copy", "mmap"}));
+}
+
+Result<ModelOptions> BackendFlags::options() const {
+  ModelOptions options{.backend = backend, .device = device};
+  DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
+  options.load_mode = load_mode == "mmap" ? LoadMode::mmap : LoadMode::copy;
+  return options;
 }
 
 Result<Precision> parse_precision(const std::string& name) {
@@ -193,7 +202,7 @@ void ModelFlags::add_to(CLI::App& command) {
   add_flag(command, "--parallel,--max-num-seqs", parallel, "sequences at a time (-np)")
       ->check(in_range(1, 1024));
   step.add_to(command);
-  add_backend_flags(command, backend, device, precision);
+  backend.add_to(command);
   add_layers_flag(command, layers, "run only the first N layers");
   add_disable_flag(command, disable);
   add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
@@ -202,13 +211,11 @@ void ModelFlags::add_to(CLI::App& command) {
 }
 
 Result<ModelOptions> ModelFlags::options() const {
-  ModelOptions options{.backend = backend,
-                       .device = device,
-                       .threads = threads,
-                       .sequences = parallel,
-                       .rows = step.rows(),
-                       .layers = layers};
-  DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
+  DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, backend.options());
+  options.threads = threads;
+  options.sequences = parallel;
+  options.rows = step.rows();
+  options.layers = layers;
   DUNLIN_ASSIGN_OR_RETURN(options.context, parse_size("--ctx-size", context));
   options.disabled = disabled_optimizations(disable);
   return options;

@@ -38,15 +38,24 @@ struct BatchFlags {
   int64_t rows() const { return std::min(batch.value_or(ubatch), ubatch); }
 };
 
+// What computes, and how weights reach it.
+struct BackendFlags {
+  std::string backend = "cpu";
+  std::string device = {};
+  std::string precision = "auto";
+  std::string load_mode = "copy";
+
+  void add_to(CLI::App& command);
+  Result<ModelOptions> options() const;  // of these alone
+};
+
 struct ModelFlags {
   std::string model = {};
   std::string context = "auto";
   int threads = 0;
   int64_t parallel = 1;
   BatchFlags step = {};
-  std::string backend = "cpu";
-  std::string device = {};
-  std::string precision = "auto";
+  BackendFlags backend = {};
   int64_t layers = -1;
   std::vector<std::string> disable = {};
   bool quiet = false;
@@ -69,10 +78,6 @@ struct SamplingFlags {
   // was given.
   Result<SamplingParams> params(const Metadata& config) const;
 };
-
-// --backend, --device and --precision.
-void add_backend_flags(CLI::App& command, std::string& backend, std::string& device,
-                       std::string& precision);
 
 // The key of the model's configuration that stands in for a flag that is not given: of "--top-k"
 // generation.top_k; null for flags without one.

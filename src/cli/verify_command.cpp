@@ -19,9 +19,7 @@ using Json = nlohmann::ordered_json;
 
 struct VerifyFlags {
   std::string model, reference, dump;
-  std::string backend = "cpu";
-  std::string device = {};
-  std::string precision = "f32";
+  BackendFlags backend = {.precision = "f32"};
   int threads = 0;
   int64_t layers = -1;
   double tolerance = 2e-5;
@@ -70,13 +68,15 @@ void print_table(const ParityReport& report) {
 }
 
 Result<ParityOptions> parity_options(const VerifyFlags& flags) {
-  ParityOptions options{.backend = flags.backend,
-                        .device = flags.device,
+  DUNLIN_ASSIGN_OR_RETURN(const ModelOptions model, flags.backend.options());
+  ParityOptions options{.backend = model.backend,
+                        .device = model.device,
+                        .precision = model.precision,
+                        .load_mode = model.load_mode,
                         .threads = flags.threads,
                         .tolerance = flags.tolerance,
                         .dump = flags.dump,
                         .layers = flags.layers};
-  DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags.precision));
   options.disabled = disabled_optimizations(flags.disable);
   DUNLIN_ASSIGN_OR_RETURN(options.watch, flags.watch.watch(/*quiet=*/false));
   return options;
@@ -147,7 +147,7 @@ void add_verify_command(CLI::App& app, int& exit_code) {
   add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
       ->required()
       ->type_name("FILE");
-  add_backend_flags(*command, flags->backend, flags->device, flags->precision);
+  flags->backend.add_to(*command);
   add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
       ->check(in_range(0, 1024));
   add_flag(*command, "--tol", flags->tolerance,

@@ -97,7 +97,14 @@ Result<void> compile(Model& model, Backend& backend) {
                                        .isa = options.isa,
                                        .disabled = options.disabled,
                                        .progress = options.progress,
-                                       .prepared = model.checkpoint->prepared()};
+                                       .prepared = model.checkpoint->prepared(),
+                                       .load_mode = options.load_mode};
+  if (options.load_mode == LoadMode::mmap && compile_options.prepared == nullptr) {
+    return usage_error(
+        fmt::format("{}: its weights are packed while they are loaded and cannot be mapped; "
+                    "`dunlin convert {} OUT --to prepared` packs them ahead",
+                    model.checkpoint->path(), model.checkpoint->path()));
+  }
   if (options.watch != nullptr)
     DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
   const WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {

@@ -25,8 +25,9 @@ struct ModelOptions {
   std::string backend = "cpu";  // or "reference" or "pjrt"
   std::string device = {};  // of the pjrt back end (backend/pjrt/pjrt_backend.h); empty: cpu-xla
   Precision precision = Precision::automatic;
-  int threads = 0;        // 0: one per core this process may use
-  std::string isa = {};   // empty: DUNLIN_ISA, or the best there is
+  LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice
+  int threads = 0;                      // 0: one per core this process may use
+  std::string isa = {};                 // empty: DUNLIN_ISA, or the best there is
   int64_t context = 0;    // positions of one sequence; 0: the model's, at most kDefaultContext
   int64_t sequences = 1;  // at a time
   // Positions that the KV cache holds for all sequences together; 0: the full context of each. When

@@ -37,6 +37,13 @@ class PreparedWeights {
   // part. Not compared with their checksums.
   virtual const std::byte* find(const PreparedPart& part) const = 0;
 
+  // Bytes that read() gives at a time; the last piece of a part has the rest, rounded up to 64.
+  virtual uint64_t piece_bytes() const = 0;
+  // Reads a piece of a part that find() knows into `into`, of just its size, and compares it with its
+  // checksum. Safe from any thread. An error (kind model) names the file.
+  virtual Result<void> read(const PreparedPart& part, uint64_t piece,
+                            std::span<std::byte> into) const = 0;
+
   // Reads every byte and compares it with its checksum. `progress` gets the fraction that is done. An
   // error (kind model) names the file.
   virtual Result<void> check(const std::function<void(double)>& progress) const = 0;

@@ -161,6 +161,7 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
   return {.backend = options.backend,
           .device = options.device,
           .precision = options.precision,
+          .load_mode = options.load_mode,
           .threads = options.threads,
           .isa = options.isa,
           .context = rows + static_cast<int64_t>(question.continuation.size()),

@@ -229,6 +229,9 @@ std::vector<MessageCase> conversion_messages() {
          write_all(file, bytes);
          return run_hello(folder.file("prepared"));
        }},
+      {"error: <model>: its weights are packed while they are loaded and cannot be mapped; `dunlin "
+       "convert <model> OUT --to prepared` packs them ahead",
+       [](Folder folder) { return run_hello(text_model(folder), {"--load-mode", "mmap"}); }},
       {"error: <folder> is a prepared directory, whose weights cannot be read back; take the model "
        "it was made from, <file>",
        [](Folder folder) {

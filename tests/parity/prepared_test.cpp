@@ -72,10 +72,11 @@ class Prepared : public testing::Test {
 
   // Every value of the golden's prompt and continuation, as a file.
   std::string values(const std::string& model, const std::string& golden, Precision precision,
-                     const std::string& isa = "") const {
+                     const std::string& isa = "", LoadMode load_mode = LoadMode::copy) const {
     const std::string dump = folder_ + "/dump.safetensors";
     const auto report = compare_with_reference(
-        model, golden, {.precision = precision, .threads = 2, .isa = isa, .dump = dump});
+        model, golden,
+        {.precision = precision, .load_mode = load_mode, .threads = 2, .isa = isa, .dump = dump});
     EXPECT_TRUE(report.ok()) << report.error().message;
     return content_of(dump);
   }
@@ -87,7 +88,8 @@ class Prepared : public testing::Test {
     ASSERT_TRUE(done.ok()) << what << ": " << done.error().message;
     const std::string wanted = values(in, golden, precision);
     ASSERT_GT(wanted.size(), 1000u) << what;
-    EXPECT_TRUE(values(out_, golden, precision) == wanted) << what;
+    for (const LoadMode mode : {LoadMode::copy, LoadMode::mmap})
+      EXPECT_TRUE(values(out_, golden, precision, "", mode) == wanted) << what;
   }
 
   Result<void> quantize(const std::string& in, const std::string& out, const char* type) const {
@@ -192,6 +194,31 @@ TEST_F(Prepared, DamageAtAnyByteIsFound) {
     put(entry.path(), good);
   }
   EXPECT_TRUE(read_all().ok());
+}
+
+TEST_F(Prepared, CopyingComparesChecksumsAndMappingDoesNot) {
+  ASSERT_TRUE(prepare(model_path("llama_defaults", Container::gguf)).ok());
+  const fs::path weights = fs::path(out_) / "weights-00001-of-00001.dunlin";
+  const std::string good = content_of(weights);
+  for (const size_t at : {size_t{64}, good.size() / 2}) {
+    std::string bad = good;
+    bad[at] = static_cast<char>(bad[at] ^ 1);
+    put(weights, bad);
+    const auto copied = load_model(out_, {.threads = 2});
+    ASSERT_FALSE(copied.ok()) << at;
+    EXPECT_EQ(copied.error().kind, ErrorKind::model);
+    EXPECT_THAT(copied.error().message, HasSubstr(weights.string() + ": damaged: the checksum of"));
+    EXPECT_TRUE(load_model(out_, {.load_mode = LoadMode::mmap, .threads = 2}).ok()) << at;
+  }
+}
+
+TEST_F(Prepared, OnlyPreparedWeightsCanBeMapped) {
+  const std::string in = model_path("llama_defaults", Container::gguf);
+  const auto model = load_model(in, {.load_mode = LoadMode::mmap});
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().kind, ErrorKind::usage);
+  EXPECT_THAT(model.error().message,
+              HasSubstr(fmt::format("`dunlin convert {} OUT --to prepared`", in)));
 }
 
 TEST_F(Prepared, WeightsOfAnotherModelAreRefused) {

@@ -3,12 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <new>
 #include <optional>
 
 #include "backend/cpu/arena.h"
 #include "backend/cpu/select.h"
 #include "backend/weight_shape.h"
+#include "base/fallible_loop.h"
 
 namespace dunlin::cpu {
 
@@ -146,23 +146,12 @@ Result<void> WeightReader::read_plain(const LaidOutWeight& weight, int64_t first
 
 Result<void> WeightReader::pack(const LaidOutWeight& weight, int64_t first, int64_t count,
                                 std::byte* into) {
-  std::vector<std::optional<Error>> errors(buffers_.size());
   const int64_t grain = std::max<int64_t>(1, count / (int64_t{4} * pool_.threads()));
-  pool_.parallel_for(count, grain, [&](int64_t begin, int64_t end, int worker) {
-    const auto index = static_cast<size_t>(worker);
-    if (errors[index]) return;
-    try {
-      const Result<void> done = pack_stripes(
-          weight, {first + begin, end - begin, into + begin * weight.layout.stripe_bytes()}, index);
-      if (!done.ok()) errors[index] = done.error();
-    } catch (const std::bad_alloc&) {
-      errors[index] = out_of_memory();  // nothing may be thrown through the pool
-    }
+  return try_parallel_for(pool_, count, grain, [&](int64_t begin, int64_t end, int worker) {
+    const Stripes stripes = {first + begin, end - begin,
+                             into + begin * weight.layout.stripe_bytes()};
+    return pack_stripes(weight, stripes, static_cast<size_t>(worker));
   });
-  for (const std::optional<Error>& error : errors) {
-    if (error) return *error;
-  }
-  return {};
 }
 
 Result<void> WeightReader::pack_stripes(const LaidOutWeight& weight, const Stripes& stripes,

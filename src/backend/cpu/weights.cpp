@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "base/fallible_loop.h"
+
 namespace dunlin::cpu {
 
 namespace {
@@ -26,6 +28,31 @@ std::vector<HeldWeight> held_weights(const WeightLayout& layout, const std::byte
   return held;
 }
 
+Result<const std::byte*> find(const PreparedWeights& prepared, const PreparedPart& part,
+                              const CompileOptions& options) {
+  const std::byte* const data = prepared.find(part);
+  if (data != nullptr) return data;
+  const char* const precision = precision_name(options.precision);
+  return prepared.unsuitable(
+      fmt::format("it was not prepared for --precision {} (there is no {})", precision, part.name),
+      options.precision == Precision::automatic ? "" : fmt::format(" --precision {}", precision));
+}
+
+// Parts of the arena begin at cache lines, so the last piece may be read with its padding.
+Result<void> copy(const PreparedWeights& prepared, const PreparedPart& part, std::byte* into,
+                  ThreadPool& pool) {
+  const auto bytes = static_cast<uint64_t>(round_up(static_cast<int64_t>(part.bytes), kCacheLine));
+  const uint64_t piece = prepared.piece_bytes();
+  const auto pieces = static_cast<int64_t>((bytes + piece - 1) / piece);
+  return try_parallel_for(pool, pieces, 1, [&](int64_t begin, int64_t end, int) -> Result<void> {
+    for (auto i = static_cast<uint64_t>(begin); i < static_cast<uint64_t>(end); ++i) {
+      const uint64_t at = i * piece;
+      DUNLIN_RETURN_IF_ERROR(prepared.read(part, i, {into + at, std::min(piece, bytes - at)}));
+    }
+    return {};
+  });
+}
+
 }  // namespace
 
 Result<Weights> Weights::load(const Program& program, const std::vector<FusedStep>& steps,
@@ -36,7 +63,7 @@ Result<Weights> Weights::load(const Program& program, const std::vector<FusedSte
   Weights weights;
   weights.bytes_ = layout.bytes();
   if (options.prepared != nullptr) {
-    DUNLIN_RETURN_IF_ERROR(weights.map(layout, options));
+    DUNLIN_RETURN_IF_ERROR(weights.take_prepared(layout, options, pool));
   } else {
     DUNLIN_RETURN_IF_ERROR(weights.read(program, layout, options, pool));
   }
@@ -70,32 +97,46 @@ Result<void> Weights::read(const Program& program, const WeightLayout& layout,
   return {};
 }
 
-Result<void> Weights::map(const WeightLayout& layout, const CompileOptions& options) {
-  prepared_ = options.prepared;
-  if (prepared_->packing() != kPacking) {
-    return prepared_->unsuitable(fmt::format(
-        "its weights are packed as \"{}\", and this needs \"{}\"", prepared_->packing(), kPacking));
+// Copied weights lie in the arena as read() leaves them; mapped ones where the files are mapped.
+Result<void> Weights::take_prepared(const WeightLayout& layout, const CompileOptions& options,
+                                    ThreadPool& pool) {
+  const PreparedWeights& prepared = *options.prepared;
+  if (prepared.packing() != kPacking) {
+    return prepared.unsuitable(fmt::format(
+        "its weights are packed as \"{}\", and this needs \"{}\"", prepared.packing(), kPacking));
   }
-  held_ = held_weights(layout, nullptr);
-  const auto find = [&](const PreparedPart& part) -> Result<const std::byte*> {
-    const std::byte* const data = prepared_->find(part);
-    if (data != nullptr) return data;
-    const char* const precision = precision_name(options.precision);
-    return prepared_->unsuitable(
-        fmt::format("it was not prepared for --precision {} (there is no {})", precision,
-                    part.name),
-        options.precision == Precision::automatic ? "" : fmt::format(" --precision {}", precision));
+  const bool copied = options.load_mode == LoadMode::copy;
+  if (copied) {
+    DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
+  } else {
+    prepared_ = options.prepared;
+  }
+  const auto place = [&](const PreparedPart& part, int64_t at) -> Result<const std::byte*> {
+    DUNLIN_ASSIGN_OR_RETURN(const std::byte* const mapped, find(prepared, part, options));
+    if (!copied) return mapped;
+    std::byte* const into = arena_.data() + at;
+    DUNLIN_RETURN_IF_ERROR(copy(prepared, part, into, pool));
+    return into;
   };
-  for (size_t i = 0; i < held_.size(); ++i) {
-    const LaidOutWeight& weight = layout.weights()[i];
+  held_ = held_weights(layout, nullptr);
+  for (size_t i = 0; i < layout.order().size(); ++i) {
+    const WeightId id = layout.order()[i];
+    const LaidOutWeight& weight = layout.of(id);
+    HeldWeight& held = held_[static_cast<size_t>(id)];
+    if (options.progress) {
+      const auto all = static_cast<double>(layout.order().size());
+      options.progress(static_cast<double>(i) / all, "prepared weights");
+    }
     if (weight.packed_at >= 0) {
-      DUNLIN_ASSIGN_OR_RETURN(held_[i].packed->data, find(weight.packed_part()));
+      DUNLIN_ASSIGN_OR_RETURN(held.packed->data, place(weight.packed_part(), weight.packed_at));
     }
     if (weight.plain_at >= 0) {
-      DUNLIN_ASSIGN_OR_RETURN(const std::byte* const data, find(weight.plain_part()));
-      held_[i].plain = reinterpret_cast<const float*>(data);
+      DUNLIN_ASSIGN_OR_RETURN(const std::byte* const data,
+                              place(weight.plain_part(), weight.plain_at));
+      held.plain = reinterpret_cast<const float*>(data);
     }
   }
+  if (options.progress) options.progress(1, "");
   return {};
 }
 

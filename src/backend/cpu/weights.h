@@ -1,5 +1,6 @@
 // Weights as the kernels read them: matrices packed in execution order into one arena, and plain
-// float32 arrays for norms, biases and other operands. Or the same bytes mapped from prepared weights.
+// float32 arrays for norms, biases and other operands. Prepared weights are the same bytes, read or
+// mapped.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +50,8 @@ class Weights {
  private:
   Result<void> read(const Program& program, const WeightLayout& layout,
                     const CompileOptions& options, ThreadPool& pool);
-  Result<void> map(const WeightLayout& layout, const CompileOptions& options);
+  Result<void> take_prepared(const WeightLayout& layout, const CompileOptions& options,
+                             ThreadPool& pool);
 
   Arena arena_;
   std::shared_ptr<const PreparedWeights> prepared_ = {};
