@@ -75,16 +75,34 @@ TEST_F(BashCompletion, OffersNothingForANumber) {
   EXPECT_THAT(offered({"run", "m", "--temp", ""}), testing::IsEmpty());
 }
 
-TEST(Completion, OtherShellsReadTheirScripts) {
+// Writes the script of the shell into the folder.
+std::string completion_script(const TemporaryFolder& folder, const char* shell) {
+  const ProcessResult script = run_dunlin({"completion", shell});
+  EXPECT_EQ(script.code, 0) << script.err;
+  write_all(folder.file(shell), script.out);
+  return folder.file(shell);
+}
+
+TEST(Completion, FishOffersFlags) {
   const TemporaryFolder folder;
-  for (const char* shell : {"zsh", "fish"}) {
-    const ProcessResult script = run_dunlin({"completion", shell});
-    ASSERT_EQ(script.code, 0) << script.err;
-    EXPECT_THAT(script.out, testing::HasSubstr("dunlin"));
-    if (!is_there(shell)) continue;
-    write_all(folder.file(shell), script.out);
-    EXPECT_EQ(std::system(fmt::format("{} -n '{}'", shell, folder.file(shell)).c_str()), 0);
-  }
+  const std::string script = completion_script(folder, "fish");
+  if (!is_there("fish")) GTEST_SKIP() << "there is no fish";
+  const auto offered = output_of(fmt::format(
+      "HOME='{}' fish --no-config -c \"source '{}'; complete -C 'dunlin run m --top-'\"",
+      folder.path(), script));
+  EXPECT_THAT(offered, testing::IsSupersetOf({"--top-k", "--top-p"}));
+  EXPECT_THAT(offered, Not(Contains("--temp")));
+}
+
+TEST(Completion, ZshReadsItsScript) {
+  const TemporaryFolder folder;
+  const std::string script = completion_script(folder, "zsh");
+  if (!is_there("zsh")) GTEST_SKIP() << "there is no zsh";
+  EXPECT_THAT(output_of(fmt::format("zsh -f -c \"source '{}' && echo read\"", script)),
+              ElementsAre("read"));
+}
+
+TEST(Completion, OtherShellsAreRefused) {
   EXPECT_EQ(run_dunlin({"completion", "tcsh"}).code, 2);
   EXPECT_EQ(run_dunlin({"completion"}).code, 2);
 }
