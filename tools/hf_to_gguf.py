@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a Hugging Face directory of a small llama or qwen2 model as GGUF, to test that both containers read alike.
+"""Writes a Hugging Face directory of a small llama, qwen2 or Dream model as GGUF, to test that both containers read alike.
 
     pip install -r tools/requirements.txt
     python tools/hf_to_gguf.py IN_DIR OUT.gguf --type F32
@@ -97,6 +97,14 @@ def add_special_ids(writer, config):
             writer.add_uint32(f"tokenizer.ggml.{key}_token_id", ids[0])
 
 
+def add_masked_diffusion(writer, config):
+    """The keys that llama.cpp's converter of DreamModel writes."""
+    writer.add_bool("dream.attention.causal", False)
+    writer.add_bool("diffusion.shift_logits", True)
+    writer.add_uint32("tokenizer.ggml.mask_token_id", config["mask_token_id"])
+    writer.add_uint32("tokenizer.ggml.padding_token_id", config["pad_token_id"])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
@@ -105,12 +113,14 @@ def main():
     parser.add_argument("--pre", help="pre-tokenizer of tokenizer.json")
     arguments = parser.parse_args()
     config = json.loads((arguments.folder / "config.json").read_text())
-    if config["model_type"] not in ("llama", "qwen2"):
-        raise SystemExit(f"model_type {config['model_type']} is not llama or qwen2")
-    writer = gguf.GGUFWriter(arguments.out, config["model_type"])
+    if config["model_type"] not in ("llama", "qwen2", "Dream"):
+        raise SystemExit(f"model_type {config['model_type']} is not llama, qwen2 or Dream")
+    writer = gguf.GGUFWriter(arguments.out, model_files.gguf_architecture(config))
     model_files.add_header(writer, config, arguments.folder.name)
     add_tokenizer(writer, arguments.folder, config, arguments.pre)
     add_special_ids(writer, config)
+    if config["model_type"] == "Dream":
+        add_masked_diffusion(writer, config)
     add_tensors(writer, arguments.folder, config, arguments.type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes tiny random llama and qwen2 models with what transformers computes for them, as goldens.
+"""Writes tiny random llama, qwen2 and Dream models with what transformers computes for them, as goldens.
 
     pip install -r tools/requirements.txt torch transformers safetensors
     python tools/make_golden.py --out tests/data            # all models, or those named after it
@@ -32,6 +32,7 @@ import tempfile
 import gguf
 import numpy as np
 
+import diffusion_golden
 import model_files
 import numpy_llama
 
@@ -71,9 +72,17 @@ class Model:
     defaults: bool = False  # leave out the keys that have a default
     extra: dict | None = None  # further keys of config.json, or other values
     committed: bool = True
+    # Of models that fill in masks: masks behind the prompt, their token, and the thresholds of
+    # confidence_threshold, one golden file for each.
+    new_tokens: int = 0
+    mask_id: int = 0
+    thresholds: tuple = ()
+    head_gain: float = 1.0  # more: surer predictions
 
     @property
     def family(self):
+        if "dream" in self.name:
+            return "Dream"
         return "qwen2" if "qwen2" in self.name else "llama"
 
 
@@ -109,6 +118,13 @@ MODELS = [
                       "do_sample": True, "temperature": 0.6, "top_p": 0.95},
           extra={"bos_token_id": 140, "attention_dropout": 0.0, "initializer_range": 0.02,
                  "pretraining_tp": 1, "use_cache": True}),
+    Model("dream_plain", 4, "F32", 64, 160, 2, 4, 2, 16, 160, prompt=9, theta=1e6, eps=1e-6,
+          new_tokens=24, mask_id=157, thresholds=(0.9, 0.5), head_gain=4.0,
+          extra={"mask_token_id": 157, "pad_token_id": 2}),
+    # Heads in groups of seven, a last block shorter than the others, more than a page of the cache.
+    Model("dream_heads_14_2", 4, "BF16", 112, 96, 2, 14, 2, 8, 160, prompt=21, theta=1e6, eps=1e-6,
+          new_tokens=20, mask_id=3, thresholds=(0.8, 0.3), head_gain=4.0,
+          extra={"mask_token_id": 3, "pad_token_id": 2}),
     Model("kernel_llama_9_3", 4, "BF16", 576, 1536, 2, 9, 3, 64, KERNEL_VOCAB, seed=3, tied=True,
           theta=100000.0, prompt=KERNEL_PROMPT, committed=False),
     Model("kernel_llama3_6_2", 5, "BF16", 768, 2048, 2, 6, 2, 128, KERNEL_VOCAB,
@@ -167,7 +183,7 @@ def vector(name, size, offset):
 def tensor_list(model):
     """Every tensor of the model, sorted by name as safetensors files are."""
     width, kv_width = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    qkv_bias, rest_bias = model.bias or model.family == "qwen2", model.bias
+    qkv_bias, rest_bias = model.bias or model.family != "llama", model.bias
     # Embeddings of deviation 1/8, so that the layers rather than the last token decide tied logits;
     # q and k doubled, so that attention is far from uniform and a wrong rotation shows.
     tensors = [
@@ -175,7 +191,7 @@ def tensor_list(model):
         vector("model.norm.weight", model.hidden, 128),
     ]
     if not model.tied:
-        tensors.append(matrix("lm_head.weight", model.vocab, model.hidden))
+        tensors.append(matrix("lm_head.weight", model.vocab, model.hidden, model.head_gain))
     for layer in range(model.layers):
         at = f"model.layers.{layer}."
         for name in ["input_layernorm", "post_attention_layernorm"]:
@@ -200,8 +216,9 @@ def tensor_list(model):
 
 def make_config(model):
     """config.json as transformers 4 or 5 writes it."""
+    architecture = {"Dream": "DreamModel", "qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
     config = {
-        "architectures": ["LlamaForCausalLM" if model.family == "llama" else "Qwen2ForCausalLM"],
+        "architectures": [architecture[model.family]],
         "model_type": model.family,
         "hidden_size": model.hidden,
         "intermediate_size": model.inter,
@@ -433,6 +450,26 @@ def make_golden(model, folder):
     return golden, {"generator": f"tools/make_golden.py, {versions}"}
 
 
+def prompt_of(model):
+    """Any tokens but the mask."""
+    tokens = hashes("input_ids", model.seed, model.prompt) % np.uint64(model.vocab)
+    return [int(token) for token in tokens if not model.new_tokens or token != model.mask_id]
+
+
+def generate_diffusion(model, out, place):
+    import transformers
+
+    import torch
+
+    generator = f"tools/make_golden.py, transformers {transformers.__version__}, torch {torch.__version__}"
+    prompt = prompt_of(model)
+    assert len(prompt) == model.prompt, "the prompt holds the mask: choose another seed"
+    files = diffusion_golden.goldens(model, place / "model", prompt, record)
+    for name, (arrays, metadata) in files.items():
+        diffusion_golden.save(arrays, out / model.name / name, metadata | {"generator": generator})
+        print(f"{model.name}/{name}: {[int(v[0]) for k, v in arrays.items() if k.endswith('.nfe')]} passes")
+
+
 def generate(model, out):
     from safetensors.numpy import save_file
 
@@ -443,8 +480,13 @@ def generate(model, out):
         place = out / model.name if model.committed else pathlib.Path(scratch)
         write_directory(place / "model", recipe)
         write_gguf(place / "model", place / "model.gguf", recipe)
-        golden, metadata = make_golden(model, place / "model")
+        if model.new_tokens:
+            generate_diffusion(model, out, place)
+        else:
+            golden, metadata = make_golden(model, place / "model")
     write_recipe(out / model.name / "recipe.json", recipe)
+    if model.new_tokens:
+        return
     save_file(golden, out / model.name / "golden.safetensors", metadata=metadata)
     print(f"{model.name}: greedy ids {golden['greedy_ids'].tolist()}")
 
@@ -457,16 +499,19 @@ def compare(label, golden, weights, hyper):
     ids = golden["input_ids"].tolist()
     computed = numpy_llama.forward(weights, hyper, ids)
     rows = []
-    for token in golden["greedy_ids"].tolist():
+    for token in golden.get("greedy_ids", np.array([])).tolist():
         rows.append(numpy_llama.forward(weights, hyper, ids)["logits"][-1])
         if int(rows[-1].argmax()) != token:
             raise SystemExit(
                 f"{label}: greedy token {len(rows)} is {rows[-1].argmax()}, the golden has {token}"
             )
         ids.append(token)
-    computed["greedy_logits"] = np.stack(rows)
+    if rows:
+        computed["greedy_logits"] = np.stack(rows)
     worst = 0.0
     for name in sorted(set(golden) - {"input_ids", "greedy_ids"}):
+        if name.startswith(("diff.", "fast.")):
+            continue  # the loops over these logits: tools/diffusion_loops.py
         if hyper.interleaved and name.split(".")[0] in ("q", "k"):
             continue  # the same numbers in another order
         difference = np.abs(golden[name] - computed[name]).max() / np.abs(computed[name]).max()

@@ -75,9 +75,14 @@ def permute_rows(array, dim):
     return array.reshape(heads, 2, dim // 2, *array.shape[1:]).swapaxes(1, 2).reshape(array.shape)
 
 
+def gguf_architecture(config):
+    """general.architecture for a model_type."""
+    return config["model_type"].lower()
+
+
 def add_header(writer, config, name):
     """The keys of general.* and of the architecture, from a config.json dictionary."""
-    arch = config["model_type"]
+    arch = gguf_architecture(config)
     theta, _ = rope_settings(config)
     dim = head_dim(config)
     writer.add_string("general.name", name)

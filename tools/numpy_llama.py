@@ -1,4 +1,4 @@
-"""An independent forward pass of llama and qwen2 models in numpy float64, from either container.
+"""An independent forward pass of llama, qwen2 and Dream models in numpy float64, from either container.
 
 RMSNorm, rotary embedding and SwiGLU as in "LLaMA: Open and Efficient Foundation Language Models"
 (2023), grouped-query attention as in "GQA" (2023), llama3 rope scaling as in Llama 3.1. Needs
@@ -23,7 +23,7 @@ def hyper_from_config(config):
         config.get("num_key_value_heads", hyper.heads),
         config.get("rms_norm_eps", 1e-6),
     )
-    hyper.interleaved = False
+    hyper.interleaved, hyper.causal = False, config["model_type"] != "Dream"
     rope = config.get("rope_parameters") or {
         "rope_theta": config.get("rope_theta", 1e4),
         **(config.get("rope_scaling") or {}),
@@ -52,7 +52,7 @@ def hyper_from_gguf(reader):
         field("attention.head_count_kv"),
         field("attention.layer_norm_rms_epsilon"),
     )
-    hyper.interleaved = arch == "llama"
+    hyper.interleaved, hyper.causal = arch == "llama", arch != "dream"
     size = field("rope.dimension_count")
     divisors = [tensor.data for tensor in reader.tensors if tensor.name == "rope_freqs.weight"] or [
         1.0
@@ -81,7 +81,7 @@ def rotate(x, hyper):
 
 
 def attend(q, k, v, hyper):
-    """Causal attention; q [S, heads D], k and v [S, kv heads D]."""
+    """Attention, causal or full; q [S, heads D], k and v [S, kv heads D]."""
     rows = len(q)
     group = hyper.heads // hyper.kv_heads
     q, k = (
@@ -92,7 +92,8 @@ def attend(q, k, v, hyper):
         np.repeat(v.reshape(rows, hyper.kv_heads, -1), group, axis=1),
     )
     scores = np.einsum("thd,uhd->htu", q, k) / np.sqrt(q.shape[-1])
-    scores = np.where(np.tril(np.ones((rows, rows), bool)), scores, -np.inf)
+    if hyper.causal:
+        scores = np.where(np.tril(np.ones((rows, rows), bool)), scores, -np.inf)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
     return np.einsum("htu,uhd->thd", weights / weights.sum(axis=-1, keepdims=True), v).reshape(
         rows, -1

@@ -51,13 +51,14 @@ Result<void> complete_heads(Metadata& config) {
 }  // namespace
 
 Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spelling,
-                                  const std::string& model_type) {
+                                  const StoredFamily& family) {
   const bool gguf = spelling == ConfigSpelling::gguf;
   Metadata config(source.origin());
-  config.set("model_type", model_type);
+  config.set("model_type", std::string(family.model_type));
   for (const ConfigField& field : model_fields()) {
     if (gguf && field.gguf == nullptr) continue;
-    const std::string name = gguf ? model_type + "." + field.gguf : field.key;
+    const std::string name =
+        gguf ? fmt::format("{}.{}", family.gguf_architecture, field.gguf) : field.key;
     const bool required = field.need == ConfigField::Need::required ||
                           (gguf && field.need == ConfigField::Need::required_in_gguf);
     if (!required && !source.has(name)) continue;

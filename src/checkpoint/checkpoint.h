@@ -33,14 +33,15 @@ class Checkpoint {
   virtual const char* container() const = 0;    // "gguf", "safetensors" or "prepared"
 
   // Canonical keys, Hugging Face names with dots for nesting, the same for both containers:
-  //   model_type (llama, qwen2), hidden_size, intermediate_size, num_hidden_layers,
+  //   model_type (families.cpp), hidden_size, intermediate_size, num_hidden_layers,
   //   num_attention_heads, num_key_value_heads, head_dim, vocab_size, rms_norm_eps, rope_theta,
   //   max_position_embeddings, tie_word_embeddings, attention_bias, mlp_bias, hidden_act,
   //   rope_scaling.{rope_type, factor, low_freq_factor, high_freq_factor,
   //   original_max_position_embeddings}, rope_freq_divisors (GGUF's rope_freqs.weight, [head_dim /
   //   2]), bos_token_id, eos_token_id (always a list: the union of config.json and
   //   generation_config.json, or the GGUF's eos/eot/eom ids), generation.{temperature, top_p,
-  //   top_k, min_p, repetition_penalty, do_sample}.
+  //   top_k, min_p, repetition_penalty, do_sample}. Of masked diffusion models also mask_token_id,
+  //   pad_token_id and diffusion.shift_logits.
   virtual const Metadata& config() const = 0;
 
   // The GGUF header's own keys (tokenizer.ggml.*, general.*), also in a directory prepared from a

@@ -19,15 +19,15 @@ const TensorInfo* find_tensor(const std::vector<TensorInfo>& tensors, std::strin
   return it == tensors.end() ? nullptr : &*it;
 }
 
-Result<void> refuse_unsupported(const Metadata& header, const std::string& model_type) {
+Result<void> refuse_unsupported(const Metadata& header, const std::string& architecture) {
   DUNLIN_ASSIGN_OR_RETURN(const int64_t experts,
-                          header.integer_or(model_type + ".expert_count", 0, 1 << 20, 0));
+                          header.integer_or(architecture + ".expert_count", 0, 1 << 20, 0));
   if (experts > 0) {
     return model_error(fmt::format(
         "{}: {}.expert_count is {}; mixtures of experts of this architecture are not supported",
-        header.origin(), model_type, experts));
+        header.origin(), architecture, experts));
   }
-  const std::string scaling_key = model_type + ".rope.scaling.type";
+  const std::string scaling_key = architecture + ".rope.scaling.type";
   DUNLIN_ASSIGN_OR_RETURN(const std::string scaling, header.text_or(scaling_key, "none"));
   if (scaling != "none") {
     return model_error(
@@ -39,10 +39,10 @@ Result<void> refuse_unsupported(const Metadata& header, const std::string& model
 
 // The whole head is rotated, and values are as wide as keys.
 Result<void> check_head_widths(const Metadata& header, const Metadata& config,
-                               const std::string& model_type) {
+                               const std::string& architecture) {
   DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
   for (const char* suffix : {".rope.dimension_count", ".attention.value_length"}) {
-    const std::string key = model_type + suffix;
+    const std::string key = architecture + suffix;
     DUNLIN_ASSIGN_OR_RETURN(const int64_t width, header.integer_or(key, 0, 1 << 20, head_dim));
     if (width != head_dim) {
       return model_error(fmt::format("{}: {} is {}, but the heads have {}", header.origin(), key,
@@ -99,6 +99,27 @@ Result<void> read_special_tokens(Metadata& config, const Metadata& header) {
   return {};
 }
 
+// llama.cpp's keys of diffusion models; without the mask there is nothing to fill in.
+Result<void> read_masked_diffusion(Metadata& config, const Metadata& header,
+                                   const std::string& architecture) {
+  const std::string causal_key = architecture + ".attention.causal";
+  DUNLIN_ASSIGN_OR_RETURN(const bool causal, header.boolean_or(causal_key, false));
+  if (causal) {
+    return model_error(fmt::format("{}: {} is true, but a diffusion model attends both sides",
+                                   header.origin(), causal_key));
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t mask,
+                          header.integer("tokenizer.ggml.mask_token_id", 0, INT32_MAX));
+  config.set("mask_token_id", mask);
+  if (constexpr const char* kPadding = "tokenizer.ggml.padding_token_id"; header.has(kPadding)) {
+    DUNLIN_ASSIGN_OR_RETURN(const int64_t pad, header.integer(kPadding, 0, INT32_MAX));
+    config.set("pad_token_id", pad);
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const bool shift, header.boolean_or("diffusion.shift_logits", true));
+  config.set("diffusion.shift_logits", shift);
+  return {};
+}
+
 // rope_freqs.weight: F32 [head_dim / 2], what each inverse frequency is divided by.
 Result<void> read_rope_divisors(Metadata& config, const ByteSource& source,
                                 const TensorInfo& tensor) {
@@ -121,8 +142,8 @@ Result<void> read_rope_divisors(Metadata& config, const ByteSource& source,
 
 // The keys of the architecture, without the vocabulary's long lists. X.vocab_size is optional: the
 // embedding's rows say the same.
-Metadata model_keys(const GgufHeader& file, const std::string& model_type) {
-  const std::string prefix = model_type + ".";
+Metadata model_keys(const GgufHeader& file, const std::string& architecture) {
+  const std::string prefix = architecture + ".";
   Metadata keys(file.metadata.origin());
   for (const auto& [key, value] : file.metadata.values()) {
     if (key.starts_with(prefix)) keys.set(key, value);
@@ -143,14 +164,13 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
   const Metadata& header = file.metadata;
   DUNLIN_ASSIGN_OR_RETURN(const std::string architecture, header.text("general.architecture"));
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
-                          stored_family(header.origin(), architecture));
-  const std::string model_type(family->model_type);
-  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(header, model_type));
+                          stored_family_of_gguf(header.origin(), architecture));
+  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(header, architecture));
   DUNLIN_RETURN_IF_ERROR(check_tokenizer(header));
 
-  DUNLIN_ASSIGN_OR_RETURN(Metadata config, canonical_config(model_keys(file, model_type),
-                                                            ConfigSpelling::gguf, model_type));
-  DUNLIN_RETURN_IF_ERROR(check_head_widths(header, config, model_type));
+  DUNLIN_ASSIGN_OR_RETURN(Metadata config, canonical_config(model_keys(file, architecture),
+                                                            ConfigSpelling::gguf, *family));
+  DUNLIN_RETURN_IF_ERROR(check_head_widths(header, config, architecture));
   config.set("tie_word_embeddings", find_tensor(file.tensors, "output.weight") == nullptr);
   config.set("attention_bias", family->configured_biases &&
                                    find_tensor(file.tensors, "blk.0.attn_q.bias") != nullptr);
@@ -162,6 +182,8 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
     DUNLIN_RETURN_IF_ERROR(read_rope_divisors(config, *model.sources[index], *divisors));
   }
   DUNLIN_RETURN_IF_ERROR(read_special_tokens(config, header));
+  if (family->masked_diffusion)
+    DUNLIN_RETURN_IF_ERROR(read_masked_diffusion(config, header, architecture));
   DUNLIN_RETURN_IF_ERROR(add_generation(config, header, ConfigSpelling::gguf));
 
   return make_checkpoint({source->name(), "gguf", std::move(config), std::move(file.metadata),

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <span>
+#include <string_view>
 
 #include "base/json_document.h"
 #include "base/log.h"
@@ -82,8 +83,7 @@ Result<void> refuse_unsupported(const json& document, const Metadata& source) {
   return {};
 }
 
-void warn_of_ignored(const json& document, const std::string& origin,
-                     const std::string& model_type) {
+void warn_of_ignored(const json& document, const std::string& origin, std::string_view model_type) {
   if (value_or_null(document, "auto_map").is_null()) return;
   log_warning(
       fmt::format("{}: auto_map names Python code, which is never run; the model is read as {}",
@@ -186,6 +186,18 @@ Result<void> read_switches(Metadata& config, const Metadata& source) {
   return {};
 }
 
+// The ids that stand for missing keys: DreamConfig of the published configuration_dream.py.
+Result<void> read_masked_diffusion(Metadata& config, const Metadata& source) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t mask,
+                          source.integer_or("mask_token_id", 0, INT32_MAX, 151666));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t pad,
+                          source.integer_or("pad_token_id", 0, INT32_MAX, 151643));
+  config.set("mask_token_id", mask);
+  config.set("pad_token_id", pad);
+  config.set("diffusion.shift_logits", true);
+  return {};
+}
+
 }  // namespace
 
 Result<Metadata> read_hf_config(const ConfigText& config_text,
@@ -195,15 +207,15 @@ Result<Metadata> read_hf_config(const ConfigText& config_text,
   const json& document = parsed.value;
   const Metadata source = scalars(document, config_text.origin);
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, read_family(document, source));
-  const std::string model_type(family->model_type);
   DUNLIN_RETURN_IF_ERROR(refuse_unsupported(document, source));
-  warn_of_ignored(document, config_text.origin, model_type);
+  warn_of_ignored(document, config_text.origin, family->model_type);
   DUNLIN_ASSIGN_OR_RETURN(Metadata config,
-                          canonical_config(source, ConfigSpelling::hugging_face, model_type));
+                          canonical_config(source, ConfigSpelling::hugging_face, *family));
   DUNLIN_RETURN_IF_ERROR(read_switches(config, source));
   DUNLIN_RETURN_IF_ERROR(read_rope(config, document, config_text.origin));
   DUNLIN_RETURN_IF_ERROR(read_bos(config, document, config_text.origin));
   DUNLIN_RETURN_IF_ERROR(read_eos(config, document, config_text.origin));
+  if (family->masked_diffusion) DUNLIN_RETURN_IF_ERROR(read_masked_diffusion(config, source));
   if (generation_text) {
     DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<json> parsed_generation,
                             parse_json_object(generation_text->text, generation_text->origin));

@@ -151,8 +151,8 @@ Result<Metadata> read_config(const Json& json, const std::string& origin) {
   }
   DUNLIN_ASSIGN_OR_RETURN(const std::string name, stored.text("model_type"));
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(origin, name));
-  DUNLIN_ASSIGN_OR_RETURN(Metadata config, canonical_config(stored, ConfigSpelling::hugging_face,
-                                                            std::string(family->model_type)));
+  DUNLIN_ASSIGN_OR_RETURN(Metadata config,
+                          canonical_config(stored, ConfigSpelling::hugging_face, *family));
   const auto* const ids = std::get_if<std::vector<int64_t>>(stored.find("eos_token_id"));
   if (ids != nullptr) {
     for (const int64_t id : *ids) {

@@ -147,6 +147,7 @@ Result<double> matrix_flops(const Model& model, const BenchTest& test) {
 }
 
 Result<ModelBench> ModelBench::create(Model& model) {
+  DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, "bench model"));
   DUNLIN_ASSIGN_OR_RETURN(SequenceRunner runner, SequenceRunner::create(model));
   return ModelBench(model, std::move(runner));
 }

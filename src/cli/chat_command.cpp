@@ -30,6 +30,7 @@ Result<int> chat(ChatFlags flags) {
   }
   DUNLIN_ASSIGN_OR_RETURN(const ModelOptions options, flags.model.options());
   DUNLIN_ASSIGN_OR_RETURN(const auto model, load_with_banner(flags.model, options));
+  DUNLIN_RETURN_IF_ERROR(require_autoregressive(*model, "chat"));
   DUNLIN_RETURN_IF_ERROR(model->text.require_chat_template());
   DUNLIN_ASSIGN_OR_RETURN(const SamplingParams sampling,
                           flags.sampling.params(model->checkpoint->config()));

@@ -1,16 +1,20 @@
 // `dunlin run`: answers one prompt, or many from a file, and exits.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
+#include <random>
 
 #include "cli/answer.h"
 #include "cli/chat_settings.h"
 #include "cli/commands.h"
+#include "cli/diffusion_flags.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/prompt_source.h"
+#include "cli/run_diffusion.h"
 #include "cli/terminal.h"
 #include "engine/engine.h"
 
@@ -26,6 +30,7 @@ struct RunFlags {
   ModelFlags model;
   WatchFlags watch;
   SamplingFlags sampling;
+  DiffusionFlags diffusion;
   PromptFlags prompt;
   int64_t max_tokens = -1;
   std::vector<std::string> stop;
@@ -162,17 +167,46 @@ class Runner {
   int exit_code_ = 0;     // of the first error
 };
 
+// The sampling of `flags` with a new seed where none is given.
+Result<DiffusionRunOptions> diffusion_options(const RunFlags& flags, const std::string& system,
+                                              const Metadata& config) {
+  DiffusionRunOptions options{.steps_follow_tokens = !flags.diffusion.steps.has_value(),
+                              .system = system,
+                              .raw = flags.prompt.raw,
+                              .stop = flags.stop,
+                              .ignore_eos = flags.ignore_eos,
+                              .early_exit = flags.diffusion.early_exit,
+                              .json = flags.json,
+                              .stream = flags.diffusion.stream,
+                              .visual = flags.diffusion.visual,
+                              .quiet = flags.model.quiet};
+  DUNLIN_ASSIGN_OR_RETURN(options.params, flags.diffusion.params(flags.sampling, config));
+  DiffusionParams& params = options.params;
+  if (flags.max_tokens >= 0) params.max_tokens = flags.max_tokens;
+  params.steps = flags.diffusion.steps.value_or(std::max<int64_t>(1, params.max_tokens));
+  params.seed = flags.sampling.seed.has_value() ? *flags.sampling.seed : std::random_device{}();
+  return options;
+}
+
 Result<int> run(const RunFlags& flags) {
+  if (flags.diffusion.stream && !flags.json) return usage_error("--stream needs --json");
   const auto deadline = std::chrono::steady_clock::now() + kStdinPatience;
   DUNLIN_ASSIGN_OR_RETURN(const std::string system, system_prompt(flags.prompt));
   DUNLIN_ASSIGN_OR_RETURN(PromptBatch batch, gather_prompts(flags.prompt));
   DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags.model.options());
   DUNLIN_ASSIGN_OR_RETURN(options.watch, flags.watch.watch(flags.model.quiet));
+  options.new_tokens = std::max<int64_t>(0, flags.max_tokens);
   DUNLIN_ASSIGN_OR_RETURN(const auto model, load_with_banner(flags.model, options));
   DUNLIN_ASSIGN_OR_RETURN(const SamplingParams sampling,
                           flags.sampling.params(model->checkpoint->config()));
   DUNLIN_ASSIGN_OR_RETURN(const std::string remark, add_stdin(batch, deadline));
   if (!flags.model.quiet) note("{}", remark);
+  if (model->diffusion) {
+    DUNLIN_ASSIGN_OR_RETURN(const DiffusionRunOptions diffusion,
+                            diffusion_options(flags, system, model->checkpoint->config()));
+    return run_diffusion(batch, diffusion, *model);
+  }
+  DUNLIN_RETURN_IF_ERROR(flags.diffusion.refuse_all());
   DUNLIN_ASSIGN_OR_RETURN(Engine engine, make_engine(*model));
   catch_interrupts();
   return Runner(flags, batch, system, sampling, *model, engine).run();
@@ -185,10 +219,11 @@ void add_run_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<RunFlags>();
   flags->model.add_to(*command);
   flags->sampling.add_to(*command);
+  flags->diffusion.add_to(*command);
   flags->watch.add_to(*command);
   flags->prompt.add_to(*command);
   add_flag(*command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
-           "tokens of the answer (-1: until the context is full)")
+           "tokens of the answer (-1: until the context is full; of a diffusion model 128)")
       ->check(in_range(-1, int64_t{1} << 31));
   add_flag(*command, "--stop", flags->stop, "end the answer before this text; may be repeated")
       ->check(not_empty());
@@ -212,6 +247,8 @@ void add_run_command(CLI::App& app, int& exit_code) {
       "  git diff | dunlin run model.gguf \"Write a commit message for this change.\"\n"
       "  dunlin run model/ -f question.txt -n 200 --temp 0\n"
       "  dunlin run model/ --prompts questions.jsonl -np 8 --json > answers.jsonl\n"
+      "  dunlin run dream/ --alg entropy --steps 128 -n 128 --temp 0.2 --top-p 0.95 \"Hello\"\n"
+      "  dunlin run dream/ --alg confidence_threshold --dlm-cache dual --visual \"Hello\"\n"
       "  dunlin run model/ --watch 'layers.3.*' --until 'absmax>1e4' -n 20 \"Hello\"");
   command->callback([flags, &exit_code] {
     const auto result = run(*flags);

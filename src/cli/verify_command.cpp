@@ -25,6 +25,7 @@ struct VerifyFlags {
   double tolerance = 2e-5;
   std::vector<std::string> disable;
   WatchFlags watch;
+  DiffusionOverrides diffusion;
   bool bisect = false;
   bool json = false;
 };
@@ -76,7 +77,8 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
                         .threads = flags.threads,
                         .tolerance = flags.tolerance,
                         .dump = flags.dump,
-                        .layers = flags.layers};
+                        .layers = flags.layers,
+                        .diffusion = flags.diffusion};
   options.disabled = disabled_optimizations(flags.disable);
   DUNLIN_ASSIGN_OR_RETURN(options.watch, flags.watch.watch(/*quiet=*/false));
   return options;
@@ -134,6 +136,18 @@ Result<int> verify(const VerifyFlags& flags) {
   return report.pass() ? 0 : static_cast<int>(ErrorKind::verification);
 }
 
+void add_diffusion_flags(CLI::App& command, DiffusionOverrides& overrides) {
+  const FlagGroup group(command, "Diffusion models, instead of what the reference names");
+  add_flag(command, "--eps", overrides.eps, "time at which the schedule ends")
+      ->check(in_real_range(1e-6, 1.0 - 1e-6));
+  add_flag(command, "--steps", overrides.fast_steps, "steps of fast.nocache")
+      ->check(in_range(1, 1 << 20));
+  add_flag(command, "--block-length", overrides.block_length, "of fast.prefix and fast.dual")
+      ->check(in_range(1, 1 << 20));
+  add_flag(command, "--threshold", overrides.threshold, "of fast.*")
+      ->check(in_real_range(0.0, 1.0));
+}
+
 }  // namespace
 
 void add_verify_command(CLI::App& app, int& exit_code) {
@@ -160,6 +174,7 @@ void add_verify_command(CLI::App& app, int& exit_code) {
                   "run only the first N layers and compare what is inside them");
   add_disable_flag(*command, flags->disable);
   flags->watch.add_to(*command);
+  add_diffusion_flags(*command, flags->diffusion);
   add_switch(*command, "--bisect", flags->bisect,
              "when a tensor differs, find the optimisation that is to blame");
   add_switch(*command, "--json", flags->json, "print one JSON object");

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "checkpoint/chat_template_source.h"
 #include "checkpoint/config_fields.h"
+#include "checkpoint/families.h"
 #include "checkpoint/gguf_reader.h"
 #include "convert/gguf_tokenizer.h"
 
@@ -73,6 +74,23 @@ Result<void> add_sampling(const Metadata& config, GgufWriter& writer) {
   return {};
 }
 
+// As llama.cpp's converter of DreamModel writes them.
+Result<void> add_masked_diffusion(const Metadata& config, const std::string& architecture,
+                                  GgufWriter& writer) {
+  DUNLIN_ASSIGN_OR_RETURN(const bool shift, config.boolean_or("diffusion.shift_logits", true));
+  writer.set_bool(architecture + ".attention.causal", false);
+  writer.set_bool("diffusion.shift_logits", shift);
+  constexpr std::pair<const char*, const char*> kIds[] = {
+      {"tokenizer.ggml.mask_token_id", "mask_token_id"},
+      {"tokenizer.ggml.padding_token_id", "pad_token_id"}};
+  for (const auto& [name, key] : kIds) {
+    if (!config.has(key)) continue;
+    DUNLIN_ASSIGN_OR_RETURN(const int64_t id, config.integer(key, 0, INT32_MAX));
+    writer.set_u32(name, static_cast<uint32_t>(id));
+  }
+  return {};
+}
+
 Result<void> add_text_side(const Checkpoint& checkpoint, GgufWriter& writer) {
   const Metadata& config = checkpoint.config();
   std::error_code ignored;
@@ -93,12 +111,17 @@ Result<void> add_gguf_header(const Checkpoint& checkpoint, GgufWriter& writer) {
   if (std::string_view(checkpoint.container()) == "gguf")
     return copy_header(checkpoint.path(), writer);
   const Metadata& config = checkpoint.config();
-  DUNLIN_ASSIGN_OR_RETURN(const std::string architecture, config.text("model_type"));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
+                          stored_family(config.origin(), model_type));
+  const std::string architecture(family->gguf_architecture);
   writer.set_text("general.architecture", architecture);
   writer.set_text("general.type", "model");
   writer.set_text("general.name", folder_name(checkpoint.path()));
   DUNLIN_RETURN_IF_ERROR(add_architecture(config, architecture, writer));
   DUNLIN_RETURN_IF_ERROR(add_sampling(config, writer));
+  if (family->masked_diffusion)
+    DUNLIN_RETURN_IF_ERROR(add_masked_diffusion(config, architecture, writer));
   return add_text_side(checkpoint, writer);
 }
 

@@ -80,6 +80,15 @@ Result<std::string> hf_config_text(const Metadata& config, Format dtype) {
   object["rope_scaling"] = scaling;
   object["bos_token_id"] = value_json(config, "bos_token_id");
   object["eos_token_id"] = ids_json(config);
+  if (family->masked_diffusion) {
+    DUNLIN_ASSIGN_OR_RETURN(const bool shift, config.boolean_or("diffusion.shift_logits", true));
+    if (!shift) {
+      return model_error(
+          fmt::format("{}: diffusion.shift_logits is false, and config.json has no word for that",
+                      config.origin()));
+    }
+    for (const char* key : {"mask_token_id", "pad_token_id"}) object[key] = value_json(config, key);
+  }
   object["torch_dtype"] = dtype_name(dtype);
   return object.dump(2) + '\n';
 }

@@ -31,9 +31,9 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
 }
 
-Result<int64_t> choose_context(const ModelOptions& options, int64_t trained) {
+Result<int64_t> choose_context(const ModelOptions& options, int64_t trained, bool diffusion) {
   if (options.context < 0) return usage_error(fmt::format("the context is {}", options.context));
-  if (options.context == 0) return std::min(trained, kDefaultContext);
+  if (options.context == 0) return std::min(trained, diffusion ? kDefaultCanvas : kDefaultContext);
   if (options.context > trained) {
     return usage_error(
         fmt::format("a context of {} is more than the {} positions the model was trained for",
@@ -58,6 +58,17 @@ StepLimits step_limits(const ModelOptions& options, int64_t context) {
   limits.rows = std::max(std::min(options.rows, most), options.sequences);
   limits.logit_rows =
       options.logit_rows == 0 ? options.sequences : std::min(options.logit_rows, limits.rows);
+  return limits;
+}
+
+// A canvas is computed in one step, whatever its size, and logits of all its masks may be wanted.
+StepLimits canvas_limits(const ModelOptions& options, int64_t context) {
+  const int64_t masks = std::max(options.new_tokens, kDefaultNewTokens);
+  const int64_t wanted = std::min(masks, context) * options.sequences;
+  StepLimits limits{
+      .rows = std::max(options.rows, context), .sequences = options.sequences, .context = context};
+  limits.rows = std::min(limits.rows, context * options.sequences);
+  limits.logit_rows = std::min(options.logit_rows == 0 ? wanted : options.logit_rows, limits.rows);
   return limits;
 }
 
@@ -131,7 +142,9 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
 
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context));
+  DUNLIN_ASSIGN_OR_RETURN(model->diffusion, diffusion_of(config));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context,
+                                                                model->diffusion.has_value()));
   if (options.kv_tokens < 0 || (options.kv_tokens > 0 && options.kv_tokens < context)) {
     return usage_error(fmt::format("a KV cache of {} tokens does not hold one context of {}",
                                    options.kv_tokens, context));
@@ -147,11 +160,20 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                                                 .logits_view_k = options.logits_view_k}));
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
-  model->limits = step_limits(options, context);
+  model->limits =
+      model->diffusion ? canvas_limits(options, context) : step_limits(options, context);
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
   DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;
+}
+
+Result<void> require_autoregressive(const Model& model, std::string_view what) {
+  if (!model.diffusion) return {};
+  return usage_error(fmt::format(
+      "{} is a diffusion model, which fills in masks; {} needs a model that writes token after "
+      "token (`dunlin run` works on both)",
+      model.checkpoint == nullptr ? model.program.model : model.checkpoint->path(), what));
 }
 
 SamplingParams recommended_sampling(const Metadata& config) {

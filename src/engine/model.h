@@ -17,6 +17,7 @@
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
 #include "engine/text_model.h"
+#include "models/dream.h"
 #include "program/program.h"
 
 namespace dunlin {
@@ -28,7 +29,9 @@ struct ModelOptions {
   LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice
   int threads = 0;                      // 0: one per core this process may use
   std::string isa = {};                 // empty: DUNLIN_ISA, or the best there is
-  int64_t context = 0;    // positions of one sequence; 0: the model's, at most kDefaultContext
+  // Positions of one sequence; 0: the model's, at most kDefaultContext, or kDefaultCanvas where a
+  // step computes all of them.
+  int64_t context = 0;
   int64_t sequences = 1;  // at a time
   // Positions that the KV cache holds for all sequences together; 0: the full context of each. When
   // it is full, sequences wait for each other.
@@ -36,14 +39,17 @@ struct ModelOptions {
   int64_t rows = 512;   // of one step: the chunk of a prompt
   int64_t layers = -1;  // >= 0: a truncated model
   int64_t logits_view_k = 64;
-  std::vector<std::string> taps = {};      // outputs for looking inside (program/recorder.h)
-  int64_t logit_rows = 0;                  // of one step; 0: one per sequence
+  std::vector<std::string> taps = {};  // outputs for looking inside (program/recorder.h)
+  int64_t logit_rows = 0;  // of one step; 0: one per sequence, of a diffusion model new_tokens
+  int64_t new_tokens = 0;  // of a diffusion model: masks of one canvas; at least kDefaultNewTokens
   std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
   std::shared_ptr<Watch> watch = nullptr;  // looks at values after every step
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 
 inline constexpr int64_t kDefaultContext = 8192;
+inline constexpr int64_t kDefaultCanvas = 2048;  // what Dream's authors call usable
+inline constexpr int64_t kDefaultNewTokens = 128;
 
 struct Model {
   std::unique_ptr<Checkpoint> checkpoint = {};
@@ -55,6 +61,8 @@ struct Model {
   int64_t trained_context = 0;  // max_position_embeddings
   int64_t vocabulary = 0;       // rows of the logits
   std::vector<int32_t> stop_ids = {};
+  // Of a model that fills in masks; nothing: one that writes token after token.
+  std::optional<MaskedDiffusion> diffusion = {};
   double load_ms = 0;
 
   bool uses(std::string_view optimization) const {
@@ -65,6 +73,9 @@ struct Model {
 // Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's
 // is of kind usage.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
+
+// The error (kind usage) of what asks for the next token of a model that fills in masks: "chat".
+Result<void> require_autoregressive(const Model& model, std::string_view what);
 
 // What the model's authors recommend (generation_config.json), over the built-in values.
 SamplingParams recommended_sampling(const Metadata& config);

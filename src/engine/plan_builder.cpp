@@ -10,6 +10,7 @@ PlanBuilder::PlanBuilder(const Program& program, const StepLimits& limits) {
   plan_.tokens.reserve(rows);
   plan_.positions.reserve(rows);
   plan_.logit_rows.reserve(static_cast<size_t>(limits.logit_rows));
+  plan_.lengths.reserve(sequences);
   plan_.tables.resize(program.kv_groups.size());
   for (KvTable& table : plan_.tables) {
     table.first.reserve(sequences + 1);
@@ -24,11 +25,12 @@ void PlanBuilder::begin() {
   plan_.tokens.clear();
   plan_.positions.clear();
   plan_.logit_rows.clear();
+  plan_.lengths.clear();
   slots_.clear();
 }
 
-void PlanBuilder::add(int32_t slot, std::span<const int32_t> tokens, int64_t first,
-                      RowClass row_class, LogitRows logit_rows) {
+void PlanBuilder::add_rows(int32_t slot, std::span<const int32_t> tokens, int64_t first,
+                           RowClass row_class) {
   const auto rows = static_cast<int32_t>(tokens.size());
   if (!plan_.segments.empty() && plan_.segments.back().rows_each == rows &&
       plan_.segments.back().row_class == row_class) {
@@ -37,13 +39,29 @@ void PlanBuilder::add(int32_t slot, std::span<const int32_t> tokens, int64_t fir
     plan_.segments.push_back({1, rows, row_class});
   }
   for (int32_t i = 0; i < rows; ++i) {
-    const bool wanted =
-        logit_rows == LogitRows::all || (logit_rows == LogitRows::last && i + 1 == rows);
-    if (wanted) plan_.logit_rows.push_back(static_cast<int32_t>(plan_.tokens.size()));
     plan_.tokens.push_back(tokens[static_cast<size_t>(i)]);
     plan_.positions.push_back(static_cast<int32_t>(first) + i);
   }
   slots_.push_back(slot);
+}
+
+void PlanBuilder::add(int32_t slot, std::span<const int32_t> tokens, int64_t first,
+                      RowClass row_class, LogitRows logit_rows) {
+  const auto begin = static_cast<int32_t>(plan_.tokens.size());
+  const auto end = begin + static_cast<int32_t>(tokens.size());
+  add_rows(slot, tokens, first, row_class);
+  if (logit_rows == LogitRows::none) return;
+  for (int32_t row = logit_rows == LogitRows::all ? begin : end - 1; row < end; ++row)
+    plan_.logit_rows.push_back(row);
+}
+
+void PlanBuilder::add_canvas(int32_t slot, std::span<const int32_t> tokens, int64_t first,
+                             int64_t length, RowClass row_class,
+                             std::span<const int32_t> logit_rows) {
+  const auto begin = static_cast<int32_t>(plan_.tokens.size());
+  add_rows(slot, tokens, first, row_class);
+  for (const int32_t row : logit_rows) plan_.logit_rows.push_back(begin + row);
+  plan_.lengths.push_back(static_cast<int32_t>(length));
 }
 
 const StepPlan& PlanBuilder::finish(KvCache& cache) {

@@ -23,10 +23,17 @@ class PlanBuilder {
   // The next sequence: these tokens at the positions from `first` on.
   void add(int32_t slot, std::span<const int32_t> tokens, int64_t first, RowClass row_class,
            LogitRows logit_rows);
+  // The next canvas, which holds `length` positions: these tokens at the positions from `first` on,
+  // and the logits of the rows `logit_rows`, counted from the first token. Not in one step with
+  // add().
+  void add_canvas(int32_t slot, std::span<const int32_t> tokens, int64_t first, int64_t length,
+                  RowClass row_class, std::span<const int32_t> logit_rows);
   // The plan of what was added, with the cache's tables and moves; valid until begin().
   const StepPlan& finish(KvCache& cache);
 
  private:
+  void add_rows(int32_t slot, std::span<const int32_t> tokens, int64_t first, RowClass row_class);
+
   StepPlan plan_ = {};
   std::vector<int32_t> slots_ = {};
 };

@@ -5,6 +5,7 @@
 namespace dunlin {
 
 Result<WindowRunner> WindowRunner::create(Model& model) {
+  DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, "scoring a text"));
   WindowRunner runner(model);
   KvCacheOptions options = kv_cache_options(model, model.limits.sequences);
   options.prefix_index = false;

@@ -21,6 +21,7 @@ struct Config {
   float eps;
   bool tied;
   bool qkv_bias, o_bias, mlp_bias;
+  MaskKind mask = MaskKind::causal;
   RopeAnglesAttributes rope;
 };
 
@@ -74,7 +75,7 @@ struct Block {
     const Tensor vh = reshape(values, {Symbol::rows, c.kv_heads, c.head_dim});
     const auto place = recorder.kv_layer(/*window=*/0, c.kv_heads, c.head_dim);
     const Tensor attended = attention(qh, kh, vh, /*sinks=*/Tensor(),
-                                      {.mask = MaskKind::causal,
+                                      {.mask = c.mask,
                                        .scale = 1.0f / std::sqrt(static_cast<float>(c.head_dim)),
                                        .stateful = recorder.options().stateful,
                                        .group = place.group,
@@ -120,7 +121,7 @@ void forward(Recorder& recorder, const Config& c) {
   output_logits(recorder, logits);
 }
 
-// Everything but the biases, which is where the families differ. The limits are far above any model
+// Everything but the biases and the mask, which is where the families differ. The limits are far above any model
 // and keep products of sizes within 64 bits.
 Result<Config> read_config(const Metadata& m, const RecordOptions& options) {
   Config c = {};
@@ -173,13 +174,21 @@ Result<Program> record_llama(const Metadata& config, const RecordOptions& option
   return record_block_model("llama", c, options);
 }
 
-Result<Program> record_qwen2(const Metadata& config, const RecordOptions& options) {
+Result<Program> record_qwen2_block(const char* name, const Metadata& config, MaskKind mask,
+                                   const RecordOptions& options) {
   DUNLIN_ASSIGN_OR_RETURN(const bool windowed, config.boolean_or("use_sliding_window", false));
-  if (windowed)
-    return model_error(config.origin() + ": use_sliding_window true is not supported for qwen2");
+  if (windowed) {
+    return model_error(
+        fmt::format("{}: use_sliding_window true is not supported for {}", config.origin(), name));
+  }
   DUNLIN_ASSIGN_OR_RETURN(Config c, read_config(config, options));
   c.qkv_bias = true;
-  return record_block_model("qwen2", c, options);
+  c.mask = mask;
+  return record_block_model(name, c, options);
+}
+
+Result<Program> record_qwen2(const Metadata& config, const RecordOptions& options) {
+  return record_qwen2_block("qwen2", config, MaskKind::causal, options);
 }
 
 }  // namespace dunlin

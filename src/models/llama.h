@@ -14,4 +14,8 @@ Result<Program> record_llama(const Metadata& config, const RecordOptions& option
 // and v.
 Result<Program> record_qwen2(const Metadata& config, const RecordOptions& options);
 
+// Qwen2's network under another mask, as the Program `name`.
+Result<Program> record_qwen2_block(const char* name, const Metadata& config, MaskKind mask,
+                                   const RecordOptions& options);
+
 }  // namespace dunlin

@@ -149,7 +149,8 @@ Result<Question> read_question(const std::string& model_path, const ArrayFile& r
   Question question;
   DUNLIN_ASSIGN_OR_RETURN(question.truncated, is_truncated(config, layers));
   DUNLIN_ASSIGN_OR_RETURN(question.prompt, read_ids(reference, "input_ids", vocabulary));
-  if (reference.has("greedy_ids") && !question.truncated) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(config));
+  if (reference.has("greedy_ids") && !question.truncated && !diffusion) {
     DUNLIN_ASSIGN_OR_RETURN(question.continuation, read_ids(reference, "greedy_ids", vocabulary));
   }
   DUNLIN_ASSIGN_OR_RETURN(question.taps, shared_taps(config, reference, layers));
@@ -216,6 +217,10 @@ Result<ParityReport> compare_with_reference(const std::string& model_path,
   std::vector<std::string> order;
   DUNLIN_ASSIGN_OR_RETURN(auto values,
                           compute(*model, question.prompt, question.continuation, order));
+  if (model->diffusion && !question.truncated) {
+    DUNLIN_RETURN_IF_ERROR(
+        compute_diffusion(*model, reference, question.prompt, options.diffusion, values, order));
+  }
   values["input_ids"] = ids_array(question.prompt);
   if (!options.dump.empty())
     DUNLIN_RETURN_IF_ERROR(write_array_file(options.dump, values, kDumpMark));

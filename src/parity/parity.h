@@ -2,7 +2,8 @@
 //
 // The reference is an ArrayFile: input_ids [S] and any of hidden.{i}, norm1.{i}, q.{i}, k.{i}, v.{i}, attn_out.{i},
 // norm2.{i}, gate.{i}, up.{i}, mlp_out.{i}, final_norm, logits [S,V], greedy_ids [G], greedy_logits [G,V]. What it does
-// not hold is not checked.
+// not hold is not checked. Of a model that fills in masks input_ids is the prompt and its masks, and the loops of
+// diffusion_parity.h are compared instead of a greedy continuation.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +15,7 @@
 #include "backend/api.h"
 #include "backend/watch.h"
 #include "base/result.h"
+#include "parity/diffusion_parity.h"
 
 namespace dunlin {
 
@@ -34,6 +36,7 @@ struct ParityOptions {
   int64_t layers = -1;
   std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
   std::shared_ptr<Watch> watch = nullptr;  // its hit ends the comparison and is the error
+  DiffusionOverrides diffusion = {};
 };
 
 struct ParityRow {

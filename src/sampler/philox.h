@@ -27,7 +27,11 @@ inline PhiloxBlock philox(std::array<uint32_t, 2> key, PhiloxBlock counter) {
 }
 
 // What a random number is for; numbers of different purposes at one position are independent.
-enum class RandomPurpose : uint32_t { token = 0 };
+enum class RandomPurpose : uint32_t {
+  token = 0,
+  unmask = 1,          // of diffusion: whether a masked position is decided in a step
+  choose_position = 2  // of diffusion: which masked position is decided next
+};
 
 // Uniform in [0, 1) with 24 bits, for the token at `position` of choice number `choice` of a
 // request.

@@ -305,5 +305,32 @@ TEST(GgufContradiction, SpecialTokenIds) {
                "tokenizer.ggml.bos_token_id is not an integer");
 }
 
+GgufBuilder dream() {
+  return tiny_gguf("dream").u32("tokenizer.ggml.mask_token_id", 11);
+}
+
+TEST(GgufDream, HasItsMaskAndPadding) {
+  const auto plain = open(dream());
+  expect_canonical_values(*plain, false, false);
+  EXPECT_EQ(*plain->config().text("model_type"), "Dream");
+  EXPECT_EQ(*plain->config().integer("mask_token_id", 0, 100), 11);
+  EXPECT_TRUE(*plain->config().boolean("diffusion.shift_logits"));
+  EXPECT_FALSE(plain->config().has("pad_token_id"));
+  const auto whole = open(dream()
+                              .u32("tokenizer.ggml.padding_token_id", 3)
+                              .set("dream.attention.causal", kBool, raw<uint8_t>(0))
+                              .set("diffusion.shift_logits", kBool, raw<uint8_t>(0)));
+  EXPECT_EQ(*whole->config().integer("pad_token_id", 0, 100), 3);
+  EXPECT_FALSE(*whole->config().boolean("diffusion.shift_logits"));
+}
+
+TEST(GgufDream, WrongOnesNameTheirKey) {
+  expect_error(tiny_gguf("dream"), "tokenizer.ggml.mask_token_id is missing");
+  expect_error(dream().set("dream.attention.causal", kBool, raw<uint8_t>(1)),
+               "dream.attention.causal is true");
+  expect_error(dream().text("diffusion.shift_logits", "yes"), "diffusion.shift_logits is not");
+  expect_error(dream().without("dream.block_count"), "dream.block_count is missing");
+}
+
 }  // namespace
 }  // namespace dunlin

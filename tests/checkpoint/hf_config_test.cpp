@@ -328,5 +328,48 @@ TEST(HfConfig, BracketsInStringsDoNotCount) {
   EXPECT_TRUE(read(with("note", std::string(1000, '[') + "\\\"" + std::string(1000, '{'))).ok());
 }
 
+json dream() {
+  json config = with("model_type", "Dream");
+  config["architectures"] = {"DreamModel"};
+  config["mask_token_id"] = 11;
+  config["pad_token_id"] = 2;
+  return config;
+}
+
+TEST(HfConfigDream, HasItsMaskAndPadding) {
+  const Metadata config = read_ok(dream());
+  EXPECT_EQ(*config.text("model_type"), "Dream");
+  EXPECT_EQ(*config.integer("mask_token_id", 0, 100), 11);
+  EXPECT_EQ(*config.integer("pad_token_id", 0, 100), 2);
+  EXPECT_TRUE(*config.boolean("diffusion.shift_logits"));
+}
+
+// Those of the published DreamConfig.
+TEST(HfConfigDream, MissingKeysHaveDefaults) {
+  json bare = dream();
+  for (const char* key : {"mask_token_id", "pad_token_id", "rms_norm_eps", "rope_theta"})
+    bare.erase(key);
+  const Metadata config = read_ok(bare);
+  EXPECT_EQ(*config.integer("mask_token_id", 0, 1 << 20), 151666);
+  EXPECT_EQ(*config.integer("pad_token_id", 0, 1 << 20), 151643);
+  EXPECT_EQ(*config.number("rms_norm_eps", 0, 1), 1e-6);
+  EXPECT_EQ(*config.number("rope_theta", 1, 1e9), 10000.0);
+}
+
+TEST(HfConfigDream, WrongOnesNameTheirKey) {
+  json config = dream();
+  config["mask_token_id"] = -1;
+  expect_error(config, "mask_token_id is -1");
+  config["mask_token_id"] = "<|mask|>";
+  expect_error(config, "mask_token_id is not an integer");
+  config = dream();
+  config["architectures"] = {"Qwen2ForCausalLM"};
+  expect_error(config, "architectures of model_type Dream must name DreamModel");
+}
+
+TEST(HfConfig, OtherFamiliesHaveNoMask) {
+  EXPECT_FALSE(read_ok(with("mask_token_id", -1)).has("mask_token_id"));
+}
+
 }  // namespace
 }  // namespace dunlin

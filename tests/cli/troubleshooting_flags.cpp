@@ -1,10 +1,16 @@
 // Messages about flags, settings and prompts.
 #include <filesystem>
 
+#include "support/text_model_folder.h"
 #include "troubleshooting.h"
 
 namespace dunlin {
 namespace {
+
+ProcessResult run_diffusion(const TemporaryFolder& folder, const std::vector<std::string>& more) {
+  write_text_diffusion_model(folder.path(), 3);
+  return run_hello(folder.path(), more);
+}
 
 ProcessResult run_with_settings(const TemporaryFolder& folder, const std::string& settings) {
   write_all(folder.file("config.toml"), settings);
@@ -55,6 +61,38 @@ std::vector<MessageCase> flag_messages() {
        [](Folder folder) { return run_dunlin({"run", text_model(folder), "-q"}); }},
       {"error: the prompt has <n> tokens, the context <n>; it leaves no room for an answer",
        [](Folder folder) { return run_hello(text_model(folder), {"-c", "8"}); }},
+      {"error: the prompt has <n> tokens and the answer <n>; together they do not fit the context "
+       "of <n>",
+       [](Folder folder) { return run_diffusion(folder, {"-c", "8"}); }},
+      {"error: the canvas has <n> masks, and a step has the logits of <n> (max_tokens)",
+       [](Folder folder) {
+         write_text_diffusion_model(folder.path(), 3);
+         std::string masks = "5";
+         for (int i = 0; i < 130; ++i) masks += ",3";
+         return run_dunlin({"run", folder.path(), "--prompt-ids", masks, "-n", "2", "-q"});
+       }},
+      {"error: <file> is a diffusion model, which fills in masks; <what> needs a model that writes "
+       "token after token <hint>",
+       [](Folder folder) {
+         write_text_diffusion_model(folder.path(), 3);
+         return run_dunlin({"chat", folder.path(), "-q"}, {.text = "Hello\n"});
+       }},
+      {"error: <flag> is for diffusion models, which this is not",
+       [](Folder folder) { return run_hello(text_model(folder), {"--steps", "4"}); }},
+      {"error: <flag> has no meaning for a diffusion model",
+       [](Folder folder) { return run_diffusion(folder, {"--min-p", "0.1"}); }},
+      {"error: steps is <n>, but <n> tokens in blocks of <n> need one for each of <n> blocks",
+       [](Folder folder) {
+         return run_diffusion(folder,
+                              {"--steps", "1", "--dlm-cache", "dual", "--block-length", "1"});
+       }},
+      {"error: the prompt has masks, which need dlm_cache none: a cache knows blocks behind the "
+       "prompt",
+       [](Folder folder) {
+         write_text_diffusion_model(folder.path(), 3);
+         return run_dunlin(
+             {"run", folder.path(), "--prompt-ids", "5,3", "-n", "2", "--dlm-cache", "dual", "-q"});
+       }},
       {"error: a context of <n> is more than the <n> positions the model was trained for",
        [](Folder folder) { return run_hello(text_model(folder), {"-c", "100k"}); }},
       {"error: token <n> of the prompt is outside 0..<n>",

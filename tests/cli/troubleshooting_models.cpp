@@ -164,6 +164,11 @@ std::vector<MessageCase> directory_messages() {
 std::vector<MessageCase> weight_messages() {
   using Folder = const TemporaryFolder&;
   return {
+      {"error: <folder>: the tokenizer has no token <n>, which is the mask",
+       [](Folder folder) {
+         write_text_diffusion_model(folder.path(), 606);
+         return run_hello(folder.path());
+       }},
       {"error: <file>: the tensor <name> is not part of any model that is read here",
        [](Folder folder) {
          return run_with_weights(folder, [](std::string weights) {

@@ -87,9 +87,10 @@ class WriteGguf : public testing::Test {
   std::string out_;
 };
 
-const std::vector<std::string> kModels = {
-    "llama_plain",    "llama_heads_9_3", "llama_tied_bias", "llama3_scaled",   "llama3_scaled_tied",
-    "llama_defaults", "qwen2_tied",      "qwen2_untied",    "qwen2_heads_14_2"};
+const std::vector<std::string> kModels = {"llama_plain",   "llama_heads_9_3",    "llama_tied_bias",
+                                          "llama3_scaled", "llama3_scaled_tied", "llama_defaults",
+                                          "qwen2_tied",    "qwen2_untied",       "qwen2_heads_14_2",
+                                          "dream_plain",   "dream_heads_14_2"};
 
 TEST_F(WriteGguf, DirectoriesEqualTheFilesOfTheGgufPackage) {
   for (const std::string& name : kModels) {

@@ -24,7 +24,7 @@ class Config : public testing::TestWithParam<std::string> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Config, testing::Values("llama", "qwen2"),
+INSTANTIATE_TEST_SUITE_P(All, Config, testing::Values("llama", "qwen2", "Dream"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(Config, TheTinyOneIsAccepted) {
@@ -86,6 +86,29 @@ TEST(LlamaConfig, BiasesMustBeBooleans) {
     ASSERT_FALSE(program.ok()) << key;
     EXPECT_NE(program.error().message.find(key), std::string::npos) << program.error().message;
   }
+}
+
+TEST(DreamConfig, NeedsAMaskWithinTheVocabulary) {
+  const Metadata config = tiny_config("Dream");
+  const auto read = masked_diffusion(config);
+  ASSERT_TRUE(read.ok()) << read.error().message;
+  EXPECT_EQ(read->mask_id, 127);
+  EXPECT_TRUE(read->shift_logits);
+  EXPECT_FALSE(masked_diffusion(with(config, "diffusion.shift_logits", false))->shift_logits);
+  for (const Metadata& wrong :
+       {with(config, "mask_token_id", int64_t{128}), with(config, "mask_token_id", int64_t{-1})}) {
+    const auto program = record_model(wrong, {});
+    ASSERT_FALSE(program.ok());
+    EXPECT_EQ(program.error().kind, ErrorKind::model);
+    EXPECT_NE(program.error().message.find("mask_token_id"), std::string::npos)
+        << program.error().message;
+  }
+}
+
+TEST(DreamConfig, OnlyThisFamilyFillsInMasks) {
+  EXPECT_TRUE(diffusion_of(tiny_config("Dream"))->has_value());
+  EXPECT_FALSE(diffusion_of(tiny_config("qwen2"))->has_value());
+  EXPECT_FALSE(diffusion_of(tiny_config("mamba")).ok());
 }
 
 TEST(Qwen2Config, ASlidingWindowIsNotSupported) {

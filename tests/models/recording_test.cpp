@@ -36,7 +36,7 @@ class Recording : public testing::TestWithParam<std::string> {
   Metadata config() const { return tiny_config(GetParam()); }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Recording, testing::Values("llama", "qwen2"),
+INSTANTIATE_TEST_SUITE_P(All, Recording, testing::Values("llama", "qwen2", "Dream"),
                          [](const auto& info) { return info.param; });
 
 TEST_P(Recording, TheHashKnowsEveryFieldThatMatters) {
@@ -170,12 +170,29 @@ TEST(Biases, AreWhereTheFamilyHasThem) {
   EXPECT_EQ(biases(record_tiny(with(llama, "attention_bias", true))), qkvo);
   EXPECT_EQ(biases(record_tiny(with(llama, "mlp_bias", true))), mlp);
   EXPECT_EQ(biases(record_tiny(tiny_config("qwen2"))), qkv);
+  EXPECT_EQ(biases(record_tiny(tiny_config("Dream"))), qkv);
+}
+
+// Qwen2's network, but every position sees every other.
+TEST(Dream, HasAFullMask) {
+  for (const char* family : {"qwen2", "Dream"}) {
+    int layers = 0;
+    for (const Node& node : record_tiny(tiny_config(family)).nodes) {
+      if (node.op != Op::attention) continue;
+      const auto& attributes = std::get<AttentionAttributes>(node.attributes);
+      const bool full = std::string(family) == "Dream";
+      EXPECT_EQ(attributes.mask, full ? MaskKind::full : MaskKind::causal) << node.name;
+      EXPECT_TRUE(attributes.stateful);
+      ++layers;
+    }
+    EXPECT_EQ(layers, 3);
+  }
 }
 
 TEST(Families, SayWhatTheyCover) {
   std::vector<std::string> types;
   for (const ModelFamily& family : model_families()) types.emplace_back(family.model_type);
-  EXPECT_EQ(types, (std::vector<std::string>{"llama", "qwen2"}));
+  EXPECT_EQ(types, (std::vector<std::string>{"llama", "qwen2", "Dream"}));
 }
 
 }  // namespace

@@ -18,6 +18,7 @@ inline Metadata tiny_config(const std::string& family) {
   config.set("vocab_size", int64_t{128});
   config.set("rms_norm_eps", 1e-5);
   config.set("rope_theta", 10000.0);
+  if (family == "Dream") config.set("mask_token_id", int64_t{127});
   return config;
 }
 

@@ -64,6 +64,23 @@ std::string golden_path(const std::string& model) {
   return kData / model / "golden.safetensors";
 }
 
+std::vector<std::string> threshold_golden_paths(const std::string& model) {
+  std::vector<std::string> paths;
+  for (const auto& entry : fs::directory_iterator(kData / model)) {
+    if (entry.path().filename().string().starts_with("golden_threshold_"))
+      paths.push_back(entry.path());
+  }
+  std::ranges::sort(paths);
+  return paths;
+}
+
+std::vector<std::string> diffusion_models() {
+  std::vector<std::string> names = committed_models();
+  std::erase_if(names,
+                [](const std::string& name) { return threshold_golden_paths(name).empty(); });
+  return names;
+}
+
 std::string model_path(const std::string& model, Container container) {
   const bool gguf = container == Container::gguf;
   const fs::path committed = kData / model / (gguf ? "model.gguf" : "model");

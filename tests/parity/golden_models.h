@@ -11,6 +11,10 @@ std::vector<std::string> committed_models();
 std::vector<std::string> kernel_models();
 
 std::string golden_path(const std::string& model);
+// Of models that fill in masks: the goldens of other thresholds than golden_path's.
+std::vector<std::string> threshold_golden_paths(const std::string& model);
+// The committed models that have such.
+std::vector<std::string> diffusion_models();
 
 enum class Container { directory, gguf };
 

@@ -79,8 +79,33 @@ INSTANTIATE_TEST_SUITE_P(Kernel, Parity, testing::ValuesIn(kernel_cases(/*fast=*
 INSTANTIATE_TEST_SUITE_P(SlowKernel, Parity, testing::ValuesIn(kernel_cases(/*fast=*/false)),
                          case_name);
 
+// The loops of models that fill in masks under a second threshold, and on every instruction set.
+class SecondThreshold : public testing::TestWithParam<Case> {};
+
+TEST_P(SecondThreshold, EveryLoopAgrees) {
+  const Case& test = GetParam();
+  if (const std::string why = refusal(test.choice); !why.empty())
+    GTEST_SKIP() << test.choice.isa << ": " << why;
+  for (const std::string& reference : threshold_golden_paths(test.model)) {
+    const auto report = compare_with_reference(
+        model_path(test.model, test.container), reference,
+        {.backend = test.choice.backend, .threads = 2, .isa = test.choice.isa});
+    ASSERT_TRUE(report.ok()) << report.error().message;
+    for (const ParityRow& row : report->rows)
+      EXPECT_TRUE(row.pass) << row.name << " at " << row.where;
+    EXPECT_EQ(report->ignored, std::vector<std::string>());
+    EXPECT_EQ(report->rows.size(), 8u);  // ids and passes of four loops
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tiny, SecondThreshold,
+                         testing::ValuesIn(cases(diffusion_models(), all_backends())), case_name);
+
 TEST(ParityModels, AreAllThere) {
-  EXPECT_GE(committed_models().size(), 11u);
+  EXPECT_GE(committed_models().size(), 13u);
+  ASSERT_EQ(diffusion_models().size(), 2u);
+  for (const std::string& model : diffusion_models())
+    EXPECT_EQ(threshold_golden_paths(model).size(), 1u) << model;
   EXPECT_EQ(kernel_models().size(), 3u);
 }
 

@@ -20,7 +20,8 @@ namespace dunlin {
 namespace {
 
 constexpr size_t kAlignment = 32;
-const std::map<std::string, uint32_t> kValueTypes = {{"UINT32", 4}, {"FLOAT32", 6}, {"STRING", 8}};
+const std::map<std::string, uint32_t> kValueTypes = {
+    {"UINT32", 4}, {"FLOAT32", 6}, {"BOOL", 7}, {"STRING", 8}};
 const std::map<std::string, uint32_t> kTensorTypes = {{"F32", 0}, {"F16", 1}, {"BF16", 30}};
 
 using Bytes = std::vector<std::byte>;
@@ -51,6 +52,8 @@ void append_key(Bytes& bytes, const nlohmann::json& entry) {
     append_string(bytes, value.get<std::string>());
   } else if (type == "FLOAT32") {
     append_u32(bytes, std::bit_cast<uint32_t>(value.get<float>()));
+  } else if (type == "BOOL") {
+    bytes.push_back(static_cast<std::byte>(value.get<bool>()));
   } else {
     append_u32(bytes, value.get<uint32_t>());
   }

@@ -20,8 +20,9 @@ void write_all(const std::string& path, const std::string& text) {
   std::ofstream(path, std::ios::binary) << text;
 }
 
-std::string recipe_text() {
-  std::ifstream file(test_data("data/llama_plain/recipe.json"));
+// The recipe of a model with a vocabulary of another size.
+nlohmann::ordered_json recipe_of(const std::string& model) {
+  std::ifstream file(test_data("data/" + model + "/recipe.json"));
   auto recipe = nlohmann::ordered_json::parse(file);
   recipe["config"]["vocab_size"] = kVocabulary;
   recipe["config"]["eos_token_id"] = 2;
@@ -31,13 +32,11 @@ std::string recipe_text() {
     if (name == "lm_head.weight" || name == "model.embed_tokens.weight")
       tensor["shape"][0] = kVocabulary;
   }
-  return recipe.dump();
+  return recipe;
 }
 
-}  // namespace
-
-void write_text_model(const std::string& folder) {
-  write_all(folder + "/recipe.json", recipe_text());
+void write_model(const std::string& folder, const nlohmann::ordered_json& recipe) {
+  write_all(folder + "/recipe.json", recipe.dump());
   if (!write_synthetic_directory(folder + "/recipe.json", folder).ok())
     throw std::runtime_error("cannot write a model to " + folder);
   std::filesystem::copy_file(test_data("tokenizer/data/small_smollm2/tokenizer.json"),
@@ -45,6 +44,18 @@ void write_text_model(const std::string& folder) {
   const nlohmann::json config = {
       {"bos_token", "<|im_start|>"}, {"eos_token", "<|im_end|>"}, {"chat_template", kChatMl}};
   write_all(folder + "/tokenizer_config.json", config.dump());
+}
+
+}  // namespace
+
+void write_text_model(const std::string& folder) {
+  write_model(folder, recipe_of("llama_plain"));
+}
+
+void write_text_diffusion_model(const std::string& folder, int mask_id) {
+  auto recipe = recipe_of("dream_plain");
+  recipe["config"]["mask_token_id"] = mask_id;
+  write_model(folder, recipe);
 }
 
 }  // namespace dunlin

@@ -9,6 +9,10 @@ namespace dunlin {
 // vocabulary of small_smollm2's size. Throws when it cannot be written.
 void write_text_model(const std::string& folder);
 
+// The same of the recipe dream_plain, which fills in the masks `mask_id`. The tokenizer has ids below
+// 600.
+void write_text_diffusion_model(const std::string& folder, int mask_id);
+
 inline std::string test_data(const std::string& path) {
   return std::string(DUNLIN_SOURCE_DIR "/tests/") + path;
 }
