@@ -2,13 +2,13 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cmath>
 #include <cstdio>
 
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
+#include "cli/json_number.h"
 #include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/read_input.h"
@@ -22,7 +22,6 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
 // The text and its ids are held whole: about twice this in memory.
-constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
 struct EvalFlags {
   ModelFlags model;
@@ -35,7 +34,7 @@ struct EvalFlags {
 };
 
 Result<std::string> read_eval_text(const std::string& path) {
-  DUNLIN_ASSIGN_OR_RETURN(std::string text, read_user_file(path, kMaxTextBytes));
+  DUNLIN_ASSIGN_OR_RETURN(std::string text, read_user_file(path, kMostCorpusBytes));
   if (text.empty())
     return usage_error(fmt::format("{}: there is no text in it", path == "-" ? "stdin" : path));
   return text;
@@ -55,11 +54,6 @@ Result<WindowOptions> window_options(const EvalFlags& flags) {
   return options;
 }
 
-// JSON has neither infinities nor NaN.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 struct Report {
   EvalResult result;
   WindowPlan plan;
@@ -70,11 +64,13 @@ struct Report {
 Json to_json(const Report& report, const Model& model) {
   const EvalResult& result = report.result;
   const auto& reference = result.reference;
-  const auto of_reference = [&](double value) { return reference ? number(value) : Json(nullptr); };
+  const auto of_reference = [&](double value) {
+    return reference ? json_number(value) : Json(nullptr);
+  };
   const EvalResult::AgainstReference against = reference.value_or(EvalResult::AgainstReference{});
   return {{"schema_version", 1},
-          {"perplexity", number(result.perplexity.value)},
-          {"perplexity_error", number(result.perplexity.error)},
+          {"perplexity", json_number(result.perplexity.value)},
+          {"perplexity_error", json_number(result.perplexity.error)},
           {"tokens", result.tokens},
           {"window", report.plan.window},
           {"stride", report.plan.stride},

@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cmath>
 #include <filesystem>
 
 #include "checkpoint/gguf_names.h"
@@ -20,8 +19,6 @@ namespace dunlin {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
 
 struct ImatrixFlags {
   ModelFlags model;
@@ -46,7 +43,7 @@ class Imatrix {
   Result<int> run() {
     DUNLIN_RETURN_IF_ERROR(check_target(flags_.out));
     DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags_.model.options());
-    DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_user_file(flags_.file, kMaxTextBytes));
+    DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_user_file(flags_.file, kMostCorpusBytes));
     DUNLIN_ASSIGN_OR_RETURN(const Corpus corpus, encode_corpus(flags_.model.model, text));
     WindowOptions windows{.most = flags_.chunks};
     if (options.context != 0) windows.window = windows.stride = options.context;

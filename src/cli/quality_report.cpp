@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <cmath>
-
 #include "cli/interrupt.h"
+#include "cli/json_number.h"
 #include "cli/read_input.h"
 #include "cli/terminal.h"
 
@@ -13,18 +12,11 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr uint64_t kMaxTextBytes = uint64_t{1} << 30;
-
-// JSON has neither infinities nor NaN.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 }  // namespace
 
 Result<QualityReport> QualityReport::prepare(const std::string& reference,
                                              const std::string& text_path, int64_t chunks) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_user_file(text_path, kMaxTextBytes));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_user_file(text_path, kMostCorpusBytes));
   DUNLIN_ASSIGN_OR_RETURN(Corpus corpus, encode_corpus(reference, text));
   const auto plan = plan_windows(std::ssize(corpus.ids), {.most = chunks});
   if (!plan.ok()) return plan.error().with_context(text_path);
@@ -51,12 +43,12 @@ Result<EvalResult> QualityReport::run(const std::string& model, int threads, boo
 }
 
 nlohmann::ordered_json quality_json(const EvalResult& result) {
-  return {{"perplexity", number(result.perplexity.value)},
-          {"ref_perplexity", number(result.reference->perplexity.value)},
+  return {{"perplexity", json_number(result.perplexity.value)},
+          {"ref_perplexity", json_number(result.reference->perplexity.value)},
           {"tokens", result.tokens},
-          {"kl_mean", number(result.reference->kl_mean)},
-          {"kl_p99", number(result.reference->kl_p99)},
-          {"top1_agreement", number(result.reference->top1_agreement)}};
+          {"kl_mean", json_number(result.reference->kl_mean)},
+          {"kl_p99", json_number(result.reference->kl_p99)},
+          {"top1_agreement", json_number(result.reference->top1_agreement)}};
 }
 
 std::string quality_text(const EvalResult& result) {

@@ -1,11 +1,11 @@
 // `dunlin verify`: parity with reference values, tensor by tensor, and what breaks it.
 #include <fmt/format.h>
 
-#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
+#include "cli/json_number.h"
 #include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
@@ -30,25 +30,20 @@ struct VerifyFlags {
   bool json = false;
 };
 
-// JSON has no infinity; a difference that is not a number is printed as null.
-Json number(double value) {
-  return std::isfinite(value) ? Json(value) : Json(nullptr);
-}
-
 Json to_json(const ParityReport& report) {
   const auto failure = report.first_failure();
   Json rows = Json::array();
   for (const ParityRow& row : report.rows) {
     rows.push_back({{"name", row.name},
                     {"pass", row.pass},
-                    {"max_abs_diff", number(row.max_abs_diff)},
+                    {"max_abs_diff", json_number(row.max_abs_diff)},
                     {"allowed", row.allowed}});
   }
   return {{"schema_version", 1},
           {"pass", report.pass()},
           {"checked", report.rows.size()},
           {"passed", report.passed()},
-          {"max_abs_diff", number(report.max_abs_diff())},
+          {"max_abs_diff", json_number(report.max_abs_diff())},
           {"first_failure", failure ? Json(*failure) : Json(nullptr)},
           {"isa", report.isa},
           {"tensors", std::move(rows)},
