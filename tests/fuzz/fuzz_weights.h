@@ -17,7 +17,7 @@ inline void read_every_weight(const Checkpoint& checkpoint) {
     std::vector<std::byte> bytes(static_cast<size_t>(view->rows * view->bytes_per_row()));
     if (!view->read_rows(0, view->rows, bytes).ok()) std::abort();
     std::vector<float> values(static_cast<size_t>(view->rows * view->columns));
-    traits(view->format).decode(bytes.data(), view->rows * view->columns, values.data());
+    view->row_form().decode(bytes.data(), view->rows, values.data());
   }
 }
 

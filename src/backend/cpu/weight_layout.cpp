@@ -46,6 +46,8 @@ const char* scale_name(ScaleType scale) {
       return "f16";
     case ScaleType::factors:
       return "factors";
+    case ScaleType::f32:
+      return "f32";
     case ScaleType::e8m0:
       break;
   }
@@ -136,11 +138,10 @@ WeightReader::WeightReader(ThreadPool& pool)
 Result<void> WeightReader::read_plain(const LaidOutWeight& weight, int64_t first, int64_t count,
                                       float* into) {
   const WeightView& view = weight.view;
-  const FormatTraits& format = traits(view.format);
+  const RowForm form = view.row_form();
   return for_each_piece(view, first, count, 1, buffers_.front(),
                         [&](int64_t row, int64_t rows, const std::byte* bytes) {
-                          format.decode(bytes, rows * view.columns,
-                                        into + (row - first) * view.columns);
+                          form.decode(bytes, rows, into + (row - first) * view.columns);
                         });
 }
 
@@ -169,7 +170,7 @@ Result<void> WeightReader::pack_stripes(const LaidOutWeight& weight, const Strip
       view, first, rows, kStripeRows, buffers_[worker],
       [&](int64_t row, int64_t count, const std::byte* bytes) {
         for (int64_t i = 0; i < count; i += kStripeRows) {
-          pack_stripe(layout, traits(view.format), bytes + i * view.bytes_per_row(),
+          pack_stripe(layout, view.row_form(), bytes + i * view.bytes_per_row(),
                       std::min(kStripeRows, count - i), aligned,
                       stripes.into + (row + i - first) / kStripeRows * layout.stripe_bytes());
         }
