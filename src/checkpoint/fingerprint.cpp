@@ -30,7 +30,10 @@ void add_config(Xxh3Hash& hash, const Metadata& config) {
 }
 
 Result<void> add_samples(Xxh3Hash& hash, const WeightView& weight) {
-  const auto bytes = static_cast<uint64_t>(weight.rows * weight.bytes_per_row());
+  if (weight.scales != nullptr) hash.list(weight.scales->values);
+  const RowForm stored = {&traits(weight.format), weight.columns,
+                          weight.scales == nullptr ? weight.scale_columns : 0};
+  const auto bytes = static_cast<uint64_t>(weight.rows * stored.bytes());
   const uint64_t sample = std::min(bytes, kSampleBytes);
   std::vector<std::byte> data(sample);
   for (const uint64_t from : {uint64_t{0}, (bytes - sample) / 2, bytes - sample}) {

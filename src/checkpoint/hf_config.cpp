@@ -65,12 +65,8 @@ Result<const StoredFamily*> read_family(const json& document, const Metadata& so
 }
 
 Result<void> refuse_unsupported(const json& document, const Metadata& source) {
-  if (!value_or_null(document, "quantization_config").is_null()) {
-    return model_error(fmt::format(
-        "{}: quantization_config is present; quantised Hugging Face models are not supported, "
-        "use the original or a GGUF file",
-        source.origin()));
-  }
+  if (const auto config = read_quantization_config(document, source.origin()); !config.ok())
+    return config.error();
   DUNLIN_ASSIGN_OR_RETURN(const bool sliding, source.boolean_or("use_sliding_window", false));
   if (sliding)
     return model_error(fmt::format("{}: use_sliding_window is not supported", source.origin()));
@@ -213,6 +209,12 @@ Result<Metadata> read_hf_config(const ConfigText& config_text,
     DUNLIN_RETURN_IF_ERROR(add_generation(config, values, ConfigSpelling::hugging_face));
   }
   return config;
+}
+
+Result<std::optional<QuantizationConfig>> read_hf_quantization(const ConfigText& config) {
+  DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<json> parsed,
+                          parse_json_object(config.text, config.origin));
+  return read_quantization_config(parsed.value, config.origin);
 }
 
 }  // namespace dunlin

@@ -187,18 +187,21 @@ Result<std::string> read_header_text(const ByteSource& source) {
 }
 
 Result<Format> format_of(const ByteSource& source, const Entry& entry) {
-  for (const Format format : {Format::f32, Format::f16, Format::bf16}) {
+  for (const Format format :
+       {Format::f32, Format::f16, Format::bf16, Format::f8_e4m3, Format::f8_e5m2, Format::i8}) {
     if (*entry.dtype == traits(format).name) return format;
   }
   return file_error(
       source,
-      fmt::format("the tensor {} is stored as {}; the types that are read are F32, F16 and BF16",
+      fmt::format("the tensor {} is stored as {}; the types that are read are F32, F16, BF16, "
+                  "F8_E4M3, F8_E5M2 and I8",
                   entry.name, quoted_text(*entry.dtype)));
 }
 
 // Bytes of a tensor, or nothing when the shape overflows.
 std::optional<uint64_t> bytes_of(const Entry& entry, Format format) {
-  auto bytes = checked_cast<int64_t>(traits(format).block_bytes);
+  // I8 has blocks of 32 bytes for 32 elements.
+  std::optional<int64_t> bytes = traits(format).block_bytes / traits(format).block_elements;
   for (const uint64_t extent : *entry.shape) {
     const auto signed_extent = checked_cast<int64_t>(extent);
     bytes = signed_extent && bytes ? checked_mul(*bytes, *signed_extent) : std::nullopt;

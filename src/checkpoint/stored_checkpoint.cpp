@@ -73,6 +73,7 @@ class StoredCheckpoint final : public Checkpoint {
   Result<void> index_tensors() {
     for (size_t i = 0; i < parts_.tensors.size(); ++i) {
       TensorInfo& tensor = parts_.tensors[i];
+      if (parts_.scales.names.contains(tensor.name)) continue;
       DUNLIN_ASSIGN_OR_RETURN(tensor.canonical_name, name_of(tensor, layout_));
       if (tensor.canonical_name.empty()) continue;
       DUNLIN_RETURN_IF_ERROR(
@@ -110,6 +111,10 @@ class StoredCheckpoint final : public Checkpoint {
     view.source = parts_.sources[it->second];
     view.offset = tensor.offset;
     view.row_map.rope_head_dim = rope_head_dim(canonical_name);
+    if (const auto scales = parts_.scales.of.find(it->second); scales != parts_.scales.of.end()) {
+      view.scale_columns = scales->second.columns;
+      DUNLIN_ASSIGN_OR_RETURN(view.scales, read_scales(scales->second));
+    }
     return view;
   }
 

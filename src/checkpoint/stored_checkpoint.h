@@ -8,6 +8,7 @@
 
 #include "base/byte_source.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/scale_tensors.h"
 
 namespace dunlin {
 
@@ -19,6 +20,7 @@ struct CheckpointParts {
   std::vector<TensorInfo> tensors = {};                         // with names as stored
   std::vector<std::shared_ptr<const ByteSource>> sources = {};  // of each tensor
   std::shared_ptr<const PreparedWeights> prepared = {};         // of a prepared directory
+  ScaleTensors scales = {};
 };
 
 // Gives every tensor its canonical name and checks its shape against the configuration. A tensor

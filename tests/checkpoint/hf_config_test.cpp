@@ -275,7 +275,7 @@ TEST(HfConfigMalformed, RopeScaling) {
 
 TEST(HfConfigMalformed, QuantisationIsRefused) {
   expect_error(with("quantization_config", {{"quant_method", "awq"}, {"bits", -3}}),
-               "quantization_config is present");
+               "quantization_config.quant_method \"awq\" is not supported");
 }
 
 TEST(HfConfigMalformed, OtherActivation) {

@@ -130,8 +130,9 @@ std::vector<MessageCase> directory_messages() {
          const auto heads = nlohmann::json::array({"LlamaForTokenClassification"});
          return run_hello(model_with_config(folder, {{"architectures", heads}}));
        }},
-      {"error: <file>: quantization_config is present; quantised Hugging Face models are not "
-       "supported, use the original or a GGUF file",
+      {"error: <file>: quantization_config.quant_method <name> is not supported; supported: "
+       "<names>. "
+       "Use the original model or a GGUF file",
        [](Folder folder) {
          const nlohmann::json gptq = {{"quant_method", "gptq"}, {"bits", 4}};
          return run_hello(model_with_config(folder, {{"quantization_config", gptq}}));

@@ -12,6 +12,10 @@ std::vector<std::string> kernel_models();
 
 std::string golden_path(const std::string& model);
 
+// Models of 8-bit weights (made by tools/make_quantized_goldens.py): directories of model/ and
+// golden.safetensors.
+std::vector<std::string> quantized_folders();
+
 enum class Container { directory, gguf };
 
 // Where the model lies. A kernel model is written to a temporary folder at its first use and
