@@ -28,6 +28,11 @@ TensorPlan stored_tensor(const Checkpoint& checkpoint, size_t index) {
   return {.name = tensor.name, .shape = tensor.shape, .view = view, .format = tensor.format};
 }
 
+// As it is stored where GGUF has that, else rounded to BF16.
+Format gguf_format(Format stored) {
+  return traits(stored).ggml_type ? stored : Format::bf16;
+}
+
 // `head_dim` is that of a model whose query and key rows are interleaved in GGUF files, else 0.
 Result<TensorPlan> canonical_tensor(const Checkpoint& checkpoint, const TensorInfo& tensor,
                                     int64_t head_dim) {
@@ -37,7 +42,7 @@ Result<TensorPlan> canonical_tensor(const Checkpoint& checkpoint, const TensorIn
   TensorPlan plan{.name = *name,
                   .shape = tensor.shape,
                   .view = std::move(view),
-                  .format = tensor.shape.size() == 1 ? Format::f32 : tensor.format};
+                  .format = tensor.shape.size() == 1 ? Format::f32 : gguf_format(tensor.format)};
   if (is_query_or_key(tensor.canonical_name)) plan.interleaved_head_dim = head_dim;
   return plan;
 }

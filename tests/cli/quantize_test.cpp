@@ -30,10 +30,13 @@ class QuantizeCommand : public testing::Test {
     return run_dunlin(all);
   }
   // The first tokens after a prompt of ids.
-  static nlohmann::json ids(const std::string& model) {
-    const ProcessResult result =
-        run_dunlin({"run", model, "--prompt-ids", "1,5,9,20,33,7", "-n", "12", "--temp", "0",
-                    "--ignore-eos", "--precision", "f32", "--json"});
+  static nlohmann::json ids(const std::string& model, const std::vector<std::string>& more = {},
+                            const char* precision = "f32") {
+    std::vector<std::string> all = {"run",          model,         "--prompt-ids", "1,5,9,20,33,7",
+                                    "-n",           "12",          "--temp",       "0",
+                                    "--ignore-eos", "--precision", precision,      "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    const ProcessResult result = run_dunlin(all);
     EXPECT_EQ(result.code, 0) << result.err;
     return result.json()["ids"];
   }
@@ -68,6 +71,39 @@ TEST_F(QuantizeCommand, EveryTypeRunsAndBothContainersGiveTheSameIds) {
     EXPECT_NEAR(static_cast<double>(fs::file_size(out_)), static_cast<double>(size), 1024.0);
   }
   EXPECT_EQ(files(), 1u);
+}
+
+const char* const kScaledTypes[] = {"I8", "F8_E4M3", "F8_E4M3_B128", "F8_E5M2"};
+
+// Types without a form in GGUF files.
+TEST_F(QuantizeCommand, ScaledTypesBecomeDirectories) {
+  const std::string out = folder_.file("out");
+  for (const char* type : kScaledTypes) {
+    const ProcessResult from_directory = quantize({directory_, out, type});
+    ASSERT_EQ(from_directory.code, 0) << type << '\n' << from_directory.err;
+    const bool block = std::string_view(type) == "F8_E4M3_B128";
+    auto written = formats(out);
+    EXPECT_EQ(written["model.layers.1.mlp.up_proj.weight"], block ? "F8_E4M3" : type);
+    EXPECT_EQ(written["model.layers.1.mlp.up_proj.weight_scale" + std::string(block ? "_inv" : "")],
+              "F32");
+    EXPECT_EQ(written["lm_head.weight"], "F32");
+    const auto wanted = ids(out);
+    EXPECT_EQ(wanted.size(), 12u) << type;
+    fs::remove_all(out);
+    ASSERT_EQ(quantize({gguf_, out, type}).code, 0) << type;
+    EXPECT_EQ(ids(out), wanted) << type;
+    fs::remove_all(out);
+    EXPECT_EQ(files(), 0u);
+  }
+}
+
+TEST_F(QuantizeCommand, ADryRunOfAScaledTypeWritesNothing) {
+  const auto json = quantize({gguf_, "I8", "--dry-run", "--json"}).json();
+  EXPECT_EQ(files(), 0u);
+  EXPECT_EQ(json["type"], "I8");
+  ASSERT_EQ(quantize({gguf_, folder_.file("out"), "I8"}).code, 0);
+  const auto inspected = run_dunlin({"inspect", folder_.file("out"), "--json"}).json();
+  EXPECT_EQ(json["output_bytes"], inspected["bytes"]);
 }
 
 TEST_F(QuantizeCommand, LosslessTypesAnswerAsTheOriginal) {
@@ -257,6 +293,11 @@ TEST_F(QuantizeCommand, BadInputIsNamed) {
       {{gguf_, out_, "Q8_0", "--tensor-type", "(=Q8_0"}, 2, "\"(\" is not a regular expression"},
       {{gguf_, out_, "Q8_0", "--output-tensor-type", "x"}, 2, "--output-tensor-type: \"x\""},
       {{gguf_, out_, "Q8_0", "--token-embedding-type", "x"}, 2, "--token-embedding-type: \"x\""},
+      {{gguf_, out_, "I8"}, 2, "out.gguf: GGUF files do not have I8; OUT is the name of a new"},
+      {{gguf_, out_, "Q8_0", "--tensor-type", "attn_v=I8"}, 2, "GGUF files do not have I8"},
+      {{gguf_, out_, "Q8_0", "--output-tensor-type", "F8_E4M3"}, 2, "do not have F8_E4M3"},
+      {{gguf_, folder_.path(), "I8"}, 2, folder_.path()},
+      {{gguf_, folder_.file("new"), "I8", "--pure"}, 2, "--pure with I8"},
       {{gguf_, text, "Q8_0"}, 2, "text.txt: is there and is not a GGUF file"},
       {{copy, copy, "Q8_0"}, 2, "copy.gguf: the model is read from this file"},
       {{gguf_, folder_.path(), "Q8_0"}, 1, "is not a regular file"},

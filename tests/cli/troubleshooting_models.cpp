@@ -175,6 +175,15 @@ std::vector<MessageCase> weight_messages() {
        [](Folder folder) {
          return run_hello(model_with_config(folder, {{"num_hidden_layers", 1}}));
        }},
+      {"error: <file>: the tensor <name> is in <name>, but <name> with its scales is missing",
+       [](Folder folder) {
+         const std::string out = folder.file("fp8");
+         run_dunlin({"quantize", text_model(folder), out, "F8_E4M3"});
+         const std::string weights = out + "/model.safetensors";
+         write_all(weights,
+                   replaced(read_all(weights), "q_proj.weight_scale", "q_proj.weight_range"));
+         return run_hello(out);
+       }},
       {"error: <file>: not a safetensors file, or cut short: a header of <n> bytes in a file of "
        "<n>",
        [](Folder folder) {
