@@ -40,6 +40,9 @@ struct LoadOptions {
   // it is full, sequences wait for each other.
   int64_t kv_tokens = 0;
   int64_t rows = 512;  // of one step: the chunk of a prompt
+  // A type of `dunlin quantize` ("Q4_K_M"): the matrices of an F32, F16 or BF16 model are encoded
+  // in it while they are read. Empty: they stay as they are.
+  std::string quantize = {};
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <utility>
 
 #include "backend/weight_shape.h"
+#include "convert/quantize_on_load.h"
+#include "convert/quantize_type.h"
 #include "engine/model.h"
 #include "models/registry.h"
 
@@ -64,13 +67,28 @@ Result<std::optional<Format>> file_format(const char* flag, const std::string& n
 
 }  // namespace
 
-Result<PlanSource> open_plan_source(const std::string& path, int64_t layers) {
+bool is_mix(const std::string& name) {
+  return !parse_storage(name).ok() && find_quantize_type(name) != nullptr;
+}
+
+Result<PlanSource> open_plan_source(const std::string& path, int64_t layers,
+                                    const std::string& mix) {
   PlanSource source;
   source.path = path;
   if (is_configuration(path)) {
+    if (!mix.empty()) {
+      return usage_error(fmt::format(
+          "--quantize {} needs the names of a model's tensors; with a configuration alone name one "
+          "format, such as Q4_K",
+          mix));
+    }
     DUNLIN_ASSIGN_OR_RETURN(source.config, read_model_config(path));
   } else {
     DUNLIN_ASSIGN_OR_RETURN(source.checkpoint, open_checkpoint(path));
+    if (!mix.empty()) {
+      DUNLIN_ASSIGN_OR_RETURN(source.checkpoint,
+                              quantize_on_load(std::move(source.checkpoint), mix));
+    }
     source.config = source.checkpoint->config();
   }
   const ModelOptions defaults;

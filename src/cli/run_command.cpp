@@ -209,6 +209,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
       "\n"
       "Examples:\n"
       "  dunlin run model.gguf \"Why is the sky blue?\"\n"
+      "  dunlin run model/ --quantize Q4_K_M \"Why is the sky blue?\"\n"
       "  git diff | dunlin run model.gguf \"Write a commit message for this change.\"\n"
       "  dunlin run model/ -f question.txt -n 200 --temp 0\n"
       "  dunlin run model/ --prompts questions.jsonl -np 8 --json > answers.jsonl\n"

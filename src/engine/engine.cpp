@@ -77,6 +77,7 @@ Result<Engine> Engine::load(const std::string& path, const LoadOptions& options)
                                                           .sequences = options.sequences,
                                                           .kv_tokens = options.kv_tokens,
                                                           .rows = options.rows,
+                                                          .quantize = options.quantize,
                                                           .progress = options.progress}));
     Model& loaded = *model;
     return engine_over(std::move(model), loaded);

@@ -11,6 +11,7 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
+#include "convert/quantize_on_load.h"
 #include "engine/optimizations.h"
 #include "models/registry.h"
 
@@ -127,6 +128,10 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   auto model = std::make_unique<Model>();
   model->options = options;
   DUNLIN_ASSIGN_OR_RETURN(model->checkpoint, open_checkpoint(path));
+  if (!options.quantize.empty()) {
+    DUNLIN_ASSIGN_OR_RETURN(model->checkpoint,
+                            quantize_on_load(std::move(model->checkpoint), options.quantize));
+  }
   const Metadata& config = model->checkpoint->config();
 
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,

@@ -36,8 +36,9 @@ struct ModelOptions {
   int64_t rows = 512;   // of one step: the chunk of a prompt
   int64_t layers = -1;  // >= 0: a truncated model
   int64_t logits_view_k = 64;
-  std::vector<std::string> taps = {};      // outputs for looking inside (program/recorder.h)
-  int64_t logit_rows = 0;                  // of one step; 0: one per sequence
+  std::vector<std::string> taps = {};  // outputs for looking inside (program/recorder.h)
+  int64_t logit_rows = 0;              // of one step; 0: one per sequence
+  std::string quantize = {};  // a type (convert/quantize_type.h) to encode matrices in; empty: none
   std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
   std::shared_ptr<Watch> watch = nullptr;  // looks at values after every step
   std::function<void(double fraction, const std::string& what)> progress = {};

@@ -97,6 +97,44 @@ TEST_F(QuantizeCommand, ScaledTypesBecomeDirectories) {
   }
 }
 
+TEST_F(QuantizeCommand, OnLoadAnswersAsTheFileDoes) {
+  for (const char* type : {"Q4_0", "Q4_K_M", "q8_0", "BF16", "I8", "FP8"}) {
+    const std::string out =
+        folder_.file(std::string(type) == "I8" || std::string(type) == "FP8" ? "out" : "out.gguf");
+    ASSERT_EQ(quantize({directory_, out, type}).code, 0) << type;
+    for (const char* precision : {"auto", "f32"}) {
+      const auto wanted = ids(out, {}, precision);
+      EXPECT_EQ(ids(directory_, {"--quantize", type}, precision), wanted) << type;
+      EXPECT_EQ(ids(gguf_, {"--quantize", type}, precision), wanted) << type;
+    }
+    fs::remove_all(out);
+  }
+}
+
+TEST_F(QuantizeCommand, OnLoadIsSaidAndCompared) {
+  const ProcessResult run =
+      run_dunlin({"run", gguf_, "--prompt-ids", "1,5", "-n", "2", "--quantize", "Q8_0"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("Q8_0 (16), F32 (5), 0.1 MB, encoded while loading"));
+  const ProcessResult verify =
+      run_dunlin({"verify", directory_, "--ref", test_data("data/llama_plain/golden.safetensors"),
+                  "--quantize", "Q4_0"});
+  EXPECT_EQ(verify.code, 6);  // other weights, other values
+  const ProcessResult config = run_dunlin({"run", gguf_, "--quantize", "Q4_0", "--print-config"});
+  EXPECT_THAT(config.out, testing::ContainsRegex("quantize = \"Q4_0\" +# command line"));
+}
+
+TEST_F(QuantizeCommand, OnLoadErrors) {
+  const std::string small = folder_.file("small.gguf");
+  ASSERT_EQ(quantize({gguf_, small, "Q8_0"}).code, 0);
+  const ErrorCase cases[] = {
+      {{small, "--prompt-ids", "1", "--quantize", "Q4_0"}, 2, "is quantised already"},
+      {{gguf_, "--prompt-ids", "1", "--quantize", "Q4_KM"}, 2, "did you mean Q4_K_M?"},
+      {{gguf_, "--prompt-ids", "1", "--quantize", ""}, 2, "--quantize"},
+  };
+  expect_errors("run", cases, folder_);
+}
+
 TEST_F(QuantizeCommand, ADryRunOfAScaledTypeWritesNothing) {
   const auto json = quantize({gguf_, "I8", "--dry-run", "--json"}).json();
   EXPECT_EQ(files(), 0u);

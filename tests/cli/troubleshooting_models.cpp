@@ -184,6 +184,13 @@ std::vector<MessageCase> weight_messages() {
                    replaced(read_all(weights), "q_proj.weight_scale", "q_proj.weight_range"));
          return run_hello(out);
        }},
+      {"error: --quantize <name>: <file> is quantised already (the tensor <name> is in <name>); it "
+       "needs a model in F32, F16 or BF16",
+       [](Folder folder) {
+         const std::string out = folder.file("small.gguf");
+         run_dunlin({"quantize", text_model(folder), out, "Q8_0"});
+         return run_hello(out, {"--quantize", "Q4_0"});
+       }},
       {"error: <file>: not a safetensors file, or cut short: a header of <n> bytes in a file of "
        "<n>",
        [](Folder folder) {
