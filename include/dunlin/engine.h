@@ -89,8 +89,8 @@ class DUNLIN_API Engine {
   // A text that goes to the model as it is: special tokens are recognised, and the bos token comes
   // first where the model expects one.
   Result<std::vector<int32_t>> encode(std::string_view text) const;
-  // A conversation through the model's chat template, ready for the assistant's answer. Only the
-  // template's own words become special tokens.
+  // A conversation in the model's chat format (its template, or Harmony), ready for the assistant's
+  // answer. Only the format's own words become special tokens.
   Result<std::vector<int32_t>> encode_chat(const std::vector<ChatMessage>& messages) const;
   // Special tokens give no text; bytes that are no UTF-8 become U+FFFD. Errors (kind usage): an id
   // outside the vocabulary.

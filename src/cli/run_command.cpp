@@ -11,6 +11,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/prompt_source.h"
+#include "cli/reasoning_flags.h"
 #include "cli/terminal.h"
 #include "engine/engine.h"
 
@@ -27,6 +28,7 @@ struct RunFlags {
   WatchFlags watch;
   SamplingFlags sampling;
   PromptFlags prompt;
+  ReasoningFlags reasoning;
   int64_t max_tokens = -1;
   std::vector<std::string> stop;
   bool ignore_eos = false, json = false, no_conversation = false;
@@ -36,11 +38,11 @@ struct RunFlags {
 // wait. A prompt that fails leaves the others alone.
 class Runner {
  public:
-  Runner(const RunFlags& flags, const PromptBatch& batch, std::string system,
+  Runner(const RunFlags& flags, const PromptBatch& batch, PromptFormat format,
          const SamplingParams& sampling, Model& model, Engine& engine)
       : flags_(flags),
         batch_(batch),
-        system_(std::move(system)),
+        format_(std::move(format)),
         sampling_(sampling),
         model_(model),
         engine_(engine),
@@ -61,7 +63,7 @@ class Runner {
       return report_error(*watch->hit());
     }
     if (!flags_.model.quiet && !flags_.json && answers_.size() == 1 && exit_code_ == 0)
-      note("{}", timings_text(answers_[0].stats));
+      note("{}{}", empty_answer_note(answers_[0]), timings_text(answers_[0].stats));
     return exit_code_;
   }
 
@@ -81,8 +83,8 @@ class Runner {
 
   Result<void> submit(const Result<Prompt>& prompt, Answer& answer) {
     if (!prompt.ok()) return prompt.error();
-    DUNLIN_ASSIGN_OR_RETURN(answer.prompt_ids,
-                            encode_prompt(*prompt, model_.text, system_, flags_.prompt.raw));
+    DUNLIN_ASSIGN_OR_RETURN(answer.prompt_ids, encode_prompt(*prompt, model_.text, format_));
+    answer.show_reasoning = flags_.reasoning.show;
     ChatSettings settings{.sampling = sampling_, .max_tokens = flags_.max_tokens};
     for (const auto& [name, value] : prompt->settings)
       DUNLIN_RETURN_IF_ERROR(settings.set(name, value, model_.vocabulary));
@@ -101,8 +103,8 @@ class Runner {
     while (next_ < answers_.size()) {
       Answer& answer = answers_[next_];
       if (!flags_.json) {
-        write_stdout(std::string_view(answer.text).substr(printed_));
-        printed_ = answer.text.size();
+        write_stdout(std::string_view(answer.shown).substr(printed_));
+        printed_ = answer.shown.size();
       }
       if (!answer.done) break;
       if (answer.error.has_value()) {
@@ -151,7 +153,7 @@ class Runner {
 
   const RunFlags& flags_;
   const PromptBatch& batch_;
-  std::string system_;
+  PromptFormat format_;
   SamplingParams sampling_;
   Model& model_;
   Engine& engine_;
@@ -174,8 +176,10 @@ Result<int> run(const RunFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string remark, add_stdin(batch, deadline));
   if (!flags.model.quiet) note("{}", remark);
   DUNLIN_ASSIGN_OR_RETURN(Engine engine, make_engine(*model));
+  const PromptFormat format{
+      .system = system, .raw = flags.prompt.raw, .effort = flags.reasoning.effort_for(model->text)};
   catch_interrupts();
-  return Runner(flags, batch, system, sampling, *model, engine).run();
+  return Runner(flags, batch, format, sampling, *model, engine).run();
 }
 
 }  // namespace
@@ -187,6 +191,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   flags->sampling.add_to(*command);
   flags->watch.add_to(*command);
   flags->prompt.add_to(*command);
+  flags->reasoning.add_to(*command);
   add_flag(*command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
            "tokens of the answer (-1: until the context is full)")
       ->check(in_range(-1, int64_t{1} << 31));
@@ -213,6 +218,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
       "  git diff | dunlin run model.gguf \"Write a commit message for this change.\"\n"
       "  dunlin run model/ -f question.txt -n 200 --temp 0\n"
       "  dunlin run model/ --prompts questions.jsonl -np 8 --json > answers.jsonl\n"
+      "  dunlin run gpt-oss/ --reasoning-effort high --show-reasoning \"Is 2027 prime?\"\n"
       "  dunlin run model/ --watch 'layers.3.*' --until 'absmax>1e4' -n 20 \"Hello\"");
   command->callback([flags, &exit_code] {
     const auto result = run(*flags);

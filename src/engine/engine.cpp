@@ -39,7 +39,7 @@ ModelInfo describe(const Model& model) {
                  .trained_context = model.trained_context,
                  .stop_ids = model.stop_ids,
                  .has_tokenizer = model.text.tokenizer != nullptr,
-                 .has_chat_template = model.text.chat_template.has_value(),
+                 .has_chat_template = model.text.has_chat_format(),
                  .isa = model.executable->isa(),
                  .threads = model.executable->threads(),
                  .weights_bytes = model.executable->weights_bytes()};

@@ -51,6 +51,15 @@ std::vector<int32_t> stop_ids(const Metadata& config) {
   return ids;
 }
 
+// Files of GPT-OSS name one or two of the tokens that end an answer, and some name <|end|>, behind which the answer
+// follows the thought.
+void stop_as_harmony(const harmony::Marks& marks, std::vector<int32_t>& ids) {
+  std::erase(ids, marks.end);
+  for (const int32_t id : marks.stop_ids()) {
+    if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
+  }
+}
+
 // No more rows than all sequences can bring.
 StepLimits step_limits(const ModelOptions& options, int64_t context) {
   const int64_t most =
@@ -81,8 +90,9 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
 Result<void> check_all_are_read(const Checkpoint& checkpoint, const Program& program) {
   std::unordered_set<std::string_view> read;
   for (const WeightDeclaration& weight : program.weights) read.insert(weight.name);
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty() || read.contains(tensor.canonical_name)) continue;
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    if (read.contains(weight.name)) continue;
+    const TensorInfo& tensor = checkpoint.tensors()[weight.tensor];
     return model_error(
         fmt::format("{}: the tensor {} is not read by a {} model with this configuration",
                     tensor.file, tensor.name, program.model));
@@ -142,9 +152,9 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                                    options.kv_tokens, context));
   }
   DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
-  model->stop_ids = stop_ids(config);
-
   model->text = load_text_model(*model->checkpoint);
+  model->stop_ids = stop_ids(config);
+  if (model->text.harmony.has_value()) stop_as_harmony(*model->text.harmony, model->stop_ids);
 
   DUNLIN_ASSIGN_OR_RETURN(model->program,
                           record_model(config, {.taps = options.taps,
@@ -175,9 +185,7 @@ SamplingParams recommended_sampling(const Metadata& config) {
 
 int64_t parameter_count(const Checkpoint& checkpoint) {
   int64_t count = 0;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (!tensor.canonical_name.empty()) count += element_count(tensor.shape);
-  }
+  for (const WeightInfo& weight : checkpoint.weights()) count += element_count(weight.shape);
   return count;
 }
 

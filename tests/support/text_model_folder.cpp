@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "support/harmony_tokenizer.h"
 #include "support/synthetic_model.h"
 
 namespace dunlin {
@@ -34,17 +35,26 @@ std::string recipe_text() {
   return recipe.dump();
 }
 
-}  // namespace
-
-void write_text_model(const std::string& folder) {
+void write_model(const std::string& folder) {
   write_all(folder + "/recipe.json", recipe_text());
   if (!write_synthetic_directory(folder + "/recipe.json", folder).ok())
     throw std::runtime_error("cannot write a model to " + folder);
+}
+
+}  // namespace
+
+void write_text_model(const std::string& folder) {
+  write_model(folder);
   std::filesystem::copy_file(test_data("tokenizer/data/small_smollm2/tokenizer.json"),
                              folder + "/tokenizer.json");
   const nlohmann::json config = {
       {"bos_token", "<|im_start|>"}, {"eos_token", "<|im_end|>"}, {"chat_template", kChatMl}};
   write_all(folder + "/tokenizer_config.json", config.dump());
+}
+
+void write_harmony_model(const std::string& folder) {
+  write_model(folder);
+  write_all(folder + "/tokenizer.json", harmony_tokenizer_json());
 }
 
 }  // namespace dunlin

@@ -9,6 +9,9 @@ namespace dunlin {
 // vocabulary of small_smollm2's size. Throws when it cannot be written.
 void write_text_model(const std::string& folder);
 
+// The same with the tokenizer of support/harmony_tokenizer.h, and no chat template.
+void write_harmony_model(const std::string& folder);
+
 inline std::string test_data(const std::string& path) {
   return std::string(DUNLIN_SOURCE_DIR "/tests/") + path;
 }
