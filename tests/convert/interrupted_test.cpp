@@ -93,6 +93,16 @@ Result<size_t> prepare(const std::string& in, const std::string& out,
   return write_prepared(*checkpoint, *packer, settings, out, progress);
 }
 
+// In a file for each of four shards.
+Result<size_t> shard(const std::string& in, const std::string& out,
+                     const ConvertProgress& progress) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+  DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint->config(), {}));
+  DUNLIN_ASSIGN_OR_RETURN(const auto packer,
+                          ShardPacker::create(*checkpoint, program, {.fsdp = 2, .model = 2}));
+  return write_shards(*checkpoint, *packer, out, progress);
+}
+
 const Kind kKinds[] = {
     {"Gguf", "out.gguf", 21,
      [](const std::string& in, const std::string& out, const ConvertProgress& progress) {
@@ -101,6 +111,7 @@ const Kind kKinds[] = {
     {"Directory", "out", 21, shards},
     {"EightBits", "out", 35, eight_bits},
     {"Prepared", "out", 21, prepare},
+    {"Shards", "out", 88, shard},
 };
 
 class Interrupted : public testing::TestWithParam<Kind> {

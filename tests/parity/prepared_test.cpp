@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/prepared_directory.h"
+#include "checkpoint/prepared_files.h"
 #include "checkpoint/prepared_manifest.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
@@ -106,7 +107,7 @@ class Prepared : public testing::Test {
   // Opens it and compares every byte with its checksum.
   Result<void> read_all() const {
     DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(out_));
-    return checkpoint->prepared()->check([](double) {});
+    return checkpoint->prepared_files()->check([](double) {});
   }
 
   std::string folder_, out_;
