@@ -175,7 +175,7 @@ TEST(Biases, AreWhereTheFamilyHasThem) {
 TEST(Families, SayWhatTheyCover) {
   std::vector<std::string> types;
   for (const ModelFamily& family : model_families()) types.emplace_back(family.model_type);
-  EXPECT_EQ(types, (std::vector<std::string>{"llama", "qwen2"}));
+  EXPECT_EQ(types, (std::vector<std::string>{"llama", "qwen2", "gpt_oss"}));
 }
 
 }  // namespace
