@@ -7,6 +7,7 @@
 
 #include "base/metadata.h"
 #include "base/result.h"
+#include "checkpoint/families.h"
 
 namespace dunlin {
 
@@ -17,7 +18,7 @@ enum class ConfigSpelling { hugging_face, gguf };
 // `source` holds config.json's top-level keys, or a GGUF header. The errors name the key as the
 // file spells it.
 Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spelling,
-                                  const std::string& model_type);
+                                  const StoredFamily& family);
 
 // Adds an end-of-sequence id (>= 0) to eos_token_id, once. An id outside the vocabulary can never
 // be sampled and is dropped: configurations of cut-down vocabularies keep such ids.

@@ -10,21 +10,78 @@
 namespace dunlin {
 namespace {
 
-constexpr StoredFamily kFamilies[] = {
-    {"llama", "LlamaForCausalLM", /*configured_biases=*/true, /*permuted_rope=*/true},
-    {"qwen2", "Qwen2ForCausalLM", /*configured_biases=*/false, /*permuted_rope=*/false},
+constexpr DefaultValue kLlamaDefaults[] = {{"rms_norm_eps", 1e-6}, {"rope_theta", 10000.0}};
+
+// transformers, configuration_gpt_oss.py.
+constexpr DefaultValue kGptOssDefaults[] = {
+    {"rms_norm_eps", 1e-5},     {"rope_theta", 150000.0},   {"head_dim", 64},
+    {"num_key_value_heads", 8}, {"num_local_experts", 128}, {"num_experts_per_tok", 4},
+    {"sliding_window", 128},
 };
+
+constexpr StoredFamily kFamilies[] = {
+    {.model_type = "llama",
+     .gguf_architecture = "llama",
+     .architecture = "LlamaForCausalLM",
+     .defaults = kLlamaDefaults,
+     .configured_biases = true,
+     .permuted_rope = true,
+     .mixture = false,
+     .sinks = false,
+     .windows = false,
+     .post_attention_norm = false,
+     .yarn_truncates = true,
+     .yarn_by_default = false},
+    {.model_type = "qwen2",
+     .gguf_architecture = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .defaults = kLlamaDefaults,
+     .configured_biases = false,
+     .permuted_rope = false,
+     .mixture = false,
+     .sinks = false,
+     .windows = false,
+     .post_attention_norm = false,
+     .yarn_truncates = true,
+     .yarn_by_default = false},
+    {.model_type = "gpt_oss",
+     .gguf_architecture = "gpt-oss",
+     .architecture = "GptOssForCausalLM",
+     .defaults = kGptOssDefaults,
+     .configured_biases = false,
+     .permuted_rope = false,
+     .mixture = true,
+     .sinks = true,
+     .windows = true,
+     .post_attention_norm = true,
+     .yarn_truncates = false,
+     .yarn_by_default = true},
+};
+
+Result<const StoredFamily*> find_family(const std::string& origin, std::string_view name,
+                                        std::string_view StoredFamily::* column) {
+  const auto* const family = std::ranges::find(kFamilies, name, column);
+  if (family != std::end(kFamilies)) return family;
+  std::string known;
+  for (const StoredFamily& each : kFamilies)
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", each.*column);
+  return model_error(fmt::format("{}: models of type {} are not supported; supported: {}", origin,
+                                 quoted_text(name), known));
+}
 
 }  // namespace
 
 Result<const StoredFamily*> stored_family(const std::string& origin, std::string_view model_type) {
-  const auto* const family = std::ranges::find(kFamilies, model_type, &StoredFamily::model_type);
-  if (family != std::end(kFamilies)) return family;
-  std::string known;
-  for (const StoredFamily& each : kFamilies)
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", each.model_type);
-  return model_error(fmt::format("{}: models of type {} are not supported; supported: {}", origin,
-                                 quoted_text(model_type), known));
+  return find_family(origin, model_type, &StoredFamily::model_type);
+}
+
+Result<const StoredFamily*> gguf_family(const std::string& origin, std::string_view architecture) {
+  return find_family(origin, architecture, &StoredFamily::gguf_architecture);
+}
+
+Result<const StoredFamily*> stored_family(const Metadata& config) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
+  return stored_family(config.origin(), model_type);
 }
 
 }  // namespace dunlin

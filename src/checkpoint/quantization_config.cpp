@@ -25,8 +25,11 @@ class Reader {
     DUNLIN_ASSIGN_OR_RETURN(const std::string method, text(config_, "quant_method", ""));
     if (method == "fp8") return read_fp8();
     if (method == "compressed-tensors") return read_compressed_tensors();
+    // Which modules are, their tensors tell.
+    if (method == "mxfp4") return QuantizationConfig{.method = method};
     return model_error(fmt::format(
-        "{}: {}.quant_method {} is not supported; supported: fp8, compressed-tensors. Use "
+        "{}: {}.quant_method {} is not supported; supported: fp8, compressed-tensors, and "
+        "mxfp4 of experts. Use "
         "the original model or a GGUF file",
         origin_, kKey, quoted_text(method)));
   }

@@ -1,10 +1,11 @@
 // quantization_config of config.json: weights of 8-bit elements, whose scales are tensors beside
 // them.
 //
-// Two methods are read: "compressed-tensors" (vllm-project/compressed-tensors; formats
+// Two methods have such scales: "compressed-tensors" (vllm-project/compressed-tensors; formats
 // float-quantized, int-quantized and naive-quantized) and "fp8" (transformers'
-// FineGrainedFP8Config, as DeepSeek and Qwen publish; vLLM's older one without blocks). What they
-// say of activations is not used: the engine's precision decides how those are computed.
+// FineGrainedFP8Config, as DeepSeek and Qwen publish; vLLM's older one without blocks). A third,
+// "mxfp4", is only named here: its scales are part of what they scale (mxfp4_pairs.h). What they say
+// of activations is not used: the engine's precision decides how those are computed.
 #pragma once
 
 #include <cstdint>

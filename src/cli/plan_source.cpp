@@ -36,19 +36,23 @@ bool is_configuration(const std::string& path) {
   return file.filename() != "config.json" || !has_weights(folder.empty() ? "." : folder);
 }
 
-// Views of the declared shapes over a source that has no bytes.
-WeightSource declared_weights(const Program& program, const std::string& origin) {
+// Views of the declared shapes over a source that has no bytes. Of quantised models only mixtures are
+// read, whose experts are in MXFP4.
+WeightSource declared_weights(const Program& program, const Metadata& config,
+                              const std::string& origin) {
+  const bool mxfp4 = config.has("quantization_config.quant_method");
   std::map<std::string, WeightView> views;
   const auto source = memory_source({}, origin);
   for (const WeightDeclaration& weight : program.weights) {
     const MatrixShape shape = matrix_shape(weight);
-    views[weight.name] = WeightView{.name = weight.name,
-                                    .format = Format::bf16,
-                                    .rows = shape.rows,
-                                    .columns = shape.columns,
-                                    .source = source,
-                                    .offset = 0,
-                                    .row_map = {}};
+    views[weight.name] =
+        WeightView{.name = weight.name,
+                   .format = mxfp4 && weight.dims.size() == 3 ? Format::mxfp4 : Format::bf16,
+                   .rows = shape.rows,
+                   .columns = shape.columns,
+                   .source = source,
+                   .offset = 0,
+                   .row_map = {}};
   }
   return [views](const std::string& name) -> Result<WeightView> {
     const auto it = views.find(name);
@@ -103,7 +107,7 @@ Result<PlanSource> open_plan_source(const std::string& path, int64_t layers,
     source.parameters += shape.rows * shape.columns;
   }
   if (source.checkpoint == nullptr) {
-    source.weights = declared_weights(source.program, path);
+    source.weights = declared_weights(source.program, source.config, path);
   } else {
     source.weights = [checkpoint = source.checkpoint.get()](const std::string& name) {
       return checkpoint->weight(name);

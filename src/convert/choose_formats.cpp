@@ -8,8 +8,10 @@
 namespace dunlin {
 namespace {
 
+// Biases of a stack of experts are none; a mixture's router stays as it is.
 bool is_matrix(const TensorPlan& tensor) {
-  return tensor.shape.size() > 1;
+  return tensor.shape.size() > 1 && !tensor.name.ends_with(".bias") &&
+         tensor.name.find(".ffn_gate_inp.") == std::string::npos;
 }
 
 // What the mixes look at.

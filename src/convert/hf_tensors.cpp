@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "checkpoint/families.h"
 #include "convert/gguf_tensors.h"
 
 namespace dunlin {
@@ -69,16 +70,20 @@ Result<void> check_plain(const std::vector<TensorPlan>& tensors) {
 
 Result<HfTensors> hf_tensors_with(const Checkpoint& checkpoint, const MatrixFormat& format_of) {
   DUNLIN_RETURN_IF_ERROR(check_complete(checkpoint));
+  DUNLIN_RETURN_IF_ERROR(check_no_mesh(checkpoint));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint.config()));
+  if (family->mixture) {
+    return usage_error(fmt::format(
+        "{}: a {} model is not written as a Hugging Face directory; a name that ends in "
+        ".gguf makes a GGUF file",
+        checkpoint.path(), family->model_type));
+  }
   HfTensors result = {};
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty()) continue;
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(tensor.canonical_name));
-    const Format format =
-        tensor.shape.size() > 1 ? format_of(tensor.canonical_name, view) : view.format;
-    result.tensors.push_back({.name = tensor.canonical_name,
-                              .shape = tensor.shape,
-                              .view = std::move(view),
-                              .format = format});
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(weight.name));
+    const Format format = weight.shape.size() > 1 ? format_of(weight.name, view) : view.format;
+    result.tensors.push_back(
+        {.name = weight.name, .shape = weight.shape, .view = std::move(view), .format = format});
   }
   std::ranges::sort(result.tensors, {}, place_of);
   result.dtype = most_common(result.tensors);

@@ -23,7 +23,7 @@ using MatrixFormat = std::function<Format(const std::string& name, const WeightV
 
 // Matrices in the formats that `format_of` says, of safetensors; vectors in the format of most
 // plain weights where that loses nothing, else in F32. Errors (kind model): those of
-// check_complete.
+// check_complete; (kind usage) of check_no_mesh.
 Result<HfTensors> hf_tensors_with(const Checkpoint& checkpoint, const MatrixFormat& format_of);
 
 // Matrices in `type`, or as they are stored. Errors (kind usage): without a `type`, a matrix in a

@@ -10,6 +10,7 @@
 
 #include "base/log.h"
 #include "base/thread_pool.h"
+#include "checkpoint/families.h"
 #include "checkpoint/gguf_names.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
@@ -68,16 +69,21 @@ WeightView encoded(const WeightView& from, const RowTarget& target) {
 class QuantizedCheckpoint final : public Checkpoint {
  public:
   explicit QuantizedCheckpoint(std::unique_ptr<Checkpoint> checkpoint)
-      : checkpoint_(std::move(checkpoint)), tensors_(checkpoint_->tensors()) {
-    for (size_t i = 0; i < tensors_.size(); ++i) number_of_.emplace(tensors_[i].canonical_name, i);
+      : checkpoint_(std::move(checkpoint)),
+        tensors_(checkpoint_->tensors()),
+        weights_(checkpoint_->weights()) {
+    for (size_t i = 0; i < weights_.size(); ++i) number_of_.emplace(weights_[i].name, i);
   }
 
   // A matrix under its canonical name.
   Result<void> encode(const std::string& name, const RowTarget& target) {
     DUNLIN_ASSIGN_OR_RETURN(const WeightView from, checkpoint_->weight(name));
     views_.insert_or_assign(name, encoded(from, target));
-    TensorInfo& tensor = tensors_[number_of_.at(name)];
-    tensor.format = target.form.format->format;
+    WeightInfo& weight = weights_[number_of_.at(name)];
+    weight.format = target.form.format->format;
+    TensorInfo& tensor = tensors_[weight.tensor];
+    if (tensor.canonical_name != name) return {};  // one of several weights in a tensor
+    tensor.format = weight.format;
     tensor.bytes = static_cast<uint64_t>(from.rows * target.form.bytes());
     tensor.offset = 0;
     return {};
@@ -92,6 +98,7 @@ class QuantizedCheckpoint final : public Checkpoint {
     const auto it = views_.find(tensors_[tensor].canonical_name);
     return it == views_.end() ? checkpoint_->source(tensor) : it->second.source;
   }
+  const std::vector<WeightInfo>& weights() const override { return weights_; }
   bool has_weight(const std::string& canonical_name) const override {
     return checkpoint_->has_weight(canonical_name);
   }
@@ -104,7 +111,8 @@ class QuantizedCheckpoint final : public Checkpoint {
  private:
   std::unique_ptr<Checkpoint> checkpoint_;
   std::vector<TensorInfo> tensors_;
-  std::unordered_map<std::string, size_t> number_of_ = {};  // by canonical name
+  std::vector<WeightInfo> weights_;
+  std::unordered_map<std::string, size_t> number_of_ = {};  // of weights_, by name
   std::unordered_map<std::string, WeightView> views_ = {};
 };
 
@@ -150,13 +158,15 @@ Result<std::unique_ptr<Checkpoint>> quantize_on_load(std::unique_ptr<Checkpoint>
         fmt::format("--quantize {}: the types are {}", type_name, fmt::join(names, ", ")));
   }
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<TensorPlan> plans, plans_of(*checkpoint, *type));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint->config()));
   DUNLIN_RETURN_IF_ERROR(refuse_quantised(plans, *type));
   auto quantized = std::make_unique<QuantizedCheckpoint>(std::move(checkpoint));
   for (const TensorPlan& plan : plans) {
     const bool matrix = plan.shape.size() > 1 && !plan.scales;
     if (!matrix || plan.format == plan.view.format) continue;
     // Plans of a GGUF file have its names.
-    const std::string name = canonical_tensor_name(plan.view.name).value_or(plan.view.name);
+    const std::string name =
+        canonical_tensor_name(*family, plan.view.name).value_or(plan.view.name);
     if (!quantized->has_weight(name)) continue;
     RowTarget target = target_of(plan);
     target.interleaved_head_dim = 0;  // weights are read in canonical order

@@ -237,7 +237,7 @@ TEST_F(QuantizedDirectory, OtherTensorsInEightBitsAreRefused) {
 TEST_F(QuantizedDirectory, ScalesOfPlainWeightsAreRefused) {
   tensors_["model.layers.0.self_attn.k_proj.weight_scale"] = {
       "F32", {12, 1}, bytes_of(counting(12), "F32")};
-  expect_error(fp8(), "k_proj.weight_scale is not part of any model");
+  expect_error(fp8(), "k_proj.weight_scale is not part of a llama model");
 }
 
 // ---- quantization_config alone ----

@@ -26,6 +26,14 @@ ProcessResult run_with_weights(const TemporaryFolder& folder,
   return run_hello(folder.path());
 }
 
+// A mixture of experts in MXFP4.
+std::string mixture(const TemporaryFolder& folder) {
+  const std::string from = std::string(DUNLIN_SOURCE_DIR) + "/tests/data/gpt_oss_mxfp4/model/";
+  for (const char* name : {"config.json", "model.safetensors"})
+    write_all(folder.file(name), read_all(from + name));
+  return folder.path();
+}
+
 ProcessResult run_bytes(const TemporaryFolder& folder, const std::string& name,
                         const std::string& bytes) {
   write_all(folder.file(name), bytes);
@@ -139,8 +147,8 @@ std::vector<MessageCase> directory_messages() {
        }},
       {"error: <file>: <key>.rope_type <name> is not supported; supported: <names>",
        [](Folder folder) {
-         const nlohmann::json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}};
-         return run_hello(model_with_config(folder, {{"rope_scaling", yarn}}));
+         const nlohmann::json dynamic = {{"rope_type", "dynamic"}, {"factor", 4.0}};
+         return run_hello(model_with_config(folder, {{"rope_scaling", dynamic}}));
        }},
       {"error: <file>: the tensor <name> has the shape [<sizes>]; the configuration gives "
        "[<sizes>]",
@@ -165,11 +173,27 @@ std::vector<MessageCase> directory_messages() {
 std::vector<MessageCase> weight_messages() {
   using Folder = const TemporaryFolder&;
   return {
-      {"error: <file>: the tensor <name> is not part of any model that is read here",
+      {"error: <file>: the tensor <name> is not part of a <name> model",
        [](Folder folder) {
          return run_with_weights(folder, [](std::string weights) {
            return replaced(weights, "model.norm.weight", "model.lora.weight");
          });
+       }},
+      {"error: <file>: the tensor <name> is half of a pair: <name> is missing",
+       [](Folder folder) {
+         const std::string model = mixture(folder);
+         const std::string weights = read_all(model + "/model.safetensors");
+         write_all(model + "/model.safetensors", replaced(weights, "proj_scales", "proj_scalez"));
+         return run_dunlin({"inspect", model});
+       }},
+      {"error: <file>: layer_types[<n>] <name> is not supported (sliding_attention, "
+       "full_attention)",
+       [](Folder folder) {
+         const std::string model = mixture(folder);
+         const std::string config = read_all(model + "/config.json");
+         write_all(model + "/config.json",
+                   replaced(config, "sliding_attention", "chunked_attention"));
+         return run_dunlin({"inspect", model, "--program"});
        }},
       {"error: <file>: the tensor <name> is not read by a <name> model with this configuration",
        [](Folder folder) {
@@ -254,6 +278,22 @@ std::vector<MessageCase> conversion_messages() {
        [](Folder folder) {
          return run_dunlin(
              {"quantize", prepared_model(folder, {}), folder.file("small.gguf"), "Q8_0"});
+       }},
+      {"error: <folder> is a prepared directory for a mesh, of which --to prepared makes others; "
+       "for "
+       "another container take the model it was made from, <file>",
+       [](Folder folder) {
+         run_dunlin({"convert", text_model(folder), folder.file("mesh"), "--to", "prepared",
+                     "--mesh", "model=2", "-q"});
+         return run_dunlin({"convert", folder.file("mesh"), folder.file("out.gguf")});
+       }},
+      {"error: mesh <mesh>: <what> is stored as <name> in blocks of <n> columns, and the part of a "
+       "device would begin or end at column <n>, inside block <n>; take a mesh with fewer parts "
+       "there, or a format with smaller blocks",
+       [](Folder folder) {
+         const std::string small = folder.file("small.gguf");
+         run_dunlin({"quantize", text_model(folder), small, "Q8_0", "-q"});
+         return run_dunlin({"inspect", small, "--mesh", "fsdp=4"});
        }},
       {"error: <file>: another process is writing it",
        [](Folder folder) {

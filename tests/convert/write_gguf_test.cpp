@@ -88,8 +88,9 @@ class WriteGguf : public testing::Test {
 };
 
 const std::vector<std::string> kModels = {
-    "llama_plain",    "llama_heads_9_3", "llama_tied_bias", "llama3_scaled",   "llama3_scaled_tied",
-    "llama_defaults", "qwen2_tied",      "qwen2_untied",    "qwen2_heads_14_2"};
+    "llama_plain",        "llama_heads_9_3", "llama_tied_bias", "llama3_scaled",
+    "llama3_scaled_tied", "llama_defaults",  "qwen2_tied",      "qwen2_untied",
+    "qwen2_heads_14_2",   "gpt_oss_mxfp4",   "gpt_oss_bf16",    "gpt_oss_one_expert"};
 
 TEST_F(WriteGguf, DirectoriesEqualTheFilesOfTheGgufPackage) {
   for (const std::string& name : kModels) {
