@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/check.h"
 #include "tokenizer/harmony/marks.h"
@@ -44,12 +46,14 @@ std::string namespace_text(const ToolNamespace& space) {
   return text + fmt::format("}} // namespace {}", space.name);
 }
 
-// In the order of their names.
-void add_tools(std::vector<ToolNamespace> spaces, std::vector<std::string>& sections) {
+// In the order of their names; those of one name as they came.
+void add_tools(const std::vector<ToolNamespace>& spaces, std::vector<std::string>& sections) {
   if (spaces.empty()) return;
-  std::ranges::stable_sort(spaces, {}, &ToolNamespace::name);
+  std::vector<std::pair<std::string_view, const ToolNamespace*>> order;
+  for (const ToolNamespace& space : spaces) order.emplace_back(space.name, &space);
+  std::ranges::sort(order);
   sections.push_back("# Tools");
-  for (const ToolNamespace& space : spaces) sections.push_back(namespace_text(space));
+  for (const auto& [name, space] : order) sections.push_back(namespace_text(*space));
 }
 
 std::string join_sections(const std::vector<std::string>& sections) {
