@@ -57,7 +57,7 @@ std::optional<IndexRuns> in_bytes(const IndexRuns& columns, const FormatTraits& 
   return whole ? std::optional(std::move(bytes)) : std::nullopt;
 }
 
-Result<WeightPart> weight_part(const PartOfFile& found, const TensorInfo& tensor) {
+Result<JoinedPart> weight_part(const PartOfFile& found, const TensorInfo& tensor) {
   const PreparedFiles::File& file = *found.file;
   const ShardContents& contents = *file.contents;
   const auto wrong = [&] {
@@ -68,7 +68,7 @@ Result<WeightPart> weight_part(const PartOfFile& found, const TensorInfo& tensor
   if (!columns) return wrong();
   const auto bytes = checked_mul(rows.extent, columns->extent);
   if (!bytes || std::cmp_not_equal(*bytes, found.chunk->bytes)) return wrong();
-  return WeightPart{.source = file.source,
+  return JoinedPart{.source = file.source,
                     .offset = found.chunk->offset,
                     .rows = rows,
                     .columns = *std::move(columns)};
@@ -80,10 +80,10 @@ Result<void> join_weights(CheckpointParts& parts) {
   DUNLIN_ASSIGN_OR_RETURN(const PartsByWeight by_weight, parts_by_weight(*parts.prepared_files));
   JoinBudget budget;
   for (const TensorInfo& tensor : parts.tensors) {
-    std::vector<WeightPart> found;
+    std::vector<JoinedPart> found;
     if (const auto it = by_weight.find(tensor.name); it != by_weight.end()) {
       for (const PartOfFile& each : it->second) {
-        DUNLIN_ASSIGN_OR_RETURN(WeightPart part, weight_part(each, tensor));
+        DUNLIN_ASSIGN_OR_RETURN(JoinedPart part, weight_part(each, tensor));
         found.push_back(std::move(part));
       }
     }

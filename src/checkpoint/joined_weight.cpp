@@ -20,10 +20,10 @@ struct Cell {
 };
 
 // Both ends of all runs, with 0 and the end of the dimension; ascending, each once.
-std::vector<int64_t> edges_of(const std::vector<WeightPart>& parts, IndexRuns WeightPart::* runs,
+std::vector<int64_t> edges_of(const std::vector<JoinedPart>& parts, IndexRuns JoinedPart::* runs,
                               int64_t size) {
   std::vector<int64_t> edges = {0, size};
-  for (const WeightPart& part : parts) {
+  for (const JoinedPart& part : parts) {
     for (const IndexRun& run : (part.*runs).runs) {
       edges.push_back(run.begin);
       edges.push_back(run.begin + run.count);
@@ -41,11 +41,11 @@ bool within(const IndexRuns& runs, int64_t size) {
 
 class JoinedSource final : public ByteSource {
  public:
-  JoinedSource(WholeWeight whole, std::vector<WeightPart> parts)
+  JoinedSource(WholeWeight whole, std::vector<JoinedPart> parts)
       : whole_(std::move(whole)),
         parts_(std::move(parts)),
-        rows_(edges_of(parts_, &WeightPart::rows, whole_.rows)),
-        columns_(edges_of(parts_, &WeightPart::columns, whole_.row_bytes)) {}
+        rows_(edges_of(parts_, &JoinedPart::rows, whole_.rows)),
+        columns_(edges_of(parts_, &JoinedPart::columns, whole_.row_bytes)) {}
 
   int64_t cells() const { return strips() * lanes(); }
 
@@ -115,7 +115,7 @@ class JoinedSource final : public ByteSource {
   }
 
   // Bytes [column, ...) of a part's row.
-  static Result<void> read_part(const WeightPart& part, int64_t row, int64_t column,
+  static Result<void> read_part(const JoinedPart& part, int64_t row, int64_t column,
                                 std::span<std::byte> into) {
     return part.source->read_at(
         part.offset + static_cast<uint64_t>(row * part.columns.extent + column), into);
@@ -143,7 +143,7 @@ class JoinedSource final : public ByteSource {
                          std::span<std::byte> into) const {
     for (int64_t lane = 0; lane < lanes(); ++lane) {
       const Cell& from = cell(strip, lane);
-      const WeightPart& part = parts_[static_cast<size_t>(from.part)];
+      const JoinedPart& part = parts_[static_cast<size_t>(from.part)];
       const int64_t part_row = from.row + row - rows_[static_cast<size_t>(strip)];
       const int64_t begin = columns_[static_cast<size_t>(lane)];
       const int64_t width = columns_[static_cast<size_t>(lane + 1)] - begin;
@@ -163,7 +163,7 @@ class JoinedSource final : public ByteSource {
   }
 
   // Whole rows of a part to the same columns of as many rows of the weight, the first at `into`.
-  Result<void> scatter(const WeightPart& part, int64_t row, int64_t count, std::byte* into) const {
+  Result<void> scatter(const JoinedPart& part, int64_t row, int64_t count, std::byte* into) const {
     const int64_t width = part.columns.extent;
     const int64_t most = std::min(count, std::max<int64_t>(1, kPieceBytes / width));
     std::vector<std::byte> piece(static_cast<size_t>(most * width));
@@ -179,7 +179,7 @@ class JoinedSource final : public ByteSource {
   }
 
   WholeWeight whole_;
-  std::vector<WeightPart> parts_;
+  std::vector<JoinedPart> parts_;
   std::vector<int64_t> rows_;     // edges of strips
   std::vector<int64_t> columns_;  // edges of lanes, in bytes
   std::vector<Cell> cells_ = {};  // strip by strip
@@ -188,12 +188,12 @@ class JoinedSource final : public ByteSource {
 }  // namespace
 
 Result<std::shared_ptr<const ByteSource>> join_parts(const WholeWeight& whole,
-                                                     std::vector<WeightPart> parts,
+                                                     std::vector<JoinedPart> parts,
                                                      JoinBudget& budget) {
   const auto wrong = [&whole](const char* problem) {
     return model_error(fmt::format("{}: {} {}", whole.file, whole.name, problem));
   };
-  for (const WeightPart& part : parts) {
+  for (const JoinedPart& part : parts) {
     if (!within(part.rows, whole.rows) || !within(part.columns, whole.row_bytes))
       return wrong("has a part that lies outside of it");
   }

@@ -14,7 +14,7 @@
 namespace dunlin {
 
 // Rows and columns of the weight, stored row by row: rows.extent rows of columns.extent bytes.
-struct WeightPart {
+struct JoinedPart {
   std::shared_ptr<const ByteSource> source;
   uint64_t offset = 0;  // of the first row
   IndexRuns rows;
@@ -36,7 +36,7 @@ struct JoinBudget {
 // Where parts overlap, the first one is read. Errors (kind model) name file and weight: runs outside of
 // it, bytes that no part has, more pieces than the budget allows.
 Result<std::shared_ptr<const ByteSource>> join_parts(const WholeWeight& whole,
-                                                     std::vector<WeightPart> parts,
+                                                     std::vector<JoinedPart> parts,
                                                      JoinBudget& budget);
 
 }  // namespace dunlin

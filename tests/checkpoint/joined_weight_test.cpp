@@ -22,7 +22,7 @@ std::byte value_at(int64_t row, int64_t column) {
 }
 
 // What a part of those runs holds, after some other bytes; zeros are -1 here, so that none is taken.
-WeightPart part_of(IndexRuns rows, IndexRuns columns) {
+JoinedPart part_of(IndexRuns rows, IndexRuns columns) {
   constexpr uint64_t kBefore = 5;
   Bytes bytes(kBefore + static_cast<size_t>(rows.extent * columns.extent), std::byte{0xff});
   for (const IndexRun& row : rows.runs) {
@@ -42,13 +42,13 @@ WeightPart part_of(IndexRuns rows, IndexRuns columns) {
           .columns = std::move(columns)};
 }
 
-Result<std::shared_ptr<const ByteSource>> join(std::vector<WeightPart> parts, int64_t cells = 100) {
+Result<std::shared_ptr<const ByteSource>> join(std::vector<JoinedPart> parts, int64_t cells = 100) {
   JoinBudget budget{.cells = cells};
   return join_parts({.name = "w", .file = "m", .rows = kRows, .row_bytes = kRowBytes},
                     std::move(parts), budget);
 }
 
-void expect_every_range(std::vector<WeightPart> parts) {
+void expect_every_range(std::vector<JoinedPart> parts) {
   const auto joined = join(std::move(parts));
   ASSERT_TRUE(joined.ok()) << joined.error().message;
   const ByteSource& source = **joined;
@@ -93,13 +93,13 @@ TEST(JoinedWeight, ReadsEveryRangeOfScatteredParts) {
 
 TEST(JoinedWeight, ReadsTheFirstOfCopies) {
   const auto copy = [] { return part_of(IndexRuns::all(kRows), IndexRuns::all(kRowBytes)); };
-  std::vector<WeightPart> parts = {copy(), copy()};
+  std::vector<JoinedPart> parts = {copy(), copy()};
   parts[1].source = memory_source({}, "not read");
   expect_every_range(std::move(parts));
 }
 
 TEST(JoinedWeight, WhatIsMissingOrOutsideIsAnError) {
-  const auto message = [](std::vector<WeightPart> parts, int64_t cells = 100) {
+  const auto message = [](std::vector<JoinedPart> parts, int64_t cells = 100) {
     const auto joined = join(std::move(parts), cells);
     EXPECT_FALSE(joined.ok());
     EXPECT_EQ(joined.error().kind, ErrorKind::model);
