@@ -6,10 +6,10 @@
 #include <map>
 #include <span>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 #include "backend/weight_share.h"
+#include "convert/unread_weights.h"
 #include "formats/weight_box.h"
 
 namespace dunlin {
@@ -40,19 +40,6 @@ std::vector<WeightId> file_order(const Program& program) {
   std::vector<WeightId> weights;
   for (const auto& [kind, weight] : order) weights.push_back(weight);
   return weights;
-}
-
-Result<void> check_all_are_read(const Checkpoint& checkpoint, const Program& program) {
-  std::unordered_set<std::string_view> read;
-  for (const WeightDeclaration& weight : program.weights) read.insert(weight.name);
-  for (const WeightInfo& weight : checkpoint.weights()) {
-    if (read.contains(weight.name)) continue;
-    const TensorInfo& tensor = checkpoint.tensors()[weight.tensor];
-    return model_error(
-        fmt::format("{}: the tensor {} is not read by a {} model with this configuration",
-                    tensor.file, tensor.name, program.model));
-  }
-  return {};
 }
 
 // The runs of one shard, each once.

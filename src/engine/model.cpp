@@ -5,13 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <string_view>
-#include <unordered_set>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
 #include "convert/quantize_on_load.h"
+#include "convert/unread_weights.h"
 #include "engine/optimizations.h"
 #include "models/registry.h"
 
@@ -82,21 +81,6 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
     if (std::ranges::find(watched, node) == watched.end()) blocked.push_back(node);
   }
   watch.set_blocked(std::move(blocked));
-  return {};
-}
-
-// A weight of the file that the Program does not read would be left out of what the model computes.
-// The configuration says which biases there are, so only the Program knows.
-Result<void> check_all_are_read(const Checkpoint& checkpoint, const Program& program) {
-  std::unordered_set<std::string_view> read;
-  for (const WeightDeclaration& weight : program.weights) read.insert(weight.name);
-  for (const WeightInfo& weight : checkpoint.weights()) {
-    if (read.contains(weight.name)) continue;
-    const TensorInfo& tensor = checkpoint.tensors()[weight.tensor];
-    return model_error(
-        fmt::format("{}: the tensor {} is not read by a {} model with this configuration",
-                    tensor.file, tensor.name, program.model));
-  }
   return {};
 }
 
