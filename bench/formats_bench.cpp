@@ -125,8 +125,8 @@ class FormatRow {
     const int64_t stored = row_bytes(format_, kColumns) * kStripeRows;
     const Memory scratch(pack_scratch_bytes(few));
     for (int64_t stripe = 0; stripe < few.stripes(); ++stripe) {
-      pack_stripe(few, format_, blocks_.data() + stripe * stored, kStripeRows, scratch.data,
-                  to + stripe * few.stripe_bytes());
+      pack_stripe(few, {&format_, kColumns}, blocks_.data() + stripe * stored, kStripeRows,
+                  scratch.data, to + stripe * few.stripe_bytes());
     }
     for (int64_t stripe = few.stripes(); stripe < all.stripes(); ++stripe) {
       std::memcpy(to + stripe * few.stripe_bytes(),

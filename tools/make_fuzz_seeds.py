@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets that read text: tests/fuzz/corpus/{tokenizer_json,tokenizer_encode,chat_template}.
+"""Writes the seeds of the fuzz targets that read text: tests/fuzz/corpus/{tokenizer_json,tokenizer_encode,chat_template,harmony}.
 
     python tools/make_fuzz_seeds.py tests
 
-They are cut from the golden data of tests/tokenizer and tests/jinja, small, so that the fuzzer gets through many of them:
+They are cut from the golden data of tests/tokenizer, tests/jinja and tests/harmony, small, so that the fuzzer gets through many of them:
 
     tokenizer_json     each family's tokenizer.json with a vocabulary of letters, and one with patterns of its own
     tokenizer_encode   two bytes that say where the text is cut, then texts of the corpus, a dozen in each
     chat_template      a template, a zero byte, and the conversation that it renders; constructs of Jinja, forty in each, and
                        some that are errors
+    harmony            a conversation with tools, or a stream of tokens, one a byte (tests/fuzz/harmony_fuzz.cpp)
 """
 
 import argparse
@@ -18,6 +19,8 @@ import pathlib
 LETTERS = "abcdeghilnorstuwĠĊ0123.'"
 MERGES = [("a", "n"), ("t", "h"), ("th", "e"), ("Ġ", "the"), ("e", "r"), ("Ġ", "a")]
 CORPUS_FILES = 12
+SCHEMAS_IN_A_FILE = 30
+STREAMS_KEPT = 20
 CONSTRUCTS_IN_A_FILE = 40
 ERRORS_KEPT = 16
 
@@ -90,6 +93,32 @@ def chat_template_seeds(data):
         yield f"error_{i}", template
 
 
+# Of tests/support/harmony_tokenizer.cpp, in its order: byte 128 is the first.
+HARMONY_TOKENS = ["assistant", "analysis", "commentary", "final", "user", "system", "developer", " hmm", "Hi", "json", "{}", " you", " there",
+                  " to=functions.f", "«endoftext»", "«return»", "«constrain»", "«channel»", "«start»", "«end»", "«message»", "«call»",
+                  "«reserved_200013»"]
+
+
+def harmony_seeds(folder):
+    chats = [{"messages": [{"role": "system", "content": "Be <|end|> brief."}, {"role": "user", "name": "bob", "content": [{"type": "text", "text": "Hi"}]},
+                           {"role": "assistant", "reasoning": "hm", "content": "I look.", "tool_calls": [
+                               {"id": "1", "function": {"name": "f", "arguments": {"a": [1, None]}}}, {"function": {"name": "g", "arguments": "{}"}}]},
+                           {"role": "tool", "tool_call_id": "1", "content": "7"}, {"role": "assistant", "content": "Seven."}], "tools": None}]
+    schemas = [case["schema"] for case in json.loads((folder / "schemas.json").read_text())]
+    for begin in range(0, len(schemas), SCHEMAS_IN_A_FILE):
+        tools = [{"type": "function", "function": {"name": f"f{i}", "description": "two\nlines", "parameters": schema}}
+                 for i, schema in enumerate(schemas[begin : begin + SCHEMAS_IN_A_FILE])]
+        chats.append({"messages": [{"role": "user", "content": "Hi"}], "tools": tools})
+    for i, chat in enumerate(chats):
+        yield f"chat_{i}", dump(chat)
+    streams = [case["text"] for case in json.loads((folder / "streams.json").read_text())]
+    for i, text in enumerate(streams[:: len(streams) // STREAMS_KEPT]):
+        data = text.encode("ascii", "replace")
+        for k, token in enumerate(HARMONY_TOKENS):
+            data = data.replace(token.replace("«", "?").replace("»", "?").encode(), bytes([128 + k]))
+        yield f"stream_{i}", data
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tests", type=pathlib.Path)
@@ -97,7 +126,8 @@ def main():
     corpus = tests / "fuzz" / "corpus"
     for target, seeds in [("tokenizer_json", tokenizer_json_seeds(tests / "tokenizer" / "data")),
                           ("tokenizer_encode", tokenizer_encode_seeds(tests / "tokenizer" / "data")),
-                          ("chat_template", chat_template_seeds(tests / "jinja" / "data"))]:
+                          ("chat_template", chat_template_seeds(tests / "jinja" / "data")),
+                          ("harmony", harmony_seeds(tests / "harmony" / "data"))]:
         sizes = [write(corpus / target, name, data) for name, data in seeds]
         print(f"{target}: {len(sizes)} seeds, {sum(sizes)} bytes, the largest {max(sizes)}")
 

@@ -27,17 +27,30 @@ LAYER_NAMES = {
     "mlp.up_proj": "ffn_up",
     "mlp.down_proj": "ffn_down",
 }
+# Of gpt_oss, which has them instead or besides. Gate and up projections are apart, as in GGUF.
+MIXTURE_NAMES = {
+    "post_attention_layernorm": "post_attention_norm",
+    "mlp.router": "ffn_gate_inp",
+    "mlp.experts.gate_proj": "ffn_gate_exps",
+    "mlp.experts.up_proj": "ffn_up_exps",
+    "mlp.experts.down_proj": "ffn_down_exps",
+}
+SINKS_PATTERN = re.compile(r"model\.layers\.(\d+)\.self_attn\.sinks")
 LAYER_PATTERN = re.compile(r"model\.layers\.(\d+)\.(.+)\.(weight|bias)")
 
 
-def gguf_name(name):
+def gguf_name(name, model_type="llama"):
     """The GGUF name of a Hugging Face tensor, or None for a tensor that no model reads."""
     if name in GLOBAL_NAMES:
         return GLOBAL_NAMES[name]
+    mixture = model_type == "gpt_oss"
+    if mixture and (sinks := SINKS_PATTERN.fullmatch(name)):
+        return f"blk.{sinks[1]}.attn_sinks.weight"
+    names = LAYER_NAMES | (MIXTURE_NAMES if mixture else {})
     match = LAYER_PATTERN.fullmatch(name)
-    if match is None or match[2] not in LAYER_NAMES:
+    if match is None or match[2] not in names:
         return None
-    return f"blk.{match[1]}.{LAYER_NAMES[match[2]]}.{match[3]}"
+    return f"blk.{match[1]}.{names[match[2]]}.{match[3]}"
 
 
 def rope_settings(config):
@@ -45,7 +58,7 @@ def rope_settings(config):
     scaling = config.get("rope_parameters") or config.get("rope_scaling")
     theta = config.get("rope_theta") or (scaling or {}).get("rope_theta") or 10000.0
     kind = (scaling or {}).get("rope_type") or (scaling or {}).get("type") or "default"
-    if kind == "default":
+    if kind in ("default", "yarn"):  # YaRN is keys of the header
         return theta, None
     if kind != "llama3":
         raise ValueError(f"rope scaling {kind} has no GGUF form here")
@@ -77,7 +90,7 @@ def permute_rows(array, dim):
 
 def gguf_architecture(config):
     """general.architecture for a model_type."""
-    return config["model_type"].lower()
+    return config["model_type"].lower().replace("_", "-")
 
 
 def add_header(writer, config, name):
@@ -102,6 +115,25 @@ def add_header(writer, config, name):
         writer.add_uint32(f"{arch}.attention.value_length", dim)
     writer.add_float32(f"{arch}.attention.layer_norm_rms_epsilon", config.get("rms_norm_eps", 1e-6))
     writer.add_float32(f"{arch}.rope.freq_base", theta)
+    add_yarn(writer, arch, config)
+    if "num_local_experts" in config:
+        writer.add_uint32(f"{arch}.expert_feed_forward_length", config["intermediate_size"])
+        writer.add_uint32(f"{arch}.expert_count", config["num_local_experts"])
+        writer.add_uint32(f"{arch}.expert_used_count", config["num_experts_per_tok"])
+        writer.add_uint32(f"{arch}.attention.sliding_window", config["sliding_window"])
+
+
+def add_yarn(writer, arch, config):
+    """Files of gpt-oss mean a range that is not cut to whole pairs; a key of our own says that it is."""
+    scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}
+    if scaling.get("rope_type") != "yarn":
+        return
+    writer.add_string(f"{arch}.rope.scaling.type", "yarn")
+    writer.add_float32(f"{arch}.rope.scaling.factor", scaling["factor"])
+    original = scaling["original_max_position_embeddings"]
+    writer.add_uint32(f"{arch}.rope.scaling.original_context_length", original)
+    if scaling.get("truncate", True) != (arch != "gpt-oss"):
+        writer.add_bool(f"{arch}.rope.scaling.yarn_truncate", scaling.get("truncate", True))
 
 
 def quantized_shape(shape, qtype):

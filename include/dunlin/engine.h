@@ -40,6 +40,9 @@ struct LoadOptions {
   // it is full, sequences wait for each other.
   int64_t kv_tokens = 0;
   int64_t rows = 512;  // of one step: the chunk of a prompt
+  // A type of `dunlin quantize` ("Q4_K_M"): the matrices of an F32, F16 or BF16 model are encoded
+  // in it while they are read. Empty: they stay as they are.
+  std::string quantize = {};
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 
@@ -86,8 +89,8 @@ class DUNLIN_API Engine {
   // A text that goes to the model as it is: special tokens are recognised, and the bos token comes
   // first where the model expects one.
   Result<std::vector<int32_t>> encode(std::string_view text) const;
-  // A conversation through the model's chat template, ready for the assistant's answer. Only the
-  // template's own words become special tokens.
+  // A conversation in the model's chat format (its template, or Harmony), ready for the assistant's
+  // answer. Only the format's own words become special tokens.
   Result<std::vector<int32_t>> encode_chat(const std::vector<ChatMessage>& messages) const;
   // Special tokens give no text; bytes that are no UTF-8 become U+FFFD. Errors (kind usage): an id
   // outside the vocabulary.

@@ -41,11 +41,21 @@ struct RequestStats {
   double predicted_ms = 0;  // from the first token to the last
 };
 
+// What a model says beside its answer, where its chat format has channels (Harmony of GPT-OSS):
+// thoughts, and calls of tools.
+struct ChannelText {
+  std::string channel = {};    // "analysis", "commentary"
+  std::string recipient = {};  // of a call: "functions.get_weather"; its text is the arguments
+  std::string text = {};       // that became certain, complete UTF-8
+  bool begins = false;         // a message, of which more pieces may follow
+};
+
 struct Event {
   enum class Kind : uint8_t { token, finished, failed } kind = Kind::token;
   RequestId request = 0;
   std::optional<int32_t> token = {};  // of kind token; absent when only held-back text came free
   std::string text = {};  // of kinds token and finished: text that became certain, complete UTF-8
+  std::vector<ChannelText> channels = {};    // likewise, beside the answer and after its text
   FinishReason reason = FinishReason::stop;  // of kind finished
   RequestStats stats = {};                   // of kind finished
   std::optional<Error> error = {};           // of kind failed

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "checkpoint/config_fields.h"
 
@@ -48,6 +49,22 @@ Result<void> complete_heads(Metadata& config) {
   return {};
 }
 
+// What the family takes a key of config.json for that is not there.
+void add_defaults(Metadata& config, const StoredFamily& family) {
+  for (const DefaultValue& each : family.defaults) {
+    if (config.has(each.key)) continue;
+    const auto field = std::ranges::find_if(model_fields(), [&each](const ConfigField& row) {
+      return std::string_view(row.key) == each.key;
+    });
+    const bool whole = field != model_fields().end() && field->kind == ConfigField::Kind::integer;
+    if (whole) {
+      config.set(each.key, static_cast<int64_t>(each.value));
+    } else {
+      config.set(each.key, each.value);
+    }
+  }
+}
+
 }  // namespace
 
 Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spelling,
@@ -57,6 +74,7 @@ Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spellin
   config.set("model_type", std::string(family.model_type));
   for (const ConfigField& field : model_fields()) {
     if (gguf && field.gguf == nullptr) continue;
+    if (field.only_with != nullptr && !(family.*field.only_with)) continue;
     const std::string name =
         gguf ? fmt::format("{}.{}", family.gguf_architecture, field.gguf) : field.key;
     const bool required = field.need == ConfigField::Need::required ||
@@ -65,8 +83,8 @@ Result<Metadata> canonical_config(const Metadata& source, ConfigSpelling spellin
     DUNLIN_ASSIGN_OR_RETURN(auto value, read_field(source, name, field));
     config.set(field.key, std::move(value));
   }
+  if (!gguf) add_defaults(config, family);
   DUNLIN_RETURN_IF_ERROR(complete_heads(config));
-  if (!config.has("rms_norm_eps")) config.set("rms_norm_eps", 1e-6);
   if (!config.has("rope_theta")) config.set("rope_theta", 10000.0);
   config.set("eos_token_id", std::vector<int64_t>{});
   return config;

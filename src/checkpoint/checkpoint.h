@@ -14,15 +14,28 @@
 
 namespace dunlin {
 
+class PreparedFiles;
+
 // One tensor as the file lists it.
 struct TensorInfo {
   std::string name;            // as stored
-  std::string canonical_name;  // Hugging Face name; empty for a tensor no model reads
+  std::string canonical_name;  // of the weight it is; empty for a tensor that no model reads and
+                               // for one whose parts are weights
   std::vector<int64_t> shape;  // outermost first ([out, in] for a linear weight)
   Format format = Format::f32;
   uint64_t bytes = 0;
   std::string file;
   uint64_t offset = 0;  // of the data, from the start of `file`
+  bool raw = false;     // bytes (U8 of safetensors) that are no numbers by themselves; no `format`
+};
+
+// A weight that a model may read.
+struct WeightInfo {
+  std::string name;            // canonical: Hugging Face's, but for the experts of a mixture, which
+                               // are stacks of gate, up and down projections
+  std::vector<int64_t> shape;  // outermost first: [out, in], [experts, out, in]
+  Format format = Format::f32;
+  size_t tensor = 0;  // in tensors(): where it, or it among others, is stored
 };
 
 class Checkpoint {
@@ -33,10 +46,10 @@ class Checkpoint {
   virtual const char* container() const = 0;    // "gguf", "safetensors" or "prepared"
 
   // Canonical keys, Hugging Face names with dots for nesting, the same for both containers:
-  //   model_type (families.cpp), hidden_size, intermediate_size, num_hidden_layers,
-  //   num_attention_heads, num_key_value_heads, head_dim, vocab_size, rms_norm_eps, rope_theta,
-  //   max_position_embeddings, tie_word_embeddings, attention_bias, mlp_bias, hidden_act,
-  //   rope_scaling.{rope_type, factor, low_freq_factor, high_freq_factor,
+  //   model_type (families.cpp), those of config_fields.cpp, tie_word_embeddings, attention_bias,
+  //   mlp_bias, hidden_act, layer_types (a list of names), quantization_config.quant_method (mxfp4, of
+  //   config.json), rope_scaling.{rope_type, factor,
+  //   low_freq_factor, high_freq_factor, beta_fast, beta_slow, truncate, attention_factor,
   //   original_max_position_embeddings}, rope_freq_divisors (GGUF's rope_freqs.weight, [head_dim /
   //   2]), bos_token_id, eos_token_id (always a list: the union of config.json and
   //   generation_config.json, or the GGUF's eos/eot/eom ids), generation.{temperature, top_p,
@@ -52,13 +65,18 @@ class Checkpoint {
   // Where the bytes of tensors()[tensor] lie, at its offset.
   virtual std::shared_ptr<const ByteSource> source(size_t tensor) const = 0;
 
+  // In the order of the tensors.
+  virtual const std::vector<WeightInfo>& weights() const = 0;
   virtual bool has_weight(const std::string& canonical_name) const = 0;
   // The weight under its canonical name with its canonical shape; an error names the file and the
   // tensor. A tied lm_head is not aliased here: models declare the embedding instead.
   virtual Result<WeightView> weight(const std::string& canonical_name) const = 0;
 
-  // The weights of a prepared directory, of which weight() tells format and shape only; else null.
+  // The packed weights of a prepared directory, of which weight() tells format and shape only; else
+  // null.
   virtual std::shared_ptr<const PreparedWeights> prepared() const { return nullptr; }
+  // The files of any prepared directory (checkpoint/prepared_files.h); else null.
+  virtual std::shared_ptr<const PreparedFiles> prepared_files() const { return nullptr; }
 };
 
 // The canonical configuration of a Hugging Face directory, whether or not weights lie in it, or of a

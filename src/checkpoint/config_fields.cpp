@@ -19,6 +19,14 @@ constexpr ConfigField kModelFields[] = {
     {"max_position_embeddings", "context_length", integer, 1, 1 << 30, required},
     {"rms_norm_eps", "attention.layer_norm_rms_epsilon", number, 0, 1, required_in_gguf},
     {"rope_theta", "rope.freq_base", number, 1, 1e12, optional},
+    {"num_local_experts", "expert_count", integer, 1, 1 << 16, required_in_gguf,
+     &StoredFamily::mixture},
+    {"num_experts_per_tok", "expert_used_count", integer, 1, 1 << 16, required_in_gguf,
+     &StoredFamily::mixture},
+    {"sliding_window", "attention.sliding_window", integer, 1, 1 << 30, required_in_gguf,
+     &StoredFamily::windows},
+    {"swiglu_alpha", nullptr, number, 1e-3, 1e3, optional, &StoredFamily::mixture},
+    {"swiglu_limit", nullptr, number, 1e-3, 1e6, optional, &StoredFamily::mixture},
 };
 
 constexpr ConfigField kGenerationFields[] = {

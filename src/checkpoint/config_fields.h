@@ -10,6 +10,7 @@
 
 #include "base/metadata.h"
 #include "base/result.h"
+#include "checkpoint/families.h"
 
 namespace dunlin {
 
@@ -22,6 +23,7 @@ struct ConfigField {
   Kind kind;
   double low, high;  // inclusive
   Need need;
+  bool StoredFamily::* only_with = nullptr;  // null: every family has it
 };
 
 // Sizes and numbers of the model. In GGUF the prefix is the architecture's name and a dot.

@@ -10,24 +10,67 @@
 namespace dunlin {
 namespace {
 
+constexpr DefaultValue kLlamaDefaults[] = {{"rms_norm_eps", 1e-6}, {"rope_theta", 10000.0}};
+
+// transformers, configuration_gpt_oss.py.
+constexpr DefaultValue kGptOssDefaults[] = {
+    {"rms_norm_eps", 1e-5},     {"rope_theta", 150000.0},   {"head_dim", 64},
+    {"num_key_value_heads", 8}, {"num_local_experts", 128}, {"num_experts_per_tok", 4},
+    {"sliding_window", 128},
+};
+
 constexpr StoredFamily kFamilies[] = {
     {.model_type = "llama",
-     .architecture = "LlamaForCausalLM",
      .gguf_architecture = "llama",
+     .architecture = "LlamaForCausalLM",
+     .defaults = kLlamaDefaults,
      .configured_biases = true,
      .permuted_rope = true,
+     .mixture = false,
+     .sinks = false,
+     .windows = false,
+     .post_attention_norm = false,
+     .yarn_truncates = true,
+     .yarn_by_default = false,
      .masked_diffusion = false},
     {.model_type = "qwen2",
-     .architecture = "Qwen2ForCausalLM",
      .gguf_architecture = "qwen2",
+     .architecture = "Qwen2ForCausalLM",
+     .defaults = kLlamaDefaults,
      .configured_biases = false,
      .permuted_rope = false,
+     .mixture = false,
+     .sinks = false,
+     .windows = false,
+     .post_attention_norm = false,
+     .yarn_truncates = true,
+     .yarn_by_default = false,
+     .masked_diffusion = false},
+    {.model_type = "gpt_oss",
+     .gguf_architecture = "gpt-oss",
+     .architecture = "GptOssForCausalLM",
+     .defaults = kGptOssDefaults,
+     .configured_biases = false,
+     .permuted_rope = false,
+     .mixture = true,
+     .sinks = true,
+     .windows = true,
+     .post_attention_norm = true,
+     .yarn_truncates = false,
+     .yarn_by_default = true,
      .masked_diffusion = false},
     {.model_type = "Dream",
-     .architecture = "DreamModel",
      .gguf_architecture = "dream",
+     .architecture = "DreamModel",
+     .defaults = kLlamaDefaults,
      .configured_biases = false,
      .permuted_rope = false,
+     .mixture = false,
+     .sinks = false,
+     .windows = false,
+     .post_attention_norm = false,
+     .yarn_truncates = true,
+     .yarn_by_default = false,
      .masked_diffusion = true},
 };
 
@@ -48,9 +91,13 @@ Result<const StoredFamily*> stored_family(const std::string& origin, std::string
   return find_family(origin, model_type, &StoredFamily::model_type);
 }
 
-Result<const StoredFamily*> stored_family_of_gguf(const std::string& origin,
-                                                  std::string_view architecture) {
+Result<const StoredFamily*> gguf_family(const std::string& origin, std::string_view architecture) {
   return find_family(origin, architecture, &StoredFamily::gguf_architecture);
+}
+
+Result<const StoredFamily*> stored_family(const Metadata& config) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
+  return stored_family(config.origin(), model_type);
 }
 
 }  // namespace dunlin

@@ -2,31 +2,49 @@
 // src/models has the forward pass of each.
 #pragma once
 
+#include <span>
 #include <string>
 #include <string_view>
 
+#include "base/metadata.h"
 #include "base/result.h"
 
 namespace dunlin {
 
+// What a key that config.json leaves out stands for.
+struct DefaultValue {
+  const char* key;  // canonical
+  double value;     // a whole number where the key is one
+};
+
 struct StoredFamily {
   std::string_view model_type;         // of config.json
+  std::string_view gguf_architecture;  // general.architecture; other keys begin with it
   std::string_view architecture;       // of config.json's list
-  std::string_view gguf_architecture;  // general.architecture, and the prefix of GGUF's keys
+  std::span<const DefaultValue> defaults;
   // config.json says which projections have biases (attention_bias, mlp_bias); otherwise that is
   // the same for every model of the family.
   bool configured_biases;
   // GGUF has the rows of queries and keys in the order that rotates neighbours (llama.cpp's
   // convert_hf_to_gguf.py, LlamaModel.permute), and llama3's divisors as a tensor, rope_freqs.
   bool permuted_rope;
+  bool mixture;              // feed-forward layers are mixtures of experts, and may be in MXFP4
+  bool sinks;                // attention has a learned logit per head without a key
+  bool windows;              // some layers see a window only; config.json lists them (layer_types)
+  bool post_attention_norm;  // what GGUF calls the norm before the feed-forward layer, or ffn_norm
+  // The range of YaRN's ramp is cut to whole pairs (truncate) in GGUF files, which do not say so.
+  bool yarn_truncates;
+  bool yarn_by_default;  // what a config.json without rope scaling means
   // Fills in masks: the configuration has mask_token_id, pad_token_id and diffusion.shift_logits.
   bool masked_diffusion;
 };
 
-// By model_type. The error names `origin` and lists what is supported. Lives as long as the program.
+// By model_type, or by GGUF's architecture. The error names `origin` and lists what is supported.
+// Lives as long as the program.
 Result<const StoredFamily*> stored_family(const std::string& origin, std::string_view model_type);
-// The same by gguf_architecture.
-Result<const StoredFamily*> stored_family_of_gguf(const std::string& origin,
-                                                  std::string_view architecture);
+Result<const StoredFamily*> gguf_family(const std::string& origin, std::string_view architecture);
+
+// Of a configuration, whose model_type is one that is supported.
+Result<const StoredFamily*> stored_family(const Metadata& config);
 
 }  // namespace dunlin

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <variant>
 
+#include "checkpoint/prepared_files.h"
 #include "checkpoint/xxh3_hash.h"
 
 namespace dunlin {
@@ -30,7 +31,10 @@ void add_config(Xxh3Hash& hash, const Metadata& config) {
 }
 
 Result<void> add_samples(Xxh3Hash& hash, const WeightView& weight) {
-  const auto bytes = static_cast<uint64_t>(weight.rows * weight.bytes_per_row());
+  if (weight.scales != nullptr) hash.list(weight.scales->values);
+  const RowForm stored = {&traits(weight.format), weight.columns,
+                          weight.scales == nullptr ? weight.scale_columns : 0};
+  const auto bytes = static_cast<uint64_t>(weight.rows * stored.bytes());
   const uint64_t sample = std::min(bytes, kSampleBytes);
   std::vector<std::byte> data(sample);
   for (const uint64_t from : {uint64_t{0}, (bytes - sample) / 2, bytes - sample}) {
@@ -43,17 +47,16 @@ Result<void> add_samples(Xxh3Hash& hash, const WeightView& weight) {
 }  // namespace
 
 Result<std::string> fingerprint(const Checkpoint& checkpoint) {
-  if (const auto prepared = checkpoint.prepared()) return prepared->fingerprint();
+  if (const auto prepared = checkpoint.prepared_files()) return prepared->fingerprint();
   Xxh3Hash hash;
   hash.text(checkpoint.container());
   add_config(hash, checkpoint.config());
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty()) continue;
-    hash.text(tensor.canonical_name);
-    hash.list(tensor.shape);
-    hash.text(traits(tensor.format).name);
-    DUNLIN_ASSIGN_OR_RETURN(const WeightView weight, checkpoint.weight(tensor.canonical_name));
-    DUNLIN_RETURN_IF_ERROR(add_samples(hash, weight));
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    hash.text(weight.name);
+    hash.list(weight.shape);
+    hash.text(traits(weight.format).name);
+    DUNLIN_ASSIGN_OR_RETURN(const WeightView view, checkpoint.weight(weight.name));
+    DUNLIN_RETURN_IF_ERROR(add_samples(hash, view));
   }
   return hash.digits();
 }

@@ -14,35 +14,79 @@
 namespace dunlin {
 namespace {
 
+Result<int64_t> positive(const Metadata& config, const char* key) {
+  return config.integer(key, 1, 1 << 30);
+}
+
 const TensorInfo* find_tensor(const std::vector<TensorInfo>& tensors, std::string_view name) {
   const auto it = std::ranges::find(tensors, name, &TensorInfo::name);
   return it == tensors.end() ? nullptr : &*it;
 }
 
-Result<void> refuse_unsupported(const Metadata& header, const std::string& architecture) {
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t experts,
-                          header.integer_or(architecture + ".expert_count", 0, 1 << 20, 0));
+Result<void> refuse_unsupported(const Metadata& header, const StoredFamily& family) {
+  if (family.mixture) return {};
+  const std::string key = fmt::format("{}.expert_count", family.gguf_architecture);
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t experts, header.integer_or(key, 0, 1 << 20, 0));
   if (experts > 0) {
-    return model_error(fmt::format(
-        "{}: {}.expert_count is {}; mixtures of experts of this architecture are not supported",
-        header.origin(), architecture, experts));
-  }
-  const std::string scaling_key = architecture + ".rope.scaling.type";
-  DUNLIN_ASSIGN_OR_RETURN(const std::string scaling, header.text_or(scaling_key, "none"));
-  if (scaling != "none") {
     return model_error(
-        fmt::format("{}: {} {} is not supported; supported: none, or a rope_freqs.weight tensor",
-                    header.origin(), scaling_key, quoted_text(scaling)));
+        fmt::format("{}: {} is {}; mixtures of experts of this architecture are not supported",
+                    header.origin(), key, experts));
   }
+  return {};
+}
+
+// rope.scaling.*: none or YaRN. llama3's scaling is a tensor.
+Result<void> read_rope_scaling(Metadata& config, const Metadata& header,
+                               const StoredFamily& family) {
+  const std::string prefix = fmt::format("{}.rope.scaling.", family.gguf_architecture);
+  DUNLIN_ASSIGN_OR_RETURN(const std::string type, header.text_or(prefix + "type", "none"));
+  config.set("rope_scaling.rope_type", std::string(type == "yarn" ? "yarn" : "default"));
+  if (type == "none") return {};
+  if (type != "yarn") {
+    return model_error(fmt::format(
+        "{}: {}type {} is not supported; supported: none, yarn, or a rope_freqs.weight tensor",
+        header.origin(), prefix, quoted_text(type)));
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const double factor, header.number(prefix + "factor", 1, 1e6));
+  config.set("rope_scaling.factor", factor);
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t positions, positive(config, "max_position_embeddings"));
+  DUNLIN_ASSIGN_OR_RETURN(
+      const int64_t original,
+      header.integer_or(prefix + "original_context_length", 1, 1 << 30, positions));
+  config.set("rope_scaling.original_max_position_embeddings", original);
+  DUNLIN_ASSIGN_OR_RETURN(const double fast,
+                          header.number_or(prefix + "yarn_beta_fast", 1e-6, 1e6, 32.0));
+  config.set("rope_scaling.beta_fast", fast);
+  DUNLIN_ASSIGN_OR_RETURN(const double slow,
+                          header.number_or(prefix + "yarn_beta_slow", 1e-6, 1e6, 1.0));
+  config.set("rope_scaling.beta_slow", slow);
+  DUNLIN_ASSIGN_OR_RETURN(const double attention,
+                          header.number_or(prefix + "attn_factor", 1e-3, 1e3, 1.0));
+  if (attention != 1.0)
+    config.set("rope_scaling.attention_factor", attention * (0.1 * std::log(factor) + 1.0));
+  // A key of our own, for models that differ from the rest of their family.
+  DUNLIN_ASSIGN_OR_RETURN(const bool truncate,
+                          header.boolean_or(prefix + "yarn_truncate", family.yarn_truncates));
+  config.set("rope_scaling.truncate", truncate);
+  return {};
+}
+
+// The width of an expert has a key of its own.
+Result<void> read_expert_width(Metadata& config, const Metadata& header,
+                               const StoredFamily& family) {
+  const std::string key = fmt::format("{}.expert_feed_forward_length", family.gguf_architecture);
+  if (!family.mixture || !header.has(key)) return {};
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t width, header.integer(key, 1, 1 << 22));
+  config.set("intermediate_size", width);
   return {};
 }
 
 // The whole head is rotated, and values are as wide as keys.
 Result<void> check_head_widths(const Metadata& header, const Metadata& config,
-                               const std::string& architecture) {
+                               const StoredFamily& family) {
   DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
   for (const char* suffix : {".rope.dimension_count", ".attention.value_length"}) {
-    const std::string key = architecture + suffix;
+    const std::string key = fmt::format("{}{}", family.gguf_architecture, suffix);
     DUNLIN_ASSIGN_OR_RETURN(const int64_t width, header.integer_or(key, 0, 1 << 20, head_dim));
     if (width != head_dim) {
       return model_error(fmt::format("{}: {} is {}, but the heads have {}", header.origin(), key,
@@ -142,8 +186,8 @@ Result<void> read_rope_divisors(Metadata& config, const ByteSource& source,
 
 // The keys of the architecture, without the vocabulary's long lists. X.vocab_size is optional: the
 // embedding's rows say the same.
-Metadata model_keys(const GgufHeader& file, const std::string& architecture) {
-  const std::string prefix = architecture + ".";
+Metadata model_keys(const GgufHeader& file, const StoredFamily& family) {
+  const std::string prefix = fmt::format("{}.", family.gguf_architecture);
   Metadata keys(file.metadata.origin());
   for (const auto& [key, value] : file.metadata.values()) {
     if (key.starts_with(prefix)) keys.set(key, value);
@@ -164,19 +208,20 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
   const Metadata& header = file.metadata;
   DUNLIN_ASSIGN_OR_RETURN(const std::string architecture, header.text("general.architecture"));
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
-                          stored_family_of_gguf(header.origin(), architecture));
-  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(header, architecture));
+                          gguf_family(header.origin(), architecture));
+  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(header, *family));
   DUNLIN_RETURN_IF_ERROR(check_tokenizer(header));
 
-  DUNLIN_ASSIGN_OR_RETURN(Metadata config, canonical_config(model_keys(file, architecture),
-                                                            ConfigSpelling::gguf, *family));
-  DUNLIN_RETURN_IF_ERROR(check_head_widths(header, config, architecture));
+  DUNLIN_ASSIGN_OR_RETURN(
+      Metadata config, canonical_config(model_keys(file, *family), ConfigSpelling::gguf, *family));
+  DUNLIN_RETURN_IF_ERROR(read_expert_width(config, header, *family));
+  DUNLIN_RETURN_IF_ERROR(check_head_widths(header, config, *family));
   config.set("tie_word_embeddings", find_tensor(file.tensors, "output.weight") == nullptr);
-  config.set("attention_bias", family->configured_biases &&
-                                   find_tensor(file.tensors, "blk.0.attn_q.bias") != nullptr);
+  const bool query_bias = find_tensor(file.tensors, "blk.0.attn_q.bias") != nullptr;
+  config.set("attention_bias", family->mixture || (family->configured_biases && query_bias));
   config.set("mlp_bias", find_tensor(file.tensors, "blk.0.ffn_gate.bias") != nullptr);
   config.set("hidden_act", std::string("silu"));
-  config.set("rope_scaling.rope_type", std::string("default"));
+  DUNLIN_RETURN_IF_ERROR(read_rope_scaling(config, header, *family));
   if (const TensorInfo* divisors = find_tensor(file.tensors, "rope_freqs.weight")) {
     const auto index = static_cast<size_t>(divisors - file.tensors.data());
     DUNLIN_RETURN_IF_ERROR(read_rope_divisors(config, *model.sources[index], *divisors));

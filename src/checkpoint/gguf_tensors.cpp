@@ -38,7 +38,9 @@ std::string type_name(uint32_t type) {
 Result<Format> format_of(const ByteSource& source, const GgufTensorRecord& record) {
   if (const auto format = format_from_ggml_type(record.type)) return *format;
   std::string known;
-  for (const FormatTraits& row : all_formats()) known += fmt::format(" {}", row.name);
+  for (const FormatTraits& row : all_formats()) {
+    if (row.ggml_type) known += fmt::format(" {}", row.name);
+  }
   return tensor_error(source, record.name,
                       fmt::format("is stored as {}; the formats that are read are{}",
                                   type_name(record.type), known));

@@ -142,6 +142,8 @@ Result<void> GgufWriter::check_tensors() {
     }
     if (!names.insert(tensor.name).second) return wrong("is listed twice");
     const FormatTraits& row = traits(tensor.format);
+    if (!row.ggml_type)
+      return wrong(fmt::format("is in {}, which GGUF files do not have", row.name));
     const auto bytes = tensor_bytes(tensor.shape, row);
     if (!bytes) {
       return wrong(
@@ -164,7 +166,7 @@ std::string GgufWriter::header() const {
     for (auto it = tensor.shape.rbegin(); it != tensor.shape.rend(); ++it) {
       bytes += raw(static_cast<uint64_t>(*it));
     }
-    bytes += raw(traits(tensor.format).ggml_type) + raw(offset);
+    bytes += raw(*traits(tensor.format).ggml_type) + raw(offset);
     offset += tensor.bytes + padding(tensor.bytes);
   }
   bytes.resize(bytes.size() + padding(bytes.size()));

@@ -4,8 +4,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cmath>
 #include <span>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 #include "base/json_document.h"
 #include "base/log.h"
@@ -47,6 +50,36 @@ const json& value_or_null(const json& object, const char* key) {
   return it == object.end() ? kNull : *it;
 }
 
+// config.json of gpt-oss's original/ directory (openai/gpt-oss, torch/model.py, ModelConfig), in the
+// words of transformers. Its special tokens are in the published files of the model only.
+void translate_openai(json& document) {
+  const bool openai = !document.contains("model_type") && document.contains("rope_ntk_alpha") &&
+                      document.contains("initial_context_length");
+  if (!openai) return;
+  const json original = document["initial_context_length"];
+  const json factor = value_or_null(document, "rope_scaling_factor");
+  document["model_type"] = "gpt_oss";
+  document["rope_scaling"] = {{"rope_type", "yarn"},
+                              {"factor", factor},
+                              {"beta_fast", value_or_null(document, "rope_ntk_beta")},
+                              {"beta_slow", document["rope_ntk_alpha"]},
+                              {"truncate", false},
+                              {"original_max_position_embeddings", original}};
+  if (original.is_number() && factor.is_number())
+    document["max_position_embeddings"] = original.get<double>() * factor.get<double>();
+  document["bos_token_id"] = 199998;
+  document["eos_token_id"] = {200002, 199999, 200012};
+}
+
+// Keys that published files and transformers have under two names.
+void add_other_spellings(Metadata& source) {
+  constexpr std::pair<const char*, const char*> kSame[] = {
+      {"num_experts_per_tok", "experts_per_token"}, {"num_local_experts", "num_experts"}};
+  for (const auto& [key, other] : kSame) {
+    if (!source.has(key) && source.has(other)) source.set(key, *source.find(other));
+  }
+}
+
 Result<const StoredFamily*> read_family(const json& document, const Metadata& source) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string name, source.text("model_type"));
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(source.origin(), name));
@@ -65,12 +98,15 @@ Result<const StoredFamily*> read_family(const json& document, const Metadata& so
   return family;
 }
 
-Result<void> refuse_unsupported(const json& document, const Metadata& source) {
-  if (!value_or_null(document, "quantization_config").is_null()) {
-    return model_error(fmt::format(
-        "{}: quantization_config is present; quantised Hugging Face models are not supported, "
-        "use the original or a GGUF file",
-        source.origin()));
+Result<void> refuse_unsupported(const json& document, const Metadata& source,
+                                const StoredFamily& family) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto quantization,
+                          read_quantization_config(document, source.origin()));
+  if (quantization && quantization->method == "mxfp4" && !family.mixture) {
+    return model_error(
+        fmt::format("{}: quantization_config.quant_method \"mxfp4\" is for experts, and a {} model "
+                    "has none",
+                    source.origin(), family.model_type));
   }
   DUNLIN_ASSIGN_OR_RETURN(const bool sliding, source.boolean_or("use_sliding_window", false));
   if (sliding)
@@ -113,14 +149,59 @@ Result<void> copy_llama3_scaling(Metadata& config, const Metadata& rope) {
   return {};
 }
 
+// attention_factor may be given by the two factors it is the quotient of.
+Result<std::optional<double>> yarn_attention_factor(const Metadata& rope) {
+  if (rope.has("attention_factor")) {
+    DUNLIN_ASSIGN_OR_RETURN(const double given, rope.number("attention_factor", 1e-3, 1e3));
+    return std::optional(given);
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const double factor, rope.number("factor", 1, 1e6));
+  DUNLIN_ASSIGN_OR_RETURN(const double scale, rope.number_or("mscale", 0, 1e3, 0));
+  DUNLIN_ASSIGN_OR_RETURN(const double all, rope.number_or("mscale_all_dim", 0, 1e3, 0));
+  if (scale == 0.0 || all == 0.0) return std::optional<double>();
+  const auto of = [factor](double each) { return 0.1 * each * std::log(factor) + 1.0; };
+  return std::optional(of(scale) / of(all));
+}
+
+Result<void> copy_yarn_scaling(Metadata& config, const Metadata& rope) {
+  DUNLIN_ASSIGN_OR_RETURN(const double factor, rope.number("factor", 1, 1e6));
+  config.set("rope_scaling.factor", factor);
+  for (const auto& [key, fallback] : {std::pair("beta_fast", 32.0), std::pair("beta_slow", 1.0)}) {
+    DUNLIN_ASSIGN_OR_RETURN(const double value, rope.number_or(key, 1e-6, 1e6, fallback));
+    config.set(std::string("rope_scaling.") + key, value);
+  }
+  DUNLIN_ASSIGN_OR_RETURN(const bool truncate, rope.boolean_or("truncate", true));
+  config.set("rope_scaling.truncate", truncate);
+  DUNLIN_ASSIGN_OR_RETURN(const auto attention, yarn_attention_factor(rope));
+  if (attention) config.set("rope_scaling.attention_factor", *attention);
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t original,
+                          rope.integer("original_max_position_embeddings", 1, 1 << 30));
+  config.set("rope_scaling.original_max_position_embeddings", original);
+  return {};
+}
+
+// The scaling that GPT-OSS has without a word in config.json.
+void set_yarn_of_gpt_oss(Metadata& config) {
+  config.set("rope_scaling.rope_type", std::string("yarn"));
+  config.set("rope_scaling.factor", 32.0);
+  config.set("rope_scaling.beta_fast", 32.0);
+  config.set("rope_scaling.beta_slow", 1.0);
+  config.set("rope_scaling.truncate", false);
+  config.set("rope_scaling.original_max_position_embeddings", int64_t{4096});
+}
+
 // rope_parameters (transformers 5) holds the base frequency too; rope_scaling (before) only the
 // scaling.
-Result<void> read_rope(Metadata& config, const json& document, const std::string& origin) {
+Result<void> read_rope(Metadata& config, const json& document, const std::string& origin,
+                       const StoredFamily& family) {
   const bool modern = !value_or_null(document, "rope_parameters").is_null();
   const char* key = modern ? "rope_parameters" : "rope_scaling";
   const json& object = value_or_null(document, key);
   config.set("rope_scaling.rope_type", std::string("default"));
-  if (object.is_null()) return {};
+  if (object.is_null()) {
+    if (family.yarn_by_default) set_yarn_of_gpt_oss(config);
+    return {};
+  }
   if (!object.is_object()) return model_error(fmt::format("{}: {} is not an object", origin, key));
   for (const auto& [name, value] : object.items()) {
     if (value.is_object()) {
@@ -137,13 +218,13 @@ Result<void> read_rope(Metadata& config, const json& document, const std::string
   DUNLIN_ASSIGN_OR_RETURN(const std::string old_type, rope.text_or("type", "default"));
   DUNLIN_ASSIGN_OR_RETURN(const std::string type, rope.text_or("rope_type", old_type));
   if (type == "default") return {};
-  if (type != "llama3") {
+  if (type != "llama3" && type != "yarn") {
     return model_error(
-        fmt::format("{}: {}.rope_type {} is not supported; supported: default, llama3", origin, key,
-                    quoted_text(type)));
+        fmt::format("{}: {}.rope_type {} is not supported; supported: default, llama3, yarn",
+                    origin, key, quoted_text(type)));
   }
   config.set("rope_scaling.rope_type", type);
-  return copy_llama3_scaling(config, rope);
+  return type == "yarn" ? copy_yarn_scaling(config, rope) : copy_llama3_scaling(config, rope);
 }
 
 // An id or a list of ids.
@@ -175,10 +256,27 @@ Result<void> read_bos(Metadata& config, const json& document, const std::string&
   return {};
 }
 
-Result<void> read_switches(Metadata& config, const Metadata& source) {
+// Names that the model knows what to make of.
+Result<void> read_layer_types(Metadata& config, const json& document) {
+  const json& list = value_or_null(document, "layer_types");
+  if (list.is_null()) return {};
+  std::vector<std::string> types;
+  const bool texts =
+      list.is_array() && std::ranges::all_of(list, [](const json& each) {
+        return each.is_string() && is_visible_ascii(each.get_ref<const std::string&>());
+      });
+  if (!texts)
+    return model_error(fmt::format("{}: layer_types is not a list of names", config.origin()));
+  for (const json& each : list) types.push_back(each.get<std::string>());
+  config.set("layer_types", std::move(types));
+  return {};
+}
+
+Result<void> read_switches(Metadata& config, const Metadata& source, const StoredFamily& family) {
   DUNLIN_ASSIGN_OR_RETURN(const bool tied, source.boolean_or("tie_word_embeddings", false));
   config.set("tie_word_embeddings", tied);
-  DUNLIN_ASSIGN_OR_RETURN(const bool attention_bias, source.boolean_or("attention_bias", false));
+  DUNLIN_ASSIGN_OR_RETURN(const bool attention_bias,
+                          source.boolean_or("attention_bias", family.mixture));
   config.set("attention_bias", attention_bias);
   DUNLIN_ASSIGN_OR_RETURN(const bool mlp_bias, source.boolean_or("mlp_bias", false));
   config.set("mlp_bias", mlp_bias);
@@ -202,17 +300,24 @@ Result<void> read_masked_diffusion(Metadata& config, const Metadata& source) {
 
 Result<Metadata> read_hf_config(const ConfigText& config_text,
                                 const std::optional<ConfigText>& generation_text) {
-  DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<json> parsed,
+  DUNLIN_ASSIGN_OR_RETURN(OwnedJson<json> parsed,
                           parse_json_object(config_text.text, config_text.origin));
+  translate_openai(parsed.value);
   const json& document = parsed.value;
-  const Metadata source = scalars(document, config_text.origin);
+  Metadata source = scalars(document, config_text.origin);
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, read_family(document, source));
-  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(document, source));
+  add_other_spellings(source);
+  DUNLIN_RETURN_IF_ERROR(refuse_unsupported(document, source, *family));
   warn_of_ignored(document, config_text.origin, family->model_type);
   DUNLIN_ASSIGN_OR_RETURN(Metadata config,
                           canonical_config(source, ConfigSpelling::hugging_face, *family));
-  DUNLIN_RETURN_IF_ERROR(read_switches(config, source));
-  DUNLIN_RETURN_IF_ERROR(read_rope(config, document, config_text.origin));
+  DUNLIN_ASSIGN_OR_RETURN(const auto quantization,
+                          read_quantization_config(document, config_text.origin));
+  if (quantization && quantization->method == "mxfp4")
+    config.set("quantization_config.quant_method", quantization->method);
+  DUNLIN_RETURN_IF_ERROR(read_switches(config, source, *family));
+  DUNLIN_RETURN_IF_ERROR(read_rope(config, document, config_text.origin, *family));
+  if (family->windows) DUNLIN_RETURN_IF_ERROR(read_layer_types(config, document));
   DUNLIN_RETURN_IF_ERROR(read_bos(config, document, config_text.origin));
   DUNLIN_RETURN_IF_ERROR(read_eos(config, document, config_text.origin));
   if (family->masked_diffusion) DUNLIN_RETURN_IF_ERROR(read_masked_diffusion(config, source));
@@ -225,6 +330,14 @@ Result<Metadata> read_hf_config(const ConfigText& config_text,
     DUNLIN_RETURN_IF_ERROR(add_generation(config, values, ConfigSpelling::hugging_face));
   }
   return config;
+}
+
+Result<std::optional<QuantizationConfig>> read_hf_quantization(const ConfigText& config) {
+  DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<json> parsed,
+                          parse_json_object(config.text, config.origin));
+  DUNLIN_ASSIGN_OR_RETURN(auto quantization, read_quantization_config(parsed.value, config.origin));
+  if (quantization && quantization->method == "mxfp4") quantization.reset();
+  return quantization;
 }
 
 }  // namespace dunlin

@@ -46,6 +46,11 @@ Result<Metadata> read_config(const std::string& path) {
   return read_hf_config(config, generation);
 }
 
+Result<std::optional<QuantizationConfig>> read_quantization(const std::string& path) {
+  DUNLIN_ASSIGN_OR_RETURN(std::string text, read_text_file(path, kConfigLimit));
+  return read_hf_quantization({path, std::move(text)});
+}
+
 using WeightMap = std::map<std::string, std::string>;  // tensor to shard
 
 Result<WeightMap> read_index(const std::string& path) {
@@ -144,9 +149,17 @@ Result<std::unique_ptr<Checkpoint>> open_hf_directory(const std::string& path) {
         fmt::format("{}: no config.json; give a Hugging Face directory or a .gguf file", path));
   }
   DUNLIN_ASSIGN_OR_RETURN(Metadata config, read_config(path + "/config.json"));
+  DUNLIN_ASSIGN_OR_RETURN(const auto quantization, read_quantization(path + "/config.json"));
   DUNLIN_ASSIGN_OR_RETURN(Files files, read_tensors(path));
-  return make_checkpoint({path, "safetensors", std::move(config), Metadata(path),
-                          std::move(files.tensors), std::move(files.sources)});
+  CheckpointParts parts{.path = path,
+                        .container = "safetensors",
+                        .config = std::move(config),
+                        .header = Metadata(path)};
+  DUNLIN_ASSIGN_OR_RETURN(parts.scales,
+                          find_scale_tensors(quantization, files.tensors, files.sources));
+  parts.tensors = std::move(files.tensors);
+  parts.sources = std::move(files.sources);
+  return make_checkpoint(std::move(parts));
 }
 
 }  // namespace dunlin

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <memory>
 #include <optional>
+#include <span>
+#include <string>
 #include <unordered_map>
 #include <utility>
 
@@ -14,6 +17,8 @@
 #include "base/mapped_file.h"
 #include "base/text_checks.h"
 #include "checkpoint/gguf_reader.h"
+#include "checkpoint/join_shards.h"
+#include "checkpoint/prepared_files.h"
 #include "checkpoint/prepared_manifest.h"
 #include "checkpoint/stored_checkpoint.h"
 #include "formats/prepared_weights.h"
@@ -23,13 +28,6 @@ namespace {
 
 constexpr uint64_t kMostManifestBytes = 64u << 20;
 constexpr uint64_t kMostTextBytes = 256u << 20;
-
-// The files of a model are errors of kind model.
-template <typename T>
-Result<T> of_model(Result<T> result) {
-  if (result.ok()) return result;
-  return model_error(result.error().message);
-}
 
 Result<PreparedManifest> read_manifest(const std::string& path) {
   DUNLIN_ASSIGN_OR_RETURN(const ArtifactReader reader,
@@ -42,39 +40,26 @@ Result<PreparedManifest> read_manifest(const std::string& path) {
 
 class FileWeights final : public PreparedWeights {
  public:
-  FileWeights(std::string folder, const PreparedManifest& manifest)
-      : folder_(std::move(folder)),
-        packing_(manifest.packing),
-        fingerprint_(manifest.fingerprint),
-        source_(printable(manifest.source)),
-        facts_({{"source", source_},
-                {"fingerprint", printable(fingerprint_)},
-                {"packing", printable(packing_)},
-                {"precision", printable(manifest.precision)},
-                {"mesh", printable(manifest.mesh)}}) {}
+  FileWeights(std::string folder, std::string packing, std::shared_ptr<const PreparedFiles> files)
+      : folder_(std::move(folder)), packing_(std::move(packing)), files_(std::move(files)) {}
 
-  Result<void> add_file(const std::string& path, const std::string& key) {
-    DUNLIN_ASSIGN_OR_RETURN(ArtifactReader reader,
-                            of_model(ArtifactReader::open(path, kWeightsKind)));
-    if (reader.key() != key)
-      return model_error(fmt::format("{}: belongs to another prepared model", path));
-    DUNLIN_ASSIGN_OR_RETURN(MappedFile map, MappedFile::open(path));
-    for (size_t i = 0; i < reader.chunks().size(); ++i) {
-      const ArtifactChunk& chunk = reader.chunks()[i];
-      if (chunk.offset > map.bytes().size() || chunk.bytes > map.bytes().size() - chunk.offset)
-        return model_error(path + ": the file became shorter while it was read");
-      parts_[chunk.name] = {map.bytes().subspan(chunk.offset, chunk.bytes), readers_.size(), i};
+  // Once.
+  Result<void> map() {
+    for (const PreparedFiles::File& file : files_->files()) {
+      DUNLIN_ASSIGN_OR_RETURN(MappedFile map, MappedFile::open(file.path));
+      for (const ArtifactChunk& chunk : file.reader.chunks()) {
+        if (chunk.offset > map.bytes().size() || chunk.bytes > map.bytes().size() - chunk.offset)
+          return model_error(file.path + ": the file became shorter while it was read");
+        parts_[chunk.name] = {map.bytes().subspan(chunk.offset, chunk.bytes), &file.reader, &chunk};
+      }
+      maps_.push_back(std::move(map));
     }
-    readers_.push_back(std::move(reader));
-    maps_.push_back(std::move(map));
     return {};
   }
 
   const std::string& name() const override { return folder_; }
   const std::string& packing() const override { return packing_; }
-  const std::string& fingerprint() const override { return fingerprint_; }
-  const std::string& source() const override { return source_; }
-  const std::vector<std::pair<std::string, std::string>>& facts() const override { return facts_; }
+  const std::string& source() const override { return files_->source(); }
 
   const std::byte* find(const PreparedPart& part) const override {
     const Part* const found = find_part(part);
@@ -87,31 +72,14 @@ class FileWeights final : public PreparedWeights {
                     std::span<std::byte> into) const override {
     const Part* const found = find_part(part);
     DUNLIN_CHECK(found != nullptr, "a part that is not there");
-    const ArtifactReader& reader = readers_[found->file];
-    return of_model(reader.read_piece(reader.chunks()[found->chunk], piece, into));
-  }
-
-  Result<void> check(const std::function<void(double)>& progress) const override {
-    uint64_t all = 0;
-    for (const auto& [name, part] : parts_) all += part.mapped.size();
-    uint64_t done = 0;
-    for (const ArtifactReader& reader : readers_) {
-      for (const ArtifactChunk& chunk : reader.chunks()) {
-        DUNLIN_RETURN_IF_ERROR(of_model(
-            reader.stream(chunk.name, [&](std::span<const std::byte> piece) -> Result<void> {
-              done += piece.size();
-              progress(static_cast<double>(done) / static_cast<double>(all));
-              return {};
-            })));
-      }
-    }
-    return {};
+    return of_model(found->reader->read_piece(*found->chunk, piece, into));
   }
 
  private:
   struct Part {
     std::span<const std::byte> mapped;
-    size_t file, chunk;  // of readers_
+    const ArtifactReader* reader;  // of files_
+    const ArtifactChunk* chunk;
   };
 
   const Part* find_part(const PreparedPart& part) const {
@@ -119,14 +87,8 @@ class FileWeights final : public PreparedWeights {
     return it == parts_.end() || it->second.mapped.size() != part.bytes ? nullptr : &it->second;
   }
 
-  static std::string printable(std::string text) {
-    std::ranges::replace_if(text, [](char c) { return c < 0x20 || c > 0x7e; }, '?');
-    return text;
-  }
-
-  std::string folder_, packing_, fingerprint_, source_;
-  std::vector<std::pair<std::string, std::string>> facts_;
-  std::vector<ArtifactReader> readers_ = {};
+  std::string folder_, packing_;
+  std::shared_ptr<const PreparedFiles> files_;
   std::vector<MappedFile> maps_ = {};
   std::unordered_map<std::string, Part> parts_ = {};
 };
@@ -173,6 +135,14 @@ Result<Metadata> read_header(const std::string& path) {
   return std::move(header.metadata);
 }
 
+Result<void> map_weights(CheckpointParts& parts, const std::string& packing) {
+  const auto weights = std::make_shared<FileWeights>(parts.path, packing, parts.prepared_files);
+  DUNLIN_RETURN_IF_ERROR(weights->map());
+  parts.sources.assign(parts.tensors.size(), std::make_shared<PackedSource>(weights));
+  parts.prepared = weights;
+  return {};
+}
+
 }  // namespace
 
 bool is_prepared_directory(const std::string& path) {
@@ -191,9 +161,7 @@ Result<std::unique_ptr<Checkpoint>> open_prepared_directory(const std::string& p
       DUNLIN_ASSIGN_OR_RETURN(parts.header, read_header(folder + file.name));
     }
   }
-  auto weights = std::make_shared<FileWeights>(path, manifest);
-  for (const std::string& name : manifest.weights)
-    DUNLIN_RETURN_IF_ERROR(weights->add_file(folder + name, manifest.key));
+  DUNLIN_ASSIGN_OR_RETURN(parts.prepared_files, PreparedFiles::open(path, manifest));
   parts.config = std::move(manifest.config);
   parts.tensors = std::move(manifest.tensors);
   for (TensorInfo& tensor : parts.tensors) {
@@ -203,9 +171,9 @@ Result<std::unique_ptr<Checkpoint>> open_prepared_directory(const std::string& p
       return model_error(fmt::format("{}: the shape of {} is wrong", tensor.file, tensor.name));
     tensor.bytes = static_cast<uint64_t>(*bytes);
   }
-  const auto source = std::make_shared<PackedSource>(weights);
-  parts.sources.assign(parts.tensors.size(), source);
-  parts.prepared = std::move(weights);
+  DUNLIN_RETURN_IF_ERROR(parts.prepared_files->is_for_mesh()
+                             ? join_weights(parts)
+                             : map_weights(parts, manifest.packing));
   return make_checkpoint(std::move(parts));
 }
 

@@ -149,8 +149,7 @@ Result<Metadata> read_config(const Json& json, const std::string& origin) {
     if (!value) return model_error(fmt::format("{}: {} has no value", origin, quoted_text(key)));
     stored.set(key, *std::move(value));
   }
-  DUNLIN_ASSIGN_OR_RETURN(const std::string name, stored.text("model_type"));
-  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(origin, name));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(stored));
   DUNLIN_ASSIGN_OR_RETURN(Metadata config,
                           canonical_config(stored, ConfigSpelling::hugging_face, *family));
   const auto* const ids = std::get_if<std::vector<int64_t>>(stored.find("eos_token_id"));
@@ -177,12 +176,13 @@ std::string manifest_text(const PreparedManifest& manifest) {
   Json files = Json::array();
   for (const PreparedFile& file : manifest.files)
     files.push_back({{"name", file.name}, {"bytes", file.bytes}, {"hash", file.hash}});
-  const Json json = {{"version", kVersion},         {"key", manifest.key},
-                     {"source", manifest.source},   {"fingerprint", manifest.fingerprint},
-                     {"packing", manifest.packing}, {"precision", manifest.precision},
-                     {"mesh", manifest.mesh},       {"config", to_json(manifest.config)},
-                     {"tensors", tensors},          {"files", files},
-                     {"weights", manifest.weights}};
+  Json json = {{"version", kVersion},         {"key", manifest.key},
+               {"source", manifest.source},   {"fingerprint", manifest.fingerprint},
+               {"packing", manifest.packing}, {"precision", manifest.precision},
+               {"mesh", manifest.mesh},       {"config", to_json(manifest.config)},
+               {"tensors", tensors},          {"files", files},
+               {"weights", manifest.weights}};
+  if (manifest.packing == kStoredPacking) json["axes"] = manifest.axes;
   // A path need not be UTF-8.
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
 }
@@ -202,6 +202,7 @@ Result<PreparedManifest> parse_manifest(const std::string& text, const std::stri
   manifest.packing = reader.text("packing");
   manifest.precision = reader.text("precision");
   manifest.mesh = reader.text("mesh");
+  if (manifest.packing == kStoredPacking) manifest.axes = reader.text("axes");
   manifest.tensors = read_tensors(reader, origin);
   manifest.files = read_files(reader, origin);
   manifest.weights = read_weights(reader);

@@ -24,6 +24,9 @@ inline constexpr const char* kHeaderFile = "header.gguf";
 inline constexpr const char* kTextFiles[] = {"tokenizer.json", "tokenizer_config.json",
                                              "chat_template.jinja"};
 
+// The packing of a directory for a mesh: weights in the formats of the model.
+inline constexpr const char* kStoredPacking = "stored";
+
 struct PreparedFile {
   std::string name = {};
   uint64_t bytes = 0;
@@ -34,9 +37,10 @@ struct PreparedManifest {
   std::string key = {};          // of the artifacts with the weights, which have the same
   std::string source = {};       // path of the checkpoint
   std::string fingerprint = {};  // of it
-  std::string packing = {};      // Backend::packing
-  std::string precision = {};    // profile that the weights were packed for
-  std::string mesh = {};         // "data=1"
+  std::string packing = {};      // Backend::packing, or kStoredPacking
+  std::string precision = {};    // profile that the weights were packed for; "any" as stored
+  std::string mesh = {};         // to_string(MeshShape): "data=1", "model=4"
+  std::string axes = {};         // of its devices, where the weights are for more than one: "kv=4"
   Metadata config = Metadata();
   std::vector<TensorInfo> tensors = {};   // canonical name, shape and format of the checkpoint's
   std::vector<PreparedFile> files = {};   // text side

@@ -186,19 +186,25 @@ Result<std::string> read_header_text(const ByteSource& source) {
   return text;
 }
 
-Result<Format> format_of(const ByteSource& source, const Entry& entry) {
-  for (const Format format : {Format::f32, Format::f16, Format::bf16}) {
-    if (*entry.dtype == traits(format).name) return format;
+// Nothing for bytes.
+Result<std::optional<Format>> format_of(const ByteSource& source, const Entry& entry) {
+  for (const Format format :
+       {Format::f32, Format::f16, Format::bf16, Format::f8_e4m3, Format::f8_e5m2, Format::i8}) {
+    if (*entry.dtype == traits(format).name) return std::optional(format);
   }
+  if (*entry.dtype == "U8") return std::optional<Format>();
   return file_error(
       source,
-      fmt::format("the tensor {} is stored as {}; the types that are read are F32, F16 and BF16",
+      fmt::format("the tensor {} is stored as {}; the types that are read are F32, F16, BF16, "
+                  "F8_E4M3, F8_E5M2 and I8",
                   entry.name, quoted_text(*entry.dtype)));
 }
 
 // Bytes of a tensor, or nothing when the shape overflows.
-std::optional<uint64_t> bytes_of(const Entry& entry, Format format) {
-  auto bytes = checked_cast<int64_t>(traits(format).block_bytes);
+std::optional<uint64_t> bytes_of(const Entry& entry, std::optional<Format> format) {
+  // I8 has blocks of 32 bytes for 32 elements.
+  std::optional<int64_t> bytes =
+      format ? traits(*format).block_bytes / traits(*format).block_elements : 1;
   for (const uint64_t extent : *entry.shape) {
     const auto signed_extent = checked_cast<int64_t>(extent);
     bytes = signed_extent && bytes ? checked_mul(*bytes, *signed_extent) : std::nullopt;
@@ -209,7 +215,7 @@ std::optional<uint64_t> bytes_of(const Entry& entry, Format format) {
 // `next` is where the data of the previous tensor ended; moved to the end of this one.
 Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t& next,
                          const Entry& entry) {
-  DUNLIN_ASSIGN_OR_RETURN(const Format format, format_of(source, entry));
+  DUNLIN_ASSIGN_OR_RETURN(const std::optional<Format> format, format_of(source, entry));
   const uint64_t begin = entry.offsets->at(0);
   const uint64_t end = entry.offsets->at(1);
   if (begin != next) {
@@ -234,7 +240,8 @@ Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t
   TensorInfo info;
   info.name = entry.name;
   info.shape.assign(entry.shape->begin(), entry.shape->end());
-  info.format = format;
+  info.format = format.value_or(Format::f32);
+  info.raw = !format;
   info.bytes = *bytes;
   info.file = source.name();
   info.offset = data_start + begin;

@@ -13,7 +13,8 @@ namespace {
 constexpr size_t kAlignment = 8;
 
 uint64_t bytes_of(const std::vector<int64_t>& shape, Format format) {
-  auto bytes = static_cast<uint64_t>(traits(format).block_bytes);
+  // I8 has blocks of 32 bytes for 32 elements.
+  auto bytes = static_cast<uint64_t>(traits(format).block_bytes / traits(format).block_elements);
   for (const int64_t extent : shape) bytes *= static_cast<uint64_t>(extent);
   return bytes;
 }
@@ -28,7 +29,8 @@ Result<SafetensorsWriter> SafetensorsWriter::create(const std::string& path,
 
 void SafetensorsWriter::add_tensor(const std::string& name, std::vector<int64_t> shape,
                                    Format format) {
-  DUNLIN_CHECK(traits(format).block_elements == 1, "safetensors hold plain numbers");
+  DUNLIN_CHECK(traits(format).is_plain() || traits(format).largest > 0.0f,
+               "safetensors hold no blocks");
   tensors_.push_back({name, std::move(shape), format});
 }
 

@@ -19,7 +19,7 @@ class SafetensorsWriter {
   // `key`: as ResumableFile takes it.
   static Result<SafetensorsWriter> create(const std::string& path, const std::string& key = {});
 
-  // Shape outermost first; F32, F16 or BF16. Names differ. Data are stored in this order.
+  // Shape outermost first; F32, F16, BF16, I8 or F8. Names differ. Data are stored in this order.
   void add_tensor(const std::string& name, std::vector<int64_t> shape, Format format);
 
   // Writes the header. Errors: a file that does not fit the disk (kind does_not_fit).

@@ -22,10 +22,23 @@ double predicted_per_second(const RequestStats& stats) {
   return per_second(std::max<int64_t>(0, stats.predicted_tokens - 1), stats.predicted_ms);
 }
 
+Json calls_json(const std::vector<ToolCall>& calls) {
+  Json list = Json::array();
+  for (const ToolCall& call : calls)
+    list.push_back({{"name", call.name}, {"arguments", call.arguments}});
+  return list;
+}
+
 }  // namespace
 
 void Answer::receive(const Event& event) {
+  if (!event.text.empty() && below_heading_) {
+    show_heading("final");
+    below_heading_ = false;
+  }
   text += event.text;
+  shown += event.text;
+  for (const ChannelText& piece : event.channels) receive_beside(piece);
   if (event.token.has_value()) ids.push_back(*event.token);
   if (event.kind == Event::Kind::token) return;
   done = true;
@@ -34,30 +47,69 @@ void Answer::receive(const Event& event) {
   error = event.error;
 }
 
+void Answer::receive_beside(const ChannelText& piece) {
+  const bool call = !piece.recipient.empty();
+  // A prompt may end within a message, of which no beginning comes.
+  if (piece.begins || !said_beside_) {
+    said_beside_ = true;
+    if (call) calls.push_back({.name = piece.recipient});
+    if (!call && !reasoning.empty()) reasoning += "\n\n";
+    if (show_reasoning) {
+      show_heading(call ? fmt::format("{} to {}", piece.channel, piece.recipient) : piece.channel);
+      below_heading_ = true;
+    }
+  }
+  (call ? calls.back().arguments : reasoning) += piece.text;
+  if (show_reasoning) shown += piece.text;
+}
+
+void Answer::show_heading(const std::string& heading) {
+  shown += fmt::format("{}[{}]\n", shown.empty() ? "" : "\n\n", heading);
+}
+
+std::string empty_answer_note(const Answer& answer) {
+  if (!answer.text.empty() || answer.show_reasoning) return {};
+  if (!answer.calls.empty()) {
+    return fmt::format(
+        "note     the answer is empty: the model calls {}, which is not here "
+        "(--show-reasoning shows the call)\n",
+        answer.calls.back().name);
+  }
+  if (answer.reasoning.empty()) return {};
+  const char* const cure = answer.reason == FinishReason::length ? "-n gives it more tokens, " : "";
+  return fmt::format(
+      "note     the answer is empty: the model was still thinking ({}--show-reasoning shows it)\n",
+      cure);
+}
+
 Json answer_json(const Answer& answer, const Model& model) {
   const RequestStats& stats = answer.stats;
   Json kernels = Json::object();
   for (const auto& [operation, kernel] : model.executable->kernels()) kernels[operation] = kernel;
-  return {{"schema_version", 1},
-          {"text", answer.text},
-          {"prompt_ids", answer.prompt_ids},
-          {"ids", answer.ids},
-          {"finish_reason", answer.reason == FinishReason::stop ? "stop" : "length"},
-          {"seed", answer.seed},
-          {"timings",
-           {{"load_ms", model.load_ms},
-            {"prompt_n", stats.prompt_tokens},
-            {"cache_n", stats.cached_tokens},
-            {"prompt_ms", stats.prompt_ms},
-            {"prompt_per_second", prompt_per_second(stats)},
-            {"predicted_n", stats.predicted_tokens},
-            {"predicted_ms", stats.predicted_ms},
-            {"predicted_per_second", predicted_per_second(stats)}}},
-          {"backend",
-           {{"name", model.options.backend},
-            {"isa", model.executable->isa()},
-            {"threads", model.executable->threads()},
-            {"kernels", std::move(kernels)}}}};
+  Json object = {{"schema_version", 1}, {"text", answer.text}};
+  if (model.text.harmony.has_value()) {
+    object["reasoning"] = answer.reasoning;
+    object["tool_calls"] = calls_json(answer.calls);
+  }
+  object.update({{"prompt_ids", answer.prompt_ids},
+                 {"ids", answer.ids},
+                 {"finish_reason", answer.reason == FinishReason::stop ? "stop" : "length"},
+                 {"seed", answer.seed},
+                 {"timings",
+                  {{"load_ms", model.load_ms},
+                   {"prompt_n", stats.prompt_tokens},
+                   {"cache_n", stats.cached_tokens},
+                   {"prompt_ms", stats.prompt_ms},
+                   {"prompt_per_second", prompt_per_second(stats)},
+                   {"predicted_n", stats.predicted_tokens},
+                   {"predicted_ms", stats.predicted_ms},
+                   {"predicted_per_second", predicted_per_second(stats)}}},
+                 {"backend",
+                  {{"name", model.options.backend},
+                   {"isa", model.executable->isa()},
+                   {"threads", model.executable->threads()},
+                   {"kernels", std::move(kernels)}}}});
+  return object;
 }
 
 std::string json_line(const Json& value) {

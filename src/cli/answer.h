@@ -12,10 +12,22 @@
 
 namespace dunlin {
 
+// A call of a tool, for which nobody is here.
+struct ToolCall {
+  std::string name = {};  // "functions.get_weather"
+  std::string arguments = {};
+};
+
 struct Answer {
+  bool show_reasoning = false;
   std::vector<int32_t> prompt_ids = {};
   std::vector<int32_t> ids = {};  // generated, without the stop token
   std::string text = {};
+  std::string reasoning = {};  // thoughts, and what is said between calls of tools
+  std::vector<ToolCall> calls = {};
+  // What people see: the text; with show_reasoning everything, each message below its channel in
+  // brackets.
+  std::string shown = {};
   bool done = false;
   FinishReason reason = FinishReason::stop;
   RequestStats stats = {};
@@ -23,10 +35,21 @@ struct Answer {
   std::optional<Error> error = std::nullopt;
 
   void receive(const Event& event);
+
+ private:
+  void receive_beside(const ChannelText& piece);
+  void show_heading(const std::string& heading);
+
+  bool said_beside_ = false;    // a message that is not the answer has begun
+  bool below_heading_ = false;  // of such a message
 };
 
 // The object of `run --json`.
 nlohmann::ordered_json answer_json(const Answer& answer, const Model& model);
+
+// "note     the answer is empty: ...\n", where it is and what the model did instead is not shown;
+// otherwise nothing.
+std::string empty_answer_note(const Answer& answer);
 
 // One line of JSON; bytes of text that are not UTF-8 become U+FFFD.
 std::string json_line(const nlohmann::ordered_json& value);

@@ -203,7 +203,8 @@ Result<void> Chat::regenerate() {
 // Answers the last message and appends the answer, also one that Ctrl-C cut short.
 Result<void> Chat::answer() {
   Answer answer;
-  DUNLIN_ASSIGN_OR_RETURN(answer.prompt_ids, model_.text.encode_chat(messages_));
+  answer.show_reasoning = options_.show_reasoning;
+  DUNLIN_ASSIGN_OR_RETURN(answer.prompt_ids, model_.text.encode_chat(messages_, options_.effort));
   DUNLIN_RETURN_IF_ERROR(generate(answer));
   if (answer.error.has_value()) return *answer.error;
   finish(answer);
@@ -225,7 +226,7 @@ Result<void> Chat::generate(Answer& answer) {
   bool more = true;
   while (more && pending_interrupt() == 0 && stdout_is_intact()) {
     more = engine_.step();
-    if (!options_.json) print_from(answer.text, printed);
+    if (!options_.json) print_from(answer.shown, printed);
   }
   if (!more) return {};
   // The next step takes the request out.
@@ -243,10 +244,14 @@ Result<void> Chat::generate(Answer& answer) {
 void Chat::finish(Answer& answer) {
   if (!options_.json) {
     write_stdout("\n");
+    note("{}", empty_answer_note(answer));
   } else if (answer.done) {
     write_stdout(json_line(answer_json(answer, model_)) + "\n");
   }
   messages_.push_back({{"role", "assistant"}, {"content", answer.text}});
+  // Thoughts are over with the answer. Those that none followed yet are gone on with.
+  if (answer.text.empty() && !answer.reasoning.empty())
+    messages_.back()["reasoning"] = answer.reasoning;
   const auto held = static_cast<int64_t>(answer.prompt_ids.size() + answer.ids.size());
   if (answer.done && held >= model_.limits.context) {
     note("the context of {} tokens is full; /clear begins a new conversation\n",

@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,8 @@ struct ChatOptions {
   bool ignore_eos = false;
   bool single_turn = false;
   bool json = false;
+  bool show_reasoning = false;
+  std::optional<harmony::ReasoningEffort> effort = {};
 };
 
 // One line each: the commands, and what else a person should know.

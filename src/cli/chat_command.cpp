@@ -6,6 +6,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/read_input.h"
+#include "cli/reasoning_flags.h"
 #include "cli/terminal.h"
 #include "engine/engine.h"
 #include "sampler/sampler.h"
@@ -18,6 +19,7 @@ constexpr uint64_t kMostSystemBytes = 1u << 20;
 struct ChatFlags {
   ModelFlags model;
   SamplingFlags sampling;
+  ReasoningFlags reasoning;
   ChatOptions chat;
   std::string system_file;
   int64_t max_tokens = -1;
@@ -31,7 +33,9 @@ Result<int> chat(ChatFlags flags) {
   DUNLIN_ASSIGN_OR_RETURN(const ModelOptions options, flags.model.options());
   DUNLIN_ASSIGN_OR_RETURN(const auto model, load_with_banner(flags.model, options));
   DUNLIN_RETURN_IF_ERROR(require_autoregressive(*model, "chat"));
-  DUNLIN_RETURN_IF_ERROR(model->text.require_chat_template());
+  DUNLIN_RETURN_IF_ERROR(model->text.require_chat_format());
+  flags.chat.show_reasoning = flags.reasoning.show;
+  flags.chat.effort = flags.reasoning.effort_for(model->text);
   DUNLIN_ASSIGN_OR_RETURN(const SamplingParams sampling,
                           flags.sampling.params(model->checkpoint->config()));
   DUNLIN_RETURN_IF_ERROR(validate(sampling, model->vocabulary));
@@ -51,6 +55,7 @@ void add_chat_command(CLI::App& app, int& exit_code) {
   auto flags = std::make_shared<ChatFlags>();
   flags->model.add_to(*command);
   flags->sampling.add_to(*command);
+  flags->reasoning.add_to(*command);
   add_flag(*command, "--system-prompt", flags->chat.system, "the system prompt (-sys)")
       ->excludes(
           add_flag(*command, "--system-prompt-file", flags->system_file, "a file with it (-sysf)")
@@ -71,6 +76,7 @@ void add_chat_command(CLI::App& app, int& exit_code) {
                   "Examples:\n"
                   "  dunlin chat model.gguf\n"
                   "  dunlin chat model/ -sys \"Answer in one sentence.\" --temp 0.3\n"
+                  "  dunlin chat gpt-oss/ --reasoning-effort low --show-reasoning\n"
                   "  printf 'Hello\\nAnd again\\n' | dunlin chat model/ --json",
                   kChatHelp));
   command->callback([flags, &exit_code] {

@@ -16,6 +16,7 @@
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
 #include "convert/hf_tensors.h"
+#include "convert/shard_packer.h"
 #include "convert/write_gguf.h"
 #include "convert/write_hf.h"
 #include "convert/write_prepared.h"
@@ -66,6 +67,7 @@ class Convert {
     if (flags_.to == kPrepared) return write_prepared_directory(*checkpoint, shard_bytes);
     if (flags_.mesh || flags_.precision)
       return usage_error("--precision and --mesh are for --to prepared");
+    DUNLIN_RETURN_IF_ERROR(check_no_mesh(*checkpoint));
     const bool from_gguf = std::string_view(checkpoint->container()) == "gguf";
     const bool named_gguf = std::filesystem::path(flags_.out).extension() == ".gguf";
     const bool to_gguf = flags_.to == kAuto ? named_gguf : flags_.to == "gguf";
@@ -107,42 +109,58 @@ class Convert {
                  });
   }
 
-  // For the CPU back end, whose packed weights every instruction set reads.
   Result<int> write_prepared_directory(const Checkpoint& checkpoint, uint64_t file_bytes) const {
     if (flags_.type != kAuto) {
       return usage_error(
           "--outtype: a prepared directory has the formats of its model; convert or quantize "
           "first");
     }
+    DUNLIN_ASSIGN_OR_RETURN(const MeshShape mesh, parse_mesh_shape(flags_.mesh.value_or("data=1")));
+    DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint.config(), {}));
+    return mesh.devices() == 1 ? write_packed(checkpoint, program, file_bytes)
+                               : write_mesh(checkpoint, program, mesh);
+  }
+
+  // For the CPU back end, whose packed weights every instruction set reads.
+  Result<int> write_packed(const Checkpoint& checkpoint, const Program& program,
+                           uint64_t file_bytes) const {
     PreparedSettings settings;
-    DUNLIN_RETURN_IF_ERROR(set_mesh(settings));
     DUNLIN_ASSIGN_OR_RETURN(settings.precision, parse_precision(flags_.precision.value_or(kAuto)));
     if (flags_.shard_size) settings.file_bytes = file_bytes;
-    DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint.config(), {}));
     const WeightSource weights = [&](const std::string& name) { return checkpoint.weight(name); };
     const auto backend = make_cpu_backend();
     settings.packing = backend->packing();
     DUNLIN_ASSIGN_OR_RETURN(const auto packer, backend->packer(program, weights,
                                                                {.precision = settings.precision,
                                                                 .threads = flags_.threads}));
-    TensorSizes sizes;
-    sizes.elements = parameter_count(checkpoint);
-    sizes.stored = tensor_bytes(checkpoint);
-    for (const PreparedPart& part : packer->parts()) sizes.written += part.bytes;
-    return write(packer->parts().size(), sizes,
+    return write(packer->parts().size(), sizes_of(checkpoint, *packer),
                  [&](ThreadPool& /*pool*/, const ConvertProgress& progress) {
                    return write_prepared(checkpoint, *packer, settings, flags_.out, progress);
                  });
   }
 
-  Result<void> set_mesh(PreparedSettings& settings) const {
-    DUNLIN_ASSIGN_OR_RETURN(const MeshShape shape,
-                            parse_mesh_shape(flags_.mesh.value_or("data=1")));
-    settings.mesh = to_string(shape);
-    if (shape.devices() == 1) return {};
-    return usage_error(fmt::format(
-        "--mesh {}: the weights of a prepared directory are for one device; leave it out",
-        settings.mesh));
+  Result<int> write_mesh(const Checkpoint& checkpoint, const Program& program,
+                         const MeshShape& mesh) const {
+    if (flags_.precision || flags_.shard_size) {
+      return usage_error(fmt::format(
+          "--mesh {}: weights stay in the formats of the model, in one file for each shard; leave "
+          "out {}",
+          to_string(mesh), flags_.precision ? "--precision" : "--max-shard-size"));
+    }
+    DUNLIN_ASSIGN_OR_RETURN(const auto packer, ShardPacker::create(checkpoint, program, mesh));
+    return write(packer->parts().size() - packer->parts_of_shards().size(),
+                 sizes_of(checkpoint, *packer),
+                 [&](ThreadPool& /*pool*/, const ConvertProgress& progress) {
+                   return write_shards(checkpoint, *packer, flags_.out, progress);
+                 });
+  }
+
+  static TensorSizes sizes_of(const Checkpoint& checkpoint, const WeightPacker& packer) {
+    TensorSizes sizes;
+    sizes.elements = parameter_count(checkpoint);
+    sizes.stored = tensor_bytes(checkpoint);
+    for (const PreparedPart& part : packer.parts()) sizes.written += part.bytes;
+    return sizes;
   }
 
   Result<int> write(size_t tensors, const TensorSizes& sizes, const Conversion& work) const {
@@ -187,7 +205,8 @@ void add_convert_command(CLI::App& app, int& exit_code) {
   add_flag(
       *command, "--to", flags->to,
       "the container; auto: GGUF for a name in .gguf, else a Hugging Face directory; prepared: "
-      "a directory with the weights as the CPU computes with them, which loads at once")
+      "a directory with the weights as the CPU computes with them, which loads at once, or in "
+      "shards for a mesh")
       ->check(one_of({kAuto, "gguf", "hf", kPrepared}));
   add_flag(*command, "--outtype", flags->type,
            "the format of matrices; auto: as they are stored. Vectors are F32 in GGUF files")
@@ -200,7 +219,10 @@ void add_convert_command(CLI::App& app, int& exit_code) {
            "of a prepared directory: the arithmetic that F16 weights are packed for")
       ->check(one_of({kAuto, "exact", "f32"}))
       ->default_str(kAuto);
-  add_flag(*command, "--mesh", flags->mesh, "of a prepared directory: the devices, data=1 so far")
+  add_flag(
+      *command, "--mesh", flags->mesh,
+      "of a prepared directory: the devices it is for (data, stage, fsdp, expert, width, model); "
+      "more than one: a file for each shard, weights in the formats of the model")
       ->type_name("AXIS=N,..")
       ->default_str("data=1");
   add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
@@ -214,6 +236,7 @@ void add_convert_command(CLI::App& app, int& exit_code) {
       "  dunlin convert model.gguf model/\n"
       "  dunlin convert model-Q8_0.gguf model/ --outtype bf16 --max-shard-size 2GB\n"
       "  dunlin convert model-Q4_K_M.gguf model-cpu/ --to prepared\n"
+      "  dunlin convert model/ model-tp8/ --to prepared --mesh model=8\n"
       "`dunlin quantize` reads both and writes fewer bits per weight.\n"
       "A run that was ended leaves OUT.tmp; the same command goes on from there.");
   command->callback([flags, &exit_code] {

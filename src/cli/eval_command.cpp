@@ -150,6 +150,7 @@ class Eval {
 
   Result<std::unique_ptr<Model>> load_reference(ModelOptions options) const {
     options.watch = nullptr;
+    options.quantize.clear();  // the flag is about the model
     ModelFlags flags = flags_.model;
     flags.model = flags_.reference;
     return load_with_banner(flags, options);

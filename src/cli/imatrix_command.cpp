@@ -4,6 +4,8 @@
 #include <chrono>
 #include <filesystem>
 
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/families.h"
 #include "checkpoint/gguf_names.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
@@ -57,7 +59,9 @@ class Imatrix {
     const auto result = measure(corpus, *plan, options);
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
     if (!result.ok()) return result.error();
-    const ImportanceMatrix imatrix = to_matrix(measurement.squares(), *plan);
+    DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags_.model.model));
+    DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint->config()));
+    const ImportanceMatrix imatrix = to_matrix(*family, measurement.squares(), *plan);
     DUNLIN_RETURN_IF_ERROR(write_imatrix(imatrix, flags_.out));
     print(imatrix, *result, std::chrono::duration<double>(Clock::now() - start).count());
     return 0;
@@ -84,12 +88,13 @@ class Imatrix {
     return flags_.process_output || gguf_name.starts_with("blk.");
   }
 
-  ImportanceMatrix to_matrix(const std::map<std::string, InputSquares>& squares,
+  ImportanceMatrix to_matrix(const StoredFamily& family,
+                             const std::map<std::string, InputSquares>& squares,
                              const WindowPlan& plan) const {
     ImportanceMatrix imatrix{
         .datasets = {flags_.file}, .chunks = plan.count, .chunk_size = plan.window};
     for (const auto& [weight, inputs] : squares) {
-      const auto name = gguf_tensor_name(weight);
+      const auto name = gguf_tensor_name(family, weight);
       if (!name || !wanted(*name)) continue;
       std::vector<float>& means = imatrix.columns[*name];
       for (const double sum : inputs.sums)

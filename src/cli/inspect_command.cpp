@@ -1,4 +1,5 @@
-// `dunlin inspect`: what a model file holds, from its headers; weights are read for --verify only.
+// `dunlin inspect`: what a model file holds, from its headers; weights are read for --verify and
+// --shard only.
 #include <fmt/format.h>
 
 #include <map>
@@ -6,14 +7,17 @@
 #include <variant>
 
 #include "checkpoint/chat_template_source.h"
+#include "checkpoint/prepared_files.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
+#include "cli/inspect_mesh.h"
 #include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
 #include "models/registry.h"
+#include "program/mesh.h"
 #include "report/table.h"
 
 namespace dunlin {
@@ -23,6 +27,8 @@ using Json = nlohmann::ordered_json;
 
 struct InspectFlags {
   std::string model;
+  std::string mesh;
+  int64_t shard = 0;
   int64_t layers = -1;
   bool json = false, tensors = false, chat_template = false, program = false, verify = false;
 };
@@ -72,32 +78,11 @@ Json tokenizer_json(const TextModel& text) {
                  {"bos_id", id_json(tokenizer.bos_id())},
                  {"eos_id", id_json(tokenizer.eos_id())},
                  {"adds_bos", tokenizer.adds_bos()},
-                 {"chat_template", text.chat_template.has_value()}};
+                 {"chat_template", text.chat_template.has_value()},
+                 {"harmony", text.harmony.has_value()}};
   if (text.chat_template_error.has_value())
     object["chat_template_why_not"] = text.chat_template_error->message;
   return object;
-}
-
-Json prepared_json(const Checkpoint& checkpoint) {
-  const auto prepared = checkpoint.prepared();
-  if (prepared == nullptr) return nullptr;
-  Json object = Json::object();
-  for (const auto& [name, value] : prepared->facts()) object[name] = value;
-  return object;
-}
-
-Json model_json(const Checkpoint& checkpoint, const std::string& family) {
-  return {{"schema_version", 1},
-          {"path", checkpoint.path()},
-          {"container", checkpoint.container()},
-          {"family", family},
-          {"parameters", parameter_count(checkpoint)},
-          {"bytes", tensor_bytes(checkpoint)},
-          {"formats", formats_json(checkpoint)},
-          {"prepared", prepared_json(checkpoint)},
-          {"config", config_json(checkpoint.config())},
-          {"tokenizer", tokenizer_json(load_text_model(checkpoint))},
-          {"tensors", tensors_json(checkpoint)}};
 }
 
 // The values of a flat object, one a line; long lists are cut.
@@ -112,6 +97,52 @@ std::string object_table(const Json& object) {
   const std::vector<TableColumn> columns = {{""}, {""}};
   const std::string table = aligned_table(columns, rows);
   return table.substr(table.find('\n') + 1);
+}
+
+Json prepared_json(const Checkpoint& checkpoint) {
+  const auto prepared = checkpoint.prepared_files();
+  if (prepared == nullptr) return nullptr;
+  Json object = Json::object();
+  for (const auto& [name, value] : prepared->facts()) object[name] = value;
+  if (!prepared->is_for_mesh()) return object;
+  object["shards"] = Json::array();
+  for (const PreparedFiles::File& file : prepared->files()) {
+    object["shards"].push_back({{"file", file.path},
+                                {"place", file.contents->place},
+                                {"weights", file.contents->parts.size()},
+                                {"bytes", file.weights_bytes()}});
+  }
+  return object;
+}
+
+std::string prepared_text(Json prepared) {
+  std::string text = "prepared\n";
+  const Json shards = prepared.value("shards", Json::array());
+  prepared.erase("shards");
+  text += object_table(prepared);
+  if (shards.empty()) return text;
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& shard : shards) {
+    rows.push_back({shard["file"].get<std::string>(), shard["place"].get<std::string>(),
+                    json_line(shard["weights"]),
+                    fmt::format("{:.1f}", shard["bytes"].get<double>() / 1e6)});
+  }
+  const std::vector<TableColumn> columns = {{"shard"}, {"place"}, {"weights", true}, {"MB", true}};
+  return text + aligned_table(columns, rows);
+}
+
+Json model_json(const Checkpoint& checkpoint, const std::string& family) {
+  return {{"schema_version", 1},
+          {"path", checkpoint.path()},
+          {"container", checkpoint.container()},
+          {"family", family},
+          {"parameters", parameter_count(checkpoint)},
+          {"bytes", tensor_bytes(checkpoint)},
+          {"formats", formats_json(checkpoint)},
+          {"prepared", prepared_json(checkpoint)},
+          {"config", config_json(checkpoint.config())},
+          {"tokenizer", tokenizer_json(load_text_model(checkpoint))},
+          {"tensors", tensors_json(checkpoint)}};
 }
 
 std::string tensor_table(const Checkpoint& checkpoint) {
@@ -133,14 +164,14 @@ void print_summary(const Checkpoint& checkpoint, const std::string& family) {
              static_cast<double>(parameter_count(checkpoint)) / 1e6);
   fmt::print("tensors     {}: {}, {:.1f} MB (--tensors lists them)\n", checkpoint.tensors().size(),
              format_summary(checkpoint), static_cast<double>(tensor_bytes(checkpoint)) / 1e6);
-  if (model["prepared"].is_object()) fmt::print("prepared\n{}", object_table(model["prepared"]));
+  if (model["prepared"].is_object()) fmt::print("{}", prepared_text(model["prepared"]));
   fmt::print("config\n{}tokenizer\n{}", object_table(model["config"]),
              object_table(model["tokenizer"]));
 }
 
 // Reads all weights.
 Result<void> verify_checksums(const Checkpoint& checkpoint) {
-  const auto prepared = checkpoint.prepared();
+  const auto prepared = checkpoint.prepared_files();
   if (prepared == nullptr) {
     return usage_error(fmt::format("--verify: {} is no prepared directory, and has no checksums",
                                    checkpoint.path()));
@@ -156,6 +187,11 @@ Result<void> verify_checksums(const Checkpoint& checkpoint) {
 Result<void> inspect(const InspectFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags.model));
   if (flags.verify) return verify_checksums(*checkpoint);
+  if (!flags.mesh.empty()) {
+    DUNLIN_ASSIGN_OR_RETURN(const MeshShape mesh, parse_mesh_shape(flags.mesh));
+    return flags.shard == 0 ? print_shards(*checkpoint, mesh, flags.json)
+                            : print_shard_reads(*checkpoint, mesh, flags.shard, flags.json);
+  }
   DUNLIN_ASSIGN_OR_RETURN(const std::string family, checkpoint->config().text("model_type"));
   if (flags.program) {
     DUNLIN_ASSIGN_OR_RETURN(const Program program,
@@ -194,18 +230,29 @@ void add_inspect_command(CLI::App& app, int& exit_code) {
       "print the Program: every operation of the forward pass (docs/decisions/0001-program.md)");
   CLI::Option* verify = add_switch(*command, "--verify", flags->verify,
                                    "of a prepared directory: compare every byte with its checksum");
+  CLI::Option* mesh =
+      add_flag(*command, "--mesh", flags->mesh,
+               "what the devices of this mesh hold of the weights: a row for every shard")
+          ->type_name("AXIS=N,..");
+  add_flag(*command, "--shard", flags->shard,
+           "with --mesh: read this shard, counted from 1, as a device would, and count the bytes")
+      ->type_name("N")
+      ->check(in_range(1, int64_t{1} << 24))
+      ->needs(mesh);
   add_layers_flag(*command, flags->layers, "only the first N layers of the Program")
       ->needs(program);
   json->excludes(tensors)->excludes(source)->excludes(program);
   tensors->excludes(source)->excludes(program);
   source->excludes(program);
+  mesh->excludes(tensors)->excludes(source)->excludes(program)->excludes(verify);
   verify->excludes(json)->excludes(tensors)->excludes(source)->excludes(program);
   command->footer(
       "Examples:\n"
       "  dunlin inspect model.gguf\n"
       "  dunlin inspect model/ --json | jq '.tensors | length'\n"
       "  dunlin inspect model/ --program --layers 1\n"
-      "  dunlin inspect model-cpu/ --verify");
+      "  dunlin inspect model-cpu/ --verify\n"
+      "  dunlin inspect model/ --mesh model=8 --shard 2");
   command->callback([flags, &exit_code] {
     const auto result = inspect(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());

@@ -8,9 +8,11 @@
 #include <random>
 
 #include "base/log.h"
+#include "cli/argv.h"
 #include "cli/inside_flags.h"
 #include "cli/model_name.h"
 #include "cli/numbers.h"
+#include "convert/quantize_type.h"
 #include "sampler/sampler.h"
 
 namespace dunlin {
@@ -70,6 +72,13 @@ std::string check_logit_bias(const std::string& text) {
   return valid.ok() ? std::string() : valid.error().message;
 }
 
+std::string check_quantize_type(const std::string& text) {
+  if (find_quantize_type(text) != nullptr) return {};
+  std::vector<std::string> names;
+  for (const QuantizeType& each : quantize_types()) names.emplace_back(each.name);
+  return unknown_name(text, "type", names);
+}
+
 std::string check_layer_count(const std::string& text) {
   int64_t count = 0;
   const std::string problem = parse_number(text, count);
@@ -92,8 +101,9 @@ void print_banner(const Model& model) {
   const int64_t parameters = parameter_count(checkpoint);
   note("model    {} ({}, {:.1f} M parameters)\n", checkpoint.path(), model.program.model,
        static_cast<double>(parameters) / 1e6);
-  note("formats  {}, {:.1f} MB\n", format_summary(checkpoint),
-       static_cast<double>(tensor_bytes(checkpoint)) / 1e6);
+  note("formats  {}, {:.1f} MB{}\n", format_summary(checkpoint),
+       static_cast<double>(tensor_bytes(checkpoint)) / 1e6,
+       model.options.quantize.empty() ? "" : ", encoded while loading");
   note("device   {}, isa {}, {} threads, precision {}\n", model.options.backend, executable.isa(),
        executable.threads(), precision_name(model.options.precision));
   const bool cut = model.options.context == 0 && model.limits.context < model.trained_context;
@@ -129,10 +139,15 @@ void BackendFlags::add_to(CLI::App& command) {
   add_flag(command, "--load-mode", load_mode,
            "of a prepared directory: copy its weights into memory, or map the files")
       ->check(one_of({"copy", "mmap"}));
+  add_flag(command, "--quantize", quantize,
+           "encode the matrices of an F32, F16 or BF16 model in this type while it is loaded, to "
+           "the bits of `dunlin quantize`")
+      ->type_name("TYPE")
+      ->check(CLI::Validator(check_quantize_type, ""));
 }
 
 Result<ModelOptions> BackendFlags::options() const {
-  ModelOptions options{.backend = backend, .device = device};
+  ModelOptions options{.backend = backend, .device = device, .quantize = quantize};
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   options.load_mode = load_mode == "mmap" ? LoadMode::mmap : LoadMode::copy;
   return options;

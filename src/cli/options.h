@@ -44,6 +44,7 @@ struct BackendFlags {
   std::string device = {};
   std::string precision = "auto";
   std::string load_mode = "copy";
+  std::string quantize = {};
 
   void add_to(CLI::App& command);
   Result<ModelOptions> options() const;  // of these alone

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <optional>
+#include <string>
+#include <utility>
 
 #include "cli/answer.h"
 #include "cli/commands.h"
@@ -57,7 +59,11 @@ Error does_not_fit(const Plan& plan) {
 }
 
 Result<void> plan_model(const PlanFlags& flags) {
-  DUNLIN_ASSIGN_OR_RETURN(const PlanSource source, open_plan_source(flags.model, flags.layers));
+  MachineFlags machine = flags.machine;
+  std::string& matrices = machine.formats.matrices;
+  const std::string mix = is_mix(matrices) ? std::exchange(matrices, {}) : std::string();
+  DUNLIN_ASSIGN_OR_RETURN(const PlanSource source,
+                          open_plan_source(flags.model, flags.layers, mix));
   DUNLIN_ASSIGN_OR_RETURN(const Workload workload, workload_of(flags, source));
   PlanInputs inputs;
   inputs.heading.model = flags.model;
@@ -65,7 +71,7 @@ Result<void> plan_model(const PlanFlags& flags) {
   inputs.heading.parameters = source.parameters;
   inputs.heading.assumed = source.checkpoint == nullptr && flags.machine.formats.matrices.empty();
   inputs.heading.price = flags.price;
-  DUNLIN_RETURN_IF_ERROR(prepare_machine(flags.machine, source, workload, inputs));
+  DUNLIN_RETURN_IF_ERROR(prepare_machine(machine, source, workload, inputs));
   std::optional<MeshShape> mesh;
   if (!flags.mesh.empty()) {
     DUNLIN_ASSIGN_OR_RETURN(mesh, parse_mesh_shape(flags.mesh));
@@ -119,7 +125,8 @@ void add_model_flags(CLI::App& command, PlanFlags& flags) {
 
 void add_storage_flags(CLI::App& command, MachineFlags& flags) {
   add_flag(command, "--quantize", flags.formats.matrices,
-           "plan as if the matrices had this format: Q4_0, int8, fp8, ..");
+           "plan as if the matrices had this format: Q4_0, int8, fp8, ..; or a mix of dunlin "
+           "quantize: Q4_K_M");
   add_flag(command, "--output-type", flags.formats.vocabulary,
            "the same for the embedding and output matrices");
   add_flag(command, "--cache-type-k", flags.cache_k, "f32, bf16, q8_0, q4_0 or int8 (-ctk)");

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <filesystem>
 #include <map>
+#include <utility>
 
 #include "backend/weight_shape.h"
+#include "convert/quantize_on_load.h"
+#include "convert/quantize_type.h"
 #include "engine/model.h"
 #include "models/registry.h"
 
@@ -33,19 +36,23 @@ bool is_configuration(const std::string& path) {
   return file.filename() != "config.json" || !has_weights(folder.empty() ? "." : folder);
 }
 
-// Views of the declared shapes over a source that has no bytes.
-WeightSource declared_weights(const Program& program, const std::string& origin) {
+// Views of the declared shapes over a source that has no bytes. Of quantised models only mixtures are
+// read, whose experts are in MXFP4.
+WeightSource declared_weights(const Program& program, const Metadata& config,
+                              const std::string& origin) {
+  const bool mxfp4 = config.has("quantization_config.quant_method");
   std::map<std::string, WeightView> views;
   const auto source = memory_source({}, origin);
   for (const WeightDeclaration& weight : program.weights) {
     const MatrixShape shape = matrix_shape(weight);
-    views[weight.name] = WeightView{.name = weight.name,
-                                    .format = Format::bf16,
-                                    .rows = shape.rows,
-                                    .columns = shape.columns,
-                                    .source = source,
-                                    .offset = 0,
-                                    .row_map = {}};
+    views[weight.name] =
+        WeightView{.name = weight.name,
+                   .format = mxfp4 && weight.dims.size() == 3 ? Format::mxfp4 : Format::bf16,
+                   .rows = shape.rows,
+                   .columns = shape.columns,
+                   .source = source,
+                   .offset = 0,
+                   .row_map = {}};
   }
   return [views](const std::string& name) -> Result<WeightView> {
     const auto it = views.find(name);
@@ -64,13 +71,28 @@ Result<std::optional<Format>> file_format(const char* flag, const std::string& n
 
 }  // namespace
 
-Result<PlanSource> open_plan_source(const std::string& path, int64_t layers) {
+bool is_mix(const std::string& name) {
+  return !parse_storage(name).ok() && find_quantize_type(name) != nullptr;
+}
+
+Result<PlanSource> open_plan_source(const std::string& path, int64_t layers,
+                                    const std::string& mix) {
   PlanSource source;
   source.path = path;
   if (is_configuration(path)) {
+    if (!mix.empty()) {
+      return usage_error(fmt::format(
+          "--quantize {} needs the names of a model's tensors; with a configuration alone name one "
+          "format, such as Q4_K",
+          mix));
+    }
     DUNLIN_ASSIGN_OR_RETURN(source.config, read_model_config(path));
   } else {
     DUNLIN_ASSIGN_OR_RETURN(source.checkpoint, open_checkpoint(path));
+    if (!mix.empty()) {
+      DUNLIN_ASSIGN_OR_RETURN(source.checkpoint,
+                              quantize_on_load(std::move(source.checkpoint), mix));
+    }
     source.config = source.checkpoint->config();
   }
   const ModelOptions defaults;
@@ -85,7 +107,7 @@ Result<PlanSource> open_plan_source(const std::string& path, int64_t layers) {
     source.parameters += shape.rows * shape.columns;
   }
   if (source.checkpoint == nullptr) {
-    source.weights = declared_weights(source.program, path);
+    source.weights = declared_weights(source.program, source.config, path);
   } else {
     source.weights = [checkpoint = source.checkpoint.get()](const std::string& name) {
       return checkpoint->weight(name);

@@ -23,8 +23,13 @@ struct PlanSource {
 };
 
 // A Hugging Face directory with or without weights, a .gguf file, or a file in the form of
-// config.json. Without weights every matrix is taken to be in BF16.
-Result<PlanSource> open_plan_source(const std::string& path, int64_t layers);
+// config.json. Without weights every matrix is taken to be in BF16. `mix`: as if `dunlin quantize`
+// with this type had written it; empty: as it is. Errors (kind usage): a mix without weights.
+Result<PlanSource> open_plan_source(const std::string& path, int64_t layers,
+                                    const std::string& mix = {});
+
+// Whether the name is that of a type of `dunlin quantize`, and of no single format.
+bool is_mix(const std::string& name);
 
 // The same weights with matrices in other formats, for a back end that computes its own footprint:
 // only formats of files (formats/format.h). Errors: kind usage.

@@ -147,17 +147,18 @@ Result<std::vector<Result<Prompt>>> read_prompts(LineReader& input) {
 }
 
 Result<std::vector<int32_t>> encode_prompt(const Prompt& prompt, const TextModel& text,
-                                           const std::string& system, bool raw) {
+                                           const PromptFormat& format) {
   if (prompt.ids.has_value()) return *prompt.ids;
   if (prompt.messages.has_value()) {
-    if (raw) return usage_error("\"messages\" need the chat template, which --raw turns off");
-    return text.encode_chat(*prompt.messages);
+    if (format.raw)
+      return usage_error("\"messages\" need the chat template, which --raw turns off");
+    return text.encode_chat(*prompt.messages, format.effort);
   }
-  if (raw) return text.encode_raw(prompt.text);
+  if (format.raw) return text.encode_raw(prompt.text);
   Json messages = Json::array();
-  if (!system.empty()) messages.push_back({{"role", "system"}, {"content", system}});
+  if (!format.system.empty()) messages.push_back({{"role", "system"}, {"content", format.system}});
   messages.push_back({{"role", "user"}, {"content", prompt.text}});
-  return text.encode_chat(messages);
+  return text.encode_chat(messages, format.effort);
 }
 
 }  // namespace dunlin

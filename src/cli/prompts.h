@@ -39,9 +39,16 @@ Result<std::vector<int32_t>> ids_of_json(const nlohmann::ordered_json& value,
 // that cannot be read or holds none is an error as a whole.
 Result<std::vector<Result<Prompt>>> read_prompts(LineReader& input);
 
-// Token ids of a prompt. Text becomes a user message, with the system prompt before it when there
-// is one, unless `raw` or the model has no chat template.
+// How text becomes a prompt.
+struct PromptFormat {
+  std::string system = {};  // the system prompt; empty: none
+  bool raw = false;         // without chat format
+  std::optional<harmony::ReasoningEffort> effort = std::nullopt;
+};
+
+// Token ids of a prompt. Text becomes a user message, with the system prompt before it, unless it is
+// raw.
 Result<std::vector<int32_t>> encode_prompt(const Prompt& prompt, const TextModel& text,
-                                           const std::string& system, bool raw);
+                                           const PromptFormat& format);
 
 }  // namespace dunlin

@@ -10,14 +10,18 @@
 #include "cli/terminal.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
+#include "convert/hf_quantization.h"
 #include "convert/imatrix.h"
 #include "convert/write_gguf.h"
+#include "convert/write_hf.h"
 #include "report/table.h"
 
 namespace dunlin {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr uint64_t kShardBytes = 5'000'000'000;  // as transformers' save_pretrained
 
 std::string shape_text(const TensorPlan& tensor) {
   return fmt::format("[{}]", fmt::join(tensor.shape, ", "));
@@ -71,8 +75,7 @@ class Quantize {
       DUNLIN_ASSIGN_OR_RETURN(imatrix_, read_imatrix(*flags_.imatrix));
     }
     DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags_.in));
-    DUNLIN_ASSIGN_OR_RETURN(tensors_, gguf_tensors(*checkpoint));
-    DUNLIN_ASSIGN_OR_RETURN(fallbacks_, choose_formats(checkpoint->config(), options, tensors_));
+    DUNLIN_RETURN_IF_ERROR(plan(*checkpoint, options));
     if (!flags_.allow_requantize) DUNLIN_RETURN_IF_ERROR(refuse_requantizing(tensors_));
     note_fallbacks();
     if (flags_.imatrix) DUNLIN_RETURN_IF_ERROR(use_imatrix());
@@ -85,6 +88,19 @@ class Quantize {
   }
 
  private:
+  Result<void> plan(const Checkpoint& checkpoint, const FormatOptions& options) {
+    if (options.type->is_scaled()) {
+      DUNLIN_ASSIGN_OR_RETURN(HfTensors tensors,
+                              scaled_hf_tensors(checkpoint, options, fallbacks_));
+      tensors_ = tensors.tensors;
+      directory_ = std::move(tensors);
+      return {};
+    }
+    DUNLIN_ASSIGN_OR_RETURN(tensors_, gguf_tensors(checkpoint));
+    DUNLIN_ASSIGN_OR_RETURN(fallbacks_, choose_formats(checkpoint.config(), options, tensors_));
+    return {};
+  }
+
   // The exit code.
   Result<int> write(const Checkpoint& checkpoint, const QuantizeType& type) {
     std::optional<QualityReport> report;
@@ -95,6 +111,8 @@ class Quantize {
     }
     const GgufKeys keys = keys_for(checkpoint, type);
     const auto work = [&](ThreadPool& pool, const ConvertProgress& progress) {
+      if (directory_)
+        return write_hf(checkpoint, *directory_, flags_.out, kShardBytes, pool, progress);
       return write_gguf(checkpoint, tensors_, keys, flags_.out, pool, progress);
     };
     DUNLIN_ASSIGN_OR_RETURN(done_, run_conversion(flags_.threads, flags_.quiet, work));
@@ -174,6 +192,7 @@ class Quantize {
   QuantizeFlags flags_;
   std::vector<TensorPlan> tensors_ = {};
   std::vector<Fallback> fallbacks_ = {};
+  std::optional<HfTensors> directory_ = {};  // of a type that GGUF files do not have
   ImportanceMatrix imatrix_ = {};
   ConversionResult done_ = {};
   std::optional<EvalResult> quality_ = {};
@@ -192,6 +211,9 @@ void add_quantize_command(CLI::App& app, int& exit_code) {
       "  dunlin quantize model/ model.gguf Q4_K_M --tensor-type attn_v=Q8_0 --dry-run\n"
       "  dunlin quantize model/ model.gguf Q4_K_M --report text.txt --chunks 20\n"
       "  dunlin quantize part-00001-of-00003.gguf whole.gguf COPY\n"
+      "  dunlin quantize model/ model-fp8/ F8_E4M3\n"
+      "I8, F8_E4M3 and F8_E5M2 (a scale per row) and F8_E4M3_B128 (a scale per 128 x 128 weights)\n"
+      "have no form in GGUF files: OUT is then the name of a new Hugging Face directory.\n"
       "A run that was ended leaves OUT.tmp; the same command goes on from there.");
   command->callback([flags, &exit_code] {
     const auto result = Quantize(*flags).run();

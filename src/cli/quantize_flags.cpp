@@ -35,6 +35,12 @@ Result<Format> parse_tensor_format(const std::string& flag, const std::string& n
       fmt::format("{}: \"{}\" is not one of {}", flag, name, fmt::join(names, ", ")));
 }
 
+// I8 and F8 go with their types only.
+Result<void> check_container(const char* flag, Format format, const QuantizeType& type) {
+  if (traits(format).ggml_type || type.is_scaled()) return {};
+  return usage_error(fmt::format("{}: GGUF files do not have {}", flag, traits(format).name));
+}
+
 // PATTERN=FORMAT
 Result<TensorRule> parse_rule(const std::string& text) {
   const size_t equals = text.rfind('=');
@@ -47,7 +53,8 @@ Result<TensorRule> parse_rule(const std::string& text) {
 
 void add_tensor_flags(CLI::App& command, QuantizeFlags& flags) {
   add_flag(command, "--tensor-type", flags.tensor_types,
-           "the format of matrices whose name the regular expression is found in; may be repeated, "
+           "the format of matrices whose name (in OUT) the regular expression is found in; may be "
+           "repeated, "
            "the first that fits counts: attn_v=Q8_0")
       ->type_name("PATTERN=FORMAT");
   add_flag(command, "--output-tensor-type", flags.output_type,
@@ -73,7 +80,9 @@ void QuantizeFlags::add_to(CLI::App& command) {
       ->required()
       ->type_name("MODEL")
       ->transform(model_name());
-  add_flag(command, "out", out, "the GGUF file to write; an older GGUF file is replaced")
+  add_flag(
+      command, "out", out,
+      "the GGUF file to write; an older GGUF file is replaced. For I8 and F8 the new directory")
       ->required()
       ->check(not_empty())
       ->type_name("FILE");
@@ -109,17 +118,26 @@ Result<void> QuantizeFlags::set(FormatOptions& options) const {
   options.keep_output = leave_output;
   options.imatrix = imatrix.has_value();
   DUNLIN_ASSIGN_OR_RETURN(options.type, parse_type(type));
+  if (options.type->is_scaled() && out.ends_with(".gguf")) {
+    return usage_error(fmt::format(
+        "{}: GGUF files do not have {}; OUT is the name of a new Hugging Face directory", out,
+        options.type->name));
+  }
   for (const std::string& text : tensor_types) {
     DUNLIN_ASSIGN_OR_RETURN(TensorRule rule, parse_rule(text));
+    DUNLIN_RETURN_IF_ERROR(check_container("--tensor-type", rule.format, *options.type));
     options.rules.push_back(std::move(rule));
   }
   if (output_type) {
     DUNLIN_ASSIGN_OR_RETURN(options.output,
                             parse_tensor_format("--output-tensor-type", *output_type));
+    DUNLIN_RETURN_IF_ERROR(check_container("--output-tensor-type", *options.output, *options.type));
   }
   if (embedding_type) {
     DUNLIN_ASSIGN_OR_RETURN(options.token_embedding,
                             parse_tensor_format("--token-embedding-type", *embedding_type));
+    DUNLIN_RETURN_IF_ERROR(
+        check_container("--token-embedding-type", *options.token_embedding, *options.type));
   }
   return {};
 }

@@ -14,6 +14,7 @@
 #include "cli/interrupt.h"
 #include "cli/options.h"
 #include "cli/prompt_source.h"
+#include "cli/reasoning_flags.h"
 #include "cli/run_diffusion.h"
 #include "cli/terminal.h"
 #include "engine/engine.h"
@@ -32,6 +33,7 @@ struct RunFlags {
   SamplingFlags sampling;
   DiffusionFlags diffusion;
   PromptFlags prompt;
+  ReasoningFlags reasoning;
   int64_t max_tokens = -1;
   std::vector<std::string> stop;
   bool ignore_eos = false, json = false, no_conversation = false;
@@ -41,11 +43,11 @@ struct RunFlags {
 // wait. A prompt that fails leaves the others alone.
 class Runner {
  public:
-  Runner(const RunFlags& flags, const PromptBatch& batch, std::string system,
+  Runner(const RunFlags& flags, const PromptBatch& batch, PromptFormat format,
          const SamplingParams& sampling, Model& model, Engine& engine)
       : flags_(flags),
         batch_(batch),
-        system_(std::move(system)),
+        format_(std::move(format)),
         sampling_(sampling),
         model_(model),
         engine_(engine),
@@ -66,7 +68,7 @@ class Runner {
       return report_error(*watch->hit());
     }
     if (!flags_.model.quiet && !flags_.json && answers_.size() == 1 && exit_code_ == 0)
-      note("{}", timings_text(answers_[0].stats));
+      note("{}{}", empty_answer_note(answers_[0]), timings_text(answers_[0].stats));
     return exit_code_;
   }
 
@@ -86,8 +88,8 @@ class Runner {
 
   Result<void> submit(const Result<Prompt>& prompt, Answer& answer) {
     if (!prompt.ok()) return prompt.error();
-    DUNLIN_ASSIGN_OR_RETURN(answer.prompt_ids,
-                            encode_prompt(*prompt, model_.text, system_, flags_.prompt.raw));
+    DUNLIN_ASSIGN_OR_RETURN(answer.prompt_ids, encode_prompt(*prompt, model_.text, format_));
+    answer.show_reasoning = flags_.reasoning.show;
     ChatSettings settings{.sampling = sampling_, .max_tokens = flags_.max_tokens};
     for (const auto& [name, value] : prompt->settings)
       DUNLIN_RETURN_IF_ERROR(settings.set(name, value, model_.vocabulary));
@@ -106,8 +108,8 @@ class Runner {
     while (next_ < answers_.size()) {
       Answer& answer = answers_[next_];
       if (!flags_.json) {
-        write_stdout(std::string_view(answer.text).substr(printed_));
-        printed_ = answer.text.size();
+        write_stdout(std::string_view(answer.shown).substr(printed_));
+        printed_ = answer.shown.size();
       }
       if (!answer.done) break;
       if (answer.error.has_value()) {
@@ -156,7 +158,7 @@ class Runner {
 
   const RunFlags& flags_;
   const PromptBatch& batch_;
-  std::string system_;
+  PromptFormat format_;
   SamplingParams sampling_;
   Model& model_;
   Engine& engine_;
@@ -168,11 +170,10 @@ class Runner {
 };
 
 // The sampling of `flags` with a new seed where none is given.
-Result<DiffusionRunOptions> diffusion_options(const RunFlags& flags, const std::string& system,
+Result<DiffusionRunOptions> diffusion_options(const RunFlags& flags, PromptFormat format,
                                               const Metadata& config) {
   DiffusionRunOptions options{.steps_follow_tokens = !flags.diffusion.steps.has_value(),
-                              .system = system,
-                              .raw = flags.prompt.raw,
+                              .format = std::move(format),
                               .stop = flags.stop,
                               .ignore_eos = flags.ignore_eos,
                               .early_exit = flags.diffusion.early_exit,
@@ -201,15 +202,17 @@ Result<int> run(const RunFlags& flags) {
                           flags.sampling.params(model->checkpoint->config()));
   DUNLIN_ASSIGN_OR_RETURN(const std::string remark, add_stdin(batch, deadline));
   if (!flags.model.quiet) note("{}", remark);
+  const PromptFormat format{
+      .system = system, .raw = flags.prompt.raw, .effort = flags.reasoning.effort_for(model->text)};
   if (model->diffusion) {
     DUNLIN_ASSIGN_OR_RETURN(const DiffusionRunOptions diffusion,
-                            diffusion_options(flags, system, model->checkpoint->config()));
+                            diffusion_options(flags, format, model->checkpoint->config()));
     return run_diffusion(batch, diffusion, *model);
   }
   DUNLIN_RETURN_IF_ERROR(flags.diffusion.refuse_all());
   DUNLIN_ASSIGN_OR_RETURN(Engine engine, make_engine(*model));
   catch_interrupts();
-  return Runner(flags, batch, system, sampling, *model, engine).run();
+  return Runner(flags, batch, format, sampling, *model, engine).run();
 }
 
 }  // namespace
@@ -222,6 +225,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
   flags->diffusion.add_to(*command);
   flags->watch.add_to(*command);
   flags->prompt.add_to(*command);
+  flags->reasoning.add_to(*command);
   add_flag(*command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
            "tokens of the answer (-1: until the context is full; of a diffusion model 128)")
       ->check(in_range(-1, int64_t{1} << 31));
@@ -244,9 +248,11 @@ void add_run_command(CLI::App& app, int& exit_code) {
       "\n"
       "Examples:\n"
       "  dunlin run model.gguf \"Why is the sky blue?\"\n"
+      "  dunlin run model/ --quantize Q4_K_M \"Why is the sky blue?\"\n"
       "  git diff | dunlin run model.gguf \"Write a commit message for this change.\"\n"
       "  dunlin run model/ -f question.txt -n 200 --temp 0\n"
       "  dunlin run model/ --prompts questions.jsonl -np 8 --json > answers.jsonl\n"
+      "  dunlin run gpt-oss/ --reasoning-effort high --show-reasoning \"Is 2027 prime?\"\n"
       "  dunlin run dream/ --alg entropy --steps 128 -n 128 --temp 0.2 --top-p 0.95 \"Hello\"\n"
       "  dunlin run dream/ --alg confidence_threshold --dlm-cache dual --visual \"Hello\"\n"
       "  dunlin run model/ --watch 'layers.3.*' --until 'absmax>1e4' -n 20 \"Hello\"");

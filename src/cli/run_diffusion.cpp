@@ -115,7 +115,7 @@ class Runner {
   Result<void> start(const Result<Prompt>& prompt, Job& job) {
     if (!prompt.ok()) return prompt.error();
     DUNLIN_ASSIGN_OR_RETURN(job.answer.prompt_ids,
-                            encode_prompt(*prompt, model_.text, options_.system, options_.raw));
+                            encode_prompt(*prompt, model_.text, options_.format));
     if (!prompt->stop.value_or(options_.stop).empty() && model_.text.tokenizer == nullptr)
       return usage_error("stop strings need a tokenizer, which this model does not have");
     DiffusionParams params = options_.params;

@@ -13,8 +13,7 @@ namespace dunlin {
 struct DiffusionRunOptions {
   DiffusionParams params = {};      // of every prompt; a line of a batch may change some
   bool steps_follow_tokens = true;  // one step per token, whatever a line sets
-  std::string system = {};
-  bool raw = false;
+  PromptFormat format = {};
   std::vector<std::string> stop = {};
   bool ignore_eos = false, early_exit = true;
   bool json = false, stream = false, visual = false, quiet = false;

@@ -69,6 +69,7 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
                         .device = model.device,
                         .precision = model.precision,
                         .load_mode = model.load_mode,
+                        .quantize = model.quantize,
                         .threads = flags.threads,
                         .tolerance = flags.tolerance,
                         .dump = flags.dump,

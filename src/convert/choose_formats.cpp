@@ -4,33 +4,14 @@
 
 #include <algorithm>
 #include <charconv>
-#include <regex>
 
 namespace dunlin {
 namespace {
 
+// Biases of a stack of experts are none; a mixture's router stays as it is.
 bool is_matrix(const TensorPlan& tensor) {
-  return tensor.shape.size() > 1;
-}
-
-struct Rule {
-  std::string pattern;
-  std::regex expression;
-  Format format;
-  bool used = false;
-};
-
-Result<std::vector<Rule>> compile(const std::vector<TensorRule>& given) {
-  std::vector<Rule> rules;
-  for (const TensorRule& rule : given) {
-    try {
-      rules.push_back({rule.pattern, std::regex(rule.pattern, std::regex::icase), rule.format});
-    } catch (const std::regex_error&) {
-      return usage_error(
-          fmt::format("--tensor-type: \"{}\" is not a regular expression", rule.pattern));
-    }
-  }
-  return rules;
+  return tensor.shape.size() > 1 && !tensor.name.ends_with(".bias") &&
+         tensor.name.find(".ffn_gate_inp.") == std::string::npos;
 }
 
 // What the mixes look at.
@@ -137,7 +118,7 @@ Format output_format(Format base, int64_t columns) {
 
 class Chooser {
  public:
-  Chooser(const FormatOptions& options, Shape shape, std::vector<Rule> rules)
+  Chooser(const FormatOptions& options, Shape shape, TensorRules rules)
       : options_(options), shape_(std::move(shape)), rules_(std::move(rules)) {}
 
   // What the options and the mix say, whether or not the rows are whole blocks of it.
@@ -148,23 +129,14 @@ class Chooser {
     if (output && options_.keep_output) return tensor.format;
     if (embedding && options_.token_embedding) return *options_.token_embedding;
     if (makes_logits && options_.output) return *options_.output;
-    for (Rule& rule : rules_) {
-      if (!std::regex_search(tensor.name, rule.expression)) continue;
-      rule.used = true;
-      return rule.format;
-    }
+    if (const auto format = rules_.find(tensor.name)) return *format;
     const auto base = options_.type->format;
     if (!base) return tensor.format;
     if (traits(*base).block_elements == 1 || options_.pure) return *base;
     return makes_logits ? output_format(*base, tensor.view.columns) : in_mix(*base, tensor.name);
   }
 
-  Result<void> check_rules() const {
-    const auto unused = std::ranges::find(rules_, false, &Rule::used);
-    if (unused == rules_.end()) return {};
-    return usage_error(fmt::format(
-        "--tensor-type: \"{}\" fits no matrix that another rule has not taken", unused->pattern));
-  }
+  Result<void> check_rules() const { return rules_.check_all_used(); }
 
  private:
   Format in_mix(Format base, std::string_view name) const {
@@ -188,7 +160,7 @@ class Chooser {
 
   const FormatOptions& options_;
   Shape shape_;
-  std::vector<Rule> rules_;
+  TensorRules rules_;
 };
 
 // A format of smaller blocks where `columns` are not whole blocks.
@@ -223,7 +195,7 @@ Format fitting(Format wanted, int64_t columns) {
 Result<std::vector<Fallback>> choose_formats(const Metadata& config, const FormatOptions& options,
                                              std::vector<TensorPlan>& tensors) {
   DUNLIN_ASSIGN_OR_RETURN(Shape shape, shape_of(config, tensors));
-  DUNLIN_ASSIGN_OR_RETURN(std::vector<Rule> rules, compile(options.rules));
+  DUNLIN_ASSIGN_OR_RETURN(TensorRules rules, TensorRules::compile(options.rules));
   Chooser chooser(options, std::move(shape), std::move(rules));
   std::vector<Fallback> fallbacks;
   for (TensorPlan& tensor : tensors) {
@@ -239,7 +211,10 @@ Result<std::vector<Fallback>> choose_formats(const Metadata& config, const Forma
 
 Result<void> refuse_requantizing(const std::vector<TensorPlan>& tensors) {
   const auto again = std::ranges::find_if(tensors, [](const TensorPlan& tensor) {
-    return traits(tensor.view.format).block_elements > 1 && tensor.view.format != tensor.format;
+    const FormatTraits& from = traits(tensor.view.format);
+    // What lies in files with scales beside it has no other original where its numbers are plain.
+    if (from.largest > 0.0f) return !traits(tensor.format).is_plain();
+    return !from.is_plain() && tensor.view.format != tensor.format;
   });
   if (again == tensors.end()) return {};
   return usage_error(fmt::format(

@@ -9,15 +9,10 @@
 #include "base/metadata.h"
 #include "base/result.h"
 #include "convert/quantize_type.h"
+#include "convert/tensor_rules.h"
 #include "convert/tensor_stream.h"
 
 namespace dunlin {
-
-// Matrices whose name the pattern is found in (ECMAScript, in any case of letters) get the format.
-struct TensorRule {
-  std::string pattern;
-  Format format;
-};
 
 struct FormatOptions {
   const QuantizeType* type = nullptr;

@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "checkpoint/families.h"
 #include "checkpoint/gguf_names.h"
+#include "checkpoint/prepared_files.h"
 #include "convert/llama3_scaling.h"
 
 namespace dunlin {
@@ -28,17 +29,27 @@ TensorPlan stored_tensor(const Checkpoint& checkpoint, size_t index) {
   return {.name = tensor.name, .shape = tensor.shape, .view = view, .format = tensor.format};
 }
 
+// As it is stored where GGUF has that, else rounded to BF16.
+Format gguf_format(Format stored) {
+  return traits(stored).ggml_type ? stored : Format::bf16;
+}
+
+// Vectors, and the biases of a stack of experts, are F32 in GGUF files.
+bool is_kept_whole(const WeightInfo& weight) {
+  return weight.shape.size() == 1 || weight.name.ends_with(".bias");
+}
+
 // `head_dim` is that of a model whose query and key rows are interleaved in GGUF files, else 0.
-Result<TensorPlan> canonical_tensor(const Checkpoint& checkpoint, const TensorInfo& tensor,
-                                    int64_t head_dim) {
-  DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(tensor.canonical_name));
-  const auto name = gguf_tensor_name(tensor.canonical_name);
+Result<TensorPlan> canonical_tensor(const Checkpoint& checkpoint, const StoredFamily& family,
+                                    const WeightInfo& weight, int64_t head_dim) {
+  DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(weight.name));
+  const auto name = gguf_tensor_name(family, weight.name);
   DUNLIN_CHECK(name.has_value(), "a canonical name without a GGUF name");
   TensorPlan plan{.name = *name,
-                  .shape = tensor.shape,
+                  .shape = weight.shape,
                   .view = std::move(view),
-                  .format = tensor.shape.size() == 1 ? Format::f32 : tensor.format};
-  if (is_query_or_key(tensor.canonical_name)) plan.interleaved_head_dim = head_dim;
+                  .format = is_kept_whole(weight) ? Format::f32 : gguf_format(weight.format)};
+  if (is_query_or_key(weight.name)) plan.interleaved_head_dim = head_dim;
   return plan;
 }
 
@@ -68,13 +79,11 @@ Result<void> add_rope_divisors(const Metadata& config, int64_t head_dim,
                                std::vector<TensorPlan>& tensors) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string scaling, config.text("rope_scaling.rope_type"));
   if (scaling != "llama3") return {};
-  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
-  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
-                          stored_family(config.origin(), model_type));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(config));
   if (!family->permuted_rope) {
     return model_error(fmt::format(
         "{}: rope scaling llama3 of a {} model has no form in GGUF files that llama.cpp reads",
-        config.origin(), model_type));
+        config.origin(), family->model_type));
   }
   DUNLIN_ASSIGN_OR_RETURN(const auto divisors, divisors_of(config, head_dim));
   const auto bytes = std::as_bytes(std::span(divisors));
@@ -91,15 +100,12 @@ Result<void> add_rope_divisors(const Metadata& config, int64_t head_dim,
 Result<std::vector<TensorPlan>> tensors_of_directory(const Checkpoint& checkpoint) {
   const Metadata& config = checkpoint.config();
   DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
-  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
-  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
-                          stored_family(config.origin(), model_type));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(config));
   std::vector<TensorPlan> tensors;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty()) continue;
+  for (const WeightInfo& weight : checkpoint.weights()) {
     DUNLIN_ASSIGN_OR_RETURN(
         TensorPlan plan,
-        canonical_tensor(checkpoint, tensor, family->permuted_rope ? head_dim : 0));
+        canonical_tensor(checkpoint, *family, weight, family->permuted_rope ? head_dim : 0));
     tensors.push_back(std::move(plan));
   }
   std::ranges::sort(tensors, {}, place_of);
@@ -119,14 +125,25 @@ Result<void> check_complete(const Checkpoint& checkpoint) {
   const Metadata& config = checkpoint.config();
   DUNLIN_ASSIGN_OR_RETURN(const int64_t layers, config.integer("num_hidden_layers", 1, 4096));
   DUNLIN_ASSIGN_OR_RETURN(const bool tied, config.boolean("tie_word_embeddings"));
-  for (const std::string& name : weight_names(layers, tied)) {
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(config));
+  for (const std::string& name : weight_names(*family, layers, tied)) {
     if (!checkpoint.has_weight(name)) return checkpoint.weight(name).error();
   }
   return {};
 }
 
+Result<void> check_no_mesh(const Checkpoint& checkpoint) {
+  const auto prepared = checkpoint.prepared_files();
+  if (prepared == nullptr || !prepared->is_for_mesh()) return {};
+  return usage_error(fmt::format(
+      "{} is a prepared directory for a mesh, of which --to prepared makes others; for another "
+      "container take the model it was made from, {}",
+      checkpoint.path(), prepared->source()));
+}
+
 Result<std::vector<TensorPlan>> gguf_tensors(const Checkpoint& checkpoint) {
   DUNLIN_RETURN_IF_ERROR(check_complete(checkpoint));
+  DUNLIN_RETURN_IF_ERROR(check_no_mesh(checkpoint));
   if (std::string_view(checkpoint.container()) != "gguf") return tensors_of_directory(checkpoint);
   std::vector<TensorPlan> tensors;
   for (size_t i = 0; i < checkpoint.tensors().size(); ++i)

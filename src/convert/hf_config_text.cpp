@@ -42,8 +42,21 @@ Json scaling_json(const Llama3Scaling& scaling) {
           {"original_max_position_embeddings", scaling.original_max_position_embeddings}};
 }
 
+Json yarn_json(const Metadata& config) {
+  Json object = Json::object();
+  for (const char* key : {"rope_type", "factor", "beta_fast", "beta_slow", "truncate",
+                          "attention_factor", "original_max_position_embeddings"}) {
+    const std::string name = std::string("rope_scaling.") + key;
+    if (config.has(name)) object[key] = value_json(config, name);
+  }
+  return object;
+}
+
 // Null for a model without scaling.
 Result<Json> rope_scaling(const Metadata& config) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string type,
+                          config.text_or("rope_scaling.rope_type", "default"));
+  if (type == "yarn") return yarn_json(config);
   const auto* divisors = std::get_if<std::vector<double>>(config.find("rope_freq_divisors"));
   if (divisors == nullptr) return Json(nullptr);
   if (std::ranges::all_of(*divisors, [](double divisor) { return divisor == 1.0; }))
@@ -65,12 +78,10 @@ const char* dtype_name(Format dtype) {
 }  // namespace
 
 Result<std::string> hf_config_text(const Metadata& config, Format dtype) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string model_type, config.text("model_type"));
   DUNLIN_ASSIGN_OR_RETURN(const Json scaling, rope_scaling(config));
-  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family,
-                          stored_family(config.origin(), model_type));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(config));
   Json object = {{"architectures", Json::array({family->architecture})},
-                 {"model_type", model_type}};
+                 {"model_type", family->model_type}};
   std::vector<const char*> keys;
   for (const ConfigField& field : model_fields())
     if (config.has(field.key)) keys.push_back(field.key);

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "checkpoint/families.h"
 #include "convert/gguf_tensors.h"
 
 namespace dunlin {
@@ -42,11 +43,12 @@ Result<bool> holds_exactly(const WeightView& vector, Format format) {
   return std::memcmp(values.data(), again.data(), count * sizeof(float)) == 0;
 }
 
-// The format that most elements of the matrices have.
+// The plain format that most elements of the matrices have.
 Format most_common(const std::vector<TensorPlan>& tensors) {
   std::map<Format, int64_t> elements;
   for (const TensorPlan& tensor : tensors) {
-    if (is_matrix(tensor)) elements[tensor.format] += tensor.elements();
+    if (is_matrix(tensor) && traits(tensor.format).is_plain())
+      elements[tensor.format] += tensor.elements();
   }
   if (elements.empty()) return Format::f32;
   return std::ranges::max_element(elements, {}, [](const auto& each) { return each.second; })
@@ -55,7 +57,7 @@ Format most_common(const std::vector<TensorPlan>& tensors) {
 
 Result<void> check_plain(const std::vector<TensorPlan>& tensors) {
   const auto block = std::ranges::find_if(tensors, [](const TensorPlan& tensor) {
-    return is_matrix(tensor) && traits(tensor.format).block_elements > 1;
+    return is_matrix(tensor) && !traits(tensor.format).is_plain();
   });
   if (block == tensors.end()) return {};
   return usage_error(
@@ -66,26 +68,40 @@ Result<void> check_plain(const std::vector<TensorPlan>& tensors) {
 
 }  // namespace
 
-Result<HfTensors> hf_tensors(const Checkpoint& checkpoint, std::optional<Format> type) {
+Result<HfTensors> hf_tensors_with(const Checkpoint& checkpoint, const MatrixFormat& format_of) {
   DUNLIN_RETURN_IF_ERROR(check_complete(checkpoint));
+  DUNLIN_RETURN_IF_ERROR(check_no_mesh(checkpoint));
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint.config()));
+  if (family->mixture) {
+    return usage_error(fmt::format(
+        "{}: a {} model is not written as a Hugging Face directory; a name that ends in "
+        ".gguf makes a GGUF file",
+        checkpoint.path(), family->model_type));
+  }
   HfTensors result = {};
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty()) continue;
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(tensor.canonical_name));
-    const Format format = type.value_or(view.format);
-    result.tensors.push_back({.name = tensor.canonical_name,
-                              .shape = tensor.shape,
-                              .view = std::move(view),
-                              .format = format});
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(weight.name));
+    const Format format = weight.shape.size() > 1 ? format_of(weight.name, view) : view.format;
+    result.tensors.push_back(
+        {.name = weight.name, .shape = weight.shape, .view = std::move(view), .format = format});
   }
   std::ranges::sort(result.tensors, {}, place_of);
-  DUNLIN_RETURN_IF_ERROR(check_plain(result.tensors));
   result.dtype = most_common(result.tensors);
   for (TensorPlan& tensor : result.tensors) {
     if (is_matrix(tensor)) continue;
     DUNLIN_ASSIGN_OR_RETURN(const bool exact, holds_exactly(tensor.view, result.dtype));
     tensor.format = exact ? result.dtype : Format::f32;
   }
+  return result;
+}
+
+Result<HfTensors> hf_tensors(const Checkpoint& checkpoint, std::optional<Format> type) {
+  DUNLIN_ASSIGN_OR_RETURN(
+      HfTensors result,
+      hf_tensors_with(checkpoint, [type](const std::string&, const WeightView& view) {
+        return type.value_or(view.format);
+      }));
+  DUNLIN_RETURN_IF_ERROR(check_plain(result.tensors));
   return result;
 }
 

@@ -1,7 +1,9 @@
 // The tensors of a checkpoint as a Hugging Face directory lists them.
 #pragma once
 
+#include <functional>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "base/result.h"
@@ -12,12 +14,20 @@ namespace dunlin {
 
 struct HfTensors {
   std::vector<TensorPlan> tensors;  // embedding, layers, norm, output; rows in canonical order
-  Format dtype;                     // of most weights: config.json's torch_dtype
+  Format dtype;                     // of most plain weights: config.json's torch_dtype
+  std::string quantization = {};    // config.json's quantization_config as JSON; empty: none
 };
 
-// Matrices in `type`, or as they are stored; vectors in the format of most weights where that loses
-// nothing, else in F32. Errors (kind usage): without a `type`, a matrix in a block format, which
-// safetensors cannot hold; (kind model) those of check_complete.
+// The format of a matrix, by its name.
+using MatrixFormat = std::function<Format(const std::string& name, const WeightView& view)>;
+
+// Matrices in the formats that `format_of` says, of safetensors; vectors in the format of most
+// plain weights where that loses nothing, else in F32. Errors (kind model): those of
+// check_complete; (kind usage) of check_no_mesh.
+Result<HfTensors> hf_tensors_with(const Checkpoint& checkpoint, const MatrixFormat& format_of);
+
+// Matrices in `type`, or as they are stored. Errors (kind usage): without a `type`, a matrix in a
+// block format, which safetensors cannot hold.
 Result<HfTensors> hf_tensors(const Checkpoint& checkpoint, std::optional<Format> type);
 
 }  // namespace dunlin

@@ -25,6 +25,10 @@ constexpr QuantizeType kTypes[] = {
     {"F16", nullptr, Format::f16, Mix::none, 1},
     {"BF16", nullptr, Format::bf16, Mix::none, 32},
     {"F32", nullptr, Format::f32, Mix::none, 0},
+    {"I8", "INT8", Format::i8, Mix::none, 0},
+    {"F8_E4M3", "FP8", Format::f8_e4m3, Mix::none, 0},
+    {"F8_E4M3_B128", "FP8_BLOCK", Format::f8_e4m3, Mix::none, 0, 128},
+    {"F8_E5M2", nullptr, Format::f8_e5m2, Mix::none, 0},
     {"COPY", nullptr, std::nullopt, Mix::none, 0},
 };
 

@@ -1,4 +1,5 @@
-// What llama-quantize calls a type: the format of most matrices, and which of them get another.
+// What llama-quantize calls a type: the format of most matrices, and which of them get another; and
+// the types of Hugging Face directories.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +20,10 @@ struct QuantizeType {
   std::optional<Format> format;  // of most matrices; nothing: each keeps its own
   Mix mix;
   uint32_t file_type;  // general.file_type: llama.h, enum llama_ftype; of no use without a format
+  int64_t scale_block = 0;  // rows and columns that share a scale; 0: a scale per row
+
+  // Of a Hugging Face directory: GGUF has no form for scales that lie beside the elements.
+  bool is_scaled() const { return format && traits(*format).largest > 0.0f; }
 };
 
 std::span<const QuantizeType> quantize_types();

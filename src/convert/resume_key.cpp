@@ -28,6 +28,11 @@ void add_tensor(Xxh3Hash& hash, const TensorPlan& tensor) {
   hash.number(tensor.view.offset);
   hash.number(tensor.interleaved_head_dim);
   hash.list(tensor.importance);
+  hash.number(uint8_t{tensor.scales});
+  if (!tensor.scaling) return;
+  hash.text(traits(tensor.scaling->format).name);
+  hash.number(tensor.scaling->rows);
+  hash.number(tensor.scaling->columns);
 }
 
 }  // namespace

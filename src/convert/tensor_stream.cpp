@@ -1,152 +1,107 @@
 #include "convert/tensor_stream.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
-#include <optional>
-
-#include "base/check.h"
 
 namespace dunlin {
 namespace {
 
 constexpr int64_t kPieceElements = 1 << 20;
-constexpr int64_t kTaskElements = 1 << 14;
 
-// Values of at least this magnitude have no finite form: F16 rounds them to infinity, and so do the
-// scales of the block formats, which are F16 too. Nothing: the format holds all values, NaN too.
-std::optional<float> magnitude_limit(Format format) {
-  switch (format) {
-    case Format::f32:
-    case Format::bf16:
-      return std::nullopt;
-    case Format::mxfp4:
-      return std::numeric_limits<float>::max();
-    default:
-      return 65520.0f;
-  }
-}
-
-// The first value that `format` cannot hold, or the end.
-std::span<const float>::iterator find_unfit(std::span<const float> values, Format format) {
-  const auto limit = magnitude_limit(format);
-  if (!limit) return values.end();
-  return std::ranges::find_if(values,
-                              [most = *limit](float value) { return !(std::abs(value) < most); });
-}
-
-// The row of the view that is written as row `row`.
-int64_t source_row(const TensorPlan& plan, int64_t row) {
-  const int64_t head_dim = plan.interleaved_head_dim;
-  if (head_dim == 0) return row;
-  const int64_t within = row % head_dim;
-  return row - within + within % 2 * (head_dim / 2) + within / 2;
-}
-
-// Of a vector the elements are rows.
-Result<void> read_interleaved_vector(const TensorPlan& plan, std::span<std::byte> into) {
-  const auto element = static_cast<size_t>(traits(plan.view.format).block_bytes);
-  DUNLIN_CHECK(traits(plan.view.format).block_elements == 1, "biases are plain numbers");
-  std::vector<std::byte> canonical(into.size());
-  DUNLIN_RETURN_IF_ERROR(plan.view.read_rows(0, 1, canonical));
-  for (int64_t i = 0; i < plan.view.columns; ++i) {
-    std::memcpy(into.data() + static_cast<size_t>(i) * element,
-                canonical.data() + static_cast<size_t>(source_row(plan, i)) * element, element);
-  }
-  return {};
-}
-
-// Rows [first, first + count) in the order they are written.
-Result<void> read_rows(const TensorPlan& plan, int64_t first, int64_t count,
-                       std::span<std::byte> into) {
-  const WeightView& view = plan.view;
-  if (plan.interleaved_head_dim == 0) return view.read_rows(first, count, into);
-  if (view.rows == 1) return read_interleaved_vector(plan, into);
-  const auto bytes = static_cast<size_t>(view.bytes_per_row());
-  for (int64_t i = 0; i < count; ++i) {
-    DUNLIN_RETURN_IF_ERROR(view.read_rows(source_row(plan, first + i), 1,
-                                          into.subspan(static_cast<size_t>(i) * bytes, bytes)));
-  }
-  return {};
-}
-
-// `values` are rows of plan.view.columns elements.
-void encode(const TensorPlan& plan, std::span<const float> values, std::byte* blocks) {
-  const FormatTraits& to = traits(plan.format);
-  if (plan.importance.empty()) {
-    to.encode(values.data(), static_cast<int64_t>(values.size()), nullptr, blocks);
-    return;
-  }
-  const auto columns = static_cast<size_t>(plan.view.columns);
-  const auto bytes = static_cast<size_t>(row_bytes(to, plan.view.columns));
-  for (size_t row = 0; row * columns < values.size(); ++row) {
-    to.encode(values.data() + row * columns, plan.view.columns, plan.importance.data(),
-              blocks + row * bytes);
-  }
-}
+// What one thread works with.
+struct Worker {
+  RowEncoder encoder;
+  std::vector<std::byte> rows = {};  // with their scales, of which either part is written
+};
 
 }  // namespace
 
-TensorStream::TensorStream(ThreadPool& pool)
-    : pool_(pool), scratch_(static_cast<size_t>(pool.threads())) {}
+RowTarget target_of(const TensorPlan& plan) {
+  RowTarget target{.form = {&traits(plan.format), plan.view.columns},
+                   .interleaved_head_dim = plan.interleaved_head_dim,
+                   .importance = plan.importance};
+  if (!plan.scaling) return target;
+  const int64_t columns = plan.scaling->columns;
+  target.form.format = &traits(plan.scaling->format);
+  target.form.scale_columns = columns > 0 ? columns : plan.view.columns;
+  target.scale_rows = plan.scaling->rows;
+  return target;
+}
+
+uint64_t TensorPlan::bytes() const {
+  int64_t each = row_bytes(traits(format), view.columns);
+  int64_t count = view.rows;
+  if (scales) {
+    const RowTarget target = target_of(*this);
+    each = target.form.scale_bytes();
+    count = (view.rows + target.scale_rows - 1) / target.scale_rows;
+  }
+  return static_cast<uint64_t>(count * each);
+}
+
+// A tensor on its way. `rows` are those of what is written, each of `row_bytes`; a task has some.
+struct TensorStream::Job {
+  explicit Job(const TensorPlan& tensor, int threads) : plan(tensor), target(target_of(tensor)) {
+    const WeightView& view = plan.view;
+    const int64_t block = target.scale_rows;
+    rows = plan.scales ? (view.rows + block - 1) / block : view.rows;
+    row_bytes = plan.scales ? target.form.scale_bytes()
+                            : dunlin::row_bytes(traits(plan.format), view.columns);
+    const auto rows_of = [&](int64_t elements) {
+      const int64_t blocks = std::max<int64_t>(1, elements / (view.columns * block));
+      return plan.scales ? blocks : blocks * block;
+    };
+    task_rows = rows_of(kEncodedElements);
+    piece_rows = std::max(task_rows, rows_of(kPieceElements));
+    for (int i = 0; i < threads; ++i) workers.push_back({RowEncoder(view, target)});
+  }
+
+  // Rows [first, first + count) of what is written.
+  Result<void> encode(int64_t first, int64_t count, Worker& worker, std::byte* out) const {
+    if (plan.scales) {
+      std::vector<float> scales(static_cast<size_t>(count * target.form.scales()));
+      DUNLIN_RETURN_IF_ERROR(worker.encoder.find_scales(first, count, scales.data()));
+      std::memcpy(out, scales.data(), scales.size() * sizeof(float));
+      return {};
+    }
+    if (!plan.scaling) return worker.encoder.encode(first, count, out);
+    const int64_t bytes = target.form.bytes();
+    worker.rows.resize(static_cast<size_t>(count * bytes));
+    DUNLIN_RETURN_IF_ERROR(worker.encoder.encode(first, count, worker.rows.data()));
+    for (int64_t i = 0; i < count; ++i) {
+      std::memcpy(out + i * row_bytes, worker.rows.data() + i * bytes + target.form.scale_bytes(),
+                  static_cast<size_t>(row_bytes));
+    }
+    return {};
+  }
+
+  const TensorPlan& plan;
+  RowTarget target;
+  int64_t rows, row_bytes, task_rows, piece_rows;
+  std::vector<Worker> workers = {};
+};
+
+TensorStream::TensorStream(ThreadPool& pool) : pool_(pool) {}
 
 Result<void> TensorStream::write(const TensorPlan& plan, const TakeBytes& take) {
-  const WeightView& view = plan.view;
-  const auto rows_of = [&view](int64_t elements) {
-    return std::clamp<int64_t>(elements / view.columns, 1, view.rows);
-  };
-  const int64_t rows_per_task = rows_of(kTaskElements);
-  for (Scratch& scratch : scratch_) {
-    scratch.stored.resize(static_cast<size_t>(rows_per_task * view.bytes_per_row()));
-    scratch.values.resize(static_cast<size_t>(rows_per_task * view.columns));
-  }
-  const int64_t step = std::max(rows_per_task, rows_of(kPieceElements));
-  for (int64_t row = 0; row < view.rows; row += step) {
-    DUNLIN_RETURN_IF_ERROR(
-        encode_piece(plan, {row, std::min(step, view.rows - row), rows_per_task}));
+  Job job(plan, pool_.threads());
+  for (int64_t row = 0; row < job.rows; row += job.piece_rows) {
+    DUNLIN_RETURN_IF_ERROR(encode_piece(job, row, std::min(job.piece_rows, job.rows - row)));
     DUNLIN_RETURN_IF_ERROR(take(encoded_));
   }
   return {};
 }
 
-Result<void> TensorStream::encode_piece(const TensorPlan& plan, const Piece& piece) {
-  const WeightView& view = plan.view;
-  const auto bytes_per_row = static_cast<size_t>(row_bytes(traits(plan.format), view.columns));
-  encoded_.resize(static_cast<size_t>(piece.rows) * bytes_per_row);
-
-  const auto encode_rows = [&](int64_t first, int64_t count, Scratch& scratch) -> Result<void> {
-    const auto out = std::span(encoded_).subspan(static_cast<size_t>(first) * bytes_per_row,
-                                                 static_cast<size_t>(count) * bytes_per_row);
-    const int64_t row = piece.first_row + first;
-    if (view.format == plan.format) return read_rows(plan, row, count, out);
-    const auto stored =
-        std::span(scratch.stored).first(static_cast<size_t>(count * view.bytes_per_row()));
-    const auto values = std::span(scratch.values).first(static_cast<size_t>(count * view.columns));
-    DUNLIN_RETURN_IF_ERROR(read_rows(plan, row, count, stored));
-    traits(view.format).decode(stored.data(), count * view.columns, values.data());
-    const std::span<const float> decoded = values;
-    const auto unfit = find_unfit(decoded, plan.format);
-    if (unfit != decoded.end()) {
-      return model_error(fmt::format("{}: the tensor {} holds {} in row {}, which {} cannot hold",
-                                     view.source->name(), view.name, *unfit,
-                                     row + (unfit - decoded.begin()) / view.columns,
-                                     traits(plan.format).name));
-    }
-    encode(plan, decoded, out.data());
-    return {};
-  };
-
+Result<void> TensorStream::encode_piece(Job& job, int64_t first, int64_t count) {
+  encoded_.resize(static_cast<size_t>(count * job.row_bytes));
   std::vector<Result<void>> results(
-      static_cast<size_t>((piece.rows + piece.rows_per_task - 1) / piece.rows_per_task));
+      static_cast<size_t>((count + job.task_rows - 1) / job.task_rows));
   pool_.parallel_for(std::ssize(results), 1, [&](int64_t begin, int64_t end, int worker) {
     for (int64_t task = begin; task < end; ++task) {
-      const int64_t first = task * piece.rows_per_task;
-      results[static_cast<size_t>(task)] =
-          encode_rows(first, std::min(piece.rows_per_task, piece.rows - first),
-                      scratch_[static_cast<size_t>(worker)]);
+      const int64_t row = task * job.task_rows;
+      results[static_cast<size_t>(task)] = job.encode(
+          first + row, std::min(job.task_rows, count - row),
+          job.workers[static_cast<size_t>(worker)], encoded_.data() + row * job.row_bytes);
     }
   });
   const auto failed =

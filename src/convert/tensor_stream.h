@@ -4,15 +4,25 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
 #include "base/thread_pool.h"
+#include "convert/row_encoder.h"
 #include "formats/weight_view.h"
 
 namespace dunlin {
+
+// Elements in a format whose scales lie beside them: a tensor of elements, and one of scales in
+// F32, [rows / block, columns / block] rounded up.
+struct Scaling {
+  Format format;
+  int64_t rows = 1;     // of the block that shares a scale
+  int64_t columns = 0;  // of it; 0: all
+};
 
 // A tensor to be written.
 struct TensorPlan {
@@ -20,46 +30,39 @@ struct TensorPlan {
   std::vector<int64_t> shape;  // outermost first, one or two dimensions
   WeightView view;             // its rows, in the order they are written
   Format format;               // they are written in; rows are whole blocks
-  // > 0: rows go from canonical order to that of GGUF's query and key matrices, the inverse of
-  // RowMap::rope_head_dim: h*D + j is row h*D + (j mod 2)*(D/2) + j div 2 of the view.
+  // > 0: rows go to the order of GGUF's query and key matrices (RowTarget).
   int64_t interleaved_head_dim = 0;
   // How much an error counts, by column; empty: all columns alike.
   std::vector<float> importance = {};
+  std::optional<Scaling> scaling = {};
+  bool scales = false;  // this is the tensor of scales, not that of elements
 
-  int64_t elements() const { return view.rows * view.columns; }
-  uint64_t bytes() const {  // as it is written
-    return static_cast<uint64_t>(view.rows * row_bytes(traits(format), view.columns));
-  }
-  uint64_t stored_bytes() const { return static_cast<uint64_t>(view.rows * view.bytes_per_row()); }
+  int64_t elements() const { return scales ? 0 : view.rows * view.columns; }
+  uint64_t bytes() const;  // as it is written
+  uint64_t stored_bytes() const { return scales ? 0 : view.stored_bytes(); }
 };
+
+// What its rows become; the target refers to the plan.
+RowTarget target_of(const TensorPlan& plan);
 
 // Takes the bytes of a tensor in order, in pieces; its error ends the writing.
 using TakeBytes = std::function<Result<void>(std::span<const std::byte> bytes)>;
 
 // Encodes about a million elements at a time, several rows in parallel. The bytes do not depend on
-// the number of threads. Besides them it holds one piece encoded, and per thread 16,384 elements or
-// one row as they are stored and as float32.
+// the number of threads. Besides them it holds one piece encoded, and per thread 16,384 elements,
+// or the rows that share their scales, as they are stored, as float32 and encoded.
 class TensorStream {
  public:
   explicit TensorStream(ThreadPool& pool);
 
-  // Errors name the tensor: it cannot be read; a value that its format cannot hold, such as NaN.
-  // Where the format does not change, bytes are copied as they are.
+  // Errors are those of RowEncoder.
   Result<void> write(const TensorPlan& plan, const TakeBytes& take);
 
  private:
-  struct Scratch {
-    std::vector<std::byte> stored;
-    std::vector<float> values;
-  };
-  struct Piece {
-    int64_t first_row, rows, rows_per_task;
-  };
-
-  Result<void> encode_piece(const TensorPlan& plan, const Piece& piece);
+  struct Job;
+  Result<void> encode_piece(Job& job, int64_t first, int64_t count);
 
   ThreadPool& pool_;
-  std::vector<Scratch> scratch_;  // of each worker
   std::vector<std::byte> encoded_;
 };
 

@@ -6,11 +6,14 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <span>
+#include <string_view>
 #include <utility>
 
 #include "base/atomic_folder.h"
 #include "base/disk_space.h"
+#include "base/json_document.h"
 #include "base/log.h"
+#include "base/owned_json.h"
 #include "checkpoint/chat_template_source.h"
 #include "checkpoint/safetensors_writer.h"
 #include "convert/hf_config_text.h"
@@ -19,6 +22,8 @@
 
 namespace dunlin {
 namespace {
+
+constexpr uint64_t kMostTextBytes = 256u << 20;
 
 Result<void> write_text(const std::string& path, const std::string& text) {
   return write_file_atomically(path, std::as_bytes(std::span(text)));
@@ -39,11 +44,46 @@ Result<void> write_tokenizer(const Checkpoint& checkpoint, const std::string& fo
   return write_text(folder + "/tokenizer.json", text);
 }
 
-Result<void> write_configs(const Metadata& config, Format dtype, const std::string& folder) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string text, hf_config_text(config, dtype));
+// A configuration with another quantization_config, or without one.
+Result<std::string> with_quantization(const std::string& text, const std::string& origin,
+                                      const std::string& quantization) {
+  DUNLIN_ASSIGN_OR_RETURN(OwnedJson<nlohmann::json> config, parse_json_object(text, origin));
+  config.value.erase("quantization_config");
+  if (!quantization.empty())
+    config.value["quantization_config"] = nlohmann::json::parse(quantization);
+  return config.value.dump(2) + '\n';
+}
+
+Result<void> write_configs(const Metadata& config, const HfTensors& tensors,
+                           const std::string& folder) {
+  DUNLIN_ASSIGN_OR_RETURN(std::string text, hf_config_text(config, tensors.dtype));
+  if (!tensors.quantization.empty()) {
+    DUNLIN_ASSIGN_OR_RETURN(text, with_quantization(text, config.origin(), tensors.quantization));
+  }
   DUNLIN_RETURN_IF_ERROR(write_text(folder + "/config.json", text));
   const auto generation = hf_generation_config_text(config);
   return generation ? write_text(folder + "/generation_config.json", *generation) : Result<void>();
+}
+
+// All but the weights of a Hugging Face directory: other keys of its configuration than those read
+// here are kept.
+Result<void> copy_text_side(const std::string& from, const HfTensors& tensors,
+                            const std::string& folder) {
+  const std::string config = from + "/config.json";
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(config, kMostTextBytes));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string changed,
+                          with_quantization(text, config, tensors.quantization));
+  DUNLIN_RETURN_IF_ERROR(write_text(folder + "/config.json", changed));
+  for (const char* name :
+       {"generation_config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja",
+        "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt"}) {
+    std::error_code ignored;
+    if (!std::filesystem::exists(from + "/" + name, ignored)) continue;
+    DUNLIN_ASSIGN_OR_RETURN(const std::string copied,
+                            read_text_file(from + "/" + name, kMostTextBytes));
+    DUNLIN_RETURN_IF_ERROR(write_text(folder + "/" + name, copied));
+  }
+  return {};
 }
 
 using Shard = std::span<const TensorPlan>;
@@ -121,8 +161,12 @@ Result<void> check_space(const std::string& path, const AtomicFolder& folder, ui
 Result<void> fill(const Checkpoint& checkpoint, const HfTensors& tensors,
                   const std::vector<Shard>& shards, const std::string& folder, ShardWriter& writer,
                   uint64_t total) {
-  DUNLIN_RETURN_IF_ERROR(write_configs(checkpoint.config(), tensors.dtype, folder));
-  DUNLIN_RETURN_IF_ERROR(write_tokenizer(checkpoint, folder));
+  if (std::string_view(checkpoint.container()) == "safetensors") {
+    DUNLIN_RETURN_IF_ERROR(copy_text_side(checkpoint.path(), tensors, folder));
+  } else {
+    DUNLIN_RETURN_IF_ERROR(write_configs(checkpoint.config(), tensors, folder));
+    DUNLIN_RETURN_IF_ERROR(write_tokenizer(checkpoint, folder));
+  }
   for (size_t i = 0; i < shards.size(); ++i)
     DUNLIN_RETURN_IF_ERROR(writer.write(folder + "/" + shard_name(i, shards.size()), shards[i]));
   if (shards.size() == 1) return {};

@@ -17,6 +17,7 @@
 #include "convert/gguf_header.h"
 #include "convert/gguf_tensors.h"
 #include "convert/resume_key.h"
+#include "program/mesh.h"
 
 namespace dunlin {
 namespace {
@@ -45,39 +46,50 @@ std::vector<Span> files_of(const std::vector<PreparedPart>& parts, uint64_t most
   return files;
 }
 
+std::vector<Span> files_of(const std::vector<size_t>& parts_of_files) {
+  std::vector<Span> files;
+  size_t begin = 0;
+  for (const size_t parts : parts_of_files) {
+    files.push_back({begin, begin + parts});
+    begin += parts;
+  }
+  return files;
+}
+
+// How the weights are laid out, and in which files.
+struct Layout {
+  std::string packing, precision, mesh, axes;
+  std::vector<Span> files;
+  std::string made;  // all that the bytes depend on beside the checkpoint, in one line
+};
+
 // What the weights depend on, for resume_key().
 Result<std::vector<TensorPlan>> plans_of(const Checkpoint& checkpoint) {
   std::vector<TensorPlan> plans;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty()) continue;
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(tensor.canonical_name));
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(weight.name));
     const Format format = view.format;
-    plans.push_back({.name = tensor.canonical_name,
-                     .shape = tensor.shape,
-                     .view = std::move(view),
-                     .format = format});
+    plans.push_back(
+        {.name = weight.name, .shape = weight.shape, .view = std::move(view), .format = format});
   }
   return plans;
 }
 
 class PreparedWriter {
  public:
-  PreparedWriter(const Checkpoint& checkpoint, WeightPacker& packer,
-                 const PreparedSettings& settings, const ConvertProgress& progress)
-      : checkpoint_(checkpoint), packer_(packer), settings_(settings), progress_(progress) {
+  PreparedWriter(const Checkpoint& checkpoint, WeightPacker& packer, const Layout& layout,
+                 const ConvertProgress& progress)
+      : checkpoint_(checkpoint), packer_(packer), layout_(layout), progress_(progress) {
     for (const PreparedPart& part : packer.parts()) total_ += part.bytes;
   }
 
   Result<size_t> write(const std::string& path) {
     DUNLIN_RETURN_IF_ERROR(check_complete(checkpoint_));
     DUNLIN_ASSIGN_OR_RETURN(const std::vector<TensorPlan> plans, plans_of(checkpoint_));
-    const std::string made =
-        fmt::format("prepared {} {} {} in files of {}", settings_.packing,
-                    precision_name(settings_.precision), settings_.mesh, settings_.file_bytes);
     DUNLIN_ASSIGN_OR_RETURN(manifest_.fingerprint, fingerprint(checkpoint_));
-    manifest_.key = hash_of(manifest_.fingerprint + ' ' + made);
+    manifest_.key = hash_of(manifest_.fingerprint + ' ' + layout_.made);
     DUNLIN_ASSIGN_OR_RETURN(AtomicFolder folder,
-                            AtomicFolder::create(path, resume_key(plans, made)));
+                            AtomicFolder::create(path, resume_key(plans, layout_.made)));
     DUNLIN_RETURN_IF_ERROR(
         check_disk_space(path, folder.temporary(), total_ - std::min(total_, folder.left_bytes())));
     auto written = fill(folder.temporary(), plans);
@@ -90,7 +102,7 @@ class PreparedWriter {
 
  private:
   Result<void> fill(const std::string& folder, const std::vector<TensorPlan>& plans) {
-    const std::vector<Span> files = files_of(packer_.parts(), settings_.file_bytes);
+    const std::vector<Span>& files = layout_.files;
     for (size_t i = 0; i < files.size(); ++i) {
       manifest_.weights.push_back(
           fmt::format("weights-{:05}-of-{:05}.dunlin", i + 1, files.size()));
@@ -158,9 +170,10 @@ class PreparedWriter {
 
   Result<void> write_manifest(const std::string& folder, const std::vector<TensorPlan>& plans) {
     manifest_.source = checkpoint_.path();
-    manifest_.packing = settings_.packing;
-    manifest_.precision = precision_name(settings_.precision);
-    manifest_.mesh = settings_.mesh;
+    manifest_.packing = layout_.packing;
+    manifest_.precision = layout_.precision;
+    manifest_.mesh = layout_.mesh;
+    manifest_.axes = layout_.axes;
     manifest_.config = checkpoint_.config();
     for (const TensorPlan& plan : plans) {
       TensorInfo& tensor = manifest_.tensors.emplace_back();
@@ -179,7 +192,7 @@ class PreparedWriter {
 
   const Checkpoint& checkpoint_;
   WeightPacker& packer_;
-  const PreparedSettings& settings_;
+  const Layout& layout_;
   const ConvertProgress& progress_;
   PreparedManifest manifest_ = {};
   uint64_t total_ = 0;
@@ -193,7 +206,28 @@ class PreparedWriter {
 Result<size_t> write_prepared(const Checkpoint& checkpoint, WeightPacker& packer,
                               const PreparedSettings& settings, const std::string& path,
                               const ConvertProgress& progress) {
-  return PreparedWriter(checkpoint, packer, settings, progress).write(path);
+  const std::string mesh = to_string(MeshShape{});
+  const char* const precision = precision_name(settings.precision);
+  const Layout layout{.packing = settings.packing,
+                      .precision = precision,
+                      .mesh = mesh,
+                      .axes = {},
+                      .files = files_of(packer.parts(), settings.file_bytes),
+                      .made = fmt::format("prepared {} {} {} in files of {}", settings.packing,
+                                          precision, mesh, settings.file_bytes)};
+  return PreparedWriter(checkpoint, packer, layout, progress).write(path);
+}
+
+Result<size_t> write_shards(const Checkpoint& checkpoint, ShardPacker& packer,
+                            const std::string& path, const ConvertProgress& progress) {
+  const std::string mesh = to_string(packer.sharding().shape);
+  const Layout layout{.packing = kStoredPacking,
+                      .precision = "any",
+                      .mesh = mesh,
+                      .axes = to_string(packer.sharding().mesh),
+                      .files = files_of(packer.parts_of_shards()),
+                      .made = fmt::format("prepared {} {}", kStoredPacking, mesh)};
+  return PreparedWriter(checkpoint, packer, layout, progress).write(path);
 }
 
 }  // namespace dunlin

@@ -1,4 +1,5 @@
-// Writes a checkpoint as a prepared directory: its weights as a back end computes with them.
+// Writes a checkpoint as a prepared directory: its weights as a back end computes with them, or as they
+// are stored in shards for a mesh.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +9,7 @@
 #include "backend/api.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
+#include "convert/shard_packer.h"
 #include "convert/write_tensors.h"
 
 namespace dunlin {
@@ -18,7 +20,6 @@ inline constexpr uint64_t kPreparedFileBytes = 1'000'000'000;
 struct PreparedSettings {
   std::string packing = {};  // of the back end that made the packer
   Precision precision = Precision::automatic;
-  std::string mesh = "data=1";
   uint64_t file_bytes = kPreparedFileBytes;
 };
 
@@ -30,5 +31,10 @@ struct PreparedSettings {
 Result<size_t> write_prepared(const Checkpoint& checkpoint, WeightPacker& packer,
                               const PreparedSettings& settings, const std::string& path,
                               const ConvertProgress& progress);
+
+// The same with a file for each shard of the mesh, whose weights every back end can read. Errors too:
+// those of ShardPacker.
+Result<size_t> write_shards(const Checkpoint& checkpoint, ShardPacker& packer,
+                            const std::string& path, const ConvertProgress& progress);
 
 }  // namespace dunlin

@@ -13,13 +13,12 @@ double milliseconds(std::chrono::steady_clock::duration duration) {
 }  // namespace
 
 ActiveRequest::ActiveRequest(RequestId request_id, Request request, AutoregressiveParams params,
-                             std::shared_ptr<const Tokenizer> tokenizer, EventSink sink)
+                             const TextModel& text, EventSink sink)
     : id(request_id),
       session(request.session),
       decoder(std::move(request.prompt), std::move(params)),
-      sink_(std::move(sink)),
-      stops_(std::move(request.stop)) {
-  if (tokenizer != nullptr) text_.emplace(std::move(tokenizer), /*skip_special=*/true);
+      sink_(std::move(sink)) {
+  if (text.tokenizer != nullptr) text_.emplace(text, decoder.tokens(), std::move(request.stop));
   stats_.prompt_tokens = decoder.prompt_size();
 }
 
@@ -56,11 +55,7 @@ Result<void> ActiveRequest::draw(const LogitsView& view, std::optional<int32_t>&
 
 void ActiveRequest::send_token(int32_t token) {
   Event event{.kind = Event::Kind::token, .request = id, .token = token};
-  if (text_.has_value()) {
-    auto output = stops_.feed(text_->feed(token));
-    event.text = std::move(output.text);
-    if (output.stopped) decoder.finish(FinishReason::stop);
-  }
+  if (text_.has_value() && text_->feed(token, event)) decoder.finish(FinishReason::stop);
   send(event);
 }
 
@@ -69,10 +64,7 @@ void ActiveRequest::finish() {
   stats_.predicted_ms = milliseconds(last_token_ - first_token_.value_or(last_token_));
   Event event{
       .kind = Event::Kind::finished, .request = id, .reason = *decoder.finished(), .stats = stats_};
-  if (text_.has_value()) {
-    event.text = stops_.feed(text_->flush()).text;
-    event.text += stops_.flush();
-  }
+  if (text_.has_value()) text_->finish(event);
   ended_ = true;
   send(event);
 }

@@ -8,20 +8,19 @@
 #include <chrono>
 #include <cstdint>
 #include <exception>
-#include <memory>
 #include <optional>
 
 #include "decode/autoregressive.h"
-#include "engine/stop_matcher.h"
-#include "tokenizer/stream_decoder.h"
+#include "engine/answer_text.h"
+#include "engine/text_model.h"
 
 namespace dunlin {
 
 class ActiveRequest {
  public:
   // Without a tokenizer events carry ids and no text.
-  ActiveRequest(RequestId id, Request request, AutoregressiveParams params,
-                std::shared_ptr<const Tokenizer> tokenizer, EventSink sink);
+  ActiveRequest(RequestId id, Request request, AutoregressiveParams params, const TextModel& text,
+                EventSink sink);
 
   const RequestId id;
   // Set by any thread; 0: nothing is left behind for a session.
@@ -57,8 +56,7 @@ class ActiveRequest {
   void keep_exception();  // of the caller's code that is being handled; ends the request
 
   EventSink sink_;
-  std::optional<StreamDecoder> text_ = {};
-  StopMatcher stops_;
+  std::optional<AnswerText> text_ = {};
   RequestStats stats_ = {};
   std::optional<Clock::time_point> started_ = {};
   std::optional<Clock::time_point> first_token_ = {};

@@ -39,7 +39,7 @@ ModelInfo describe(const Model& model) {
                  .trained_context = model.trained_context,
                  .stop_ids = model.stop_ids,
                  .has_tokenizer = model.text.tokenizer != nullptr,
-                 .has_chat_template = model.text.chat_template.has_value(),
+                 .has_chat_template = model.text.has_chat_format(),
                  .isa = model.executable->isa(),
                  .threads = model.executable->threads(),
                  .weights_bytes = model.executable->weights_bytes()};
@@ -77,6 +77,7 @@ Result<Engine> Engine::load(const std::string& path, const LoadOptions& options)
                                                           .sequences = options.sequences,
                                                           .kv_tokens = options.kv_tokens,
                                                           .rows = options.rows,
+                                                          .quantize = options.quantize,
                                                           .progress = options.progress}));
     Model& loaded = *model;
     return engine_over(std::move(model), loaded);

@@ -192,8 +192,7 @@ Result<RequestId> EngineCore::submit(Request request, EventSink sink) {
   const RequestId id = next_id_++;
   auto params = decoder_params(request, model_);
   RequestQueue::List entry;
-  entry.emplace_back(id, std::move(request), std::move(params), model_.text.tokenizer,
-                     std::move(sink));
+  entry.emplace_back(id, std::move(request), std::move(params), model_.text, std::move(sink));
   queue_.push(std::move(entry));
   return id;
 }

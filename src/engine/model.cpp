@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
-#include <string_view>
-#include <unordered_set>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
+#include "convert/quantize_on_load.h"
+#include "convert/unread_weights.h"
 #include "engine/optimizations.h"
 #include "models/registry.h"
 
@@ -50,6 +50,15 @@ std::vector<int32_t> stop_ids(const Metadata& config) {
   return ids;
 }
 
+// Files of GPT-OSS name one or two of the tokens that end an answer, and some name <|end|>, behind which the answer
+// follows the thought.
+void stop_as_harmony(const harmony::Marks& marks, std::vector<int32_t>& ids) {
+  std::erase(ids, marks.end);
+  for (const int32_t id : marks.stop_ids()) {
+    if (std::ranges::find(ids, id) == ids.end()) ids.push_back(id);
+  }
+}
+
 // No more rows than all sequences can bring.
 StepLimits step_limits(const ModelOptions& options, int64_t context) {
   const int64_t most =
@@ -83,20 +92,6 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
     if (std::ranges::find(watched, node) == watched.end()) blocked.push_back(node);
   }
   watch.set_blocked(std::move(blocked));
-  return {};
-}
-
-// A weight of the file that the Program does not read would be left out of what the model computes.
-// The configuration says which biases there are, so only the Program knows.
-Result<void> check_all_are_read(const Checkpoint& checkpoint, const Program& program) {
-  std::unordered_set<std::string_view> read;
-  for (const WeightDeclaration& weight : program.weights) read.insert(weight.name);
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty() || read.contains(tensor.canonical_name)) continue;
-    return model_error(
-        fmt::format("{}: the tensor {} is not read by a {} model with this configuration",
-                    tensor.file, tensor.name, program.model));
-  }
   return {};
 }
 
@@ -138,6 +133,10 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   auto model = std::make_unique<Model>();
   model->options = options;
   DUNLIN_ASSIGN_OR_RETURN(model->checkpoint, open_checkpoint(path));
+  if (!options.quantize.empty()) {
+    DUNLIN_ASSIGN_OR_RETURN(model->checkpoint,
+                            quantize_on_load(std::move(model->checkpoint), options.quantize));
+  }
   const Metadata& config = model->checkpoint->config();
 
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
@@ -150,9 +149,9 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                                    options.kv_tokens, context));
   }
   DUNLIN_ASSIGN_OR_RETURN(model->vocabulary, config.integer("vocab_size", 1, 1 << 24));
-  model->stop_ids = stop_ids(config);
-
   model->text = load_text_model(*model->checkpoint);
+  model->stop_ids = stop_ids(config);
+  if (model->text.harmony.has_value()) stop_as_harmony(*model->text.harmony, model->stop_ids);
 
   DUNLIN_ASSIGN_OR_RETURN(model->program,
                           record_model(config, {.taps = options.taps,
@@ -192,9 +191,7 @@ SamplingParams recommended_sampling(const Metadata& config) {
 
 int64_t parameter_count(const Checkpoint& checkpoint) {
   int64_t count = 0;
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (!tensor.canonical_name.empty()) count += element_count(tensor.shape);
-  }
+  for (const WeightInfo& weight : checkpoint.weights()) count += element_count(weight.shape);
   return count;
 }
 

@@ -5,11 +5,17 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "base/owned_json.h"
 #include "checkpoint/chat_template_source.h"
+#include "tokenizer/harmony/chat_messages.h"
+#include "tokenizer/harmony/render.h"
 #include "tokenizer/jinja/chat_inputs.h"
 
 namespace dunlin {
 namespace {
+
+// The variable of templates that know one.
+constexpr const char* kReasoningEffort = "reasoning_effort";
 
 Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkpoint) {
   if (!checkpoint.header().values().empty()) {
@@ -39,6 +45,7 @@ TextModel load_text_model(const Checkpoint& checkpoint) {
   TextModel text;
   if (auto tokenizer = load_tokenizer(checkpoint); tokenizer.ok()) {
     text.tokenizer = *std::move(tokenizer);
+    text.harmony = harmony::find_marks(*text.tokenizer);
   } else {
     text.tokenizer_error = tokenizer.error();
   }
@@ -56,9 +63,15 @@ Result<std::shared_ptr<const Tokenizer>> TextModel::require_tokenizer() const {
   return tokenizer;
 }
 
-Result<void> TextModel::require_chat_template() const {
+bool TextModel::knows_reasoning_effort() const {
+  if (harmony.has_value()) return true;
+  return chat_template.has_value() &&
+         chat_template->source().find(kReasoningEffort) != std::string::npos;
+}
+
+Result<void> TextModel::require_chat_format() const {
   if (const auto encoder = require_tokenizer(); !encoder.ok()) return encoder.error();
-  if (!chat_template.has_value()) {
+  if (!has_chat_format()) {
     return chat_template_error->with_context(
         "the model has no usable chat template; run --raw sends the text as it is");
   }
@@ -74,16 +87,25 @@ Result<std::vector<int32_t>> TextModel::encode_raw(std::string_view raw) const {
   return ids;
 }
 
-Result<std::vector<int32_t>> TextModel::encode_chat(nlohmann::ordered_json messages) const {
+Result<std::vector<int32_t>> TextModel::encode_chat(
+    nlohmann::ordered_json messages, std::optional<harmony::ReasoningEffort> effort) const {
   OwnedJson<nlohmann::ordered_json> owned(std::move(messages));
-  DUNLIN_RETURN_IF_ERROR(require_chat_template());
-  const ChatInputs inputs{.messages = std::move(owned),
-                          .add_generation_prompt = true,
-                          .tools = nullptr,
-                          .bos_token = token_text(*tokenizer, tokenizer->bos_id()),
-                          .eos_token = token_text(*tokenizer, tokenizer->eos_id()),
-                          .variables = nlohmann::ordered_json::object(),
-                          .now = std::nullopt};
+  DUNLIN_RETURN_IF_ERROR(require_chat_format());
+  if (harmony.has_value()) {
+    const harmony::ChatSettings settings{.effort =
+                                             effort.value_or(harmony::ReasoningEffort::medium)};
+    DUNLIN_ASSIGN_OR_RETURN(const auto conversation,
+                            harmony::read_chat(owned.value, /*tools=*/nullptr, settings));
+    return tokenizer->encode(harmony::render(conversation), harmony::kAllMarks);
+  }
+  ChatInputs inputs{.messages = std::move(owned),
+                    .add_generation_prompt = true,
+                    .tools = nullptr,
+                    .bos_token = token_text(*tokenizer, tokenizer->bos_id()),
+                    .eos_token = token_text(*tokenizer, tokenizer->eos_id()),
+                    .variables = nlohmann::ordered_json::object(),
+                    .now = std::nullopt};
+  if (effort.has_value()) inputs.variables[kReasoningEffort] = harmony::effort_name(*effort);
   DUNLIN_ASSIGN_OR_RETURN(const auto spans, chat_template->render(inputs));
   return tokenizer->encode(spans, chat_template->source());
 }

@@ -12,8 +12,8 @@ namespace dunlin {
 namespace {
 
 // Columns: format, name, ggml type, block elements, block bytes, group, bits, minimum, then the
-// functions.
-constexpr std::array<FormatTraits, 14> kFormats = {{
+// functions and the largest element.
+constexpr std::array<FormatTraits, 17> kFormats = {{
     {Format::f32, "F32", 0, 1, 4, 0, 0, false, decode_f32, nullptr, nullptr, encode_f32},
     {Format::f16, "F16", 1, 1, 2, 0, 0, false, decode_f16, nullptr, nullptr, encode_f16},
     {Format::bf16, "BF16", 30, 1, 2, 0, 0, false, decode_bf16, nullptr, nullptr, encode_bf16},
@@ -38,6 +38,12 @@ constexpr std::array<FormatTraits, 14> kFormats = {{
     {Format::q6_k, "Q6_K", 14, 256, 210, 16, 6, false, decode_q6_k, decode_groups_q6_k,
      decode_factors_q6_k, encode_q6_k},
     {Format::mxfp4, "MXFP4", 39, 32, 17, 0, 0, false, decode_mxfp4, nullptr, nullptr, encode_mxfp4},
+    {Format::i8, "I8", std::nullopt, 32, 32, 32, 8, false, decode_i8, decode_groups_i8, nullptr,
+     encode_i8, 127.0f},
+    {Format::f8_e4m3, "F8_E4M3", std::nullopt, 1, 1, 0, 0, false, decode_f8_e4m3, nullptr, nullptr,
+     encode_f8_e4m3, 448.0f},
+    {Format::f8_e5m2, "F8_E5M2", std::nullopt, 1, 1, 0, 0, false, decode_f8_e5m2, nullptr, nullptr,
+     encode_f8_e5m2, 57344.0f},
 }};
 
 constexpr bool in_enum_order() {

@@ -1,6 +1,7 @@
 // Number formats of weights: one traits row per format, with its scalar decoder and encoder. Block
 // layouts are ggml's (byte for byte what PyPI `gguf` reads and writes); the same row serves
-// safetensors' F32, F16 and BF16.
+// safetensors' F32, F16 and BF16. I8, F8_E4M3 and F8_E5M2 are safetensors' own: their scales lie
+// beside the elements (row_form.h), and the functions here take them for 1.
 #pragma once
 
 #include <cstddef>
@@ -25,7 +26,10 @@ enum class Format : uint8_t {
   q4_k,
   q5_k,
   q6_k,
-  mxfp4
+  mxfp4,
+  i8,
+  f8_e4m3,
+  f8_e5m2
 };
 
 // Scales of a super-block format: scale[g] = d[block] * factor[g] and, with minima, min[g] =
@@ -42,9 +46,9 @@ struct FactorArrays {
 // floating-point formats, have values only.
 struct FormatTraits {
   Format format;
-  const char* name;        // ggml's upper-case name: "F32", "Q4_K"
-  uint32_t ggml_type;      // type id in a GGUF tensor record
-  int64_t block_elements;  // elements of one block; rows are whole blocks
+  const char* name;  // ggml's or safetensors' upper-case name: "F32", "Q4_K", "F8_E4M3"
+  std::optional<uint32_t> ggml_type;  // type id in a GGUF tensor record, where GGUF has it
+  int64_t block_elements;             // elements of one block; rows are whole blocks
   int64_t block_bytes;
   int64_t group;  // k that share a scale; 0 for a floating-point format
   int bits;       // width of a code; 0 for a floating-point format
@@ -59,10 +63,17 @@ struct FormatTraits {
                         float* mins);
   // Super-block formats, null for others: what decode_groups multiplies its scales from.
   void (*decode_factors)(const std::byte* blocks, int64_t elements, FactorArrays out);
-  // float32 to whole blocks. F16 and BF16 round to nearest even, Q8_0 divides by the largest
-  // magnitude; the others search for a small sum of weighted squared errors (weighted_fit.h).
-  // `importance` holds a non-negative finite number per element, or is null: all are equal.
+  // float32 to whole blocks. F16 and BF16 round to nearest even, so do I8 and F8 within their
+  // range; Q8_0 divides by the largest magnitude; the others search for a small sum of weighted
+  // squared errors (weighted_fit.h). `importance` holds a non-negative finite number per element,
+  // or is null: all are equal.
   void (*encode)(const float* values, int64_t elements, const float* importance, std::byte* blocks);
+
+  // > 0: scales lie beside the elements and bring the largest of them to this number.
+  float largest = 0.0f;
+
+  // Numbers as they are, without scales.
+  bool is_plain() const { return block_elements == 1 && largest == 0.0f; }
 };
 
 const FormatTraits& traits(Format format);

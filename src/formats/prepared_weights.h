@@ -7,7 +7,6 @@
 #include <functional>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "base/result.h"
@@ -27,11 +26,8 @@ class PreparedWeights {
 
   virtual const std::string& name() const = 0;     // of the directory, for messages
   virtual const std::string& packing() const = 0;  // what laid them out (Backend::packing)
-  virtual const std::string& fingerprint()
-      const = 0;                                  // of the checkpoint (checkpoint/fingerprint.h)
-  virtual const std::string& source() const = 0;  // its path when they were made, printable
-  // Names and values for people: what they were made from and for.
-  virtual const std::vector<std::pair<std::string, std::string>>& facts() const = 0;
+  // Path of the checkpoint when they were made, printable.
+  virtual const std::string& source() const = 0;
 
   // Mapped bytes, 64-byte aligned, for as long as this object lives; null when there is no such
   // part. Not compared with their checksums.
@@ -43,10 +39,6 @@ class PreparedWeights {
   // checksum. Safe from any thread. An error (kind model) names the file.
   virtual Result<void> read(const PreparedPart& part, uint64_t piece,
                             std::span<std::byte> into) const = 0;
-
-  // Reads every byte and compares it with its checksum. `progress` gets the fraction that is done. An
-  // error (kind model) names the file.
-  virtual Result<void> check(const std::function<void(double)>& progress) const = 0;
 
   // An error (kind model) of weights that do not suit, with the command that makes others; `flags`
   // are more of it.

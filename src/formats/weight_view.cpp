@@ -31,6 +31,12 @@ Result<void> read_mapped_vector(const WeightView& view, std::span<std::byte> int
 
 }  // namespace
 
+uint64_t WeightView::stored_bytes() const {
+  if (scales == nullptr) return static_cast<uint64_t>(rows * bytes_per_row());
+  return static_cast<uint64_t>(rows * row_bytes(traits(format), columns)) +
+         scales->values.size() * sizeof(float);
+}
+
 Result<void> WeightView::read_rows(int64_t first, int64_t count, std::span<std::byte> into) const {
   DUNLIN_CHECK(first >= 0 && count >= 0 && count <= rows && first <= rows - count,
                "rows outside the weight");
@@ -38,6 +44,26 @@ Result<void> WeightView::read_rows(int64_t first, int64_t count, std::span<std::
   DUNLIN_CHECK(into.size() == bytes * static_cast<size_t>(count),
                "the buffer is not the size of the rows");
   if (count == 0) return {};
+  if (scales == nullptr) return read_stored(first, count, into);
+  const RowForm form = row_form();
+  const auto scale_bytes = static_cast<size_t>(form.scale_bytes());
+  const size_t element_bytes = bytes - scale_bytes;
+  // The elements go to the end, and from there forward row by row.
+  const auto elements = into.last(element_bytes * static_cast<size_t>(count));
+  DUNLIN_RETURN_IF_ERROR(read_stored(first, count, elements));
+  for (int64_t i = 0; i < count; ++i) {
+    std::byte* const row = into.data() + static_cast<size_t>(i) * bytes;
+    std::memmove(row + scale_bytes, elements.data() + static_cast<size_t>(i) * element_bytes,
+                 element_bytes);
+    const int64_t at = row_map.stored_row(first + i) / scales->rows * scales->per_row;
+    std::memcpy(row, scales->values.data() + at, scale_bytes);
+  }
+  return {};
+}
+
+Result<void> WeightView::read_stored(int64_t first, int64_t count,
+                                     std::span<std::byte> into) const {
+  const size_t bytes = into.size() / static_cast<size_t>(count);
   if (row_map.identity())
     return source->read_at(offset + static_cast<uint64_t>(first) * bytes, into);
   if (rows == 1) return read_mapped_vector(*this, into);

@@ -6,10 +6,12 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "base/byte_source.h"
 #include "base/result.h"
 #include "formats/format.h"
+#include "formats/row_form.h"
 
 namespace dunlin {
 
@@ -34,6 +36,13 @@ struct RowMap {
   bool identity() const { return offset == 0 && stride == 1 && rope_head_dim == 0; }
 };
 
+// Scales that lie beside the elements of a weight: one for a block of stored rows and columns.
+struct WeightScales {
+  int64_t rows = 1;                // that share a scale
+  int64_t per_row = 1;             // scales of one row
+  std::vector<float> values = {};  // positive; [blocks of rows, per_row]
+};
+
 // A matrix [rows, columns], row-major, or a vector (rows == 1). Validated against the file when it
 // was made: every row that row_map can name lies inside the source.
 struct WeightView {
@@ -44,12 +53,21 @@ struct WeightView {
   std::shared_ptr<const ByteSource> source;
   uint64_t offset = 0;  // of stored row 0, bytes
   RowMap row_map;
+  int64_t scale_columns = 0;  // that share a scale; 0: scales, if any, are in the blocks
+  // Null: the source has rows as row_form() says. Otherwise it has the elements alone.
+  std::shared_ptr<const WeightScales> scales = {};
 
-  int64_t bytes_per_row() const { return row_bytes(traits(format), columns); }
+  RowForm row_form() const { return {&traits(format), columns, scale_columns}; }
+  int64_t bytes_per_row() const { return row_form().bytes(); }
+  // In the file: elements and scales.
+  uint64_t stored_bytes() const;
 
   // Reads canonical rows [first, first + count) into `into` (count * bytes_per_row() bytes), in
-  // canonical order. Safe from any thread.
+  // canonical order, each as row_form() says. Safe from any thread.
   Result<void> read_rows(int64_t first, int64_t count, std::span<std::byte> into) const;
+
+ private:
+  Result<void> read_stored(int64_t first, int64_t count, std::span<std::byte> into) const;
 };
 
 }  // namespace dunlin

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "models/dream.h"
+#include "models/gpt_oss.h"
 #include "models/llama.h"
 
 namespace dunlin {
@@ -12,6 +13,7 @@ namespace {
 constexpr ModelFamily kFamilies[] = {
     {"llama", "Llama 3, 3.1, 3.2, 3.3, SmolLM2, DeepSeek-R1-Distill-Llama", record_llama},
     {"qwen2", "Qwen2, Qwen2.5, DeepSeek-R1-Distill-Qwen", record_qwen2},
+    {"gpt_oss", "gpt-oss-20b, gpt-oss-120b", record_gpt_oss},
     {"Dream", "Dream, Dream-Coder, DiffuCoder (masked diffusion)", record_dream, masked_diffusion},
 };
 

@@ -170,6 +170,7 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
           .layers = options.layers,
           .taps = question.taps,
           .logit_rows = rows,
+          .quantize = options.quantize,
           .disabled = options.disabled,
           .watch = options.watch};
 }

@@ -24,6 +24,7 @@ struct ParityOptions {
   std::string device = {};  // of the pjrt back end
   Precision precision = Precision::f32;
   LoadMode load_mode = LoadMode::copy;
+  std::string quantize = {};  // on load (convert/quantize_type.h)
   int threads = 0;
   std::string isa = {};
   // Allowed: tolerance * max(1, max |reference|) for logits, three times that for inner tensors.

@@ -34,7 +34,7 @@ void append_names(const Forms& forms, std::string& names) {
 
 Storage storage_of(Format format) {
   const FormatTraits& row = traits(format);
-  return {row.name, row.block_elements, row.block_bytes, 0};
+  return {row.name, row.block_elements, row.block_bytes, row.largest > 0.0f ? 4 : 0};
 }
 
 Result<Storage> parse_storage(std::string_view name) {

@@ -7,7 +7,7 @@
 //   kv_heads       kv           always divides: kv = gcd(kv heads, model)
 //   q_group        group        padded with zero heads
 //   head_dim       none
-//   ffn            kv, group    padded with zeros
+//   ffn            kv, group    padded with zeros, to whole blocks of stored weights (shares.h)
 //   experts        expert       an error
 //
 // So a `model` axis of N splits query heads N ways; keys, values and their cache kv ways, with a

@@ -8,7 +8,7 @@ namespace {
 
 constexpr Format kIntegerFormats[] = {Format::q4_0, Format::q4_1, Format::q5_0, Format::q5_1,
                                       Format::q8_0, Format::q2_k, Format::q3_k, Format::q4_k,
-                                      Format::q5_k, Format::q6_k};
+                                      Format::q5_k, Format::q6_k, Format::i8};
 
 TEST(Arithmetic, F32ProfileIsF32) {
   for (const FormatTraits& format : all_formats()) {
@@ -27,7 +27,8 @@ TEST(Arithmetic, F32WeightsStayF32InEveryProfile) {
 }
 
 TEST(Arithmetic, ShortFloatingFormatsAreBf16) {
-  for (const Format format : {Format::f16, Format::bf16, Format::mxfp4}) {
+  for (const Format format :
+       {Format::f16, Format::bf16, Format::mxfp4, Format::f8_e4m3, Format::f8_e5m2}) {
     for (const Precision precision : {Precision::automatic, Precision::exact}) {
       for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
         EXPECT_EQ(linear_arithmetic(format, precision, row_class), Arithmetic::bf16);

@@ -22,16 +22,29 @@ std::vector<float> random_row(CaseRandom& random, const std::string& name, bool 
 }
 
 std::vector<std::byte> random_bytes(const WeightView& view, bool matrix) {
-  const FormatTraits& format = traits(view.format);
+  const RowForm form = view.row_form();
   CaseRandom random(view.name);
   const auto row_size = static_cast<size_t>(view.bytes_per_row());
   std::vector<std::byte> bytes(static_cast<size_t>(view.rows) * row_size);
   for (int64_t row = 0; row < view.rows; ++row) {
     std::byte* to = bytes.data() + static_cast<size_t>(row) * row_size;
     const std::vector<float> values = random_row(random, view.name, matrix, row, view.columns);
-    format.encode(values.data(), view.columns, nullptr, to);
+    if (form.scale_columns == 0) {
+      form.format->encode(values.data(), view.columns, nullptr, to);
+      continue;
+    }
+    std::vector<float> scales(static_cast<size_t>(form.scales()));
+    form.find_scales(values.data(), 1, scales.data());
+    form.encode(values.data(), scales.data(), to);
   }
   return bytes;
+}
+
+// Scales beside the elements: one for a row of integers, which is what the CPU packs, and one for 128
+// columns of floats.
+int64_t scale_columns(const FormatTraits& format, int64_t columns) {
+  if (format.largest == 0.0f) return 0;
+  return format.group > 0 ? columns : 128;
 }
 
 }  // namespace
@@ -45,6 +58,7 @@ WeightSource case_weights(const Program& program, Format format) {
     view.name = declaration.name;
     view.format = matrix && !input ? format : Format::f32;
     view.columns = extent(declaration.dims.back());
+    view.scale_columns = scale_columns(traits(view.format), view.columns);
     view.rows = 1;
     for (size_t i = 0; i + 1 < declaration.dims.size(); ++i) {
       view.rows *= extent(declaration.dims[i]);

@@ -99,32 +99,86 @@ OperationCase route_case(const std::string& name, const RouteAttributes& attribu
   return result;
 }
 
-OperationCase experts_case(const std::string& name, Format format, bool biases,
-                           const GatedAttributes& attributes) {
+struct Mixture {
+  int64_t experts = 5;
+  int64_t per_row = 2;
+  int64_t width = 256;
+  int64_t ffn = 256;
+  bool biases = false;
+  GatedAttributes gate = {};
+  int32_t favourite = -1;  // the only expert of every row, instead of a router
+};
+
+Routes routes_of(Recorder& r, Tensor x, const Mixture& mixture, const AxisList& e,
+                 const AxisList& d) {
+  if (mixture.favourite < 0)
+    return route(x, r.weights().matrix("router", e, d), {}, {mixture.per_row});
+  const Tensor expert = constant(r, {1, 1}, {static_cast<double>(mixture.favourite)}, DType::i32);
+  const Tensor one = constant(r, {1, 1}, {1.0}, DType::f32);
+  const Dims each{Symbol::rows, 1};
+  const Tensor experts = broadcast(expert, each);
+  const Tensor weights = broadcast(one, each);
+  return {experts, weights};
+}
+
+OperationCase experts_case(const std::string& name, Format format, const Mixture& mixture) {
   OperationCase result;
   result.name = name;
   result.format = format;
   result.record = [=](Recorder& r) {
-    constexpr int64_t kExperts = 5;
-    constexpr int64_t kWidth = 256;
-    constexpr int64_t kFfn = 256;
-    const AxisList e{{Axis::experts, kExperts}};
-    const AxisList d{{Axis::embed, kWidth}};
-    const AxisList f{{Axis::ffn, kFfn}};
+    const AxisList e{{Axis::experts, mixture.experts}};
+    const AxisList d{{Axis::embed, mixture.width}};
+    const AxisList f{{Axis::ffn, mixture.ffn}};
     const WeightScope w = r.weights();
     ExpertWeights weights{
         w.stack("gate", e, f, d), w.stack("up", e, f, d), w.stack("down", e, d, f), {}, {}, {}};
-    if (biases) {
+    if (mixture.biases) {
       weights.gate_bias = w.matrix("gate_bias", e, f);
       weights.up_bias = w.matrix("up_bias", e, f);
       weights.down_bias = w.matrix("down_bias", e, d);
     }
-    const Tensor x = case_input(r, "x", kWidth);
-    const Routes routes = route(x, w.matrix("router", e, d), {}, {2});
-    r.output("result", experts(x, routes, weights, attributes));
+    const Tensor x = case_input(r, "x", mixture.width);
+    const Routes routes = routes_of(r, x, mixture, e, d);
+    r.output("result", experts(x, routes, weights, mixture.gate));
   };
   result.steps = mixed_steps();
   return result;
+}
+
+// Every count of rows in both classes, then both in one step.
+std::vector<CaseStep> steps_of_experts() {
+  std::vector<CaseStep> steps = steps_of_rows({1, 2, 7, 16, 33}, RowClass::prompt);
+  for (const CaseStep& step : steps_of_rows({1, 2, 7, 16, 33}, RowClass::generated, 5))
+    steps.push_back(step);
+  steps.push_back({{{RowClass::generated, 1, {20, 21, 22}}, {RowClass::prompt, 19, {23}}}});
+  return steps;
+}
+
+// As GPT-OSS has them: clamped gates and biases.
+void add_experts_cases(std::vector<OperationCase>& cases) {
+  for (const Format format : {Format::f32, Format::bf16, Format::q8_0, Format::q4_k}) {
+    cases.push_back(experts_case(std::string("experts_") + traits(format).name, format, {}));
+  }
+  const GatedAttributes oai{GateKind::oai};
+  const Mixture four{
+      .experts = 6, .per_row = 4, .width = 96, .ffn = 64, .biases = true, .gate = oai};
+  for (const Format format :
+       {Format::f32, Format::f16, Format::bf16, Format::q4_0, Format::q8_0, Format::mxfp4}) {
+    OperationCase each =
+        experts_case(std::string("experts_4_of_6_") + traits(format).name, format, four);
+    each.steps = steps_of_experts();
+    cases.push_back(std::move(each));
+  }
+  // Widths that end within a stripe and within a record.
+  cases.push_back(experts_case("experts_biases_oai", Format::bf16,
+                               {.width = 72, .ffn = 40, .biases = true, .gate = oai}));
+  cases.push_back(experts_case("experts_1_of_1", Format::mxfp4,
+                               {.experts = 1, .per_row = 1, .width = 64, .ffn = 32}));
+  OperationCase all_to_one = experts_case(
+      "experts_all_to_one", Format::q8_0,
+      {.experts = 6, .per_row = 1, .width = 64, .ffn = 64, .gate = oai, .favourite = 3});
+  all_to_one.steps = steps_of_experts();
+  cases.push_back(std::move(all_to_one));
 }
 
 void add_element_cases(std::vector<OperationCase>& cases) {
@@ -196,10 +250,7 @@ std::vector<OperationCase> row_operation_cases() {
   cases.push_back(route_case("route_top4_softmax_chosen", {4, false}, true));
   cases.push_back(route_case("route_top4_softmax_all", {4, true}, false));
   cases.push_back(route_case("route_top1", {1, false}, false));
-  for (const Format format : {Format::f32, Format::bf16, Format::q8_0, Format::q4_k}) {
-    cases.push_back(experts_case(std::string("experts_") + traits(format).name, format, false, {}));
-  }
-  cases.push_back(experts_case("experts_biases_oai", Format::bf16, true, {GateKind::oai}));
+  add_experts_cases(cases);
   cases.push_back(rows_case("gather_rows", [](Recorder& r, Tensor x) {
     return gather_rows(reshape(x, {Symbol::rows, 6, 8}), r.logit_rows());
   }));

@@ -169,7 +169,8 @@ LinearWeight weight_of(Format format, const std::vector<float>& row, int64_t row
   std::vector<std::byte> blocks(static_cast<size_t>(row_bytes(traits(format), columns)));
   traits(format).encode(row.data(), columns, nullptr, blocks.data());
   LinearWeight weight = make_linear_weight(format, rows, columns, precision);
-  for (int64_t i = 0; i < rows; ++i) set_rows(weight, format, i, 1, blocks.data());
+  for (int64_t i = 0; i < rows; ++i)
+    set_rows(weight, {&traits(format), weight.columns}, i, 1, blocks.data());
   return weight;
 }
 

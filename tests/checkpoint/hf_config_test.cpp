@@ -5,7 +5,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "base/log.h"
 #include "tiny_model.h"
@@ -252,9 +254,9 @@ TEST(HfConfigMalformed, Architectures) {
 }
 
 TEST(HfConfigMalformed, RopeScaling) {
-  for (const char* type : {"yarn", "linear", "dynamic", "longrope", ""}) {
+  for (const char* type : {"linear", "dynamic", "longrope", ""}) {
     expect_error(with("rope_scaling", {{"rope_type", type}, {"factor", 4.0}}),
-                 "supported: default, llama3");
+                 "supported: default, llama3, yarn");
   }
   expect_error(with("rope_scaling", "llama3"), "rope_scaling is not an object");
   expect_error(with("rope_scaling", {{"rope_type", 3}}), "rope_type is not a string");
@@ -275,7 +277,115 @@ TEST(HfConfigMalformed, RopeScaling) {
 
 TEST(HfConfigMalformed, QuantisationIsRefused) {
   expect_error(with("quantization_config", {{"quant_method", "awq"}, {"bits", -3}}),
-               "quantization_config is present");
+               "quantization_config.quant_method \"awq\" is not supported");
+}
+
+// ---- GPT-OSS ----
+
+json mixture() {
+  return {{"model_type", "gpt_oss"},
+          {"architectures", json::array({"GptOssForCausalLM"})},
+          {"hidden_size", 64},
+          {"intermediate_size", 32},
+          {"num_hidden_layers", 2},
+          {"num_attention_heads", 16},
+          {"max_position_embeddings", 512},
+          {"vocab_size", 100}};
+}
+
+json mixture_with(const std::string& key, const json& value) {
+  json config = mixture();
+  config[key] = value;
+  return config;
+}
+
+TEST(HfConfig, DefaultsOfGptOss) {
+  const Metadata metadata = read_ok(mixture());
+  EXPECT_EQ(*metadata.integer("num_key_value_heads", 0, 100), 8);
+  EXPECT_EQ(*metadata.integer("head_dim", 0, 100), 64);
+  EXPECT_EQ(*metadata.number("rms_norm_eps", 0, 1), 1e-5);
+  EXPECT_EQ(*metadata.number("rope_theta", 0, 1e6), 150000.0);
+  EXPECT_EQ(*metadata.integer("num_local_experts", 0, 1000), 128);
+  EXPECT_EQ(*metadata.integer("num_experts_per_tok", 0, 1000), 4);
+  EXPECT_EQ(*metadata.integer("sliding_window", 0, 1000), 128);
+  EXPECT_TRUE(*metadata.boolean("attention_bias"));
+  EXPECT_FALSE(metadata.has("layer_types"));
+  for (const char* key : {"rope_scaling", "rope_parameters"}) {
+    const Metadata null = read_ok(mixture_with(key, nullptr));
+    EXPECT_EQ(*null.text("rope_scaling.rope_type"), "yarn");
+    EXPECT_EQ(*null.number("rope_scaling.factor", 1, 100), 32.0);
+    EXPECT_EQ(*null.integer("rope_scaling.original_max_position_embeddings", 1, 8192), 4096);
+    EXPECT_FALSE(*null.boolean("rope_scaling.truncate"));
+  }
+}
+
+TEST(HfConfig, YarnOfBothTransformers) {
+  const json scaling = {{"rope_type", "yarn"},
+                        {"factor", 4.0},
+                        {"beta_fast", 16.0},
+                        {"truncate", false},
+                        {"original_max_position_embeddings", 64}};
+  json modern = scaling;
+  modern["rope_theta"] = 5000.0;
+  for (const auto& [key, value] :
+       {std::pair("rope_scaling", scaling), std::pair("rope_parameters", modern)}) {
+    for (const json& config : {with(key, value), mixture_with(key, value)}) {
+      const Metadata metadata = read_ok(config);
+      EXPECT_EQ(*metadata.text("rope_scaling.rope_type"), "yarn");
+      EXPECT_EQ(*metadata.number("rope_scaling.factor", 1, 100), 4.0);
+      EXPECT_EQ(*metadata.number("rope_scaling.beta_fast", 1, 100), 16.0);
+      EXPECT_EQ(*metadata.number("rope_scaling.beta_slow", 1, 100), 1.0);
+      EXPECT_FALSE(*metadata.boolean("rope_scaling.truncate"));
+      EXPECT_FALSE(metadata.has("rope_scaling.attention_factor"));
+      EXPECT_EQ(*metadata.integer("rope_scaling.original_max_position_embeddings", 1, 100), 64);
+    }
+  }
+  json whole = scaling;
+  whole.erase("truncate");
+  EXPECT_TRUE(*read_ok(mixture_with("rope_scaling", whole)).boolean("rope_scaling.truncate"));
+  whole["mscale"] = 2.0;
+  whole["mscale_all_dim"] = 1.0;
+  EXPECT_NEAR(*read_ok(with("rope_scaling", whole)).number("rope_scaling.attention_factor", 1, 2),
+              (0.2 * std::log(4.0) + 1) / (0.1 * std::log(4.0) + 1), 1e-12);
+  for (const char* key : {"factor", "original_max_position_embeddings"}) {
+    json without_key = scaling;
+    without_key.erase(key);
+    expect_error(with("rope_scaling", without_key), std::string(key) + " is missing");
+  }
+}
+
+TEST(HfConfig, OneNumberOfExpertsUnderTwoNames) {
+  json config = mixture_with("experts_per_token", 2);
+  config["num_experts"] = 6;
+  const Metadata metadata = read_ok(config);
+  EXPECT_EQ(*metadata.integer("num_experts_per_tok", 0, 100), 2);
+  EXPECT_EQ(*metadata.integer("num_local_experts", 0, 100), 6);
+}
+
+TEST(HfConfig, Mxfp4OfAMixtureIsRead) {
+  const json quantisation = {{"quant_method", "mxfp4"}, {"modules_to_not_convert", {"lm_head"}}};
+  EXPECT_EQ(*read_ok(mixture_with("quantization_config", quantisation))
+                 .text("quantization_config.quant_method"),
+            "mxfp4");
+  EXPECT_FALSE(read_ok(mixture()).has("quantization_config.quant_method"));
+  expect_error(with("quantization_config", quantisation), "\"mxfp4\" is for experts");
+  for (const json& other :
+       {json{{"quant_method", "awq"}}, json{{"bits", 4}}, json("mxfp4"), json(4)})
+    expect_error(mixture_with("quantization_config", other), "quantization_config");
+}
+
+TEST(HfConfigMalformed, LayerTypes) {
+  for (const json& types :
+       {json("full_attention"), json({1, 2}), json({{{"a", 1}}}), json({"a", "b\n"})})
+    expect_error(mixture_with("layer_types", types), "layer_types is not a list of names");
+}
+
+TEST(HfConfigMalformed, Mixtures) {
+  expect_error(mixture_with("num_local_experts", 0), "num_local_experts is 0");
+  expect_error(mixture_with("num_experts_per_tok", -1), "num_experts_per_tok is -1");
+  expect_error(mixture_with("sliding_window", "128"), "sliding_window");
+  expect_error(mixture_with("swiglu_limit", -7), "swiglu_limit is -7");
+  expect_error(mixture_with("attention_bias", "yes"), "attention_bias");
 }
 
 TEST(HfConfigMalformed, OtherActivation) {

@@ -61,6 +61,7 @@ std::map<std::string, TinyTensor> tiny_tensors(bool biases, bool tied) {
 
 GgufBuilder tiny_gguf(const std::string& architecture, bool biases, bool tied) {
   GgufBuilder builder;
+  const StoredFamily& family = *gguf_family("tiny", architecture).value();
   const std::string prefix = architecture + ".";
   builder.text("general.architecture", architecture)
       .u32(prefix + "block_count", 1)
@@ -75,7 +76,7 @@ GgufBuilder tiny_gguf(const std::string& architecture, bool biases, bool tied) {
       .f32(prefix + "rope.freq_base", 500000.0f)
       .u32(prefix + "vocab_size", kVocabulary);
   for (const auto& [name, tensor] : tiny_tensors(biases, tied)) {
-    GgufTensor stored{*gguf_tensor_name(name), {}, 0, {}};
+    GgufTensor stored{*gguf_tensor_name(family, name), {}, 0, {}};
     stored.extents.assign(tensor.shape.rbegin(), tensor.shape.rend());
     const bool permute = architecture == "llama" && is_query_or_key(name);
     stored.data = raw_floats(permute ? permuted(tensor) : tensor.values);

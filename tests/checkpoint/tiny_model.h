@@ -58,7 +58,7 @@ inline std::vector<float> weight_values(const Checkpoint& checkpoint, const std:
     throw std::runtime_error(read.error().message);
   }
   std::vector<float> values(static_cast<size_t>(view->rows * view->columns));
-  traits(view->format).decode(bytes.data(), view->rows * view->columns, values.data());
+  view->row_form().decode(bytes.data(), view->rows, values.data());
   return values;
 }
 

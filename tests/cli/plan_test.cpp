@@ -56,6 +56,23 @@ TEST(PlanCommand, JsonHasTheContractsFields) {
   EXPECT_EQ(json["alternatives"].size(), 6u);
 }
 
+// What quantize writes, loaded as it is, against planning it.
+TEST(PlanCommand, AMixIsWhatQuantizeWouldWrite) {
+  const TemporaryFolder folder;
+  for (const char* type : {"Q4_K_M", "INT8"}) {
+    const std::string out = folder.file(type == std::string("INT8") ? "out" : "out.gguf");
+    ASSERT_EQ(run_dunlin({"quantize", tiny("model"), out, type}).code, 0);
+    for (const char* device : {"cpu", "v5e"}) {
+      const auto written = plan({out, "--device", device, "--json"});
+      const auto planned = plan({tiny("model"), "--device", device, "--quantize", type, "--json"});
+      ASSERT_EQ(planned.code, 0) << planned.err;
+      EXPECT_EQ(planned.json()["per_device"]["weights_bytes"],
+                written.json()["per_device"]["weights_bytes"])
+          << type << " " << device;
+    }
+  }
+}
+
 TEST(PlanCommand, WhatDoesNotFitEndsWithCodeFour) {
   const ProcessResult result = plan({config("llama-3.1-405b"), "--device", "v5e", "--json"});
   EXPECT_EQ(result.code, 4);
@@ -167,6 +184,7 @@ TEST(PlanCommand, WrongUseIsCodeTwo) {
       {{model, "--device", "v5e-4", "--mesh", "tensor=4"}, "\"tensor\""},
       {{model, "--device", "v5e", "--quantize", "int3"}, "int3"},
       {{model, "--quantize", "int8"}, "the CPU back end holds no such format"},
+      {{model, "--quantize", "Q4_K_M"}, "needs the names of a model's tensors"},
       {{model, "--device", "v5e", "-ctk", "q3"}, "q3"},
       {{model, "-ctk", "q8_0"}, "the CPU back end holds bf16"},
       {{model, "-c", "999999"}, "131072 positions"},

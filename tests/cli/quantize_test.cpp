@@ -30,10 +30,13 @@ class QuantizeCommand : public testing::Test {
     return run_dunlin(all);
   }
   // The first tokens after a prompt of ids.
-  static nlohmann::json ids(const std::string& model) {
-    const ProcessResult result =
-        run_dunlin({"run", model, "--prompt-ids", "1,5,9,20,33,7", "-n", "12", "--temp", "0",
-                    "--ignore-eos", "--precision", "f32", "--json"});
+  static nlohmann::json ids(const std::string& model, const std::vector<std::string>& more = {},
+                            const char* precision = "f32") {
+    std::vector<std::string> all = {"run",          model,         "--prompt-ids", "1,5,9,20,33,7",
+                                    "-n",           "12",          "--temp",       "0",
+                                    "--ignore-eos", "--precision", precision,      "--json"};
+    all.insert(all.end(), more.begin(), more.end());
+    const ProcessResult result = run_dunlin(all);
     EXPECT_EQ(result.code, 0) << result.err;
     return result.json()["ids"];
   }
@@ -68,6 +71,77 @@ TEST_F(QuantizeCommand, EveryTypeRunsAndBothContainersGiveTheSameIds) {
     EXPECT_NEAR(static_cast<double>(fs::file_size(out_)), static_cast<double>(size), 1024.0);
   }
   EXPECT_EQ(files(), 1u);
+}
+
+const char* const kScaledTypes[] = {"I8", "F8_E4M3", "F8_E4M3_B128", "F8_E5M2"};
+
+// Types without a form in GGUF files.
+TEST_F(QuantizeCommand, ScaledTypesBecomeDirectories) {
+  const std::string out = folder_.file("out");
+  for (const char* type : kScaledTypes) {
+    const ProcessResult from_directory = quantize({directory_, out, type});
+    ASSERT_EQ(from_directory.code, 0) << type << '\n' << from_directory.err;
+    const bool block = std::string_view(type) == "F8_E4M3_B128";
+    auto written = formats(out);
+    EXPECT_EQ(written["model.layers.1.mlp.up_proj.weight"], block ? "F8_E4M3" : type);
+    EXPECT_EQ(written["model.layers.1.mlp.up_proj.weight_scale" + std::string(block ? "_inv" : "")],
+              "F32");
+    EXPECT_EQ(written["lm_head.weight"], "F32");
+    const auto wanted = ids(out);
+    EXPECT_EQ(wanted.size(), 12u) << type;
+    fs::remove_all(out);
+    ASSERT_EQ(quantize({gguf_, out, type}).code, 0) << type;
+    EXPECT_EQ(ids(out), wanted) << type;
+    fs::remove_all(out);
+    EXPECT_EQ(files(), 0u);
+  }
+}
+
+TEST_F(QuantizeCommand, OnLoadAnswersAsTheFileDoes) {
+  for (const char* type : {"Q4_0", "Q4_K_M", "q8_0", "BF16", "I8", "FP8"}) {
+    const std::string out =
+        folder_.file(std::string(type) == "I8" || std::string(type) == "FP8" ? "out" : "out.gguf");
+    ASSERT_EQ(quantize({directory_, out, type}).code, 0) << type;
+    for (const char* precision : {"auto", "f32"}) {
+      const auto wanted = ids(out, {}, precision);
+      EXPECT_EQ(ids(directory_, {"--quantize", type}, precision), wanted) << type;
+      EXPECT_EQ(ids(gguf_, {"--quantize", type}, precision), wanted) << type;
+    }
+    fs::remove_all(out);
+  }
+}
+
+TEST_F(QuantizeCommand, OnLoadIsSaidAndCompared) {
+  const ProcessResult run =
+      run_dunlin({"run", gguf_, "--prompt-ids", "1,5", "-n", "2", "--quantize", "Q8_0"});
+  ASSERT_EQ(run.code, 0) << run.err;
+  EXPECT_THAT(run.err, HasSubstr("Q8_0 (16), F32 (5), 0.1 MB, encoded while loading"));
+  const ProcessResult verify =
+      run_dunlin({"verify", directory_, "--ref", test_data("data/llama_plain/golden.safetensors"),
+                  "--quantize", "Q4_0"});
+  EXPECT_EQ(verify.code, 6);  // other weights, other values
+  const ProcessResult config = run_dunlin({"run", gguf_, "--quantize", "Q4_0", "--print-config"});
+  EXPECT_THAT(config.out, testing::ContainsRegex("quantize = \"Q4_0\" +# command line"));
+}
+
+TEST_F(QuantizeCommand, OnLoadErrors) {
+  const std::string small = folder_.file("small.gguf");
+  ASSERT_EQ(quantize({gguf_, small, "Q8_0"}).code, 0);
+  const ErrorCase cases[] = {
+      {{small, "--prompt-ids", "1", "--quantize", "Q4_0"}, 2, "is quantised already"},
+      {{gguf_, "--prompt-ids", "1", "--quantize", "Q4_KM"}, 2, "did you mean Q4_K_M?"},
+      {{gguf_, "--prompt-ids", "1", "--quantize", ""}, 2, "--quantize"},
+  };
+  expect_errors("run", cases, folder_);
+}
+
+TEST_F(QuantizeCommand, ADryRunOfAScaledTypeWritesNothing) {
+  const auto json = quantize({gguf_, "I8", "--dry-run", "--json"}).json();
+  EXPECT_EQ(files(), 0u);
+  EXPECT_EQ(json["type"], "I8");
+  ASSERT_EQ(quantize({gguf_, folder_.file("out"), "I8"}).code, 0);
+  const auto inspected = run_dunlin({"inspect", folder_.file("out"), "--json"}).json();
+  EXPECT_EQ(json["output_bytes"], inspected["bytes"]);
 }
 
 TEST_F(QuantizeCommand, LosslessTypesAnswerAsTheOriginal) {
@@ -257,6 +331,11 @@ TEST_F(QuantizeCommand, BadInputIsNamed) {
       {{gguf_, out_, "Q8_0", "--tensor-type", "(=Q8_0"}, 2, "\"(\" is not a regular expression"},
       {{gguf_, out_, "Q8_0", "--output-tensor-type", "x"}, 2, "--output-tensor-type: \"x\""},
       {{gguf_, out_, "Q8_0", "--token-embedding-type", "x"}, 2, "--token-embedding-type: \"x\""},
+      {{gguf_, out_, "I8"}, 2, "out.gguf: GGUF files do not have I8; OUT is the name of a new"},
+      {{gguf_, out_, "Q8_0", "--tensor-type", "attn_v=I8"}, 2, "GGUF files do not have I8"},
+      {{gguf_, out_, "Q8_0", "--output-tensor-type", "F8_E4M3"}, 2, "do not have F8_E4M3"},
+      {{gguf_, folder_.path(), "I8"}, 2, folder_.path()},
+      {{gguf_, folder_.file("new"), "I8", "--pure"}, 2, "--pure with I8"},
       {{gguf_, text, "Q8_0"}, 2, "text.txt: is there and is not a GGUF file"},
       {{copy, copy, "Q8_0"}, 2, "copy.gguf: the model is read from this file"},
       {{gguf_, folder_.path(), "Q8_0"}, 1, "is not a regular file"},

@@ -21,6 +21,7 @@ std::vector<MessageCase> flag_messages();
 std::vector<MessageCase> model_messages();
 std::vector<MessageCase> hub_messages();
 std::vector<MessageCase> text_messages();
+std::vector<MessageCase> reasoning_messages();
 std::vector<MessageCase> machine_messages();
 std::vector<MessageCase> chat_messages();
 

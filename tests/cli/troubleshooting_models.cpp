@@ -26,6 +26,14 @@ ProcessResult run_with_weights(const TemporaryFolder& folder,
   return run_hello(folder.path());
 }
 
+// A mixture of experts in MXFP4.
+std::string mixture(const TemporaryFolder& folder) {
+  const std::string from = std::string(DUNLIN_SOURCE_DIR) + "/tests/data/gpt_oss_mxfp4/model/";
+  for (const char* name : {"config.json", "model.safetensors"})
+    write_all(folder.file(name), read_all(from + name));
+  return folder.path();
+}
+
 ProcessResult run_bytes(const TemporaryFolder& folder, const std::string& name,
                         const std::string& bytes) {
   write_all(folder.file(name), bytes);
@@ -130,16 +138,17 @@ std::vector<MessageCase> directory_messages() {
          const auto heads = nlohmann::json::array({"LlamaForTokenClassification"});
          return run_hello(model_with_config(folder, {{"architectures", heads}}));
        }},
-      {"error: <file>: quantization_config is present; quantised Hugging Face models are not "
-       "supported, use the original or a GGUF file",
+      {"error: <file>: quantization_config.quant_method <name> is not supported; supported: "
+       "<names>. "
+       "Use the original model or a GGUF file",
        [](Folder folder) {
          const nlohmann::json gptq = {{"quant_method", "gptq"}, {"bits", 4}};
          return run_hello(model_with_config(folder, {{"quantization_config", gptq}}));
        }},
       {"error: <file>: <key>.rope_type <name> is not supported; supported: <names>",
        [](Folder folder) {
-         const nlohmann::json yarn = {{"rope_type", "yarn"}, {"factor", 4.0}};
-         return run_hello(model_with_config(folder, {{"rope_scaling", yarn}}));
+         const nlohmann::json dynamic = {{"rope_type", "dynamic"}, {"factor", 4.0}};
+         return run_hello(model_with_config(folder, {{"rope_scaling", dynamic}}));
        }},
       {"error: <file>: the tensor <name> has the shape [<sizes>]; the configuration gives "
        "[<sizes>]",
@@ -169,15 +178,47 @@ std::vector<MessageCase> weight_messages() {
          write_text_diffusion_model(folder.path(), 606);
          return run_hello(folder.path());
        }},
-      {"error: <file>: the tensor <name> is not part of any model that is read here",
+      {"error: <file>: the tensor <name> is not part of a <name> model",
        [](Folder folder) {
          return run_with_weights(folder, [](std::string weights) {
            return replaced(weights, "model.norm.weight", "model.lora.weight");
          });
        }},
+      {"error: <file>: the tensor <name> is half of a pair: <name> is missing",
+       [](Folder folder) {
+         const std::string model = mixture(folder);
+         const std::string weights = read_all(model + "/model.safetensors");
+         write_all(model + "/model.safetensors", replaced(weights, "proj_scales", "proj_scalez"));
+         return run_dunlin({"inspect", model});
+       }},
+      {"error: <file>: layer_types[<n>] <name> is not supported (sliding_attention, "
+       "full_attention)",
+       [](Folder folder) {
+         const std::string model = mixture(folder);
+         const std::string config = read_all(model + "/config.json");
+         write_all(model + "/config.json",
+                   replaced(config, "sliding_attention", "chunked_attention"));
+         return run_dunlin({"inspect", model, "--program"});
+       }},
       {"error: <file>: the tensor <name> is not read by a <name> model with this configuration",
        [](Folder folder) {
          return run_hello(model_with_config(folder, {{"num_hidden_layers", 1}}));
+       }},
+      {"error: <file>: the tensor <name> is in <name>, but <name> with its scales is missing",
+       [](Folder folder) {
+         const std::string out = folder.file("fp8");
+         run_dunlin({"quantize", text_model(folder), out, "F8_E4M3"});
+         const std::string weights = out + "/model.safetensors";
+         write_all(weights,
+                   replaced(read_all(weights), "q_proj.weight_scale", "q_proj.weight_range"));
+         return run_hello(out);
+       }},
+      {"error: --quantize <name>: <file> is quantised already (the tensor <name> is in <name>); it "
+       "needs a model in F32, F16 or BF16",
+       [](Folder folder) {
+         const std::string out = folder.file("small.gguf");
+         run_dunlin({"quantize", text_model(folder), out, "Q8_0"});
+         return run_hello(out, {"--quantize", "Q4_0"});
        }},
       {"error: <file>: not a safetensors file, or cut short: a header of <n> bytes in a file of "
        "<n>",
@@ -242,6 +283,22 @@ std::vector<MessageCase> conversion_messages() {
        [](Folder folder) {
          return run_dunlin(
              {"quantize", prepared_model(folder, {}), folder.file("small.gguf"), "Q8_0"});
+       }},
+      {"error: <folder> is a prepared directory for a mesh, of which --to prepared makes others; "
+       "for "
+       "another container take the model it was made from, <file>",
+       [](Folder folder) {
+         run_dunlin({"convert", text_model(folder), folder.file("mesh"), "--to", "prepared",
+                     "--mesh", "model=2", "-q"});
+         return run_dunlin({"convert", folder.file("mesh"), folder.file("out.gguf")});
+       }},
+      {"error: mesh <mesh>: <what> is stored as <name> in blocks of <n> columns, and the part of a "
+       "device would begin or end at column <n>, inside block <n>; take a mesh with fewer parts "
+       "there, or a format with smaller blocks",
+       [](Folder folder) {
+         const std::string small = folder.file("small.gguf");
+         run_dunlin({"quantize", text_model(folder), small, "Q8_0", "-q"});
+         return run_dunlin({"inspect", small, "--mesh", "fsdp=4"});
        }},
       {"error: <file>: another process is writing it",
        [](Folder folder) {

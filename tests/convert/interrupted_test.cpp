@@ -15,6 +15,7 @@
 #include "base/log.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
+#include "convert/hf_quantization.h"
 #include "convert/write_gguf.h"
 #include "convert/write_hf.h"
 #include "convert/write_prepared.h"
@@ -68,6 +69,18 @@ Result<size_t> shards(const std::string& in, const std::string& out,
   return write_hf(*checkpoint, tensors, out, 200'000, *pool, progress);
 }
 
+// Elements and scales of a matrix may come into different shards.
+Result<size_t> eight_bits(const std::string& in, const std::string& out,
+                          const ConvertProgress& progress) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+  std::vector<Fallback> fallbacks;
+  const FormatOptions options = {.type = find_quantize_type("F8_E4M3_B128")};
+  DUNLIN_ASSIGN_OR_RETURN(const HfTensors tensors,
+                          scaled_hf_tensors(*checkpoint, options, fallbacks));
+  DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(2));
+  return write_hf(*checkpoint, tensors, out, 60'000, *pool, progress);
+}
+
 // In files of some parts.
 Result<size_t> prepare(const std::string& in, const std::string& out,
                        const ConvertProgress& progress) {
@@ -80,13 +93,25 @@ Result<size_t> prepare(const std::string& in, const std::string& out,
   return write_prepared(*checkpoint, *packer, settings, out, progress);
 }
 
+// In a file for each of four shards.
+Result<size_t> shard(const std::string& in, const std::string& out,
+                     const ConvertProgress& progress) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+  DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint->config(), {}));
+  DUNLIN_ASSIGN_OR_RETURN(const auto packer,
+                          ShardPacker::create(*checkpoint, program, {.fsdp = 2, .model = 2}));
+  return write_shards(*checkpoint, *packer, out, progress);
+}
+
 const Kind kKinds[] = {
     {"Gguf", "out.gguf", 21,
      [](const std::string& in, const std::string& out, const ConvertProgress& progress) {
        return quantize(in, out, "Q8_0", progress);
      }},
     {"Directory", "out", 21, shards},
+    {"EightBits", "out", 35, eight_bits},
     {"Prepared", "out", 21, prepare},
+    {"Shards", "out", 88, shard},
 };
 
 class Interrupted : public testing::TestWithParam<Kind> {

@@ -49,9 +49,15 @@ int64_t allocations_of_run(TinySession& session, const StepPlan& plan, StepOutpu
   return allocations.load() - before;
 }
 
-TEST(Run, AllocatesNothing) {
+class Run : public testing::TestWithParam<std::string> {};
+
+INSTANTIATE_TEST_SUITE_P(All, Run, testing::Values("llama", "gpt_oss"),
+                         [](const auto& info) { return info.param; });
+
+TEST_P(Run, AllocatesNothing) {
   const auto backend = make_cpu_backend();
-  const TinyModel model = tiny_model("llama", "mixed", {.taps = {"hidden.1"}, .logits_view_k = 9});
+  const TinyModel model =
+      tiny_model(GetParam(), "mixed", {.taps = {"hidden.1"}, .logits_view_k = 9});
   for (const int threads : {1, 2}) {
     TinySession session(*backend, model, tiny_options(Precision::automatic, threads));
     const StepPlan prompts =

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "backend/cpu/cpu_backend.h"
+#include "program/ops.h"
 #include "support/blocks.h"
 #include "tiny_model.h"
 
@@ -93,10 +94,15 @@ TEST(Footprint, KnowsTheBytesOfEachWeight) {
   EXPECT_GT(sum + 64 * planned.by_weight.size(), planned.weights);
 }
 
-// Operations without a kernel run in the reference back end, with weights of its own.
+// Operations without a kernel run in the reference back end, with weights of its own: here the
+// broadcast of a weight.
 TEST(Footprint, CountsWhatTheReferenceHolds) {
-  const Program program =
-      record("gpt_oss", {}, [](Recorder& recorder) { record_gpt_oss(recorder, {}); }).value();
+  const Program program = record("gpt_oss", {}, [](Recorder& recorder) {
+                            record_gpt_oss(recorder, {});
+                            const Tensor bias =
+                                recorder.weights().vector("bias", {{Axis::embed, 8}});
+                            recorder.output("biases", broadcast(bias, {Symbol::rows, 8}));
+                          }).value();
   const auto zeros = memory_source(std::vector<std::byte>(1 << 20), "zeros");
   const WeightSource weights = [&](const std::string& name) -> Result<WeightView> {
     for (const WeightDeclaration& weight : program.weights) {

@@ -84,7 +84,10 @@ INSTANTIATE_TEST_SUITE_P(All, TinyModels,
                          testing::Values(std::tuple("llama", "BF16"), std::tuple("llama", "F16"),
                                          std::tuple("llama", "Q8_0"), std::tuple("llama", "mixed"),
                                          std::tuple("qwen2", "F32"), std::tuple("qwen2", "Q4_0"),
-                                         std::tuple("qwen2", "Q4_1"), std::tuple("qwen2", "mixed")),
+                                         std::tuple("qwen2", "Q4_1"), std::tuple("qwen2", "mixed"),
+                                         std::tuple("gpt_oss", "MXFP4"),
+                                         std::tuple("gpt_oss", "BF16"),
+                                         std::tuple("gpt_oss", "mixed")),
                          [](const auto& info) {
                            return std::get<0>(info.param) + "_" + std::get<1>(info.param);
                          });

@@ -8,6 +8,7 @@
 #include <bit>
 #include <cstddef>
 #include <set>
+#include <utility>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/fuse.h"
@@ -45,7 +46,7 @@ std::vector<uint32_t> bits(const TinyModel& model, const CompileOptions& options
 TEST(Optimizations, HaveNamesOfTheirOwnAndALineEach) {
   const auto all = names();
   EXPECT_EQ(std::set(all.begin(), all.end()).size(), all.size());
-  EXPECT_GE(all.size(), 13u);
+  EXPECT_GE(all.size(), 14u);
   for (const Optimization& each : optimizations()) {
     EXPECT_GT(each.brings.size(), 10u) << each.name;
     EXPECT_THAT(each.brings, testing::Not(HasSubstr("\n")));
@@ -55,13 +56,15 @@ TEST(Optimizations, HaveNamesOfTheirOwnAndALineEach) {
 }
 
 TEST(Optimizations, ChangeNoBitWhenTheyAreLeftOut) {
-  for (const char* format : {"mixed", "BF16"}) {
-    const TinyModel model = tiny_model("llama", format, {.logits_view_k = 9});
+  for (const auto& [family, format] :
+       {std::pair("llama", "mixed"), std::pair("llama", "BF16"), std::pair("gpt_oss", "mixed")}) {
+    const TinyModel model = tiny_model(family, format, {.logits_view_k = 9});
     for (const Precision precision : {Precision::automatic, Precision::f32}) {
       const auto wanted = bits(model, without({}, precision));
       for (const std::string& name : names())
-        EXPECT_EQ(bits(model, without({name}, precision)), wanted) << format << ' ' << name;
-      EXPECT_EQ(bits(model, without(names(), precision)), wanted) << format << " all";
+        EXPECT_EQ(bits(model, without({name}, precision)), wanted)
+            << family << ' ' << format << ' ' << name;
+      EXPECT_EQ(bits(model, without(names(), precision)), wanted) << family << ' ' << format;
     }
   }
 }

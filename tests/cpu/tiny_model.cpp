@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "case_runner.h"
+#include "models/gpt_oss.h"
 #include "models/llama.h"
 
 namespace dunlin {
@@ -30,6 +31,15 @@ Metadata tiny_config(bool tied) {
   return config;
 }
 
+Metadata tiny_mixture_config() {
+  Metadata config = tiny_config(false);
+  config.set("intermediate_size", int64_t{256});
+  config.set("num_local_experts", int64_t{6});
+  config.set("num_experts_per_tok", int64_t{4});
+  config.set("sliding_window", int64_t{24});
+  return config;
+}
+
 bool ends_with_one_of(const std::string& name, const std::vector<std::string>& endings) {
   return std::ranges::any_of(endings, [&](const auto& end) { return name.ends_with(end); });
 }
@@ -48,9 +58,9 @@ WeightSource mixed_weights(const Program& program) {
 
 TinyModel tiny_model(const std::string& family, const std::string& format,
                      const RecordOptions& options) {
-  const bool llama = family == "llama";
-  Result<Program> program =
-      llama ? record_llama(tiny_config(true), options) : record_qwen2(tiny_config(false), options);
+  Result<Program> program = family == "llama"   ? record_llama(tiny_config(true), options)
+                            : family == "qwen2" ? record_qwen2(tiny_config(false), options)
+                                                : record_gpt_oss(tiny_mixture_config(), options);
   TinyModel model;
   model.program = std::move(program).value();
   model.weights = format == "mixed" ? mixed_weights(model.program)
@@ -76,13 +86,13 @@ TinySession::TinySession(Backend& backend, const TinyModel& model, const Compile
   Result<std::unique_ptr<Executable>> executable =
       backend.compile(model.program, model.weights, options);
   executable_ = std::move(executable).value();
-  state_ = executable_->make_kv_state({kPages}).value();
+  state_ =
+      executable_->make_kv_state(std::vector<int64_t>(program_.kv_groups.size(), kPages)).value();
 }
 
 StepPlan TinySession::plan(const std::vector<Chunk>& chunks) {
   StepPlan plan;
-  plan.tables.resize(1);
-  KvTable& table = plan.tables.front();
+  KvTable table;
   table.first.push_back(0);
   for (const Chunk& chunk : chunks) {
     plan.segments.push_back({1, chunk.rows, chunk.row_class});
@@ -100,6 +110,7 @@ StepPlan TinySession::plan(const std::vector<Chunk>& chunks) {
     table.pages.insert(table.pages.end(), pages.begin(), pages.end());
     table.first.push_back(static_cast<int32_t>(table.pages.size()));
   }
+  plan.tables.assign(program_.kv_groups.size(), table);
   return plan;
 }
 

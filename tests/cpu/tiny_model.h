@@ -1,4 +1,4 @@
-// Small Llama and Qwen2 models with random weights, and a driver that feeds them steps.
+// Small Llama, Qwen2 and GPT-OSS models with random weights, and a driver that feeds them steps.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +17,8 @@ struct TinyModel {
   WeightSource weights;
 };
 
-// `family` is "llama" (tied embedding) or "qwen2" (biases, a head of its own). `format` "mixed" is
+// `family` is "llama" (tied embedding), "qwen2" (biases, a head of its own) or "gpt_oss" (experts,
+// sinks, and a window of 24 in the first of its layers). `format` "mixed" is
 // Q4_K with Q6_K for v_proj, down_proj and the head.
 TinyModel tiny_model(const std::string& family, const std::string& format,
                      const RecordOptions& options = {});
@@ -32,7 +33,8 @@ struct Chunk {
   RowClass row_class = RowClass::prompt;
 };
 
-// An executable with a cache for eight sequences; physical pages are handed out from the highest.
+// An executable with a cache for eight sequences; physical pages are handed out from the highest, the
+// same in every KV group.
 class TinySession {
  public:
   TinySession(Backend& backend, const TinyModel& model, const CompileOptions& options);

@@ -10,9 +10,10 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-// float32, bfloat16 and float16 weights, and head counts of real models.
+// float32, bfloat16 and float16 weights, head counts of real models, windows and experts.
 const std::vector<std::string> kModels = {"llama_plain",     "llama_tied_bias", "llama3_scaled",
-                                          "llama_heads_9_3", "qwen2_untied",    "qwen2_heads_14_2"};
+                                          "llama_heads_9_3", "qwen2_untied",    "qwen2_heads_14_2",
+                                          "gpt_oss_mxfp4",   "gpt_oss_bf16"};
 
 class EngineModels : public testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(All, EngineModels, testing::ValuesIn(kModels),

@@ -7,6 +7,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "engine/kv_options.h"
 #include "engine_driver.h"
 
 namespace dunlin {
@@ -69,6 +70,33 @@ TEST(LoadModel, LimitsFollowTheOptions) {
   const auto encoded = model->text.encode_raw("text");
   ASSERT_FALSE(encoded.ok());
   EXPECT_NE(encoded.error().message.find("tokenizer"), std::string::npos);
+}
+
+// A layer with a window holds the window and the rows of a step, whatever the context is.
+TEST(LoadModel, WindowedLayersDoNotGrowWithTheContext) {
+  const auto pages = [](int64_t context) {
+    const auto model = load_model(tiny_model_path("gpt_oss_mxfp4"),
+                                  {.context = context, .sequences = 2, .rows = 16})
+                           .value();
+    return pages_of_groups(kv_cache_options(*model, 2));
+  };
+  const std::vector<int64_t> of_128 = pages(128);
+  const std::vector<int64_t> of_512 = pages(512);
+  ASSERT_EQ(of_128.size(), 2u);
+  EXPECT_EQ(of_128[0], 2 * 3);  // 8 + 16 positions, and where they begin within a page
+  EXPECT_EQ(of_512[0], of_128[0]);
+  EXPECT_EQ(of_128[1], 2 * 8);
+  EXPECT_EQ(of_512[1], 2 * 32);
+}
+
+// Far behind the window, in steps of its own size: the ids of a cache that holds everything.
+TEST(LoadModel, ALongAnswerOutlivesItsWindow) {
+  const auto prompt = golden_ids("gpt_oss_mxfp4", "input_ids");
+  EngineDriver small("gpt_oss_mxfp4", {.sequences = 1, .rows = 8});
+  EngineDriver large("gpt_oss_mxfp4", {.backend = "reference", .sequences = 1, .rows = 512});
+  const Answer wanted = large.answer(greedy(prompt, 200));
+  EXPECT_EQ(small.answer(greedy(prompt, 200)).ids, wanted.ids);
+  EXPECT_EQ(wanted.ids.size(), 200u);
 }
 
 TEST(LoadModel, FewerLayersMakeAnotherModel) {

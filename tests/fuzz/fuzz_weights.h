@@ -10,14 +10,13 @@ namespace dunlin {
 
 // What opened must be readable: the extents were checked against the file.
 inline void read_every_weight(const Checkpoint& checkpoint) {
-  for (const TensorInfo& tensor : checkpoint.tensors()) {
-    if (tensor.canonical_name.empty()) continue;
-    const auto view = checkpoint.weight(tensor.canonical_name);
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    const auto view = checkpoint.weight(weight.name);
     if (!view.ok()) std::abort();
     std::vector<std::byte> bytes(static_cast<size_t>(view->rows * view->bytes_per_row()));
     if (!view->read_rows(0, view->rows, bytes).ok()) std::abort();
     std::vector<float> values(static_cast<size_t>(view->rows * view->columns));
-    traits(view->format).decode(bytes.data(), view->rows * view->columns, values.data());
+    view->row_form().decode(bytes.data(), view->rows, values.data());
   }
 }
 

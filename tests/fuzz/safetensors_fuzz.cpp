@@ -2,9 +2,12 @@
 // checkpoint they make with a fixed configuration can read. Run: safetensors_fuzz
 // -max_total_time=60 tests/fuzz/corpus/safetensors
 #include <cstdlib>
+#include <optional>
 
+#include "base/log.h"
 #include "checkpoint/hf_config.h"
 #include "checkpoint/safetensors_reader.h"
+#include "checkpoint/scale_tensors.h"
 #include "checkpoint/stored_checkpoint.h"
 #include "fuzz_weights.h"
 
@@ -17,6 +20,15 @@ constexpr const char* kConfig =
   "head_dim": 6, "vocab_size": 12,
   "max_position_embeddings": 128})";
 
+// Scales for rows, for blocks with ragged edges, or none, as the size says.
+std::optional<dunlin::QuantizationConfig> quantization(size_t size) {
+  if (size % 4 == 0) return std::nullopt;
+  dunlin::QuantizationConfig config{.method = "fp8", .scale_name = "weight_scale"};
+  config.integer = size % 4 == 1;
+  if (size % 4 == 2) config.block_rows = config.block_columns = 5;
+  return config;
+}
+
 const dunlin::Metadata& config() {
   static const dunlin::Metadata metadata =
       dunlin::read_hf_config({"config.json", kConfig}, std::nullopt).value();
@@ -26,6 +38,7 @@ const dunlin::Metadata& config() {
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  dunlin::set_warning_sink([](const std::string&) {});
   const auto* begin = reinterpret_cast<const std::byte*>(data);
   const auto source =
       dunlin::memory_source(std::vector<std::byte>(begin, begin + size), "fuzz.safetensors");
@@ -42,8 +55,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   }
   if (next != size) std::abort();
   const size_t count = tensors->size();
-  const auto checkpoint = dunlin::make_checkpoint(
-      {"fuzz", "safetensors", config(), dunlin::Metadata(), std::move(*tensors), {count, source}});
+  dunlin::CheckpointParts parts{.path = "fuzz", .container = "safetensors", .config = config()};
+  parts.tensors = std::move(*tensors);
+  parts.sources.assign(count, source);
+  auto scales = dunlin::find_scale_tensors(quantization(size), parts.tensors, parts.sources);
+  if (!scales.ok()) {
+    if (scales.error().kind != dunlin::ErrorKind::model || scales.error().message.empty())
+      std::abort();
+    return 0;
+  }
+  parts.scales = std::move(*scales);
+  const auto checkpoint = dunlin::make_checkpoint(std::move(parts));
   if (checkpoint.ok()) dunlin::read_every_weight(**checkpoint);
   return 0;
 }

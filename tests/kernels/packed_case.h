@@ -69,6 +69,12 @@ FormatTraits test_blocks(Format format, const char* name, int bits) {
   return {format,  name,   0, 32, 40, 32, bits, HasMin, nullptr, decode_test_groups<32, HasMin>,
           nullptr, nullptr};
 }
+// One scale for a row, which every block of it repeats.
+inline FormatTraits test_row_scaled(Format format, const char* name) {
+  FormatTraits made = test_blocks<false>(format, name, 8);
+  made.largest = 127.0f;
+  return made;
+}
 template <int64_t Group, bool HasMin>
 FormatTraits test_super(Format format, const char* name, int bits) {
   return {format,
@@ -110,6 +116,7 @@ inline const std::vector<WeightCase>& weight_cases() {
       {"q6_k", test_super<16, false>(Format::q6_k, "Q6_K", 6), true, PackedForm::q6,
        ScaleType::factors},
       {"mxfp4", traits(Format::mxfp4), true, PackedForm::mxfp4, ScaleType::e8m0},
+      {"i8", test_row_scaled(Format::i8, "I8"), true, PackedForm::q8, ScaleType::f32},
   };
   return cases;
 }
@@ -122,7 +129,8 @@ inline const WeightCase& weight_case(std::string_view name) {
 
 // Values that the format stores exactly, among them zero, denormal and large ones.
 inline float storable(const WeightCase& weight, float x) {
-  if (weight.traits.format == Format::f32) return x;
+  const Format format = weight.traits.format;
+  if (format == Format::f32 || format == Format::i8) return x;
   return weight.traits.format == Format::bf16 ? reference::bf16(x) : to_float(to_float16(x));
 }
 
@@ -151,7 +159,7 @@ class MatrixMaker {
         made_.matrix.values.push_back(value());
         append(&made_.matrix.values.back(), 4);
       } else {
-        make_integers();
+        make_integers(block * traits_.block_elements % made_.matrix.columns == 0);
       }
     }
     return std::move(made_);
@@ -187,7 +195,7 @@ class MatrixMaker {
     return made;
   }
 
-  void make_integers() {
+  void make_integers(bool begins_row) {
     const std::vector<int8_t> codes =
         integers(traits_.block_elements, traits_.bits, !traits_.has_min);
     append(codes.data(), codes.size());
@@ -197,7 +205,9 @@ class MatrixMaker {
       append(factors.data(), 16);
       append(min_factors.data(), 16);
     }
-    const float scales[2] = {value(), value()};
+    const bool same_as_before = traits_.largest > 0.0f && !begins_row;
+    if (!same_as_before) scale_ = value();
+    const float scales[2] = {scale_, value()};
     append(scales, 8);
     // What the format makes of it.
     reference::Matrix& matrix = made_.matrix;
@@ -229,6 +239,7 @@ class MatrixMaker {
   const WeightCase& weight_;
   const FormatTraits& traits_;
   std::mt19937& random_;
+  float scale_ = 0.0f;
   RandomMatrix made_;
 };
 
@@ -255,7 +266,7 @@ inline PackedCase pack(const WeightCase& weight, const RandomMatrix& random) {
   const int64_t stored = row_bytes(weight.traits, matrix.columns);
   for (int64_t stripe = 0; stripe < layout->stripes(); ++stripe) {
     const int64_t first = stripe * kStripeRows;
-    pack_stripe(*layout, weight.traits, random.stored.data() + first * stored,
+    pack_stripe(*layout, {&weight.traits, matrix.columns}, random.stored.data() + first * stored,
                 std::min(kStripeRows, matrix.rows - first), scratch.get(),
                 packed.memory->get() + stripe * layout->stripe_bytes());
   }

@@ -81,8 +81,13 @@ TEST(Packed, SizesAreThoseOfTheFormats) {
                                               {Format::q4_k, 2048 + 64 + 8 * 32},
                                               {Format::q5_k, 2560 + 64 + 8 * 32},
                                               {Format::q6_k, 3072 + 32 + 16 * 16 + 32},
-                                              {Format::mxfp4, 64 + 2048 + 8 * 16}};
+                                              {Format::mxfp4, 64 + 2048 + 8 * 16},
+                                              {Format::i8, 4096 + 4 * 64},
+                                              {Format::f8_e4m3, 16384},
+                                              {Format::f8_e5m2, 16384}};
   ASSERT_EQ(std::size(sizes), all_formats().size());
+  // A linear reads F8 as bf16.
+  EXPECT_EQ(packed_layout(traits(Format::f8_e4m3), 16, 256, false)->bytes(), 8192);
   for (const auto& [format, bytes] : sizes) {
     EXPECT_EQ(packed_layout(traits(format), 16, 256, true)->bytes(), bytes) << traits(format).name;
   }
@@ -117,7 +122,7 @@ TEST(Packed, EveryNumberFormatDecodesAsItsOwnDecoderSays) {
     const AlignedMemory scratch(pack_scratch_bytes(*layout));
     for (int64_t stripe = 0; stripe < layout->stripes(); ++stripe) {
       const int64_t first = stripe * kStripeRows;
-      pack_stripe(*layout, format, bytes.data() + first * stored,
+      pack_stripe(*layout, {&format, columns}, bytes.data() + first * stored,
                   std::min(kStripeRows, rows - first), scratch.get(),
                   packed.get() + stripe * layout->stripe_bytes());
     }
@@ -128,6 +133,51 @@ TEST(Packed, EveryNumberFormatDecodesAsItsOwnDecoderSays) {
           .decode_row[static_cast<int>(layout->form)]
           .run({*layout, packed.get()}, row, 1.0f, y.data());
       ASSERT_TRUE(same_bits(y, values)) << format.name << " row " << row;
+    }
+  }
+}
+
+// Scales beside the elements: of a row for I8, of blocks for F8, whose products are rounded to
+// bf16.
+TEST(Packed, ScalesBesideTheElementsAreThoseOfTheDecoder) {
+  const FlushToZero flush_to_zero;
+  std::mt19937 random(4);
+  constexpr int64_t kColumns = 288;
+  constexpr int64_t kRows = 18;
+  const std::pair<Format, int64_t> cases[] = {
+      {Format::i8, kColumns}, {Format::f8_e4m3, 128}, {Format::f8_e5m2, kColumns}};
+  for (const auto& [format, scale_columns] : cases) {
+    for (const bool exact : {false, true}) {
+      const RowForm form = {&traits(format), kColumns, scale_columns};
+      const auto layout = packed_layout(traits(format), kRows, kColumns, exact);
+      const std::vector<float> values = random_floats(kRows * kColumns, random);
+      std::vector<std::byte> rows(static_cast<size_t>(kRows * form.bytes()));
+      std::vector<float> scales(static_cast<size_t>(form.scales()));
+      for (int64_t row = 0; row < kRows; ++row) {
+        form.find_scales(values.data() + row * kColumns, 1, scales.data());
+        form.encode(values.data() + row * kColumns, scales.data(),
+                    rows.data() + row * form.bytes());
+      }
+      const AlignedMemory packed(layout->bytes());
+      const AlignedMemory scratch(pack_scratch_bytes(*layout));
+      for (int64_t stripe = 0; stripe < layout->stripes(); ++stripe) {
+        const int64_t first = stripe * kStripeRows;
+        pack_stripe(*layout, form, rows.data() + first * form.bytes(),
+                    std::min(kStripeRows, kRows - first), scratch.get(),
+                    packed.get() + stripe * layout->stripe_bytes());
+      }
+      std::vector<float> y(static_cast<size_t>(kColumns));
+      std::vector<float> expected(static_cast<size_t>(kColumns));
+      for (int64_t row = 0; row < kRows; ++row) {
+        form.decode(rows.data() + row * form.bytes(), 1, expected.data());
+        if (layout->form == PackedForm::bf16) {
+          for (float& value : expected) value = reference::bf16(value);
+        }
+        kernels(Isa::scalar)
+            .decode_row[static_cast<int>(layout->form)]
+            .run({*layout, packed.get()}, row, 1.0f, y.data());
+        ASSERT_TRUE(same_bits(y, expected)) << traits(format).name << " row " << row;
+      }
     }
   }
 }

@@ -1,5 +1,6 @@
 // Row, element-wise and logit kernels of every instruction set against the plain loops, bit for
 // bit.
+#include <cmath>
 #include <numeric>
 
 #include "base/thread_pool.h"
@@ -60,6 +61,19 @@ TEST_P(RowsTest, AddAndMul) {
     EXPECT_TRUE(same_bits(y.data(), sum.data(), n));
     table_.mul.run(a.data(), b.data(), n, y.data());
     EXPECT_TRUE(same_bits(y.data(), product.data(), n));
+    EXPECT_EQ(y.back(), 7.0f) << "wrote past the end";
+  }
+}
+
+TEST_P(RowsTest, AddScaled) {
+  for (const int64_t n : kSizes) {
+    const std::vector<float> x = hard_floats(n, random_, 3.0f);
+    std::vector<float> y = hard_floats(n, random_, 2.0f);
+    std::vector<float> expected;
+    for (size_t i = 0; i < x.size(); ++i) expected.push_back(std::fma(0.37f, x[i], y[i]));
+    y.push_back(7.0f);
+    table_.add_scaled.run(x.data(), 0.37f, n, y.data());
+    EXPECT_TRUE(same_bits(y.data(), expected.data(), n)) << n;
     EXPECT_EQ(y.back(), 7.0f) << "wrote past the end";
   }
 }

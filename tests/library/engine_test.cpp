@@ -55,6 +55,16 @@ Ids answer(Engine& engine, dunlin::Request request) {
   return collected.ids;
 }
 
+TEST(Library, AModelIsEncodedWhileItIsLoaded) {
+  const uint64_t plain = load().model().weights_bytes;
+  Engine engine = load(ids_model(), {.quantize = "Q8_0"});
+  EXPECT_LT(engine.model().weights_bytes, plain / 2);
+  EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)).size(), 6u);
+  const auto wrong = Engine::load(ids_model(), {.quantize = "Q9_9"});
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.error().kind, ErrorKind::usage);
+}
+
 TEST(Library, LoadErrorsAreResults) {
   const auto missing = Engine::load("/no/such/model");
   ASSERT_FALSE(missing.ok());

@@ -76,7 +76,7 @@ TEST_P(Config, WhatIsNotSupported) {
   expect_error("hidden_act", std::string("gelu"));
   expect_error("model_type", std::string("mamba"), "mamba");
   expect_error("model_type", std::string("mamba"), "llama, qwen2");
-  expect_error("rope_scaling.rope_type", std::string("yarn"), "yarn");
+  expect_error("rope_scaling.rope_type", std::string("longrope"), "longrope");
   expect_error("tie_word_embeddings", std::string("yes"));
 }
 

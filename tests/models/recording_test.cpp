@@ -192,7 +192,7 @@ TEST(Dream, HasAFullMask) {
 TEST(Families, SayWhatTheyCover) {
   std::vector<std::string> types;
   for (const ModelFamily& family : model_families()) types.emplace_back(family.model_type);
-  EXPECT_EQ(types, (std::vector<std::string>{"llama", "qwen2", "Dream"}));
+  EXPECT_EQ(types, (std::vector<std::string>{"llama", "qwen2", "gpt_oss", "Dream"}));
 }
 
 }  // namespace

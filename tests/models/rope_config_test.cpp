@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -40,6 +41,49 @@ Metadata llama3() {
   config.set("rope_scaling.high_freq_factor", 4.0);
   config.set("rope_scaling.original_max_position_embeddings", 1000.0);
   return config;
+}
+
+Metadata yarn(bool truncate) {
+  Metadata config("some/config.json");
+  config.set("rope_theta", 150000.0);
+  config.set("rope_scaling.rope_type", std::string("yarn"));
+  config.set("rope_scaling.factor", 32.0);
+  config.set("rope_scaling.truncate", truncate);
+  config.set("rope_scaling.original_max_position_embeddings", int64_t{4096});
+  return config;
+}
+
+// GPT-OSS: 64 dimensions; the ramp lies between pairs 8.092779 and 17.398025, or 8 and 18 when they
+// are cut to whole ones.
+TEST(RopeConfig, YarnKeepsRampsAndDivides) {
+  const std::vector<float> plain = frequencies(with(Metadata(), "rope_theta", 150000.0), 64);
+  for (const bool truncate : {false, true}) {
+    const auto angles = rope_angles_from(yarn(truncate), 64);
+    ASSERT_TRUE(angles.ok()) << angles.error().message;
+    EXPECT_FLOAT_EQ(angles->scale, 1.3465736f);
+    const double low = truncate ? 8.0 : 8.092779;
+    const double high = truncate ? 18.0 : 17.398025;
+    for (size_t i = 0; i < plain.size(); ++i) {
+      const double ramp = std::clamp((static_cast<double>(i) - low) / (high - low), 0.0, 1.0);
+      const double wanted = static_cast<double>(plain[i]) * (ramp / 32.0 + 1.0 - ramp);
+      EXPECT_NEAR(angles->inv_freq[i], wanted, 2e-6 * wanted) << i << ' ' << truncate;
+    }
+  }
+}
+
+// What transformers takes missing keys for; a factor of cos and sin that is given is taken as it is.
+TEST(RopeConfig, YarnsDefaults) {
+  Metadata config("some/config.json");
+  const Metadata whole = yarn(true);
+  for (const auto& [key, value] : whole.values()) {
+    if (key != "rope_scaling.truncate") config.set(key, value);
+  }
+  EXPECT_EQ(rope_angles_from(config, 64)->inv_freq, rope_angles_from(yarn(true), 64)->inv_freq);
+  const Metadata beta =
+      with(with(config, "rope_scaling.beta_fast", 32.0), "rope_scaling.beta_slow", 1.0);
+  EXPECT_EQ(rope_angles_from(beta, 64)->inv_freq, rope_angles_from(config, 64)->inv_freq);
+  EXPECT_EQ(rope_angles_from(with(config, "rope_scaling.attention_factor", 1.25), 64)->scale,
+            1.25f);
 }
 
 TEST(RopeConfig, Llama3KeepsBlendsAndDivides) {
@@ -99,8 +143,16 @@ TEST(RopeConfig, BadValuesAreNamed) {
   expect_error(with(llama3(), "rope_scaling.high_freq_factor", 1.0), "high_freq_factor");
   expect_error(with(plain, "rope_freq_divisors", std::vector<double>{1.0, 2.0}), "4 values");
   expect_error(with(plain, "rope_freq_divisors", std::string("1")), "4 values");
-  expect_error(with(plain, "rope_scaling.rope_type", std::string("yarn")), "yarn");
+  expect_error(with(plain, "rope_scaling.rope_type", std::string("longrope")), "longrope");
   expect_error(with(plain, "rope_scaling.rope_type", std::string("llama3")), "rope_scaling.factor");
+  expect_error(with(plain, "rope_scaling.rope_type", std::string("yarn")), "rope_scaling.factor");
+  for (const double bad : {0.0, -1.0, infinity, nan}) {
+    for (const char* key :
+         {"rope_scaling.factor", "rope_scaling.beta_fast", "rope_scaling.beta_slow",
+          "rope_scaling.attention_factor", "rope_theta"})
+      expect_error(with(yarn(true), key, bad), key);
+  }
+  expect_error(with(yarn(true), "rope_theta", 1.0), "rope_theta");
 }
 
 }  // namespace

@@ -60,6 +60,14 @@ std::vector<std::string> kernel_models() {
   return models(false);
 }
 
+std::vector<std::string> quantized_folders() {
+  std::vector<std::string> folders;
+  for (const auto& entry : fs::directory_iterator(kData / "quantized"))
+    folders.push_back(entry.path());
+  std::ranges::sort(folders);
+  return folders;
+}
+
 std::string golden_path(const std::string& model) {
   return kData / model / "golden.safetensors";
 }

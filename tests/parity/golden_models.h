@@ -16,6 +16,10 @@ std::vector<std::string> threshold_golden_paths(const std::string& model);
 // The committed models that have such.
 std::vector<std::string> diffusion_models();
 
+// Models of 8-bit weights (made by tools/make_quantized_goldens.py): directories of model/ and
+// golden.safetensors.
+std::vector<std::string> quantized_folders();
+
 enum class Container { directory, gguf };
 
 // Where the model lies. A kernel model is written to a temporary folder at its first use and

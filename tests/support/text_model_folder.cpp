@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "support/harmony_tokenizer.h"
 #include "support/synthetic_model.h"
 
 namespace dunlin {
@@ -39,6 +40,12 @@ void write_model(const std::string& folder, const nlohmann::ordered_json& recipe
   write_all(folder + "/recipe.json", recipe.dump());
   if (!write_synthetic_directory(folder + "/recipe.json", folder).ok())
     throw std::runtime_error("cannot write a model to " + folder);
+}
+
+}  // namespace
+
+void write_text_model(const std::string& folder) {
+  write_model(folder, recipe_of("llama_plain"));
   std::filesystem::copy_file(test_data("tokenizer/data/small_smollm2/tokenizer.json"),
                              folder + "/tokenizer.json");
   const nlohmann::json config = {
@@ -46,16 +53,15 @@ void write_model(const std::string& folder, const nlohmann::ordered_json& recipe
   write_all(folder + "/tokenizer_config.json", config.dump());
 }
 
-}  // namespace
-
-void write_text_model(const std::string& folder) {
-  write_model(folder, recipe_of("llama_plain"));
-}
-
 void write_text_diffusion_model(const std::string& folder, int mask_id) {
   auto recipe = recipe_of("dream_plain");
   recipe["config"]["mask_token_id"] = mask_id;
   write_model(folder, recipe);
+}
+
+void write_harmony_model(const std::string& folder) {
+  write_model(folder, recipe_of("llama_plain"));
+  write_all(folder + "/tokenizer.json", harmony_tokenizer_json());
 }
 
 }  // namespace dunlin

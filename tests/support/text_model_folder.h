@@ -13,6 +13,9 @@ void write_text_model(const std::string& folder);
 // 600.
 void write_text_diffusion_model(const std::string& folder, int mask_id);
 
+// The same with the tokenizer of support/harmony_tokenizer.h, and no chat template.
+void write_harmony_model(const std::string& folder);
+
 inline std::string test_data(const std::string& path) {
   return std::string(DUNLIN_SOURCE_DIR "/tests/") + path;
 }

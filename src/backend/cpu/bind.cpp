@@ -13,15 +13,12 @@ LinearMatrix bind_matrix(const Binding& binding, const LinearPart& part) {
   const HeldWeight& weight = binding.weights.of(binding.program, node.operands[1]);
   LinearMatrix matrix;
   matrix.weight = *weight.packed;
-  const auto form = static_cast<size_t>(matrix.weight.layout.form);
   for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
     const auto index = static_cast<size_t>(row_class);
     const Arithmetic arithmetic =
         linear_arithmetic(weight.format, binding.options.precision, row_class);
     matrix.arithmetic[index] = arithmetic;
-    matrix.kernel[index] = binding.kernels.linear[static_cast<size_t>(arithmetic)][form];
-    DUNLIN_CHECK(matrix.kernel[index].run != nullptr,
-                 "no linear kernel for an arithmetic of a packed form");
+    matrix.kernel[index] = linear_kernel(binding, weight, arithmetic);
   }
   matrix.bias = binding.optional_f32(node, 2);
   ValueId result = node.results[0];
@@ -42,6 +39,14 @@ Kernel<GatedFunction> gated_kernel(const Binding& binding, const GatedAttributes
 }
 
 }  // namespace
+
+Kernel<LinearFunction> linear_kernel(const Binding& binding, const HeldWeight& weight,
+                                     Arithmetic arithmetic) {
+  const auto form = static_cast<size_t>(weight.packed->layout.form);
+  const auto kernel = binding.kernels.linear[static_cast<size_t>(arithmetic)][form];
+  DUNLIN_CHECK(kernel.run != nullptr, "no linear kernel for an arithmetic of a packed form");
+  return kernel;
+}
 
 std::string step_name(const Binding& binding, const FusedStep& step) {
   std::string name = op_name(binding.node(step.node).op);
@@ -80,6 +85,10 @@ std::unique_ptr<BoundStep> bind(const Binding& binding, const FusedStep& step) {
       return bind_linears(binding, step);
     case Op::attention:
       return bind_attention(binding, step);
+    case Op::route:
+      return bind_route(binding, node);
+    case Op::experts:
+      return bind_experts(binding, node);
     case Op::logits_view:
       return bind_logits_view(binding, node);
     case Op::state_write:

@@ -41,9 +41,15 @@ std::unique_ptr<BoundStep> bind(const Binding& binding, const FusedStep& step);
 // Operation and rewrites, for kernels(): "linear+shared_input".
 std::string step_name(const Binding& binding, const FusedStep& step);
 
+// What multiplies by a packed weight for rows of a class.
+Kernel<LinearFunction> linear_kernel(const Binding& binding, const HeldWeight& weight,
+                                     Arithmetic arithmetic);
+
 // The parts of bind().
 std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep& step);
 std::unique_ptr<BoundStep> bind_attention(const Binding& binding, const FusedStep& step);
+std::unique_ptr<BoundStep> bind_route(const Binding& binding, const Node& node);
+std::unique_ptr<BoundStep> bind_experts(const Binding& binding, const Node& node);
 std::unique_ptr<BoundStep> bind_rows(const Binding& binding, const Node& node);
 std::unique_ptr<BoundStep> bind_state_write(const Binding& binding, const Node& node);
 std::unique_ptr<BoundStep> bind_state_read(const Binding& binding, const Node& node);

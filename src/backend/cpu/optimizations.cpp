@@ -34,6 +34,7 @@ void copy_attention(const Kernels& from, Kernels& to) {
 void copy_elementwise(const Kernels& from, Kernels& to) {
   to.add = from.add;
   to.mul = from.mul;
+  to.add_scaled = from.add_scaled;
   std::ranges::copy(from.gated, to.gated);
 }
 
@@ -56,7 +57,8 @@ constexpr KernelFamily kFamilies[] = {
        to.rope_angles = from.rope_angles;
        to.rope = from.rope;
      }},
-    {"simd_elementwise", "vector kernels of add, mul and gated", copy_elementwise},
+    {"simd_elementwise", "vector kernels of add, mul, gated and of the sum over experts",
+     copy_elementwise},
     {"simd_logits", "vector kernels of the logits' statistics and candidates", copy_logits},
 };
 
@@ -67,6 +69,7 @@ std::vector<Optimization> optimizations() {
   for (const Rewrite& rewrite : std::views::reverse(rewrites()))
     all.push_back({rewrite.name, rewrite.brings});
   all.push_back({kMemoryReuse, "values that are no longer read make room for others"});
+  all.push_back({kMoeGrouping, "each expert of a mixture is read once for all rows that chose it"});
   for (const KernelFamily& family : kFamilies) all.push_back({family.name, family.brings});
   return all;
 }

@@ -12,6 +12,9 @@ namespace dunlin::cpu {
 // Values share memory where their lives allow it (memory_plan.h).
 inline constexpr const char* kMemoryReuse = "memory_reuse";
 
+// Rows that chose one expert go through it together (expert_groups.h).
+inline constexpr const char* kMoeGrouping = "moe-grouping";
+
 // What rests on others comes before them: the rewrites from the last to the first.
 std::vector<Optimization> optimizations();
 

@@ -42,7 +42,7 @@ class Packer final : public WeightPacker {
 
   Result<void> pack_stripes(const LaidOutWeight& weight, const Take& take) {
     const int64_t stripe_bytes = weight.layout.stripe_bytes();
-    const int64_t stripes = weight.layout.stripes();
+    const int64_t stripes = weight.stripes();
     const int64_t step = std::max<int64_t>(1, kPieceBytes / stripe_bytes);
     for (int64_t stripe = 0; stripe < stripes; stripe += step) {
       const int64_t count = std::min(step, stripes - stripe);

@@ -55,10 +55,28 @@ std::string refuse_rows(const Program& program, const Node& node, size_t operand
   return leading_rows(dims, inner) ? "" : "the number of rows is a product of two symbols";
 }
 
+std::string refuse_route(const Program& program, const Node& node) {
+  if (!is_weight(program, node.operands[1])) return "operand 1 is not a weight of the model";
+  return refuse_rows(program, node, 0, 1);
+}
+
+std::string refuse_experts(const Program& program, const Node& node) {
+  for (size_t i = 3; i <= 5; ++i) {
+    if (!is_weight(program, node.operands[i]))
+      return "operand " + std::to_string(i) + " is not a weight of the model";
+  }
+  const Dim rows = program.type(node.operands[0]).dims.front();
+  return rows.symbol == Symbol::rows ? "" : "its rows are not those of the step";
+}
+
 std::string refuse_kernel(const Program& program, const Node& node) {
   switch (node.op) {
     case Op::linear:
       return refuse_linear(program, node);
+    case Op::route:
+      return refuse_route(program, node);
+    case Op::experts:
+      return refuse_experts(program, node);
     case Op::embed:
       if (!is_weight(program, node.operands[1])) return "operand 1 is not a weight of the model";
       return refuse_rows(program, node, 0, 0);
@@ -153,7 +171,8 @@ bool is_weight(const Program& program, ValueId id) {
 }
 
 bool reads_packed(const Node& node, size_t operand) {
-  return operand == 1 && (node.op == Op::linear || node.op == Op::embed);
+  if (node.op == Op::experts) return operand >= 3 && operand <= 5;  // gate, up, down
+  return operand == 1 && (node.op == Op::linear || node.op == Op::embed || node.op == Op::route);
 }
 
 }  // namespace dunlin::cpu

@@ -46,6 +46,8 @@ const char* scale_name(ScaleType scale) {
       return "f16";
     case ScaleType::factors:
       return "factors";
+    case ScaleType::f32:
+      return "f32";
     case ScaleType::e8m0:
       break;
   }
@@ -55,9 +57,11 @@ const char* scale_name(ScaleType scale) {
 }  // namespace
 
 PreparedPart LaidOutWeight::packed_part() const {
-  return {.name = fmt::format("{} {} {} {} [{}, {}]", view.name, packed_form_name(layout.form),
-                              scale_name(layout.scale), layout.group, layout.rows, layout.columns),
-          .bytes = static_cast<uint64_t>(layout.bytes())};
+  const std::string stack = matrices == 1 ? "" : fmt::format("{}, ", matrices);
+  return {.name = fmt::format("{} {} {} {} [{}{}, {}]", view.name, packed_form_name(layout.form),
+                              scale_name(layout.scale), layout.group, stack, layout.rows,
+                              layout.columns),
+          .bytes = static_cast<uint64_t>(packed_bytes())};
 }
 
 PreparedPart LaidOutWeight::plain_part() const {
@@ -79,20 +83,20 @@ Result<WeightLayout> WeightLayout::create(const Program& program,
 }
 
 void WeightLayout::note_uses(const Program& program, const std::vector<FusedStep>& steps) {
-  const auto note = [&](ValueId id, bool packed, bool embed) {
+  const auto note = [&](ValueId id, bool packed, bool exact) {
     const Value& value = program.values[static_cast<size_t>(id)];
     if (value.kind != Value::Kind::weight) return;
     LaidOutWeight& use = weight(value.weight);
     if (!use.packed && !use.plain) order_.push_back(value.weight);
     (packed ? use.packed : use.plain) = true;
-    use.embed = use.embed || embed;
+    use.exact = use.exact || exact;
   };
   for (const FusedStep& step : steps) {
     for (const int32_t number : step.nodes()) {
       const Node& node = program.nodes[static_cast<size_t>(number)];
       if (select_runner(program, node) != Runner::kernel) continue;
       for (size_t i = 0; i < node.operands.size(); ++i) {
-        note(node.operands[i], reads_packed(node, i), node.op == Op::embed);
+        note(node.operands[i], reads_packed(node, i), node.op == Op::embed || node.op == Op::route);
       }
     }
   }
@@ -113,15 +117,16 @@ Result<void> WeightLayout::resolve(const WeightDeclaration& declaration, const W
   if (weight.plain) weight.plain_at = reserve(weight.plain_bytes());
   if (!weight.packed) return {};
   const FormatTraits& format = traits(view.format);
-  const bool exact_rows = weight.embed || precision == Precision::f32;
+  const bool exact_rows = weight.exact || precision == Precision::f32;
+  if (declaration.dims.size() == 3) weight.matrices = extent(declaration.dims.front());
   const std::optional<PackedLayout> layout =
-      packed_layout(format, view.rows, view.columns, exact_rows);
+      packed_layout(format, view.rows / weight.matrices, view.columns, exact_rows);
   if (!layout) {
     return model_error(fmt::format("tensor {} in {}: the CPU back end does not pack format {}",
                                    declaration.name, view.source->name(), format.name));
   }
   weight.layout = *layout;
-  weight.packed_at = reserve(layout->bytes());
+  weight.packed_at = reserve(weight.packed_bytes());
   const int64_t piece =
       std::min(view.rows, rows_of_piece(view, kStripeRows)) * view.bytes_per_row();
   loading_bytes_ = std::max(loading_bytes_, piece + pack_scratch_bytes(*layout) + kCacheLine);
@@ -136,11 +141,10 @@ WeightReader::WeightReader(ThreadPool& pool)
 Result<void> WeightReader::read_plain(const LaidOutWeight& weight, int64_t first, int64_t count,
                                       float* into) {
   const WeightView& view = weight.view;
-  const FormatTraits& format = traits(view.format);
+  const RowForm form = view.row_form();
   return for_each_piece(view, first, count, 1, buffers_.front(),
                         [&](int64_t row, int64_t rows, const std::byte* bytes) {
-                          format.decode(bytes, rows * view.columns,
-                                        into + (row - first) * view.columns);
+                          form.decode(bytes, rows, into + (row - first) * view.columns);
                         });
 }
 
@@ -154,8 +158,22 @@ Result<void> WeightReader::pack(const LaidOutWeight& weight, int64_t first, int6
   });
 }
 
-Result<void> WeightReader::pack_stripes(const LaidOutWeight& weight, const Stripes& stripes,
+// A matrix at a time: its last stripe may have fewer rows than the others.
+Result<void> WeightReader::pack_stripes(const LaidOutWeight& weight, Stripes stripes,
                                         size_t worker) {
+  const int64_t each = weight.layout.stripes();
+  while (stripes.count > 0) {
+    const int64_t count = std::min(stripes.count, each - stripes.first % each);
+    DUNLIN_RETURN_IF_ERROR(pack_in_matrix(weight, {stripes.first, count, stripes.into}, worker));
+    stripes.first += count;
+    stripes.count -= count;
+    stripes.into += count * weight.layout.stripe_bytes();
+  }
+  return {};
+}
+
+Result<void> WeightReader::pack_in_matrix(const LaidOutWeight& weight, const Stripes& stripes,
+                                          size_t worker) {
   const WeightView& view = weight.view;
   const PackedLayout& layout = weight.layout;
   std::vector<std::byte>& scratch = scratch_[worker];
@@ -163,13 +181,15 @@ Result<void> WeightReader::pack_stripes(const LaidOutWeight& weight, const Strip
   if (scratch.size() < scratch_bytes) scratch.resize(scratch_bytes);
   const auto start = reinterpret_cast<uintptr_t>(scratch.data());
   std::byte* aligned = scratch.data() + (kCacheLine - start % kCacheLine) % kCacheLine;
-  const int64_t first = stripes.first * kStripeRows;
-  const int64_t rows = std::min(layout.rows, first + stripes.count * kStripeRows) - first;
+  const int64_t matrix = stripes.first / layout.stripes();
+  const int64_t from = stripes.first % layout.stripes() * kStripeRows;  // row of the matrix
+  const int64_t rows = std::min(layout.rows, from + stripes.count * kStripeRows) - from;
+  const int64_t first = matrix * layout.rows + from;
   return for_each_piece(
       view, first, rows, kStripeRows, buffers_[worker],
       [&](int64_t row, int64_t count, const std::byte* bytes) {
         for (int64_t i = 0; i < count; i += kStripeRows) {
-          pack_stripe(layout, traits(view.format), bytes + i * view.bytes_per_row(),
+          pack_stripe(layout, view.row_form(), bytes + i * view.bytes_per_row(),
                       std::min(kStripeRows, count - i), aligned,
                       stripes.into + (row + i - first) / kStripeRows * layout.stripe_bytes());
         }

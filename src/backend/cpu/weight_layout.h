@@ -15,14 +15,17 @@ namespace dunlin::cpu {
 
 // One weight; either form may be absent (-1).
 struct LaidOutWeight {
-  bool embed = false;   // rows must decode exactly
-  bool packed = false;  // read by linear or embed
+  bool exact = false;   // rows must decode exactly
+  bool packed = false;  // read as a packed matrix, or as a stack of them
   bool plain = false;   // as float32
   WeightView view = {};
-  PackedLayout layout = {};
-  int64_t packed_at = -1;  // in the arena
+  int64_t matrices = 1;      // of a stack of experts, one behind the other
+  PackedLayout layout = {};  // of a matrix
+  int64_t packed_at = -1;    // in the arena
   int64_t plain_at = -1;
 
+  int64_t stripes() const { return matrices * layout.stripes(); }
+  int64_t packed_bytes() const { return matrices * layout.bytes(); }
   int64_t plain_bytes() const { return view.rows * view.columns * int64_t{4}; }
   // The forms as parts of prepared weights: "model.norm.weight f32 [1, 64]".
   PreparedPart packed_part() const;
@@ -60,7 +63,7 @@ class WeightReader {
  public:
   explicit WeightReader(ThreadPool& pool);
 
-  // Stripes [first, first + count) of the packed form, the first at `into`. Each worker packs
+  // Stripes [first, first + count) of all matrices, the first at `into`. Each worker packs
   // contiguous ranges, so the memory is first touched by the thread that reads it later.
   Result<void> pack(const LaidOutWeight& weight, int64_t first, int64_t count, std::byte* into);
   // Rows [first, first + count) as float32.
@@ -71,7 +74,8 @@ class WeightReader {
     int64_t first, count;
     std::byte* into;
   };
-  Result<void> pack_stripes(const LaidOutWeight& weight, const Stripes& stripes, size_t worker);
+  Result<void> pack_stripes(const LaidOutWeight& weight, Stripes stripes, size_t worker);
+  Result<void> pack_in_matrix(const LaidOutWeight& weight, const Stripes& stripes, size_t worker);
 
   ThreadPool& pool_;
   std::vector<std::vector<std::byte>> buffers_;  // by worker

@@ -19,6 +19,7 @@ std::vector<HeldWeight> held_weights(const WeightLayout& layout, const std::byte
     if (each.packed_at >= 0) {
       const std::byte* data = arena == nullptr ? nullptr : arena + each.packed_at;
       weight.packed = PackedMatrix{each.layout, data};
+      weight.matrices = each.matrices;
     }
     if (each.plain_at >= 0 && arena != nullptr) {
       weight.plain = reinterpret_cast<const float*>(arena + each.plain_at);
@@ -89,7 +90,7 @@ Result<void> Weights::read(const Program& program, const WeightLayout& layout,
     }
     if (weight.packed_at >= 0) {
       DUNLIN_RETURN_IF_ERROR(
-          reader.pack(weight, 0, weight.layout.stripes(), arena_.data() + weight.packed_at));
+          reader.pack(weight, 0, weight.stripes(), arena_.data() + weight.packed_at));
     }
   }
   report(layout.order().size(), "");
@@ -147,7 +148,7 @@ Result<Weights> Weights::lay_out(const Program& program, const std::vector<Fused
   Weights weights;
   weights.bytes_ = layout.bytes();
   for (const LaidOutWeight& each : layout.weights()) {
-    int64_t bytes = each.packed_at >= 0 ? each.layout.bytes() : 0;
+    int64_t bytes = each.packed_at >= 0 ? each.packed_bytes() : 0;
     if (each.plain_at >= 0) bytes += each.plain_bytes();
     weights.bytes_by_weight_.push_back(static_cast<uint64_t>(bytes));
   }

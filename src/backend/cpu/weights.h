@@ -19,7 +19,8 @@ namespace dunlin::cpu {
 
 // One weight of the Program; either form may be absent.
 struct HeldWeight {
-  std::optional<PackedMatrix> packed;
+  std::optional<PackedMatrix> packed;  // or the first of a stack
+  int64_t matrices = 1;
   const float* plain = nullptr;
   Format format = Format::f32;  // of the checkpoint; decides the arithmetic
 };

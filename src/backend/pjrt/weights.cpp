@@ -49,7 +49,7 @@ Result<std::vector<std::byte>> read_weight(const WeightView& view, Element eleme
     const int64_t count = std::min(most, view.rows - first);
     const std::span piece(stored.data(), static_cast<size_t>(count * view.bytes_per_row()));
     DUNLIN_RETURN_IF_ERROR(view.read_rows(first, count, piece));
-    traits(view.format).decode(stored.data(), count * row_elements, decoded.data());
+    view.row_form().decode(stored.data(), count, decoded.data());
     convert_values(decoded.data(), count * row_elements, element,
                    result.data() + first * row_elements * element_bytes(element));
   }

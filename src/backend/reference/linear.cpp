@@ -120,17 +120,15 @@ uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Preci
   return sizeof(float) * (sizes.panels + sizes.scales + sizes.mins) + sizes.codes;
 }
 
-void set_rows(LinearWeight& weight, Format format, int64_t first, int64_t count,
-              const std::byte* blocks) {
-  const FormatTraits& format_traits = traits(format);
-  const int64_t stored = row_bytes(format_traits, weight.columns);
+void set_rows(LinearWeight& weight, const RowForm& form, int64_t first, int64_t count,
+              const std::byte* bytes) {
   // No weight has both f32 and bf16 arithmetic, so one rounding serves both row classes.
   const bool round = weight.prompt == Arithmetic::bf16 || weight.generated == Arithmetic::bf16;
   std::vector<float> values(static_cast<size_t>(weight.columns));
   for (int64_t row = first; row < first + count; ++row) {
-    const std::byte* block = blocks + (row - first) * stored;
+    const std::byte* stored = bytes + (row - first) * form.bytes();
     if (!weight.panels.empty()) {
-      format_traits.decode(block, weight.columns, values.data());
+      form.decode(stored, 1, values.data());
       float* panel =
           weight.panels.data() + row / kPanelRows * kPanelRows * weight.columns + row % kPanelRows;
       for (int64_t k = 0; k < weight.columns; ++k) {
@@ -140,10 +138,9 @@ void set_rows(LinearWeight& weight, Format format, int64_t first, int64_t count,
     }
     if (!weight.codes.empty()) {
       const int64_t groups = weight.columns / weight.group;
-      format_traits.decode_groups(
-          block, weight.columns, weight.codes.data() + row * weight.columns,
-          weight.scales.data() + row * groups,
-          weight.mins.empty() ? nullptr : weight.mins.data() + row * groups);
+      form.decode_groups(stored, weight.codes.data() + row * weight.columns,
+                         weight.scales.data() + row * groups,
+                         weight.mins.empty() ? nullptr : weight.mins.data() + row * groups);
     }
   }
 }

@@ -41,9 +41,9 @@ LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Pr
 // bytes() of such a weight, without making it.
 uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Precision precision);
 
-// Decodes `count` stored rows from `blocks` into rows [first, first + count).
-void set_rows(LinearWeight& weight, Format format, int64_t first, int64_t count,
-              const std::byte* blocks);
+// Decodes `count` rows of a form from `bytes` into rows [first, first + count).
+void set_rows(LinearWeight& weight, const RowForm& form, int64_t first, int64_t count,
+              const std::byte* bytes);
 
 // y[i] = x[i] w^T for each row i of x[n, columns], in the arithmetic of classes[i]; y[n, rows].
 void linear(const LinearWeight& weight, const float* x, std::span<const RowClass> classes,

@@ -58,7 +58,7 @@ void set_stack_rows(std::vector<LinearWeight>& matrices, const WeightView& view,
   const int64_t rows_each = matrices.front().rows;
   for (int64_t row = first; row < first + count; ++row) {
     LinearWeight& matrix = matrices[static_cast<size_t>(row / rows_each)];
-    set_rows(matrix, view.format, row % rows_each, 1,
+    set_rows(matrix, view.row_form(), row % rows_each, 1,
              blocks + (row - first) * view.bytes_per_row());
   }
 }
@@ -74,10 +74,8 @@ Result<PreparedWeight> prepare(const WeightDeclaration& declaration, const Weigh
     weight.linear.assign(static_cast<size_t>(count), empty);
   }
   const auto take = [&](int64_t first, int64_t count, const std::byte* blocks) {
-    if (use.decoded) {
-      traits(view.format)
-          .decode(blocks, count * view.columns, weight.decoded.f32() + first * view.columns);
-    }
+    if (use.decoded)
+      view.row_form().decode(blocks, count, weight.decoded.f32() + first * view.columns);
     if (use.linear) set_stack_rows(weight.linear, view, first, count, blocks);
   };
   DUNLIN_RETURN_IF_ERROR(for_each_piece(view, take));

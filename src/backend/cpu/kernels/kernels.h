@@ -70,6 +70,9 @@ using RmsNormFunction = void(const float* x, const float* w, int64_t n, float ep
 // y[n] = a[n] op b[n]. y may be either operand.
 using BinaryFunction = void(const float* a, const float* b, int64_t n, float* y) noexcept;
 
+// y[n] = x[n] * factor + y[n], fused.
+using AddScaledFunction = void(const float* x, float factor, int64_t n, float* y) noexcept;
+
 // y[n] = act(gate) * up; alpha and limit are read by oai only. y may be either operand.
 enum class Gate : uint8_t { silu, gelu_tanh, oai };
 inline constexpr int kGates = 3;
@@ -117,6 +120,7 @@ struct Kernels {
   Kernel<RmsNormFunction> rms_norm;
   Kernel<BinaryFunction> add;
   Kernel<BinaryFunction> mul;
+  Kernel<AddScaledFunction> add_scaled;
   Kernel<GatedFunction> gated[kGates];
   Kernel<RopeAnglesFunction> rope_angles;
   Kernel<RopeFunction> rope;

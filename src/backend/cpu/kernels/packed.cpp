@@ -88,6 +88,13 @@ void pack_values(const PackedLayout& layout, const float* values, int64_t channe
   }
 }
 
+void pack_row_scale(const PackedLayout& layout, float scale, int64_t channel, std::byte* stripe) {
+  for (int64_t record = 0; record < layout.records(); ++record) {
+    std::byte* scales = stripe + record * layout.record_bytes() + layout.code_bytes();
+    std::memcpy(scales + 4 * channel, &scale, 4);
+  }
+}
+
 void pack_scales(const PackedLayout& layout, const RowScratch& row, int64_t channel,
                  std::byte* stripe) {
   for (int64_t group = 0; group < layout.columns / layout.group; ++group) {
@@ -115,19 +122,23 @@ void pack_factors(const PackedLayout& layout, const RowScratch& row, int64_t cha
   }
 }
 
-void pack_integers(const PackedLayout& layout, const FormatTraits& format, const std::byte* stored,
+void pack_integers(const PackedLayout& layout, const RowForm& form, const std::byte* stored,
                    const RowScratch& row, int64_t channel, std::byte* stripe) {
-  format.decode_groups(stored, layout.columns, row.codes, row.scales, row.mins);
+  form.decode_groups(stored, row.codes, row.scales, row.mins);
   for (int64_t k = 0; k < layout.columns; ++k) {
     put_code(layout, record_of(layout, stripe, k), k % layout.record_columns(), channel,
              row.codes[k] + code_offset(layout.form));
+  }
+  if (layout.scale == ScaleType::f32) {
+    pack_row_scale(layout, row.scales[0], channel, stripe);
+    return;
   }
   if (layout.scale == ScaleType::f16) {
     pack_scales(layout, row, channel, stripe);
     return;
   }
-  format.decode_factors(stored, layout.columns,
-                        {row.scales, row.factors, row.mins, row.min_factors});
+  form.format->decode_factors(stored, layout.columns,
+                              {row.scales, row.factors, row.mins, row.min_factors});
   pack_factors(layout, row, channel, stripe);
 }
 
@@ -206,6 +217,7 @@ const char* packed_form_name(PackedForm form) {
 int64_t PackedLayout::record_bytes() const {
   if (form == PackedForm::f32) return 2048;
   if (scale == ScaleType::none) return 1024;
+  if (scale == ScaleType::f32) return code_bytes() + kStripeRows * int64_t{4};
   const int64_t parts = has_min(form) ? 2 : 1;
   if (scale == ScaleType::e8m0) return code_bytes() + kStripeRows * record_groups();
   if (scale == ScaleType::f16) return code_bytes() + mins_at() * parts;
@@ -224,7 +236,9 @@ std::optional<PackedForm> integer_form(const FormatTraits& format) {
 
 PackedForm value_form(const FormatTraits& format, bool exact_rows) {
   if (format.format == Format::f16 && exact_rows) return PackedForm::f16;
-  return format.format == Format::f32 ? PackedForm::f32 : PackedForm::bf16;
+  const bool scaled = format.largest > 0.0f;  // products of float32, which bf16 only rounds
+  return format.format == Format::f32 || (scaled && exact_rows) ? PackedForm::f32
+                                                                : PackedForm::bf16;
 }
 
 }  // namespace
@@ -249,7 +263,9 @@ std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t ro
   if (!form) return std::nullopt;
   layout.form = *form;
   layout.group = static_cast<int>(format.group);
-  layout.scale = format.decode_factors == nullptr ? ScaleType::f16 : ScaleType::factors;
+  layout.scale = format.decode_factors != nullptr ? ScaleType::factors
+                 : format.largest > 0.0f          ? ScaleType::f32
+                                                  : ScaleType::f16;
   return layout;
 }
 
@@ -257,12 +273,12 @@ int64_t pack_scratch_bytes(const PackedLayout& layout) {
   return RowScratch(layout, nullptr).bytes;
 }
 
-void pack_stripe(const PackedLayout& layout, const FormatTraits& format, const std::byte* rows,
+void pack_stripe(const PackedLayout& layout, const RowForm& form, const std::byte* rows,
                  int64_t count, std::byte* scratch, std::byte* stripe) noexcept {
   DUNLIN_CHECK(count >= 1 && count <= kStripeRows, "a stripe has 1 to 16 rows");
   std::memset(stripe, 0, static_cast<size_t>(layout.stripe_bytes()));
   const RowScratch row(layout, scratch);
-  const int64_t stored_bytes = row_bytes(format, layout.columns);
+  const int64_t stored_bytes = form.bytes();
   if (layout.form == PackedForm::mxfp4) note_scale(1.0f, true, stripe);
   bool noted = false;
   for (int64_t channel = 0; channel < count; ++channel) {
@@ -270,10 +286,10 @@ void pack_stripe(const PackedLayout& layout, const FormatTraits& format, const s
     if (layout.form == PackedForm::mxfp4) {
       noted = pack_mxfp4(layout, stored, row, channel, noted, stripe);
     } else if (layout.scale == ScaleType::none) {
-      format.decode(stored, layout.columns, row.values);
+      form.decode(stored, 1, row.values);
       pack_values(layout, row.values, channel, stripe);
     } else {
-      pack_integers(layout, format, stored, row, channel, stripe);
+      pack_integers(layout, form, stored, row, channel, stripe);
     }
   }
 }

@@ -23,6 +23,7 @@
 //   factors  C = 256, a super-block: d of 16 channels as f16, with minima also -dmin; then for each
 //            group in turn 16 signed bytes; then those of the minima. scale = d * byte, min =
 //            -dmin * byte: one rounding each, so exactly what the format's decoder gives
+//   f32      C = 64: 16 values, one per channel, that all groups of the record share
 //   e8m0     C = 64: for each group in turn 16 bytes e, scale 2^(e - 127), e in 0 (no rows) .. 254
 //
 // Columns that fill the last record and rows that fill the last stripe are zero bytes (scale 0).
@@ -34,6 +35,7 @@
 #include <optional>
 
 #include "formats/format.h"
+#include "formats/row_form.h"
 
 namespace dunlin {
 
@@ -72,7 +74,7 @@ constexpr int32_t code_offset(PackedForm form) {
   return is_integer(form) && !has_min(form) ? 1 << (code_bits(form) - 1) : 0;
 }
 
-enum class ScaleType : uint8_t { none, f16, factors, e8m0 };
+enum class ScaleType : uint8_t { none, f16, factors, f32, e8m0 };
 
 struct PackedLayout {
   PackedForm form = PackedForm::f32;
@@ -114,17 +116,17 @@ struct PackedMatrix {
   const std::byte* data = nullptr;
 };
 
-// The layout of a weight. Integer formats keep their codes; F16 becomes bf16 when `exact_rows` is
-// false (nothing but a bf16 `linear` reads it) and f16 when its rows must decode exactly (an
-// embedding). Nothing for a format without a form.
+// The layout of a weight. Integer formats keep their codes; F16 and F8 become bf16 when
+// `exact_rows` is false (nothing but a bf16 `linear` reads it), f16 and f32 when their rows must
+// decode exactly (an embedding). Nothing for a format without a form.
 std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t rows, int64_t columns,
                                           bool exact_rows);
 
-// Packs one stripe from `count` (1..16) consecutive rows of `format`, each row_bytes(format,
-// columns) long. `scratch` holds pack_scratch_bytes(layout), 64-byte aligned; `stripe` receives
-// stripe_bytes(). Any thread.
+// Packs one stripe from `count` (1..16) consecutive rows, each form.bytes() long. A scale beside
+// the elements of an integer format serves the whole row. `scratch` holds
+// pack_scratch_bytes(layout), 64-byte aligned; `stripe` receives stripe_bytes(). Any thread.
 int64_t pack_scratch_bytes(const PackedLayout& layout);
-void pack_stripe(const PackedLayout& layout, const FormatTraits& format, const std::byte* rows,
+void pack_stripe(const PackedLayout& layout, const RowForm& form, const std::byte* rows,
                  int64_t count, std::byte* scratch, std::byte* stripe) noexcept;
 
 }  // namespace dunlin

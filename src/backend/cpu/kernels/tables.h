@@ -65,6 +65,7 @@ float log_once(float z);
   DUNLIN_ROW(table, isa, rms_norm, "rms_norm_f32", rms_norm);                                   \
   DUNLIN_ROW(table, isa, add, "add_f32", binary<isa::add>);                                     \
   DUNLIN_ROW(table, isa, mul, "mul_f32", binary<isa::mul>);                                     \
+  DUNLIN_ROW(table, isa, add_scaled, "add_scaled_f32", add_scaled);                             \
   DUNLIN_ROW(table, isa, gated[int(Gate::silu)], "gated_silu_f32", gated<Gate::silu>);          \
   DUNLIN_ROW(table, isa, gated[int(Gate::gelu_tanh)], "gated_gelu_tanh_f32",                    \
              gated<Gate::gelu_tanh>);                                                           \

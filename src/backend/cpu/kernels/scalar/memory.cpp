@@ -35,6 +35,11 @@ GroupScale scale_at(const PackedLayout& layout, const std::byte* scales, int64_t
     return {float16_at(scales, index),
             has_min(F) ? float16_at(scales + layout.mins_at(), index) : 0.0f};
   }
+  if (layout.scale == ScaleType::f32) {
+    float scale;
+    std::memcpy(&scale, scales + 4 * channel, 4);
+    return {scale, 0.0f};
+  }
   const auto times = [&](float d, int64_t factors_at) {
     return d * static_cast<float>(static_cast<int8_t>(scales[factors_at + index]));
   };

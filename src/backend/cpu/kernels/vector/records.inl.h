@@ -21,6 +21,7 @@ struct RecordScales {
 
   DUNLIN_INLINE Floats scale(int64_t group) const {
     if (layout.scale == ScaleType::f16) return load_f16(at + 32 * group);
+    if constexpr (F == PackedForm::q8) return load(reinterpret_cast<const float*>(at));
     return mul(d, to_floats(load_signed_bytes(at + layout.factors_at() + 16 * group)));
   }
   DUNLIN_INLINE Floats min(int64_t group) const {

@@ -90,6 +90,13 @@ void binary(const float* a, const float* b, int64_t n, float* y) noexcept {
   if (i < n) store_first(y + i, Op(load_first(a + i, n - i), load_first(b + i, n - i)), n - i);
 }
 
+inline void add_scaled(const float* x, float factor, int64_t n, float* y) noexcept {
+  const Floats f = broadcast(factor);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) store(y + i, fma(f, load(x + i), load(y + i)));
+  if (i < n) store_first(y + i, fma(f, load_first(x + i, n - i), load_first(y + i, n - i)), n - i);
+}
+
 template <Gate G>
 DUNLIN_INLINE Floats gate_value(Floats gate, Floats up, Floats alpha, Floats limit) {
   const Floats one = broadcast(1.0f);

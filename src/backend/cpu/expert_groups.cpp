@@ -1,0 +1,71 @@
+#include "backend/cpu/expert_groups.h"
+
+#include <algorithm>
+
+namespace dunlin::cpu {
+
+ExpertGroups::ExpertGroups(int64_t experts, int64_t per_row, int64_t most_rows, bool grouped)
+    : experts_(experts), per_row_(per_row), grouped_(grouped) {
+  const auto choices = static_cast<size_t>(most_rows * per_row);
+  groups_.reserve(choices);
+  choice_at_.resize(choices);
+  group_at_.resize(choices);
+  place_of_.resize(choices);
+  next_place_.resize(static_cast<size_t>(experts));
+}
+
+void ExpertGroups::read(const int32_t* chosen, std::span<const RowRun> runs,
+                        bool one_class) noexcept {
+  groups_.clear();
+  const auto take = [&](int64_t first, int64_t end, RowClass row_class) {
+    if (grouped_) {
+      sort(chosen, first * per_row_, end * per_row_, row_class);
+    } else {
+      list(chosen, first * per_row_, end * per_row_, row_class);
+    }
+  };
+  if (runs.empty()) return;
+  if (one_class) return take(runs.front().first, runs.back().end, RowClass::prompt);
+  for (const RowRun& run : runs) take(run.first, run.end, run.row_class);
+}
+
+int64_t ExpertGroups::expert_of(int32_t chosen) const noexcept {
+  return std::clamp<int64_t>(chosen, 0, experts_ - 1);
+}
+
+// Counting sort of choices [begin, end): rows of an expert stay in their order.
+void ExpertGroups::sort(const int32_t* chosen, int64_t begin, int64_t end,
+                        RowClass row_class) noexcept {
+  std::ranges::fill(next_place_, int64_t{0});
+  for (int64_t i = begin; i < end; ++i) ++next_place_[static_cast<size_t>(expert_of(chosen[i]))];
+  int64_t place = begin;
+  for (int64_t expert = 0; expert < experts_; ++expert) {
+    int64_t& next = next_place_[static_cast<size_t>(expert)];
+    const int64_t rows = next;
+    next = place;
+    if (rows == 0) continue;
+    const auto group = static_cast<int64_t>(groups_.size());
+    groups_.push_back({expert, row_class, place, rows});
+    std::fill_n(group_at_.begin() + place, rows, group);
+    place += rows;
+  }
+  for (int64_t i = begin; i < end; ++i) {
+    int64_t& next = next_place_[static_cast<size_t>(expert_of(chosen[i]))];
+    choice_at_[static_cast<size_t>(next)] = i;
+    place_of_[static_cast<size_t>(i)] = next;
+    ++next;
+  }
+}
+
+void ExpertGroups::list(const int32_t* chosen, int64_t begin, int64_t end,
+                        RowClass row_class) noexcept {
+  for (int64_t i = begin; i < end; ++i) {
+    const auto index = static_cast<size_t>(i);
+    group_at_[index] = static_cast<int64_t>(groups_.size());
+    groups_.push_back({expert_of(chosen[i]), row_class, i, 1});
+    choice_at_[index] = i;
+    place_of_[index] = i;
+  }
+}
+
+}  // namespace dunlin::cpu

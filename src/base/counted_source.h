@@ -1,0 +1,39 @@
+// CountedSource: a ByteSource that counts what is read of another one.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
+
+#include "base/byte_source.h"
+
+namespace dunlin {
+
+struct ReadCount {
+  std::atomic<uint64_t> bytes = 0;
+  std::atomic<uint64_t> reads = 0;
+};
+
+class CountedSource final : public ByteSource {
+ public:
+  CountedSource(std::shared_ptr<const ByteSource> source, std::shared_ptr<ReadCount> count)
+      : source_(std::move(source)), count_(std::move(count)) {}
+
+  Result<void> read_at(uint64_t offset, std::span<std::byte> into) const override {
+    count_->bytes += into.size();
+    ++count_->reads;
+    return source_->read_at(offset, into);
+  }
+  uint64_t size() const override { return source_->size(); }
+  const std::string& name() const override { return source_->name(); }
+
+ private:
+  std::shared_ptr<const ByteSource> source_;
+  std::shared_ptr<ReadCount> count_;
+};
+
+}  // namespace dunlin

@@ -1,0 +1,240 @@
+#include "checkpoint/weight_parts.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <string_view>
+#include <utility>
+
+#include "checkpoint/gguf_names.h"
+
+namespace dunlin {
+namespace {
+
+enum class Spelling { hugging_face, openai, gguf };
+
+enum class Order {
+  same,
+  one_behind_another,      // along the first dimension
+  interleaved,             // gate and up in turn
+  halves,                  // gate, then up
+  transposed,              // the other way round
+  transposed_interleaved,  // that, with columns of gate and up in turn
+};
+
+struct StoredWeights {
+  Spelling spelling;
+  std::string_view stored;                  // behind the number of the layer
+  std::array<std::string_view, 3> weights;  // canonical names, behind it; empty ones are none
+  Order order;
+};
+
+constexpr std::string_view kGate = "mlp.experts.gate_proj.weight";
+constexpr std::string_view kUp = "mlp.experts.up_proj.weight";
+constexpr std::string_view kDown = "mlp.experts.down_proj.weight";
+constexpr std::string_view kGateBias = "mlp.experts.gate_proj.bias";
+constexpr std::string_view kUpBias = "mlp.experts.up_proj.bias";
+constexpr std::string_view kDownBias = "mlp.experts.down_proj.bias";
+
+using enum Spelling;
+
+constexpr StoredWeights kLayers[] = {
+    {hugging_face, "mlp.experts.gate_up_proj_blocks", {kGate, kUp}, Order::interleaved},
+    {hugging_face, "mlp.experts.gate_up_proj", {kGate, kUp}, Order::transposed_interleaved},
+    {hugging_face, "mlp.experts.gate_up_proj_bias", {kGateBias, kUpBias}, Order::interleaved},
+    {hugging_face, "mlp.experts.down_proj_blocks", {kDown}, Order::same},
+    {hugging_face, "mlp.experts.down_proj", {kDown}, Order::transposed},
+    {hugging_face, "mlp.experts.down_proj_bias", {kDownBias}, Order::same},
+    {openai, "attn.norm.scale", {"input_layernorm.weight"}, Order::same},
+    {openai,
+     "attn.qkv.weight",
+     {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"},
+     Order::one_behind_another},
+    {openai,
+     "attn.qkv.bias",
+     {"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"},
+     Order::one_behind_another},
+    {openai, "attn.sinks", {"self_attn.sinks"}, Order::same},
+    {openai, "attn.out.weight", {"self_attn.o_proj.weight"}, Order::same},
+    {openai, "attn.out.bias", {"self_attn.o_proj.bias"}, Order::same},
+    {openai, "mlp.norm.scale", {"post_attention_layernorm.weight"}, Order::same},
+    {openai, "mlp.gate.weight", {"mlp.router.weight"}, Order::same},
+    {openai, "mlp.gate.bias", {"mlp.router.bias"}, Order::same},
+    {openai, "mlp.mlp1_weight.blocks", {kGate, kUp}, Order::interleaved},
+    {openai, "mlp.mlp1_bias", {kGateBias, kUpBias}, Order::interleaved},
+    {openai, "mlp.mlp2_weight.blocks", {kDown}, Order::same},
+    {openai, "mlp.mlp2_bias", {kDownBias}, Order::same},
+    {gguf, "ffn_gate_up_exps.weight", {kGate, kUp}, Order::halves},
+    {gguf, "ffn_gate_up_exps.bias", {kGateBias, kUpBias}, Order::halves},
+};
+
+constexpr StoredWeights kGlobals[] = {
+    {openai, "embedding.weight", {"model.embed_tokens.weight"}, Order::same},
+    {openai, "norm.scale", {"model.norm.weight"}, Order::same},
+    {openai, "unembedding.weight", {"lm_head.weight"}, Order::same},
+};
+
+constexpr std::string_view kCanonicalLayer = "model.layers.";
+constexpr std::pair<Spelling, std::string_view> kPrefixes[] = {
+    {hugging_face, kCanonicalLayer}, {openai, "block."}, {gguf, "blk."}};
+
+// The number of a layer and what stands behind it; both empty for other names.
+struct LayerName {
+  std::string_view layer, rest;
+};
+
+LayerName split(std::string_view name, std::string_view prefix) {
+  if (!name.starts_with(prefix)) return {};
+  const std::string_view digits = layer_digits(name.substr(prefix.size()));
+  if (digits.empty()) return {};
+  return {digits, name.substr(prefix.size() + digits.size() + 1)};
+}
+
+// A row of the tables and the number of the layer it is in; none for other names.
+struct Found {
+  const StoredWeights* row = nullptr;
+  std::string_view layer = {};
+};
+
+Found find(std::string_view name, bool gguf_names) {
+  const auto* const whole = std::ranges::find(kGlobals, name, &StoredWeights::stored);
+  if (!gguf_names && whole != std::end(kGlobals)) return {whole, {}};
+  for (const auto& [spelling, prefix] : kPrefixes) {
+    if ((spelling == gguf) != gguf_names) continue;
+    const LayerName parsed = split(name, prefix);
+    for (const StoredWeights& row : kLayers) {
+      if (row.spelling == spelling && row.stored == parsed.rest) return {&row, parsed.layer};
+    }
+  }
+  return {};
+}
+
+bool is_transposed(Order order) {
+  return order == Order::transposed || order == Order::transposed_interleaved;
+}
+
+// Of the tensor that holds parts of these shapes.
+std::vector<int64_t> stored_shape(Order order, const std::vector<WeightPart>& parts) {
+  std::vector<int64_t> shape = parts.front().shape;
+  const size_t grows = order == Order::one_behind_another ? 0 : 1;
+  for (size_t i = 1; i < parts.size(); ++i) shape[grows] += parts[i].shape[grows];
+  if (is_transposed(order)) std::swap(shape[1], shape[2]);
+  return shape;
+}
+
+// Part `number` of a tensor, of experts that lie the other way round.
+StridedLayout transposed_layout(int64_t number, int64_t parts, const std::vector<int64_t>& shape,
+                                const TensorInfo& tensor) {
+  StridedLayout layout;
+  layout.element_bytes = traits(tensor.format).block_bytes;
+  layout.stacks = shape[0];
+  layout.rows = shape[1];
+  layout.columns = shape[2];
+  layout.row_stride = parts;
+  layout.column_stride = parts * shape[1];
+  layout.stack_stride = parts * shape[1] * shape[2];
+  layout.offset = tensor.offset + static_cast<uint64_t>(number * layout.element_bytes);
+  return layout;
+}
+
+// Elements are whole rows, or those of a bias.
+StridedLayout row_layout(Order order, int64_t number, const std::vector<int64_t>& shape,
+                         const TensorInfo& tensor) {
+  const FormatTraits& format = traits(tensor.format);
+  const bool matrices = shape.size() == 3;
+  StridedLayout layout;
+  layout.element_bytes = matrices ? row_bytes(format, shape[2]) : format.block_bytes;
+  layout.stacks = shape[0];
+  layout.columns = shape[1];
+  layout.column_stride = order == Order::interleaved ? 2 : 1;
+  layout.stack_stride = 2 * shape[1];
+  const int64_t first = order == Order::interleaved ? number : number * shape[1];
+  layout.offset = tensor.offset + static_cast<uint64_t>(first * layout.element_bytes);
+  return layout;
+}
+
+// Rows [first, first + rows) of a matrix or a vector.
+StridedLayout slice_layout(int64_t first, const std::vector<int64_t>& shape,
+                           const TensorInfo& tensor) {
+  const FormatTraits& format = traits(tensor.format);
+  StridedLayout layout;
+  layout.element_bytes = shape.size() == 2 ? row_bytes(format, shape[1]) : format.block_bytes;
+  layout.columns = shape[0];
+  layout.offset = tensor.offset + static_cast<uint64_t>(first * layout.element_bytes);
+  return layout;
+}
+
+void add_layouts(Order order, const TensorInfo& tensor, std::vector<WeightPart>& parts) {
+  if (order == Order::same) return;
+  int64_t rows = 0;  // of the parts so far
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const std::vector<int64_t>& shape = parts[i].shape;
+    const auto number = static_cast<int64_t>(i);
+    if (order == Order::one_behind_another) {
+      parts[i].layout = slice_layout(rows, shape, tensor);
+    } else if (is_transposed(order)) {
+      parts[i].layout =
+          transposed_layout(number, static_cast<int64_t>(parts.size()), shape, tensor);
+    } else {
+      parts[i].layout = row_layout(order, number, shape, tensor);
+    }
+    rows += shape.front();
+  }
+}
+
+Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
+  return model_error(fmt::format("{}: the tensor {} {}", tensor.file, tensor.name, problem));
+}
+
+Result<void> check(Order order, const TensorInfo& tensor, const std::vector<WeightPart>& parts) {
+  const std::vector<int64_t> expected = stored_shape(order, parts);
+  if (tensor.shape != expected) {
+    return tensor_error(tensor,
+                        fmt::format("has the shape [{}]; the configuration gives [{}]",
+                                    fmt::join(tensor.shape, ", "), fmt::join(expected, ", ")));
+  }
+  const bool stacked_bias = order != Order::one_behind_another && expected.size() == 2;
+  const bool moves_elements =
+      is_transposed(order) || (parts.size() > 1 && (stacked_bias || expected.size() == 1));
+  if (moves_elements && traits(tensor.format).block_elements != 1) {
+    return tensor_error(
+        tensor, fmt::format("is in {}, which cannot be put in order", traits(tensor.format).name));
+  }
+  return {};
+}
+
+}  // namespace
+
+Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gguf_names,
+                                             const TensorInfo& tensor, const Metadata& config) {
+  std::vector<WeightPart> parts;
+  if (!family.mixture) return parts;
+  const Found found = find(tensor.name, gguf_names);
+  if (found.row == nullptr) return parts;
+  for (const std::string_view weight : found.row->weights) {
+    if (weight.empty()) continue;
+    WeightPart part;
+    if (!found.layer.empty()) part.name = fmt::format("{}{}.", kCanonicalLayer, found.layer);
+    part.name += weight;
+    DUNLIN_ASSIGN_OR_RETURN(part.shape, canonical_shape(family, part.name, config));
+    parts.push_back(std::move(part));
+  }
+  DUNLIN_RETURN_IF_ERROR(check(found.row->order, tensor, parts));
+  add_layouts(found.row->order, tensor, parts);
+  return parts;
+}
+
+std::string hf_name_of_expert(const std::string& canonical_name) {
+  const LayerName parsed = split(canonical_name, kCanonicalLayer);
+  if (parsed.rest.empty()) return canonical_name;
+  for (const StoredWeights& row : kLayers) {
+    if (row.spelling != hugging_face) continue;
+    if (std::ranges::find(row.weights, parsed.rest) != row.weights.end())
+      return fmt::format("{}{}.{}", kCanonicalLayer, parsed.layer, row.stored);
+  }
+  return canonical_name;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,42 @@
+// Tensors that hold a weight under another name, several weights, or one in another order: the experts
+// of a mixture in either container, and all of what OpenAI published as gpt-oss's `original/`.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/metadata.h"
+#include "base/result.h"
+#include "checkpoint/checkpoint.h"
+#include "checkpoint/families.h"
+#include "checkpoint/strided_source.h"
+
+namespace dunlin {
+
+struct WeightPart {
+  std::string name;            // canonical
+  std::vector<int64_t> shape;  // canonical, outermost first
+  std::optional<StridedLayout>
+      layout;  // of its bytes in the tensor; none: the tensor is the weight
+};
+
+// The weights in a stored tensor that has another name or order than they; none for every other
+// tensor. A tensor that has not the shape that the configuration gives it, or is in a format whose
+// elements cannot be put in order, is an error that names it and its file.
+//
+//   safetensors  mlp.experts.gate_up_proj_blocks [E, 2F, D], rows 2j and 2j + 1 are gate and up j
+//                mlp.experts.gate_up_proj [E, D, 2F], columns likewise; gate_up_proj_bias [E, 2F]
+//                mlp.experts.down_proj_blocks [E, D, F], down_proj [E, F, D], down_proj_bias [E, D]
+//   original/    block.N.mlp.mlp1_weight.blocks, mlp1_bias, mlp2_weight.blocks, mlp2_bias: the same;
+//                block.N.attn.qkv [(H + 2 K) h, D], rows of q, then k, then v
+//   GGUF         ffn_gate_up_exps.weight [E, 2F, D] and .bias [E, 2F], first all of gate
+Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gguf_names,
+                                             const TensorInfo& tensor, const Metadata& config);
+
+// Where a Hugging Face directory has a canonical weight of a mixture, for messages; the name itself
+// for other weights.
+std::string hf_name_of_expert(const std::string& canonical_name);
+
+}  // namespace dunlin

@@ -1,0 +1,267 @@
+// Directories prepared for a mesh hold the same weights as their model, on one device and on any mesh.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+
+#include "artifact/writer.h"
+#include "base/log.h"
+#include "checkpoint/fingerprint.h"
+#include "checkpoint/prepared_files.h"
+#include "checkpoint/prepared_manifest.h"
+#include "convert/gguf_tensors.h"
+#include "convert/hf_tensors.h"
+#include "convert/write_prepared.h"
+#include "golden_models.h"
+#include "mesh_shares.h"
+#include "models/registry.h"
+#include "parity/parity.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+std::string content_of(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+void put(const fs::path& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
+}
+
+Result<void> nothing(uint64_t, uint64_t) {
+  return {};
+}
+
+class MeshDirectory : public testing::Test {
+ protected:
+  void SetUp() override {
+    set_warning_sink([](const std::string&) {});  // these models have no tokenizer
+    folder_ = testing::TempDir() + "dunlin_mesh_XXXXXX";
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+    out_ = folder_ + "/out";
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  static Result<size_t> shard(const std::string& in, const std::string& out,
+                              const MeshShape& shape) {
+    fs::remove_all(out);
+    DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+    DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint->config(), {}));
+    DUNLIN_ASSIGN_OR_RETURN(const auto packer, ShardPacker::create(*checkpoint, program, shape));
+    return write_shards(*checkpoint, *packer, out, nothing);
+  }
+
+  // The weights of both are the same bytes.
+  static void expect_same_weights(const std::string& a, const std::string& b) {
+    const auto first = open_checkpoint(a);
+    const auto second = open_checkpoint(b);
+    ASSERT_TRUE(first.ok()) << first.error().message;
+    ASSERT_TRUE(second.ok()) << second.error().message;
+    for (const TensorInfo& tensor : (*first)->tensors()) {
+      if (tensor.canonical_name.empty()) continue;
+      const WeightView one = (*first)->weight(tensor.canonical_name).value();
+      const WeightView other = (*second)->weight(tensor.canonical_name).value();
+      EXPECT_EQ(one.format, other.format) << tensor.name;
+      const WeightBox all{.rows = IndexRuns::all(one.rows), .columns = IndexRuns::all(one.columns)};
+      EXPECT_TRUE(cut_out(one, all) == cut_out(other, all)) << b << ": " << tensor.name;
+    }
+  }
+
+  // Every value of the golden's prompt and continuation, as a file.
+  std::string values(const std::string& model, const std::string& golden) const {
+    const std::string dump = folder_ + "/dump.safetensors";
+    const auto report = compare_with_reference(
+        model, golden, {.precision = Precision::automatic, .threads = 2, .dump = dump});
+    EXPECT_TRUE(report.ok()) << report.error().message;
+    return content_of(dump);
+  }
+
+  std::string folder_, out_;
+};
+
+TEST_F(MeshDirectory, PreparedDirectoriesHoldTheSameModel) {
+  for (const std::string& model : committed_models()) {
+    for (const Container container : {Container::directory, Container::gguf}) {
+      const std::string in = model_path(model, container);
+      const auto source = open_checkpoint(in).value();
+      if (!has_no_blocks(*source)) continue;
+      for (const MeshShape& shape :
+           {MeshShape{.data = 2, .model = 4}, MeshShape{.stage = 2, .fsdp = 2},
+            MeshShape{.width = 2, .model = 3}}) {
+        if (!fills_stages(*source, shape)) continue;
+        const auto done = shard(in, out_, shape);
+        ASSERT_TRUE(done.ok()) << in << " on " << to_string(shape) << ": " << done.error().message;
+        const auto opened = open_checkpoint(out_);
+        ASSERT_TRUE(opened.ok()) << opened.error().message;
+        const Checkpoint& prepared = **opened;
+        EXPECT_STREQ(prepared.container(), "prepared");
+        EXPECT_EQ(prepared.prepared(), nullptr);
+        EXPECT_TRUE(prepared.config().values() == source->config().values()) << in;
+        EXPECT_EQ(fingerprint(prepared).value(), fingerprint(*source).value());
+        EXPECT_EQ(std::ssize(prepared.prepared_files()->files()), shape.devices() / shape.data);
+        EXPECT_TRUE(prepared.prepared_files()->check([](double) {}).ok());
+        expect_same_weights(in, out_);
+      }
+    }
+  }
+}
+
+TEST_F(MeshDirectory, PreparedDirectoriesOfBlocksHoldTheSameModel) {
+  const std::string in = folder_ + "/quantised.gguf";
+  ASSERT_TRUE(
+      quantize_model(model_path("kernel_llama3_6_2", Container::directory), in, "Q8_0").ok());
+  for (const MeshShape& shape : {MeshShape{.model = 3}, MeshShape{.fsdp = 2, .model = 16}}) {
+    const auto done = shard(in, out_, shape);
+    ASSERT_TRUE(done.ok()) << to_string(shape) << ": " << done.error().message;
+    expect_same_weights(in, out_);
+  }
+}
+
+// One device joins the shards; the tokens and all values are those of the model, bit for bit.
+TEST_F(MeshDirectory, OneDeviceComputesTheSameBits) {
+  for (const std::string& model : {std::string("llama_heads_9_3"), std::string("qwen2_tied")}) {
+    for (const Container container : {Container::directory, Container::gguf}) {
+      const std::string in = model_path(model, container);
+      ASSERT_TRUE(shard(in, out_, {.fsdp = 2, .model = 4}).ok());
+      const std::string wanted = values(in, golden_path(model));
+      ASSERT_GT(wanted.size(), 1000u);
+      EXPECT_TRUE(values(out_, golden_path(model)) == wanted) << in;
+    }
+  }
+}
+
+TEST_F(MeshDirectory, AnotherMeshReadsItsSharesToo) {
+  const std::string in = model_path("llama_heads_9_3", Container::gguf);
+  ASSERT_TRUE(shard(in, out_, {.model = 2}).ok());
+  const auto prepared = open_checkpoint(out_).value();
+  for (const MeshShape& shape : test_meshes()) {
+    if (!fills_stages(*prepared, shape)) continue;
+    const auto done = expect_shares(*prepared, shape, to_string(shape));
+    EXPECT_TRUE(done.ok()) << done.error().message;
+  }
+  // And is written for it, to the same files as from the model but for its path and time.
+  const std::string direct = folder_ + "/direct";
+  const std::string again = folder_ + "/again";
+  ASSERT_TRUE(shard(in, direct, {.fsdp = 2, .model = 3}).ok());
+  ASSERT_TRUE(shard(out_, again, {.fsdp = 2, .model = 3}).ok());
+  expect_same_weights(in, again);
+  for (int i = 1; i <= 6; ++i) {
+    const std::string name = fmt::format("/weights-0000{}-of-00006.dunlin", i);
+    EXPECT_TRUE(content_of(direct + name) == content_of(again + name)) << name;
+  }
+}
+
+TEST_F(MeshDirectory, EachKindOfWeightIsContiguousOverItsLayers) {
+  ASSERT_TRUE(shard(model_path("llama_plain", Container::directory), out_, {.model = 2}).ok());
+  const auto prepared = open_checkpoint(out_).value();
+  for (const PreparedFiles::File& file : prepared->prepared_files()->files()) {
+    size_t pairs = 0;
+    for (const ArtifactChunk& chunk : file.reader.chunks()) {
+      EXPECT_EQ(chunk.offset % 64, 0u) << chunk.name;
+      const size_t layer = chunk.name.find("layers.0.");
+      if (layer == std::string::npos) continue;
+      std::string next = chunk.name;
+      next.replace(layer, 9, "layers.1.");
+      const ArtifactChunk* const found = file.reader.find(next);
+      ASSERT_NE(found, nullptr) << next;
+      EXPECT_EQ(found->offset, chunk.offset + chunk.bytes) << next;
+      ++pairs;
+    }
+    EXPECT_EQ(pairs, 9u);
+  }
+}
+
+TEST_F(MeshDirectory, DamageAndMissingFilesAreFound) {
+  ASSERT_TRUE(shard(model_path("llama_defaults", Container::gguf), out_, {.model = 2}).ok());
+  const auto read_all = [this]() -> Result<void> {
+    DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(out_));
+    return checkpoint->prepared_files()->check([](double) {});
+  };
+  ASSERT_TRUE(read_all().ok());
+  for (const auto& entry : fs::directory_iterator(out_)) {
+    const std::string good = content_of(entry.path());
+    const size_t step = std::max<size_t>(1, good.size() / 97);
+    for (size_t at = 0; at < good.size(); at += step) {
+      std::string bad = good;
+      bad[at] = static_cast<char>(bad[at] ^ 1);
+      put(entry.path(), bad);
+      const auto read = read_all();
+      ASSERT_FALSE(read.ok()) << entry.path() << " at " << at;
+      EXPECT_EQ(read.error().kind, ErrorKind::model) << entry.path() << " at " << at;
+      EXPECT_THAT(read.error().message, HasSubstr(entry.path().filename().string()));
+    }
+    fs::remove(entry.path());
+    EXPECT_FALSE(open_checkpoint(out_).ok()) << entry.path();
+    put(entry.path(), good);
+  }
+  EXPECT_TRUE(read_all().ok());
+}
+
+// Checksums agree with whoever wrote the file, so what it says of its parts is checked too.
+TEST_F(MeshDirectory, AShardThatLiesIsAnError) {
+  ASSERT_TRUE(shard(model_path("llama_plain", Container::directory), out_, {.model = 2}).ok());
+  const std::string path = out_ + "/weights-00002-of-00002.dunlin";
+  const std::string good = content_of(path);
+  // The second file with other contents.
+  const auto with = [&](const std::function<void(ShardContents&)>& change) {
+    put(path, good);
+    {
+      const ArtifactReader reader = ArtifactReader::open(path, kWeightsKind).value();
+      const auto bytes = reader.read(kContentsChunk, 1 << 20).value();
+      ShardContents contents =
+          parse_contents(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "")
+              .value();
+      change(contents);
+      const std::string text = contents_text(contents);
+      ArtifactWriter writer =
+          ArtifactWriter::create(path, {.kind = kWeightsKind, .key = reader.key()}).value();
+      EXPECT_TRUE(writer.begin_chunk(kContentsChunk).ok());
+      EXPECT_TRUE(writer.append(std::as_bytes(std::span(text))).ok());
+      for (const ArtifactChunk& chunk : reader.chunks()) {
+        if (chunk.name == kContentsChunk) continue;
+        const auto data = reader.read(chunk.name, 1 << 24).value();
+        EXPECT_TRUE(writer.begin_chunk(chunk.name).ok());
+        EXPECT_TRUE(writer.append(data).ok());
+      }
+      EXPECT_TRUE(writer.commit().ok());
+    }
+    const auto opened = open_checkpoint(out_);
+    return opened.ok() ? std::string() : opened.error().message;
+  };
+  EXPECT_EQ(with([](ShardContents&) {}), "");
+  EXPECT_THAT(with([](ShardContents& c) { c.parts.pop_back(); }), HasSubstr("lacks a part"));
+  EXPECT_THAT(with([](ShardContents& c) { std::swap(c.parts[0], c.parts[1]); }),
+              HasSubstr("has no part of"));
+  EXPECT_THAT(with([](ShardContents& c) { c.parts.push_back(c.parts.back()); }),
+              HasSubstr("has no part of"));
+  EXPECT_THAT(with([](ShardContents& c) {
+                for (IndexRuns& runs : c.runs) runs.extent += 1;
+              }),
+              HasSubstr("its part of "));
+  EXPECT_THAT(with([](ShardContents& c) {
+                for (IndexRuns& runs : c.runs)
+                  for (IndexRun& run : runs.runs) run.begin += 1 << 20;
+              }),
+              HasSubstr("lies outside"));
+}
+
+TEST_F(MeshDirectory, OtherContainersNeedTheModelItself) {
+  const std::string in = model_path("llama_plain", Container::gguf);
+  ASSERT_TRUE(shard(in, out_, {.model = 2}).ok());
+  const auto prepared = open_checkpoint(out_).value();
+  for (const Error& error : {gguf_tensors(*prepared).error(), hf_tensors(*prepared, {}).error()}) {
+    EXPECT_EQ(error.kind, ErrorKind::usage);
+    EXPECT_THAT(error.message, HasSubstr("take the model it was made from, " + in));
+  }
+}
+
+}  // namespace
+}  // namespace dunlin

@@ -1,0 +1,212 @@
+// What the devices of a mesh read: their shares of every container, and no more.
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "backend/weight_share.h"
+#include "base/counted_source.h"
+#include "base/log.h"
+#include "checkpoint/gguf_checkpoint.h"
+#include "checkpoint/tiny_model.h"
+#include "golden_models.h"
+#include "mesh_shares.h"
+#include "models/registry.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+using testing::HasSubstr;
+
+class MeshShares : public testing::Test {
+ protected:
+  void SetUp() override {
+    set_warning_sink([](const std::string&) {});  // these models have no tokenizer
+    folder_ = testing::TempDir() + "dunlin_mesh_XXXXXX";
+    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
+  }
+  void TearDown() override { fs::remove_all(folder_); }
+
+  // The kernel model in a type of quantize.
+  std::unique_ptr<Checkpoint> quantized(const char* type) const {
+    const std::string path = folder_ + "/quantised.gguf";
+    const auto done =
+        quantize_model(model_path("kernel_llama3_6_2", Container::directory), path, type);
+    EXPECT_TRUE(done.ok()) << done.error().message;
+    return open_checkpoint(path).value();
+  }
+
+  std::string folder_;
+};
+
+// A sharded safetensors file is among them.
+TEST_F(MeshShares, DevicesReadTheirSharesOfEveryGoldenModel) {
+  for (const std::string& model : committed_models()) {
+    for (const Container container : {Container::directory, Container::gguf}) {
+      const auto checkpoint = open_checkpoint(model_path(model, container)).value();
+      for (const MeshShape& shape : test_meshes()) {
+        if (!fills_stages(*checkpoint, shape)) continue;
+        const std::string what =
+            fmt::format("{} on {}", model_path(model, container), to_string(shape));
+        const auto done = expect_shares(*checkpoint, shape, what);
+        if (done.ok()) continue;
+        EXPECT_FALSE(has_no_blocks(*checkpoint)) << what << ": " << done.error().message;
+        EXPECT_THAT(done.error().message, HasSubstr("in blocks of")) << what;
+      }
+    }
+  }
+}
+
+TEST_F(MeshShares, DevicesReadTheirSharesOfBlocks) {
+  for (const char* type : {"Q8_0", "MXFP4", "BF16"}) {
+    const auto checkpoint = quantized(type);
+    for (const MeshShape& shape : {MeshShape{.model = 2}, MeshShape{.model = 3},
+                                   MeshShape{.fsdp = 2}, MeshShape{.width = 3, .model = 16}}) {
+      const std::string what = fmt::format("{} on {}", type, to_string(shape));
+      const auto done = expect_shares(*checkpoint, shape, what);
+      EXPECT_TRUE(done.ok()) << what << ": " << done.error().message;
+    }
+  }
+}
+
+TEST_F(MeshShares, AMeshThatCutsABlockNamesIt) {
+  const auto checkpoint = quantized("Q4_K_M");
+  const auto heads = expect_shares(*checkpoint, {.model = 2}, "heads");  // 3 heads of 128 columns
+  ASSERT_FALSE(heads.ok());
+  EXPECT_EQ(heads.error().kind, ErrorKind::usage);
+  EXPECT_THAT(heads.error().message,
+              testing::MatchesRegex(
+                  "mesh model=2: model.layers.0.self_attn.o_proj.weight is stored as Q[0-9]_K in "
+                  "blocks of 256 columns, and the part of a device would begin or end at column "
+                  "384, inside block 1; .*"));
+  const auto width = expect_shares(*checkpoint, {.fsdp = 2}, "width");
+  ASSERT_FALSE(width.ok());
+  EXPECT_THAT(width.error().message, HasSubstr("mesh fsdp=2: model.embed_tokens.weight"));
+  const auto whole = expect_shares(*checkpoint, {.stage = 2}, "stage=2");
+  EXPECT_TRUE(whole.ok()) << whole.error().message;
+}
+
+// 2048 columns on 16 devices would be half a block each: eight devices have one, eight have none.
+TEST_F(MeshShares, FfnMovesToTheBordersOfBlocks) {
+  const auto checkpoint = quantized("Q4_K_S");
+  const Program program = record_model(checkpoint->config(), {}).value();
+  const WeightSource weights = [&](const std::string& name) { return checkpoint->weight(name); };
+  const Sharding sharding = shard_weights(program, weights, {.model = 16}).value();
+  EXPECT_EQ(sharding.ffn_unit, 256);
+  for (int64_t device = 0; device < 16; ++device) {
+    const Coordinates place = coordinates_of(sharding.mesh, device);
+    for (const char* name : {"gate_proj", "up_proj", "down_proj"}) {
+      const std::string weight = fmt::format("model.layers.1.mlp.{}.weight", name);
+      const auto declared = std::ranges::find(program.weights, weight, &WeightDeclaration::name);
+      ASSERT_NE(declared, program.weights.end());
+      const auto box = weight_share(*declared, weights(weight).value(), sharding, place);
+      ASSERT_TRUE(box.ok()) << box.error().message;
+      const IndexRuns& ffn = weight.find("down") == std::string::npos ? box->rows : box->columns;
+      EXPECT_EQ(ffn.extent, 256);
+      EXPECT_EQ(ffn.count(), device < 8 ? 256 : 0) << name << " of device " << device;
+    }
+  }
+}
+
+TEST_F(MeshShares, DevicesReadTheirSharesOfASplitGguf) {
+  const GgufBuilder whole = tiny_gguf("llama", true);
+  std::map<std::string, std::string> files;
+  for (uint16_t part = 0; part < 2; ++part) {
+    GgufBuilder builder = whole;
+    builder.tensors.clear();
+    for (size_t i = part; i < whole.tensors.size(); i += 2)
+      builder.tensors.push_back(whole.tensors[i]);
+    builder.set("split.no", kU16, raw(part)).set("split.count", kU16, raw<uint16_t>(2));
+    files[fmt::format("tiny-0000{}-of-00002.gguf", part + 1)] = builder.build();
+  }
+  const OpenPart open = [&](const std::string& path) -> Result<std::shared_ptr<const ByteSource>> {
+    return source_of(files.at(path), path);
+  };
+  const auto checkpoint = open_gguf(*open("tiny-00001-of-00002.gguf"), open);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  for (const MeshShape& shape : {MeshShape{.model = 2}, MeshShape{.model = 4}, MeshShape{.fsdp = 2},
+                                 MeshShape{.fsdp = 4, .model = 3}}) {
+    const auto done = expect_shares(**checkpoint, shape, to_string(shape));
+    EXPECT_TRUE(done.ok()) << done.error().message;
+  }
+}
+
+// Llama 3 70B in BF16: 141 GB that take no space on disk. A device of 16 reads its share of a layer
+// and of the head.
+TEST_F(MeshShares, ADeviceReadsItsShareOfALargeModel) {
+  constexpr int64_t kWidth = 8192, kLayers = 80, kFfn = 28672, kVocab = 128256;
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  int64_t end = 0;
+  const auto add = [&](const std::string& name, const std::vector<int64_t>& shape) {
+    const int64_t begin = end;
+    int64_t bytes = 2;
+    for (const int64_t extent : shape) bytes *= extent;
+    end += bytes;
+    header[name] = {{"dtype", "BF16"}, {"shape", shape}, {"data_offsets", {begin, end}}};
+  };
+  add("model.embed_tokens.weight", {kVocab, kWidth});
+  for (int64_t i = 0; i < kLayers; ++i) {
+    const std::string layer = fmt::format("model.layers.{}.", i);
+    add(layer + "input_layernorm.weight", {kWidth});
+    add(layer + "post_attention_layernorm.weight", {kWidth});
+    add(layer + "self_attn.q_proj.weight", {kWidth, kWidth});
+    add(layer + "self_attn.k_proj.weight", {1024, kWidth});
+    add(layer + "self_attn.v_proj.weight", {1024, kWidth});
+    add(layer + "self_attn.o_proj.weight", {kWidth, kWidth});
+    add(layer + "mlp.gate_proj.weight", {kFfn, kWidth});
+    add(layer + "mlp.up_proj.weight", {kFfn, kWidth});
+    add(layer + "mlp.down_proj.weight", {kWidth, kFfn});
+  }
+  add("model.norm.weight", {kWidth});
+  add("lm_head.weight", {kVocab, kWidth});
+  std::ofstream(folder_ + "/config.json") <<
+      R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 8192,
+          "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64,
+          "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
+          "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "hidden_act": "silu",
+          "tie_word_embeddings": false})";
+  const std::string text = header.dump();
+  const std::string file = folder_ + "/model.safetensors";
+  std::ofstream(file, std::ios::binary) << raw<uint64_t>(text.size()) + text;
+  if (::truncate(file.c_str(), static_cast<off_t>(8 + text.size()) + end) != 0)
+    GTEST_SKIP() << "the file system has no files of that size";
+
+  const auto checkpoint = open_checkpoint(folder_);
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  const Program program = record_model((*checkpoint)->config(), {}).value();
+  const WeightSource weights = [&](const std::string& name) { return (*checkpoint)->weight(name); };
+  const Sharding sharding = shard_weights(program, weights, {.model = 16}).value();
+  EXPECT_EQ(to_string(sharding.mesh), "kv=8,group=2");
+  const Coordinates place = coordinates_of(sharding.mesh, 5);
+  const auto count = std::make_shared<ReadCount>();
+  uint64_t share = 0, all_shares = 0, all = 0;
+  for (const WeightDeclaration& weight : program.weights) {
+    WeightView view = weights(weight.name).value();
+    const WeightBox box = weight_share(weight, view, sharding, place).value();
+    all += static_cast<uint64_t>(view.rows * view.bytes_per_row());
+    all_shares += stored_bytes(view, box);
+    if (weight.name.find("layers.41.") == std::string::npos && weight.name != "lm_head.weight")
+      continue;
+    share += stored_bytes(view, box);
+    view.source = std::make_shared<CountedSource>(view.source, count);
+    const auto read =
+        read_box(view, box, [](std::span<const std::byte>) { return Result<void>(); });
+    ASSERT_TRUE(read.ok()) << read.error().message;
+  }
+  EXPECT_GT(all, 141'000'000'000u);
+  // Norms are on every device, and keys and values on two.
+  EXPECT_GT(all_shares, all / 16);
+  EXPECT_LT(all_shares, all / 16 * 102 / 100);
+  EXPECT_GT(share, 200'000'000u);
+  EXPECT_LE(10 * count->bytes, 11 * share);
+}
+
+}  // namespace
+}  // namespace dunlin
