@@ -35,12 +35,14 @@ struct MaskedToken {
 class MaskedSampler {
  public:
   // `u` is uniform in [0, 1), for temperature > 0: the inverse CDF in descending probability, ties by
-  // lowest id. All probabilities are those after the filters. A row with a NaN or infinity is an
-  // error of kind runtime.
+  // lowest id. All probabilities are those after the filters. Where the tokens beyond the view's
+  // candidates have less than 1e-9 of the mass together, they are left out. A row with a NaN or
+  // infinity is an error of kind runtime.
   Result<MaskedToken> sample(const LogitsView& view, const MaskedSamplerParams& params, float u);
 
  private:
   void begin(const LogitsView& view, float temperature);
+  bool only_candidates_matter(const LogitsView& view) const;
   double weight(float logit) const;  // p relative to the best token's
   double ranked_weight(size_t rank) { return weight(row_[static_cast<size_t>(ranked(rank))]); }
   int32_t ranked(size_t rank);  // the id with this many better ones
@@ -53,6 +55,7 @@ class MaskedSampler {
   float best_ = 0;
   float temperature_ = 1;
   double total_ = 0;                 // of all weights
+  size_t support_ = 0;               // ranks that have any weight to speak of
   std::vector<int32_t> ranks_ = {};  // best first, as far as was needed
 };
 

@@ -102,6 +102,26 @@ TEST(MaskedSampler, RanksBeyondTheCandidatesComeFromTheRow) {
   }
 }
 
+// Leaving out what is beyond the candidates is seen in no draw.
+TEST(MaskedSampler, ATailWithoutWeightIsLeftOut) {
+  std::vector<float> logits(5000);
+  for (size_t i = 0; i < logits.size(); ++i)
+    logits[i] =
+        i < 8 ? 2.0f - 0.5f * static_cast<float>(i) : -10.0f - 1e-3f * static_cast<float>(i);
+  const LogitRow few(logits, 16);
+  const LogitRow all(logits, logits.size());
+  for (const Confidence confidence :
+       {Confidence::probability, Confidence::margin, Confidence::negative_entropy}) {
+    for (const float u : {0.0f, 0.4f, 0.8f, 0.99f, 0.999999f}) {
+      const MaskedSamplerParams params{.temperature = 0.3f, .confidence = confidence};
+      const MaskedToken short_way = sample(few, params, u);
+      const MaskedToken long_way = sample(all, params, u);
+      EXPECT_EQ(short_way.token, long_way.token) << u;
+      EXPECT_NEAR(short_way.confidence, long_way.confidence, 1e-7) << u;
+    }
+  }
+}
+
 TEST(MaskedSampler, RefusesWhatIsNoNumber) {
   LogitsView view = kHalves.view();
   view.finite = false;
