@@ -277,6 +277,13 @@ TEST(MixtureContradiction, PairsThatAreNone) {
       "end in 16 bytes");
   expect_error(
       [](Tensors& t) {
+        const int64_t many = int64_t{1} << 60;
+        t[kStacks + "down_proj_blocks"] = {"U8", {0, many, 16}, ""};
+        t[kStacks + "down_proj_scales"] = {"U8", {0, many}, ""};
+      },
+      "down_proj_blocks has the shape [0, 1152921504606846976, 16] and no blocks");
+  expect_error(
+      [](Tensors& t) {
         t[kStacks + "down_proj_scales"] = counted_bytes({kExperts, kWidth, 2}, 0, 9);
       },
       kStacks + "down_proj_scales has the shape [3, 64, 2], and");
