@@ -395,6 +395,7 @@ TEST(MixtureOriginal, HasTheWeightsOfThePublishedDirectory) {
   const Metadata& config = (*opened)->config();
   EXPECT_EQ(*config.text("rope_scaling.rope_type"), "yarn");
   EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
+  EXPECT_EQ(*config.text("quantization_config.quant_method"), "mxfp4");
   EXPECT_EQ(*config.integer("max_position_embeddings", 1, 1 << 20), 64 * 32);
   EXPECT_EQ(*config.integer("num_local_experts", 1, 100), kExperts);
   EXPECT_EQ(*config.integer("num_experts_per_tok", 1, 100), 2);
@@ -409,6 +410,12 @@ TEST(MixtureOriginal, Contradictions) {
   tensors.erase("block.0.mlp.mlp1_weight.scales");
   expect_model_error([&] { return open(tensors, original_config()); }, "model.safetensors",
                      "block.0.mlp.mlp1_weight.scales is missing");
+  tensors = original_tensors(mxfp4_tensors());
+  Stored& all = tensors["block.0.attn.qkv.weight"];
+  all.dtype = "F8_E4M3";
+  all.bytes.resize(all.bytes.size() / 4);
+  expect_model_error([&] { return open(tensors, original_config()); }, "model.safetensors",
+                     "block.0.attn.qkv.weight holds several weights in F8_E4M3");
 }
 
 // ---- GGUF ----
