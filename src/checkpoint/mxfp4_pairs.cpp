@@ -119,8 +119,8 @@ Result<void> check_shapes(const TensorInfo& blocks, const TensorInfo& scales) {
   }
   // With a block no extent is longer than the file, so that elements can be counted.
   if (blocks.bytes == 0) {
-    return tensor_error(
-        blocks, fmt::format("has the shape [{}] and no blocks", fmt::join(shape, ", ")));
+    return tensor_error(blocks,
+                        fmt::format("has the shape [{}] and no blocks", fmt::join(shape, ", ")));
   }
   if (!std::equal(shape.begin(), shape.end() - 1, scales.shape.begin(), scales.shape.end())) {
     return tensor_error(
