@@ -487,6 +487,15 @@ TEST(MixtureGguf, KeysBecomeTheConfiguration) {
   EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
 }
 
+TEST(MixtureGguf, AFactorWithoutATypeIsYarns) {
+  const GgufBuilder builder = merged_gguf().without("gpt-oss.rope.scaling.type");
+  const auto checkpoint = open_gguf_bytes(builder.build());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  const Metadata& config = (*checkpoint)->config();
+  EXPECT_EQ(*config.text("rope_scaling.rope_type"), "yarn");
+  EXPECT_EQ(*config.number("rope_scaling.factor", 1, 100), 16.0);
+}
+
 TEST(MixtureGguf, SaysWhetherYarnIsCut) {
   GgufBuilder builder = merged_gguf();
   builder.set("gpt-oss.rope.scaling.yarn_truncate", kBool, std::string(1, '\1'));
