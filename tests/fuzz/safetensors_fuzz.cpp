@@ -38,16 +38,16 @@ std::optional<dunlin::QuantizationConfig> quantization(size_t size) {
 
 const std::vector<dunlin::Metadata>& configs() {
   static const std::vector<dunlin::Metadata> all = [] {
-    std::vector<dunlin::Metadata> read;
+    std::vector<dunlin::Metadata> list;
     for (const char* text : kConfigs)
-      read.push_back(dunlin::read_hf_config({"config.json", text}, std::nullopt).value());
-    return read;
+      list.push_back(dunlin::read_hf_config({"config.json", text}, std::nullopt).value());
+    return list;
   }();
   return all;
 }
 
-void open(const dunlin::Metadata& config, const std::vector<dunlin::TensorInfo>& tensors,
-          const std::shared_ptr<const dunlin::ByteSource>& source, size_t size) {
+void open_as(const dunlin::Metadata& config, const std::vector<dunlin::TensorInfo>& tensors,
+             const std::shared_ptr<const dunlin::ByteSource>& source, size_t size) {
   dunlin::CheckpointParts parts{.path = "fuzz", .container = "safetensors", .config = config};
   parts.tensors = tensors;
   parts.sources.assign(tensors.size(), source);
@@ -81,6 +81,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     next += tensor.bytes;
   }
   if (next != size) std::abort();
-  for (const dunlin::Metadata& config : configs()) open(config, *tensors, source, size);
+  for (const dunlin::Metadata& config : configs()) open_as(config, *tensors, source, size);
   return 0;
 }
