@@ -152,9 +152,9 @@ std::vector<std::string> weights_in(const Checkpoint& checkpoint, const StoredFa
 // Types with scales beside the elements are those of directories, which have no form for experts.
 Result<void> refuse_mixture(const StoredFamily& family, const QuantizeType& type) {
   if (!family.mixture || !type.is_scaled()) return {};
-  return usage_error(
-      fmt::format("--quantize {}: experts of a {} model cannot be in it; Q8_0 has as many bits",
-                  type.name, family.model_type));
+  return usage_error(fmt::format(
+      "--quantize {}: experts of a {} model cannot be in it; Q8_0 has about as many bits",
+      type.name, family.model_type));
 }
 
 Result<void> refuse_quantised(const std::vector<TensorPlan>& plans, const QuantizeType& type) {
