@@ -165,7 +165,7 @@ Result<std::vector<int64_t>> read_windows(const Metadata& m, int64_t layers) {
 
 Result<void> read_mixture(const Metadata& m, Config& c) {
   DUNLIN_ASSIGN_OR_RETURN(c.experts, m.integer("num_local_experts", 1, 1 << 16));
-  DUNLIN_ASSIGN_OR_RETURN(c.experts_per_row, m.integer_or("num_experts_per_tok", 1, 1 << 16, 4));
+  DUNLIN_ASSIGN_OR_RETURN(c.experts_per_row, m.integer_or("num_experts_per_tok", 1, 1 << 8, 4));
   if (c.experts_per_row > c.experts) {
     return model_error(fmt::format("{}: num_experts_per_tok {} is more than num_local_experts {}",
                                    m.origin(), c.experts_per_row, c.experts));

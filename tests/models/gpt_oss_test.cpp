@@ -155,6 +155,8 @@ TEST(GptOss, WhatIsNotSupported) {
   expect_error(with(tiny_mixture(), "layer_types", other), "layer_types[1] \"chunked_attention\"");
   expect_error(with(tiny_mixture(), "num_experts_per_tok", int64_t{7}),
                "num_experts_per_tok 7 is more than num_local_experts 6");
+  // Every row of a step has memory for its choices in every layer.
+  expect_error(with(tiny_mixture(), "num_experts_per_tok", int64_t{257}), "num_experts_per_tok");
   expect_error(with(tiny_mixture(), "num_local_experts", int64_t{0}), "num_local_experts");
   expect_error(with(tiny_mixture(), "sliding_window", int64_t{0}), "sliding_window");
   expect_error(with(tiny_mixture(), "attention_bias", false), "attention_bias");
