@@ -160,6 +160,8 @@ TEST(Mixture, UnquantisedExpertsAreTurnedAndParted) {
   const auto up = weight_values(*checkpoint, kStacks + "up_proj.weight");
   const auto down = weight_values(*checkpoint, kStacks + "down_proj.weight");
   ASSERT_EQ(gate.size(), static_cast<size_t>(kExperts * kFfn * kWidth));
+  EXPECT_TRUE(checkpoint->weight(kStacks + "down_proj.weight")->columns_apart);
+  EXPECT_FALSE(checkpoint->weight(kStacks + "down_proj.bias")->columns_apart);
   size_t at = 0;
   for (int64_t e = 0; e < kExperts; ++e) {
     for (int64_t f = 0; f < kFfn; ++f) {
@@ -209,6 +211,7 @@ TEST(Mixture, PairsOfBytesAreMxfp4) {
   const auto gate = weight_values(*checkpoint, kStacks + "gate_proj.weight");
   const auto up = weight_values(*checkpoint, kStacks + "up_proj.weight");
   EXPECT_EQ(checkpoint->weight(kStacks + "up_proj.weight")->format, Format::mxfp4);
+  EXPECT_FALSE(checkpoint->weight(kStacks + "up_proj.weight")->columns_apart);
   for (int64_t row = 0; row < kExperts * kFfn; ++row) {
     for (int64_t k = 0; k < kWidth; ++k) {
       const auto at = static_cast<size_t>(row * kWidth + k);
