@@ -1,20 +1,27 @@
 #!/usr/bin/env python3
-"""Writes the seeds of the fuzz targets that read text: tests/fuzz/corpus/{tokenizer_json,tokenizer_encode,chat_template,harmony}.
+"""Writes the seeds of the fuzz targets that read text: tests/fuzz/corpus/{tokenizer_json,tokenizer_encode,chat_template,harmony}; and
+mixtures of experts for those that read weights: tests/fuzz/corpus/{safetensors,gguf}.
 
     python tools/make_fuzz_seeds.py tests
 
-They are cut from the golden data of tests/tokenizer, tests/jinja and tests/harmony, small, so that the fuzzer gets through many of them:
+The texts are cut from the golden data of tests/tokenizer, tests/jinja and tests/harmony. All are small, so that the fuzzer gets through
+many of them:
 
     tokenizer_json     each family's tokenizer.json with a vocabulary of letters, and one with patterns of its own
     tokenizer_encode   two bytes that say where the text is cut, then texts of the corpus, a dozen in each
     chat_template      a template, a zero byte, and the conversation that it renders; constructs of Jinja, forty in each, and
                        some that are errors
     harmony            a conversation with tools, or a stream of tokens, one a byte (tests/fuzz/harmony_fuzz.cpp)
+    safetensors        a layer of GPT-OSS in the shapes of safetensors_fuzz.cpp: experts in MXFP4, unquantised, and under the names of
+                       original/
+    gguf               the same, gate and up apart and in one tensor
 """
 
 import argparse
 import json
+import math
 import pathlib
+import struct
 
 LETTERS = "abcdeghilnorstuwĠĊ0123.'"
 MERGES = [("a", "n"), ("t", "h"), ("th", "e"), ("Ġ", "the"), ("e", "r"), ("Ġ", "a")]
@@ -119,6 +126,94 @@ def harmony_seeds(folder):
         yield f"stream_{i}", data
 
 
+# ---- a layer of GPT-OSS: width 32, 2 experts of width 32, one head of 2, 2 tokens
+
+LAYER = "model.layers.0."
+ELEMENT_BYTES = {"U8": 1, "BF16": 2, "F32": 4}
+COMMON = {"model.embed_tokens.weight": [2, 32], "model.norm.weight": [32], "lm_head.weight": [2, 32],
+          f"{LAYER}input_layernorm.weight": [32], f"{LAYER}post_attention_layernorm.weight": [32],
+          **{f"{LAYER}self_attn.{name}_proj.weight": [2, 32] for name in "qkv"}, **{f"{LAYER}self_attn.{name}_proj.bias": [2] for name in "qkv"},
+          f"{LAYER}self_attn.o_proj.weight": [32, 2], f"{LAYER}self_attn.o_proj.bias": [32], f"{LAYER}self_attn.sinks": [1],
+          f"{LAYER}mlp.router.weight": [2, 32], f"{LAYER}mlp.router.bias": [2]}
+EXPERTS = f"{LAYER}mlp.experts."
+BIASES = {f"{EXPERTS}gate_up_proj_bias": [2, 64], f"{EXPERTS}down_proj_bias": [2, 32]}
+PAIRS = {f"{EXPERTS}gate_up_proj_blocks": [2, 64, 1, 16], f"{EXPERTS}gate_up_proj_scales": [2, 64, 1],
+         f"{EXPERTS}down_proj_blocks": [2, 32, 1, 16], f"{EXPERTS}down_proj_scales": [2, 32, 1]}
+PLAIN = {f"{EXPERTS}gate_up_proj": [2, 32, 64], f"{EXPERTS}down_proj": [2, 32, 32]}
+ORIGINAL = {"embedding.weight": [2, 32], "norm.scale": [32], "unembedding.weight": [2, 32], "block.0.attn.norm.scale": [32],
+            "block.0.attn.qkv.weight": [6, 32], "block.0.attn.qkv.bias": [6], "block.0.attn.sinks": [1], "block.0.attn.out.weight": [32, 2],
+            "block.0.attn.out.bias": [32], "block.0.mlp.norm.scale": [32], "block.0.mlp.gate.weight": [2, 32], "block.0.mlp.gate.bias": [2],
+            "block.0.mlp.mlp1_bias": [2, 64], "block.0.mlp.mlp2_bias": [2, 32]}
+ORIGINAL_PAIRS = {"block.0.mlp.mlp1_weight.blocks": [2, 64, 1, 16], "block.0.mlp.mlp1_weight.scales": [2, 64, 1],
+                  "block.0.mlp.mlp2_weight.blocks": [2, 32, 1, 16], "block.0.mlp.mlp2_weight.scales": [2, 32, 1]}
+
+
+def pattern(count):
+    return bytes(i * 37 % 251 for i in range(count))
+
+
+def safetensors_file(tensors):
+    """`tensors`: (dtype, shape) by name."""
+    header, data = {}, b""
+    for name, (dtype, shape) in sorted(tensors.items()):
+        part = pattern(math.prod(shape) * ELEMENT_BYTES[dtype])
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [len(data), len(data) + len(part)]}
+        data += part
+    text = dump(header).encode()
+    return struct.pack("<Q", len(text)) + text + data
+
+
+def mixture_seeds():
+    def typed(dtype, *groups):
+        return {name: (dtype, shape) for group in groups for name, shape in group.items()}
+
+    yield "mixture_mxfp4", safetensors_file(typed("BF16", COMMON, BIASES) | typed("U8", PAIRS))
+    yield "mixture_plain", safetensors_file(typed("BF16", COMMON, BIASES, PLAIN))
+    yield "mixture_original", safetensors_file(typed("BF16", ORIGINAL) | typed("U8", ORIGINAL_PAIRS))
+
+
+def gguf_text(text):
+    return struct.pack("<Q", len(text)) + text.encode()
+
+
+def gguf_file(keys, tensors):
+    """`tensors`: (extents, innermost first; whether in MXFP4) by name; the others are F32."""
+    header, data = b"", b""
+    for key, value in keys.items():
+        header += gguf_text(key)
+        if isinstance(value, str):
+            header += struct.pack("<I", 8) + gguf_text(value)
+        else:
+            header += struct.pack("<If", 6, value) if isinstance(value, float) else struct.pack("<II", 4, value)
+    for name, (extents, mxfp4) in tensors.items():
+        header += gguf_text(name) + struct.pack(f"<I{len(extents)}Q", len(extents), *extents)
+        header += struct.pack("<IQ", 39 if mxfp4 else 0, len(data))
+        data += pattern(math.prod(extents) * 17 // 32 if mxfp4 else math.prod(extents) * 4)
+        data += bytes(-len(data) % 32)
+    header = b"GGUF" + struct.pack("<IQQ", 3, len(tensors), len(keys)) + header
+    return header + bytes(-len(header) % 32) + data
+
+
+def gguf_mixture_seeds():
+    sizes = {"block_count": 1, "context_length": 128, "embedding_length": 32, "feed_forward_length": 32, "expert_feed_forward_length": 32,
+             "expert_count": 2, "expert_used_count": 1, "attention.head_count": 1, "attention.head_count_kv": 1, "attention.key_length": 2,
+             "attention.sliding_window": 4, "attention.layer_norm_rms_epsilon": 1e-5, "rope.scaling.type": "yarn",
+             "rope.scaling.factor": 32.0, "rope.scaling.original_context_length": 64}
+    keys = {"general.architecture": "gpt-oss"} | {f"gpt-oss.{key}": value for key, value in sizes.items()}
+    common = {"token_embd.weight": [32, 2], "output_norm.weight": [32], "output.weight": [32, 2], "blk.0.attn_norm.weight": [32],
+              "blk.0.post_attention_norm.weight": [32], **{f"blk.0.attn_{name}.weight": [32, 2] for name in "qkv"},
+              **{f"blk.0.attn_{name}.bias": [2] for name in "qkv"}, "blk.0.attn_output.weight": [2, 32], "blk.0.attn_output.bias": [32],
+              "blk.0.attn_sinks.weight": [1], "blk.0.ffn_gate_inp.weight": [32, 2], "blk.0.ffn_gate_inp.bias": [2],
+              "blk.0.ffn_down_exps.bias": [32, 2]}
+    down = {"blk.0.ffn_down_exps.weight": ([32, 32, 2], True)}
+    plain = {name: (extents, False) for name, extents in common.items()}
+    apart = {f"blk.0.ffn_{part}_exps.weight": ([32, 32, 2], True) for part in ["gate", "up"]}
+    apart |= {f"blk.0.ffn_{part}_exps.bias": ([32, 2], False) for part in ["gate", "up"]}
+    merged = {"blk.0.ffn_gate_up_exps.weight": ([32, 64, 2], True), "blk.0.ffn_gate_up_exps.bias": ([64, 2], False)}
+    yield "gpt_oss", gguf_file(keys, plain | down | apart)
+    yield "gpt_oss_merged", gguf_file(keys, plain | down | merged)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("tests", type=pathlib.Path)
@@ -127,7 +222,8 @@ def main():
     for target, seeds in [("tokenizer_json", tokenizer_json_seeds(tests / "tokenizer" / "data")),
                           ("tokenizer_encode", tokenizer_encode_seeds(tests / "tokenizer" / "data")),
                           ("chat_template", chat_template_seeds(tests / "jinja" / "data")),
-                          ("harmony", harmony_seeds(tests / "harmony" / "data"))]:
+                          ("harmony", harmony_seeds(tests / "harmony" / "data")),
+                          ("safetensors", mixture_seeds()), ("gguf", gguf_mixture_seeds())]:
         sizes = [write(corpus / target, name, data) for name, data in seeds]
         print(f"{target}: {len(sizes)} seeds, {sum(sizes)} bytes, the largest {max(sizes)}")
 

@@ -21,7 +21,7 @@ constexpr ConfigField kModelFields[] = {
     {"rope_theta", "rope.freq_base", number, 1, 1e12, optional},
     {"num_local_experts", "expert_count", integer, 1, 1 << 16, required_in_gguf,
      &StoredFamily::mixture},
-    {"num_experts_per_tok", "expert_used_count", integer, 1, 1 << 16, required_in_gguf,
+    {"num_experts_per_tok", "expert_used_count", integer, 1, 1 << 8, required_in_gguf,
      &StoredFamily::mixture},
     {"sliding_window", "attention.sliding_window", integer, 1, 1 << 30, required_in_gguf,
      &StoredFamily::windows},

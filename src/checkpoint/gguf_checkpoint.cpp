@@ -39,7 +39,12 @@ Result<void> refuse_unsupported(const Metadata& header, const StoredFamily& fami
 Result<void> read_rope_scaling(Metadata& config, const Metadata& header,
                                const StoredFamily& family) {
   const std::string prefix = fmt::format("{}.rope.scaling.", family.gguf_architecture);
-  DUNLIN_ASSIGN_OR_RETURN(const std::string type, header.text_or(prefix + "type", "none"));
+  // A factor without a type is a linear one (llama.cpp, llama-model.cpp), unless the family knows
+  // YaRN only: converters of ollama's files leave it out.
+  DUNLIN_ASSIGN_OR_RETURN(const double scale, header.number_or(prefix + "factor", 0, 1e6, 1));
+  const bool scaled = scale != 0.0 && scale != 1.0;
+  const char* const unnamed = !scaled ? "none" : family.yarn_by_default ? "yarn" : "linear";
+  DUNLIN_ASSIGN_OR_RETURN(const std::string type, header.text_or(prefix + "type", unnamed));
   config.set("rope_scaling.rope_type", std::string(type == "yarn" ? "yarn" : "default"));
   if (type == "none") return {};
   if (type != "yarn") {

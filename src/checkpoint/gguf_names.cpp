@@ -186,7 +186,10 @@ std::vector<std::string> weight_names(const StoredFamily& family, int64_t layers
   for (int64_t layer = 0; layer < layers; ++layer) {
     const std::string digits = fmt::to_string(layer);
     for (const NameRow& row : kLayerNames) {
-      if (has_row(family, row)) names.push_back(spell({&row, digits, false}, kCanonical));
+      if (!has_row(family, row)) continue;
+      names.push_back(spell({&row, digits, false}, kCanonical));
+      if (family.mixture && row.may_have_bias)
+        names.push_back(spell({&row, digits, true}, kCanonical));
     }
   }
   return names;

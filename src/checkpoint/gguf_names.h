@@ -30,8 +30,8 @@ std::string_view layer_digits(std::string_view text);
 // rope_freqs.weight, which becomes the configuration's rope_freq_divisors.
 bool is_ignored_tensor(std::string_view name);
 
-// The canonical names of the weights, without biases, of a model with so many layers. A tied one has
-// no lm_head.weight.
+// The canonical names of the weights of a model with so many layers, with biases only where every
+// projection has one, in a mixture. A tied model has no lm_head.weight.
 std::vector<std::string> weight_names(const StoredFamily& family, int64_t layers, bool tied);
 
 // The shape, outermost first, that a canonical configuration gives a weight with a canonical name of

@@ -67,6 +67,9 @@ void translate_openai(json& document) {
                               {"original_max_position_embeddings", original}};
   if (original.is_number() && factor.is_number())
     document["max_position_embeddings"] = original.get<double>() * factor.get<double>();
+  // Nothing else has been published under these keys; weights beside them tell their format.
+  if (!document.contains("quantization_config"))
+    document["quantization_config"] = json::object({{"quant_method", "mxfp4"}});
   document["bos_token_id"] = 199998;
   document["eos_token_id"] = {200002, 199999, 200012};
 }

@@ -117,6 +117,11 @@ Result<void> check_shapes(const TensorInfo& blocks, const TensorInfo& scales) {
     return tensor_error(blocks, fmt::format("has the shape [{}]; blocks of MXFP4 end in {} bytes",
                                             fmt::join(shape, ", "), kCodeBytes));
   }
+  // With a block no extent is longer than the file, so that elements can be counted.
+  if (blocks.bytes == 0) {
+    return tensor_error(blocks,
+                        fmt::format("has the shape [{}] and no blocks", fmt::join(shape, ", ")));
+  }
   if (!std::equal(shape.begin(), shape.end() - 1, scales.shape.begin(), scales.shape.end())) {
     return tensor_error(
         scales, fmt::format("has the shape [{}], and {} has [{}]", fmt::join(scales.shape, ", "),

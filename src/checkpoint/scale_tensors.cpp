@@ -22,8 +22,9 @@ Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
   return model_error(fmt::format("{}: the tensor {} {}", tensor.file, tensor.name, problem));
 }
 
+// Of a tensor without elements an extent may be the largest number there is.
 int64_t blocks_of(int64_t extent, int64_t block) {
-  return (extent + block - 1) / block;
+  return extent / block + (extent % block == 0 ? 0 : 1);
 }
 
 class Finder {
@@ -80,9 +81,9 @@ class Finder {
                                               traits(tensor.format).name, name));
     }
     const TensorInfo& stored = tensors_[it->second];
-    if (!traits(stored.format).is_plain()) {
+    if (stored.raw || !traits(stored.format).is_plain()) {
       return tensor_error(stored, fmt::format("holds scales in {}, not in F32, F16 or BF16",
-                                              traits(stored.format).name));
+                                              stored.raw ? "U8" : traits(stored.format).name));
     }
     DUNLIN_ASSIGN_OR_RETURN(ScaleTensor scales, layout_of(tensor, stored));
     scales.name = name;

@@ -139,6 +139,7 @@ class StoredCheckpoint final : public Checkpoint {
     if (layout) {
       view.source = strided_source(view.source, *layout);
       view.offset = 0;
+      view.columns_apart = layout->rows > 1 && layout->column_stride > layout->row_stride;
     }
     if (const auto scales = parts_.scales.of.find(weight.tensor);
         scales != parts_.scales.of.end()) {

@@ -195,6 +195,12 @@ Result<void> check(Order order, const TensorInfo& tensor, const std::vector<Weig
                         fmt::format("has the shape [{}]; the configuration gives [{}]",
                                     fmt::join(tensor.shape, ", "), fmt::join(expected, ", ")));
   }
+  // A part would be read with the scales of the first rows.
+  if (parts.size() > 1 && traits(tensor.format).largest > 0.0f) {
+    return tensor_error(
+        tensor, fmt::format("holds several weights in {}, whose scales cannot be told apart",
+                            traits(tensor.format).name));
+  }
   const bool stacked_bias = order != Order::one_behind_another && expected.size() == 2;
   const bool moves_elements =
       is_transposed(order) || (parts.size() > 1 && (stacked_bias || expected.size() == 1));

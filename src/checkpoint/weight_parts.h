@@ -24,7 +24,7 @@ struct WeightPart {
 
 // The weights in a stored tensor that has another name or order than they; none for every other
 // tensor. A tensor that has not the shape that the configuration gives it, or is in a format whose
-// elements cannot be put in order, is an error that names it and its file.
+// elements or scales cannot be put in order, is an error that names it and its file.
 //
 //   safetensors  mlp.experts.gate_up_proj_blocks [E, 2F, D], rows 2j and 2j + 1 are gate and up j
 //                mlp.experts.gate_up_proj [E, D, 2F], columns likewise; gate_up_proj_bias [E, 2F]

@@ -117,7 +117,7 @@ void reset_peak_rss() {
 Result<double> stream_of(const Model& model) {
   constexpr uint64_t kLeast = 1u << 20;
   constexpr uint64_t kMost = 1u << 30;
-  const uint64_t bytes = std::clamp(streamed_weight_bytes(model), kLeast, kMost);
+  const uint64_t bytes = std::clamp(streamed_weight_bytes(model, /*rows=*/1), kLeast, kMost);
   return measure_stream_gb_s(model.executable->threads(), bytes, 0.3);
 }
 

@@ -6,8 +6,8 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
+#include <map>
 #include <numeric>
-#include <set>
 #include <utility>
 
 #include "planner/walk.h"
@@ -55,6 +55,13 @@ bool append_range(std::string_view text, std::vector<int64_t>& values) {
   return true;
 }
 
+// Of the experts of a mixture, those that some row of a step chooses when each chooses at random.
+double touched_share(const Program& program, const Node& node, int64_t rows) {
+  const int64_t chosen = program.type(node.operands[1]).dims.back().size;
+  const int64_t all = program.type(node.operands[3]).dims.front().size;
+  return touched_experts(all, chosen, rows) / static_cast<double>(all);
+}
+
 }  // namespace
 
 std::string BenchTest::name() const {
@@ -100,22 +107,24 @@ Result<std::vector<int64_t>> parse_bench_list(const std::string& text) {
   return values;
 }
 
-uint64_t streamed_weight_bytes(const Model& model) {
-  std::set<std::string> streamed;
+uint64_t streamed_weight_bytes(const Model& model, int64_t rows) {
+  std::map<std::string, double> shares;  // that are read of each weight
   for (const Node& node : model.program.nodes) {
     if (node.op == Op::embed) continue;
+    const double share = node.op == Op::experts ? touched_share(model.program, node, rows) : 1.0;
     for (const ValueId id : node.operands) {
       const Value& value = model.program.values[static_cast<size_t>(id)];
-      if (value.kind == Value::Kind::weight)
-        streamed.insert(model.program.weights[static_cast<size_t>(value.weight)].name);
+      if (value.kind != Value::Kind::weight) continue;
+      double& read = shares[model.program.weights[static_cast<size_t>(value.weight)].name];
+      read = std::max(read, share);
     }
   }
-  uint64_t bytes = 0;
-  for (const std::string& name : streamed) {
+  double bytes = 0;
+  for (const auto& [name, share] : shares) {
     const auto weight = model.checkpoint->weight(name);
-    if (weight.ok()) bytes += static_cast<uint64_t>(weight->rows * weight->bytes_per_row());
+    if (weight.ok()) bytes += share * static_cast<double>(weight->rows * weight->bytes_per_row());
   }
-  return bytes;
+  return static_cast<uint64_t>(bytes);
 }
 
 Result<double> matrix_flops(const Model& model, const BenchTest& test) {

@@ -39,9 +39,10 @@ double standard_deviation(
 // usage and name the text.
 Result<std::vector<int64_t>> parse_bench_list(const std::string& text);
 
-// Bytes, as stored, of the weights that every step reads whole: all that the Program declares but
-// an embedding table that is only looked up.
-uint64_t streamed_weight_bytes(const Model& model);
+// Bytes, as stored, of the weights that a step of so many rows reads: all that the Program declares
+// but an embedding table that is only looked up; of a mixture the experts that the rows choose, which
+// random tokens do about evenly (planner/walk.h).
+uint64_t streamed_weight_bytes(const Model& model, int64_t rows);
 
 // Multiplications and additions of matrices in one repetition of the test, as the planner counts
 // them (planner/walk.h). Errors: of the checkpoint.

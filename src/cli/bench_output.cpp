@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "base/cpu_features.h"
@@ -123,9 +125,11 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
   const int64_t parameters = parameter_count(*model.checkpoint);
   Json kernels = Json::object();
   for (const auto& [operation, kernel] : executable.kernels()) kernels[operation] = kernel;
-  // Bytes per nanosecond are GB/s.
-  const double weights_gb_s = static_cast<double>(streamed_weight_bytes(model)) *
-                              static_cast<double>(result.samples.weight_passes) / mean(times);
+  // A prompt and an answer count as passes of equally many rows. Bytes per nanosecond are GB/s.
+  const int64_t passes = std::max<int64_t>(1, result.samples.weight_passes);
+  const int64_t rows = std::max<int64_t>(1, result.samples.tokens / passes);
+  const double weights_gb_s = static_cast<double>(streamed_weight_bytes(model, rows)) *
+                              static_cast<double>(passes) / mean(times);
   const double tflops = result.flops / mean(times) / 1e3;
   const std::optional<double> peak = result.peak_flops;
   return {{"schema_version", 1},

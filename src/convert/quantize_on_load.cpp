@@ -136,6 +136,27 @@ Result<std::vector<TensorPlan>> plans_of(const Checkpoint& checkpoint, const Qua
   return plans;
 }
 
+// The weights in a planned tensor. Plans of a directory have canonical names, those of a GGUF file its
+// own; one of its tensors may hold several weights, as gate and up of a mixture.
+std::vector<std::string> weights_in(const Checkpoint& checkpoint, const StoredFamily& family,
+                                    const std::string& tensor) {
+  const std::string name = canonical_tensor_name(family, tensor).value_or(tensor);
+  if (checkpoint.has_weight(name)) return {name};
+  std::vector<std::string> names;
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    if (checkpoint.tensors()[weight.tensor].name == tensor) names.push_back(weight.name);
+  }
+  return names;
+}
+
+// Types with scales beside the elements are those of directories, which have no form for experts.
+Result<void> refuse_mixture(const StoredFamily& family, const QuantizeType& type) {
+  if (!family.mixture || !type.is_scaled()) return {};
+  return usage_error(fmt::format(
+      "--quantize {}: experts of a {} model cannot be in it; Q8_0 has about as many bits",
+      type.name, family.model_type));
+}
+
 Result<void> refuse_quantised(const std::vector<TensorPlan>& plans, const QuantizeType& type) {
   const auto it = std::ranges::find_if(
       plans, [](const TensorPlan& plan) { return !traits(plan.view.format).is_plain(); });
@@ -157,20 +178,18 @@ Result<std::unique_ptr<Checkpoint>> quantize_on_load(std::unique_ptr<Checkpoint>
     return usage_error(
         fmt::format("--quantize {}: the types are {}", type_name, fmt::join(names, ", ")));
   }
-  DUNLIN_ASSIGN_OR_RETURN(const std::vector<TensorPlan> plans, plans_of(*checkpoint, *type));
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint->config()));
+  DUNLIN_RETURN_IF_ERROR(refuse_mixture(*family, *type));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<TensorPlan> plans, plans_of(*checkpoint, *type));
   DUNLIN_RETURN_IF_ERROR(refuse_quantised(plans, *type));
   auto quantized = std::make_unique<QuantizedCheckpoint>(std::move(checkpoint));
   for (const TensorPlan& plan : plans) {
     const bool matrix = plan.shape.size() > 1 && !plan.scales;
     if (!matrix || plan.format == plan.view.format) continue;
-    // Plans of a GGUF file have its names.
-    const std::string name =
-        canonical_tensor_name(*family, plan.view.name).value_or(plan.view.name);
-    if (!quantized->has_weight(name)) continue;
     RowTarget target = target_of(plan);
     target.interleaved_head_dim = 0;  // weights are read in canonical order
-    DUNLIN_RETURN_IF_ERROR(quantized->encode(name, target));
+    for (const std::string& name : weights_in(*quantized, *family, plan.view.name))
+      DUNLIN_RETURN_IF_ERROR(quantized->encode(name, target));
   }
   return std::unique_ptr<Checkpoint>(std::move(quantized));
 }

@@ -79,7 +79,7 @@ Result<void> RowEncoder::encode(int64_t first, int64_t count, std::byte* rows) {
   if (form.scale_columns > 0) return encode_scaled(first, count, rows);
   if (view_.format == form.format->format && view_.scale_columns == 0)
     return read(first, count, {rows, static_cast<size_t>(count) * bytes});
-  const int64_t step = std::max<int64_t>(1, kEncodedElements / view_.columns);
+  const int64_t step = std::max<int64_t>(1, encoded_elements(view_) / view_.columns);
   for (int64_t row = first; row < first + count; row += step) {
     const int64_t some = std::min(step, first + count - row);
     DUNLIN_RETURN_IF_ERROR(load(row, some));

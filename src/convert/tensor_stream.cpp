@@ -6,7 +6,7 @@
 namespace dunlin {
 namespace {
 
-constexpr int64_t kPieceElements = 1 << 20;
+constexpr int64_t kTasksOfAPiece = 64;
 
 // What one thread works with.
 struct Worker {
@@ -51,8 +51,9 @@ struct TensorStream::Job {
       const int64_t blocks = std::max<int64_t>(1, elements / (view.columns * block));
       return plan.scales ? blocks : blocks * block;
     };
-    task_rows = rows_of(kEncodedElements);
-    piece_rows = std::max(task_rows, rows_of(kPieceElements));
+    const int64_t at_once = encoded_elements(view);
+    task_rows = rows_of(at_once);
+    piece_rows = std::max(task_rows, rows_of(kTasksOfAPiece * at_once));
     for (int i = 0; i < threads; ++i) workers.push_back({RowEncoder(view, target)});
   }
 

@@ -56,6 +56,8 @@ struct WeightView {
   int64_t scale_columns = 0;  // that share a scale; 0: scales, if any, are in the blocks
   // Null: the source has rows as row_form() says. Otherwise it has the elements alone.
   std::shared_ptr<const WeightScales> scales = {};
+  // Stored the other way round: of a few rows or of many, each column is a read of the file.
+  bool columns_apart = false;
 
   RowForm row_form() const { return {&traits(format), columns, scale_columns}; }
   int64_t bytes_per_row() const { return row_form().bytes(); }

@@ -165,7 +165,7 @@ Result<std::vector<int64_t>> read_windows(const Metadata& m, int64_t layers) {
 
 Result<void> read_mixture(const Metadata& m, Config& c) {
   DUNLIN_ASSIGN_OR_RETURN(c.experts, m.integer("num_local_experts", 1, 1 << 16));
-  DUNLIN_ASSIGN_OR_RETURN(c.experts_per_row, m.integer_or("num_experts_per_tok", 1, 1 << 16, 4));
+  DUNLIN_ASSIGN_OR_RETURN(c.experts_per_row, m.integer_or("num_experts_per_tok", 1, 1 << 8, 4));
   if (c.experts_per_row > c.experts) {
     return model_error(fmt::format("{}: num_experts_per_tok {} is more than num_local_experts {}",
                                    m.origin(), c.experts_per_row, c.experts));
@@ -196,6 +196,18 @@ Result<void> check_sizes(const Metadata& m, const Config& c) {
   return {};
 }
 
+// Elements of a stack of experts, thousands of times those of any model: the bytes of three stacks
+// in each of 4096 layers stay within 64 bits.
+constexpr int64_t kMostStackElements = int64_t{1} << 46;
+
+Result<void> check_stacks(const Metadata& m, const Config& c) {
+  if (c.width * c.ffn <= kMostStackElements / c.experts) return {};
+  return model_error(fmt::format(
+      "{}: {} experts (num_local_experts) of {} x {} (intermediate_size, hidden_size) are more "
+      "than {} weights",
+      m.origin(), c.experts, c.ffn, c.width, kMostStackElements));
+}
+
 // The limits are far above any model and keep products of sizes within 64 bits.
 Result<Config> read_config(const Metadata& m, const RecordOptions& options) {
   Config c = {};
@@ -211,6 +223,7 @@ Result<Config> read_config(const Metadata& m, const RecordOptions& options) {
   c.eps = static_cast<float>(eps);
   DUNLIN_RETURN_IF_ERROR(check_sizes(m, c));
   DUNLIN_RETURN_IF_ERROR(read_mixture(m, c));
+  DUNLIN_RETURN_IF_ERROR(check_stacks(m, c));
   DUNLIN_ASSIGN_OR_RETURN(c.windows, read_windows(m, c.layers));
   DUNLIN_ASSIGN_OR_RETURN(c.rope, rope_angles_from(m, c.head_dim));
   if (options.layers >= 0) c.layers = std::min(c.layers, options.layers);

@@ -282,6 +282,25 @@ TEST(Route, TiesGoToTheLowestExpert) {
   EXPECT_THAT(weights, ElementsAre(0.5f, 0.5f));
 }
 
+TEST(Route, AnExpertWithoutAScoreIsTheLastAndWeighsNothing) {
+  const std::vector<float> logits{1.0f, kNaN, 1.0f};
+  std::vector<int32_t> experts(3);
+  std::vector<float> weights(3);
+  route(logits.data(), 3, {3, false}, experts.data(), weights.data());
+  EXPECT_THAT(experts, ElementsAre(0, 2, 1));
+  EXPECT_THAT(weights, ElementsAre(0.5f, 0.5f, 0.0f));
+}
+
+// A row of activations that is not a number stays one.
+TEST(Route, WithoutAnyScoreTheWeightsAreNoNumbers) {
+  const std::vector<float> logits(3, kNaN);
+  std::vector<int32_t> experts(2);
+  std::vector<float> weights(2);
+  route(logits.data(), 3, {2, false}, experts.data(), weights.data());
+  EXPECT_THAT(experts, ElementsAre(0, 1));
+  EXPECT_TRUE(std::isnan(weights[0]) && std::isnan(weights[1]));
+}
+
 TEST(Route, SoftmaxOverAllExpertsIsNotNormalisedAgain) {
   const std::vector<float> logits{0.0f, std::log(2.0f), 0.0f};
   std::vector<int32_t> experts(2);
@@ -330,7 +349,7 @@ TEST(TopK, DescendsWithTiesByLowestIdAndNaNLast) {
   std::vector<float> best(6);
   top_k(values.data(), 6, 6, ids.data(), best.data());
   EXPECT_THAT(ids, ElementsAre(2, 4, 0, 3, 1, 5));
-  EXPECT_EQ(best[0], 5.0f);
+  EXPECT_THAT(best, ElementsAre(5.0f, 5.0f, 1.0f, 1.0f, -kInfinity, -kInfinity));
 }
 
 TEST(Sample, IsTheInverseOfTheCumulatedProbabilities) {

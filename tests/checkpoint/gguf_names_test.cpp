@@ -80,7 +80,9 @@ TEST(GgufNames, ListOfAFamily) {
   EXPECT_THAT(mixture, Contains("model.layers.1.self_attn.sinks"));
   EXPECT_THAT(mixture, Contains("model.layers.1.mlp.experts.down_proj.weight"));
   EXPECT_THAT(mixture, Not(Contains("model.layers.1.mlp.down_proj.weight")));
-  EXPECT_EQ(mixture.size(), 3u + 2 * 11);
+  EXPECT_THAT(mixture, Contains("model.layers.0.mlp.experts.up_proj.bias"));
+  EXPECT_THAT(mixture, Not(Contains("model.layers.0.input_layernorm.bias")));
+  EXPECT_EQ(mixture.size(), 3u + 2 * 19);
   EXPECT_EQ(weight_names(family("llama"), 2, true).size(), 2u + 2 * 9);
 }
 

@@ -160,6 +160,8 @@ TEST(Mixture, UnquantisedExpertsAreTurnedAndParted) {
   const auto up = weight_values(*checkpoint, kStacks + "up_proj.weight");
   const auto down = weight_values(*checkpoint, kStacks + "down_proj.weight");
   ASSERT_EQ(gate.size(), static_cast<size_t>(kExperts * kFfn * kWidth));
+  EXPECT_TRUE(checkpoint->weight(kStacks + "down_proj.weight")->columns_apart);
+  EXPECT_FALSE(checkpoint->weight(kStacks + "down_proj.bias")->columns_apart);
   size_t at = 0;
   for (int64_t e = 0; e < kExperts; ++e) {
     for (int64_t f = 0; f < kFfn; ++f) {
@@ -209,6 +211,7 @@ TEST(Mixture, PairsOfBytesAreMxfp4) {
   const auto gate = weight_values(*checkpoint, kStacks + "gate_proj.weight");
   const auto up = weight_values(*checkpoint, kStacks + "up_proj.weight");
   EXPECT_EQ(checkpoint->weight(kStacks + "up_proj.weight")->format, Format::mxfp4);
+  EXPECT_FALSE(checkpoint->weight(kStacks + "up_proj.weight")->columns_apart);
   for (int64_t row = 0; row < kExperts * kFfn; ++row) {
     for (int64_t k = 0; k < kWidth; ++k) {
       const auto at = static_cast<size_t>(row * kWidth + k);
@@ -275,6 +278,13 @@ TEST(MixtureContradiction, PairsThatAreNone) {
         t[kStacks + "down_proj_blocks"] = counted_bytes({kExperts, kWidth, kFfn / 32, 8}, 0, 9);
       },
       "end in 16 bytes");
+  expect_error(
+      [](Tensors& t) {
+        const int64_t many = int64_t{1} << 60;
+        t[kStacks + "down_proj_blocks"] = {"U8", {0, many, 16}, ""};
+        t[kStacks + "down_proj_scales"] = {"U8", {0, many}, ""};
+      },
+      "down_proj_blocks has the shape [0, 1152921504606846976, 16] and no blocks");
   expect_error(
       [](Tensors& t) {
         t[kStacks + "down_proj_scales"] = counted_bytes({kExperts, kWidth, 2}, 0, 9);
@@ -388,6 +398,7 @@ TEST(MixtureOriginal, HasTheWeightsOfThePublishedDirectory) {
   const Metadata& config = (*opened)->config();
   EXPECT_EQ(*config.text("rope_scaling.rope_type"), "yarn");
   EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
+  EXPECT_EQ(*config.text("quantization_config.quant_method"), "mxfp4");
   EXPECT_EQ(*config.integer("max_position_embeddings", 1, 1 << 20), 64 * 32);
   EXPECT_EQ(*config.integer("num_local_experts", 1, 100), kExperts);
   EXPECT_EQ(*config.integer("num_experts_per_tok", 1, 100), 2);
@@ -402,6 +413,12 @@ TEST(MixtureOriginal, Contradictions) {
   tensors.erase("block.0.mlp.mlp1_weight.scales");
   expect_model_error([&] { return open(tensors, original_config()); }, "model.safetensors",
                      "block.0.mlp.mlp1_weight.scales is missing");
+  tensors = original_tensors(mxfp4_tensors());
+  Stored& all = tensors["block.0.attn.qkv.weight"];
+  all.dtype = "F8_E4M3";
+  all.bytes.resize(all.bytes.size() / 4);
+  expect_model_error([&] { return open(tensors, original_config()); }, "model.safetensors",
+                     "block.0.attn.qkv.weight holds several weights in F8_E4M3");
 }
 
 // ---- GGUF ----
@@ -471,6 +488,15 @@ TEST(MixtureGguf, KeysBecomeTheConfiguration) {
   EXPECT_EQ(*config.number("rope_scaling.factor", 1, 100), 16.0);
   EXPECT_EQ(*config.integer("rope_scaling.original_max_position_embeddings", 1, 100), 64);
   EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
+}
+
+TEST(MixtureGguf, AFactorWithoutATypeIsYarns) {
+  const GgufBuilder builder = merged_gguf().without("gpt-oss.rope.scaling.type");
+  const auto checkpoint = open_gguf_bytes(builder.build());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  const Metadata& config = (*checkpoint)->config();
+  EXPECT_EQ(*config.text("rope_scaling.rope_type"), "yarn");
+  EXPECT_EQ(*config.number("rope_scaling.factor", 1, 100), 16.0);
 }
 
 TEST(MixtureGguf, SaysWhetherYarnIsCut) {

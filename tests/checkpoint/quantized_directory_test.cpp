@@ -211,6 +211,16 @@ TEST_F(QuantizedDirectory, ScalesMustBeThereAndFit) {
   expect_error(fp8({{"weight_block_size", {128, 128}}}), "have [1, 1]");
   quantise("F8_E4M3", "weight_scale", {12, 1}, counting(12), "F8_E4M3");
   expect_error(fp8(), module + "weight_scale holds scales in F8_E4M3");
+  tensors_[module + "weight_scale"] = {"U8", {12, 1}, std::string(12, '\x7f')};
+  expect_error(fp8(), module + "weight_scale holds scales in U8");
+}
+
+// A tensor without elements may have any extent beside the one that is 0: their blocks are counted
+// without a sum that leaves 64 bits.
+TEST_F(QuantizedDirectory, ExtentsOfAnySizeAreCountedInBlocks) {
+  quantise("F8_E4M3", "weight_scale_inv", {1, 1}, counting(1));
+  tensors_[kQuery] = {"F8_E4M3", {std::numeric_limits<int64_t>::max(), 0}, ""};
+  expect_error(fp8({{"weight_block_size", {128, 128}}}), "have [72057594037927936, 0]");
 }
 
 TEST_F(QuantizedDirectory, AScaleIsAPositiveNormalNumber) {

@@ -341,6 +341,22 @@ TEST_F(BenchTest, JsonHasTheFieldsInTheirUnits) {
               0.01 * tg["weights_gb_s"].get<double>());
 }
 
+// A token of a mixture reads the experts that it chooses, here 4 of 6.
+TEST_F(BenchTest, OfAMixtureTheChosenExpertsAreRead) {
+  const ProcessResult result =
+      run_dunlin({"bench", "model", test_data("data/gpt_oss_mxfp4/model.gguf"), "-p", "0", "-n",
+                  "3", "-r", "2", "-o", "json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto tests = result.json();
+  ASSERT_EQ(tests.size(), 1u);
+  const auto& tg = tests[0];
+  // In three layers, of each expert three matrices of 32 x 64 in MXFP4 and biases in F32.
+  const double experts = 3 * 6 * (3 * 32 * 64 / 32 * 17 + (32 + 32 + 64) * 4);
+  const double streamed = tg["model_size"].get<double>() - 160 * 64 * 2 - experts * 2 / 6;
+  EXPECT_NEAR(tg["weights_gb_s"].get<double>(), streamed * 3 / tg["avg_ns"].get<double>(),
+              0.01 * tg["weights_gb_s"].get<double>());
+}
+
 // 2 for each weight of a matrix and row (the logits' for the last row only), 4 for each query head
 // dimension and position it sees.
 TEST_F(BenchTest, OperationsAreThoseOfTheMatrices) {

@@ -220,6 +220,12 @@ std::vector<MessageCase> weight_messages() {
          run_dunlin({"quantize", text_model(folder), out, "Q8_0"});
          return run_hello(out, {"--quantize", "Q4_0"});
        }},
+      {"error: --quantize <name>: experts of a <name> model cannot be in it; Q8_0 has about as "
+       "many bits",
+       [](Folder /*folder*/) {
+         const std::string data = std::string(DUNLIN_SOURCE_DIR) + "/tests/data/";
+         return run_hello(data + "gpt_oss_bf16/model", {"--quantize", "F8_E4M3"});
+       }},
       {"error: <file>: not a safetensors file, or cut short: a header of <n> bytes in a file of "
        "<n>",
        [](Folder folder) {

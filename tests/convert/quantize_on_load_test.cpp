@@ -11,11 +11,17 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <span>
+#include <stdexcept>
 
 #include "base/float16.h"
 #include "base/log.h"
+#include "checkpoint/families.h"
 #include "checkpoint/fingerprint.h"
+#include "checkpoint/gguf_names.h"
+#include "checkpoint/gguf_writer.h"
 #include "convert/choose_formats.h"
+#include "convert/gguf_header.h"
 #include "convert/gguf_tensors.h"
 #include "convert/hf_quantization.h"
 #include "convert/write_gguf.h"
@@ -132,6 +138,69 @@ TEST_F(QuantizeOnLoad, TheTableOfTensorsTellsTheNewFormats) {
     EXPECT_FALSE(loaded->source(i)->read_at(tensor.bytes - 3, piece).ok());
   }
   EXPECT_NE(*fingerprint(*loaded), *fingerprint(*original));
+}
+
+// The model in F32 as a GGUF file that has gate and up of each mixture in one tensor.
+void write_merged(const Checkpoint& checkpoint, const std::string& path) {
+  const StoredFamily* const family = stored_family(checkpoint.config()).value();
+  GgufWriter writer = GgufWriter::create(path).value();
+  if (!add_gguf_header(checkpoint, writer).ok()) throw std::runtime_error(path);
+  std::vector<float> data;
+  for (const WeightInfo& weight : checkpoint.weights()) {
+    std::string name = gguf_tensor_name(*family, weight.name).value();
+    if (name.find("ffn_up_exps") != std::string::npos) continue;
+    std::vector<int64_t> shape = weight.shape;
+    const std::vector<float> values = values_of(checkpoint.weight(weight.name).value());
+    const size_t gate = name.find("ffn_gate_exps");
+    if (gate == std::string::npos) {
+      data.insert(data.end(), values.begin(), values.end());
+    } else {
+      name.replace(gate, std::string("ffn_gate").size(), "ffn_gate_up");
+      std::string other = weight.name;
+      other.replace(other.find("gate_proj"), std::string("gate_proj").size(), "up_proj");
+      const std::vector<float> up = values_of(checkpoint.weight(other).value());
+      const auto each = std::ssize(values) / shape[0];
+      for (int64_t expert = 0; expert < shape[0]; ++expert) {
+        for (const std::vector<float>* part : {&values, &up}) {
+          data.insert(data.end(), part->begin() + expert * each,
+                      part->begin() + (expert + 1) * each);
+        }
+      }
+      shape[1] *= 2;
+    }
+    writer.add_tensor(name, shape, Format::f32);
+  }
+  if (!writer.begin_data().ok() || !writer.write(std::as_bytes(std::span(data))).ok() ||
+      !writer.finish().ok())
+    throw std::runtime_error(path);
+}
+
+TEST_F(QuantizeOnLoad, WeightsThatShareATensorAreEncodedToo) {
+  const std::string merged = folder_ + "/merged.gguf";
+  write_merged(*open(model("gpt_oss_bf16", "model.gguf")), merged);
+  const auto apart = quantize_on_load(open(model("gpt_oss_bf16", "model.gguf")), "Q8_0").value();
+  const auto loaded = quantize_on_load(open(merged), "Q8_0");
+  ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+  ASSERT_EQ((*loaded)->weights().size(), apart->weights().size());
+  int encoded = 0;
+  for (const WeightInfo& weight : apart->weights()) {
+    const WeightView expected = apart->weight(weight.name).value();
+    const WeightView view = (*loaded)->weight(weight.name).value();
+    ASSERT_EQ(view.format, expected.format) << weight.name;
+    EXPECT_TRUE(rows_of(view, 0, view.rows) == rows_of(expected, 0, view.rows)) << weight.name;
+    const bool expert = weight.name.find("experts.") != std::string::npos;
+    if (expert && view.format == Format::q8_0) ++encoded;
+  }
+  EXPECT_EQ(encoded, 2 * 2);  // gate and up of two layers; rows of down are no whole blocks
+}
+
+TEST_F(QuantizeOnLoad, TypesOfDirectoriesHaveNoFormForExperts) {
+  for (const char* container : {"model", "model.gguf"}) {
+    const auto loaded = quantize_on_load(open(model("gpt_oss_bf16", container)), "INT8");
+    ASSERT_FALSE(loaded.ok());
+    EXPECT_EQ(loaded.error().kind, ErrorKind::usage);
+    EXPECT_THAT(loaded.error().message, HasSubstr("--quantize I8: experts of a gpt_oss model"));
+  }
 }
 
 TEST_F(QuantizeOnLoad, WhatIsQuantisedAlreadyIsRefused) {

@@ -9,7 +9,11 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <memory>
 #include <random>
+
+#include "base/counted_source.h"
+#include "checkpoint/strided_source.h"
 
 namespace dunlin {
 namespace {
@@ -59,6 +63,34 @@ Result<Bytes> written(const TensorPlan& plan, int threads) {
     return Result<void>();
   }));
   return bytes;
+}
+
+// A matrix that is stored the other way round: a read brings a column of as many rows as there are.
+TEST(TensorStream, ColumnsThatLieApartAreReadForManyRows) {
+  constexpr int64_t kRows = 256;
+  constexpr int64_t kColumns = 256;
+  const auto values = random_values(kRows * kColumns);
+  std::vector<float> turned(values.size());
+  for (int64_t row = 0; row < kRows; ++row) {
+    for (int64_t column = 0; column < kColumns; ++column) {
+      turned[static_cast<size_t>(column * kRows + row)] =
+          values[static_cast<size_t>(row * kColumns + column)];
+    }
+  }
+  const auto count = std::make_shared<ReadCount>();
+  const auto stored =
+      std::make_shared<CountedSource>(memory_source(encoded(Format::f32, turned), "turned"), count);
+  TensorPlan plan = plan_of({}, Format::f32, Format::q8_0, kRows, kColumns);
+  plan.view.source = strided_source(stored, {.element_bytes = 4,
+                                             .rows = kRows,
+                                             .columns = kColumns,
+                                             .row_stride = 1,
+                                             .column_stride = kRows});
+  plan.view.columns_apart = true;
+  const auto bytes = written(plan, 2);
+  ASSERT_TRUE(bytes.ok()) << bytes.error().message;
+  EXPECT_TRUE(*bytes == encoded(Format::q8_0, values));
+  EXPECT_EQ(count->reads.load(), static_cast<uint64_t>(kColumns));
 }
 
 TEST(TensorStream, EveryFormatIsThatOfTheWholeTensor) {

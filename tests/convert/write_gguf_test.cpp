@@ -292,6 +292,24 @@ TEST_F(WriteGguf, AMissingWeightIsAnError) {
   EXPECT_EQ(files(), std::vector<std::string>{"model"});
 }
 
+// Every projection of a mixture has a bias: a file without one could not be loaded.
+TEST_F(WriteGguf, AMissingBiasOfAMixtureIsAnError) {
+  const std::string folder = folder_ + "/model";
+  fs::copy(test_data("data/gpt_oss_mxfp4/model"), folder, fs::copy_options::recursive);
+  std::ifstream file(folder + "/model.safetensors", std::ios::binary);
+  std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  const std::string name = "model.layers.0.mlp.experts.down_proj_bias";
+  const std::string ignored = "model.layers.0.mlp.xx.rotary_emb.inv_freq";
+  ASSERT_EQ(name.size(), ignored.size());
+  bytes.replace(bytes.find(name), name.size(), ignored);
+  std::ofstream(folder + "/model.safetensors", std::ios::binary) << bytes;
+  const auto written = quantize(folder, "COPY");
+  ASSERT_FALSE(written.ok());
+  EXPECT_EQ(written.error().kind, ErrorKind::model);
+  EXPECT_THAT(written.error().message, HasSubstr("the tensor " + name + " is missing"));
+  EXPECT_EQ(files(), std::vector<std::string>{"model"});
+}
+
 TEST_F(WriteGguf, AScalingWithoutAFormIsAnError) {
   const std::string folder = folder_ + "/model";
   fs::copy(test_data("data/qwen2_tied/model"), folder, fs::copy_options::recursive);

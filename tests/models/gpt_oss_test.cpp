@@ -155,12 +155,18 @@ TEST(GptOss, WhatIsNotSupported) {
   expect_error(with(tiny_mixture(), "layer_types", other), "layer_types[1] \"chunked_attention\"");
   expect_error(with(tiny_mixture(), "num_experts_per_tok", int64_t{7}),
                "num_experts_per_tok 7 is more than num_local_experts 6");
+  // Every row of a step has memory for its choices in every layer.
+  expect_error(with(tiny_mixture(), "num_experts_per_tok", int64_t{257}), "num_experts_per_tok");
   expect_error(with(tiny_mixture(), "num_local_experts", int64_t{0}), "num_local_experts");
   expect_error(with(tiny_mixture(), "sliding_window", int64_t{0}), "sliding_window");
   expect_error(with(tiny_mixture(), "attention_bias", false), "attention_bias");
   expect_error(with(tiny_mixture(), "num_key_value_heads", int64_t{3}), "num_key_value_heads");
   expect_error(with(tiny_mixture(), "head_dim", int64_t{15}), "head_dim");
   expect_error(with(tiny_mixture(), "swiglu_limit", 0.0), "swiglu_limit");
+  // Each size alone is allowed.
+  Metadata large = with(tiny_mixture(), "num_local_experts", int64_t{1} << 16);
+  large = with(with(large, "intermediate_size", int64_t{1} << 22), "hidden_size", int64_t{1} << 20);
+  expect_error(large, "65536 experts (num_local_experts) of 4194304 x 1048576");
   for (const char* key : {"hidden_size", "num_hidden_layers", "num_attention_heads",
                           "intermediate_size", "vocab_size", "num_experts_per_tok"}) {
     expect_error(with(tiny_mixture(), key, int64_t{-1}), key);

@@ -54,6 +54,8 @@ const std::vector<MeshShape>& test_meshes() {
                                                  {.fsdp = 2},
                                                  {.data = 2},
                                                  {.stage = 2},
+                                                 {.expert = 2},
+                                                 {.expert = 2, .model = 2},
                                                  {.fsdp = 2, .model = 2},
                                                  {.width = 2, .model = 3}};
   return kMeshes;

@@ -166,13 +166,14 @@ TEST_F(Prepared, ConfigurationTextSideAndFingerprintComeAlong) {
       }
       EXPECT_EQ(fingerprint(*prepared).value(), fingerprint(*source).value());
       EXPECT_EQ(parameter_count(*prepared), parameter_count(*source));
-      for (const TensorInfo& tensor : source->tensors()) {
-        if (tensor.canonical_name.empty()) continue;
-        const auto same = std::ranges::find(prepared->tensors(), tensor.canonical_name,
-                                            &TensorInfo::canonical_name);
-        ASSERT_NE(same, prepared->tensors().end()) << in << ": " << tensor.name;
-        EXPECT_EQ(same->bytes, tensor.bytes) << in << ": " << tensor.name;
-        EXPECT_EQ(same->format, tensor.format) << in << ": " << tensor.name;
+      for (const WeightInfo& weight : source->weights()) {
+        const auto same = std::ranges::find(prepared->weights(), weight.name, &WeightInfo::name);
+        ASSERT_NE(same, prepared->weights().end()) << in << ": " << weight.name;
+        EXPECT_EQ(same->shape, weight.shape) << in << ": " << weight.name;
+        EXPECT_EQ(same->format, weight.format) << in << ": " << weight.name;
+        EXPECT_EQ(prepared->tensors()[same->tensor].bytes,
+                  source->weight(weight.name)->stored_bytes())
+            << in << ": " << weight.name;
       }
     }
   }

@@ -82,7 +82,7 @@ void top_k(const float* values, int64_t count, int64_t k, int32_t* ids, float* b
   });
   for (int64_t j = 0; j < k; ++j) {
     ids[j] = order[static_cast<size_t>(j)];
-    best[j] = values[ids[j]];
+    best[j] = rank(ids[j]);
   }
 }
 
