@@ -2,10 +2,10 @@
 """Uses the installed library as a stranger would: installs it into a temporary prefix, builds the examples with
 find_package, a project in C alone, and a program with pkg-config, and runs them.
 
-    install_test.py BUILD SOURCE WRITE_TEXT_MODEL [--shared]
+    install_test.py BUILD SOURCE WRITE_TEXT_MODEL
 
-With --shared a second build tree with BUILD_SHARED_LIBS=ON is made first. DUNLIN_TEST_MODEL, when set, names a real
-model that has to answer too."""
+The library is the one of BUILD: static, or shared where that tree has BUILD_SHARED_LIBS=ON, as one of scripts/test-all.
+DUNLIN_TEST_MODEL, when set, names a real model that has to answer too."""
 
 import argparse
 import os
@@ -93,16 +93,6 @@ class Consumer:
         return program
 
 
-def shared_build(work, source, main_build):
-    tree = work / "shared"
-    compilers = [f"-DCMAKE_{language}_COMPILER={cache_entry(main_build, f'CMAKE_{language}_COMPILER')}"
-                 for language in ("C", "CXX")]
-    run("cmake", "-S", source, "-B", tree, "-G", "Ninja", "-DBUILD_SHARED_LIBS=ON", "-DDUNLIN_BUILD_TESTS=OFF",
-        "-DCMAKE_BUILD_TYPE=Release", *compilers)
-    run("cmake", "--build", tree, "--target", "dunlin_public")
-    return tree
-
-
 def check_answers(program, model, same_as=None):
     answer = run(program, model, "Hello there")
     require(answer.strip(), f"{program}: no answer")
@@ -126,20 +116,18 @@ def main():
     parser.add_argument("build", type=pathlib.Path)
     parser.add_argument("source", type=pathlib.Path)
     parser.add_argument("write_text_model", type=pathlib.Path)
-    parser.add_argument("--shared", action="store_true")
     arguments = parser.parse_args()
     source = arguments.source.resolve()
 
     with tempfile.TemporaryDirectory(prefix="dunlin-install-") as folder:
         work = pathlib.Path(folder)
-        main_build = arguments.build.resolve()
-        library_build = shared_build(work, source, main_build) if arguments.shared else main_build
+        library_build = arguments.build.resolve()
         prefix = work / "prefix"
         run("cmake", "--install", library_build, "--prefix", prefix, "--component", "library")
         moved = work / "moved"  # an installed tree may be moved
         shutil.move(prefix, moved)
 
-        consumer = Consumer(work, moved, main_build, (source, library_build))
+        consumer = Consumer(work, moved, library_build, (source, library_build))
         for path in moved.rglob("*"):
             if path.suffix in (".cmake", ".pc", ".h"):
                 consumer.require_apart(path.read_text(), path)
@@ -160,7 +148,8 @@ def main():
         real = os.environ.get("DUNLIN_TEST_MODEL")
         if real:
             check_answers(examples / "stream", real)
-        print(f"the {'shared' if arguments.shared else 'static'} library works from an install prefix"
+        shared = cache_entry(library_build, "BUILD_SHARED_LIBS") == "ON"
+        print(f"the {'shared' if shared else 'static'} library works from an install prefix"
               f"{' and answers with ' + real if real else '; no DUNLIN_TEST_MODEL'}")
 
 
