@@ -84,6 +84,7 @@ class QuantizedCheckpoint final : public Checkpoint {
     TensorInfo& tensor = tensors_[weight.tensor];
     if (tensor.canonical_name != name) return {};  // one of several weights in a tensor
     tensor.format = weight.format;
+    tensor.scale_columns = target.form.scale_columns;
     tensor.bytes = static_cast<uint64_t>(from.rows * target.form.bytes());
     tensor.offset = 0;
     return {};
