@@ -11,8 +11,8 @@ namespace dunlin {
 namespace {
 
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
-// Of a row of a part at most one byte of so many is read without need, to read many rows at once: scales
-// that another part has too.
+// Of a row of a part at most one byte of so many is read without need, to read many rows at once:
+// scales that another part has too.
 constexpr int64_t kUnwantedPart = 16;
 
 // Where the rows of a strip and the columns of a lane meet.

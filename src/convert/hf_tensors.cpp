@@ -26,7 +26,8 @@ std::pair<int64_t, std::string_view> place_of(const TensorPlan& tensor) {
   return {place, tensor.name};
 }
 
-// Of a mixture, neither the biases of all experts together nor the router, which GGUF files have in F32.
+// Of a mixture, neither the biases of all experts together nor the router, which GGUF files have in
+// F32.
 bool is_matrix(const TensorPlan& tensor) {
   return tensor.shape.size() > 1 && !tensor.name.ends_with("bias") &&
          !tensor.name.ends_with(".mlp.router.weight");

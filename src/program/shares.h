@@ -19,7 +19,8 @@ struct Sharding {
   MeshShape shape = {};  // as a person wrote it
   Mesh mesh = {};        // device_mesh() of the Program and the shape
   // Elements of the ffn axis that stay together: whole blocks of every weight that is stored in blocks
-  // along it, and of its scales. Borders are moved to whole blocks, so that the last devices can hold more zeros.
+  // along it, and of its scales. Borders are moved to whole blocks, so that the last devices can hold
+  // more zeros.
   int64_t ffn_unit = 1;
 };
 
