@@ -27,6 +27,8 @@ struct TensorInfo {
   std::string file;
   uint64_t offset = 0;  // of the data, from the start of `file`
   bool raw = false;     // bytes (U8 of safetensors) that are no numbers by themselves; no `format`
+  // > 0: each row begins with its scales, one for so many columns (formats/row_form.h).
+  int64_t scale_columns = 0;
 };
 
 // A weight that a model may read.

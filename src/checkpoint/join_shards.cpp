@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -11,6 +10,8 @@
 #include "base/checked.h"
 #include "checkpoint/joined_weight.h"
 #include "checkpoint/prepared_files.h"
+#include "formats/row_form.h"
+#include "formats/weight_box.h"
 
 namespace dunlin {
 namespace {
@@ -38,23 +39,8 @@ Result<PartsByWeight> parts_by_weight(const PreparedFiles& files) {
   return parts;
 }
 
-// Elements as bytes; nothing where a block would be cut.
-std::optional<IndexRuns> in_bytes(const IndexRuns& columns, const FormatTraits& format) {
-  IndexRuns bytes = columns;
-  bool whole = true;
-  const auto convert = [&](int64_t& number) {
-    whole = whole && number % format.block_elements == 0;
-    const auto product = checked_mul(number / format.block_elements, format.block_bytes);
-    whole = whole && product.has_value();
-    number = product.value_or(0);
-  };
-  convert(bytes.extent);
-  for (IndexRun& run : bytes.runs) {
-    convert(run.at);
-    convert(run.begin);
-    convert(run.count);
-  }
-  return whole ? std::optional(std::move(bytes)) : std::nullopt;
+RowForm form_of(const TensorInfo& tensor) {
+  return {&traits(tensor.format), tensor.shape.back(), tensor.scale_columns};
 }
 
 Result<JoinedPart> weight_part(const PartOfFile& found, const TensorInfo& tensor) {
@@ -64,7 +50,7 @@ Result<JoinedPart> weight_part(const PartOfFile& found, const TensorInfo& tensor
     return model_error(fmt::format("{}: its part of {} is wrong", file.path, tensor.name));
   };
   const IndexRuns& rows = contents.runs[found.part->rows];
-  auto columns = in_bytes(contents.runs[found.part->columns], traits(tensor.format));
+  auto columns = column_bytes(form_of(tensor), contents.runs[found.part->columns]);
   if (!columns) return wrong();
   const auto bytes = checked_mul(rows.extent, columns->extent);
   if (!bytes || std::cmp_not_equal(*bytes, found.chunk->bytes)) return wrong();
@@ -80,6 +66,10 @@ Result<void> join_weights(CheckpointParts& parts) {
   DUNLIN_ASSIGN_OR_RETURN(const PartsByWeight by_weight, parts_by_weight(*parts.prepared_files));
   JoinBudget budget;
   for (const TensorInfo& tensor : parts.tensors) {
+    if (traits(tensor.format).largest > 0.0f && tensor.scale_columns == 0) {
+      return model_error(
+          fmt::format("{}: scale_columns of {} is missing", tensor.file, tensor.name));
+    }
     std::vector<JoinedPart> found;
     if (const auto it = by_weight.find(tensor.name); it != by_weight.end()) {
       for (const PartOfFile& each : it->second) {
@@ -92,7 +82,7 @@ Result<void> join_weights(CheckpointParts& parts) {
     const WholeWeight whole{.name = tensor.name,
                             .file = tensor.file,
                             .rows = rows,
-                            .row_bytes = row_bytes(traits(tensor.format), tensor.shape.back())};
+                            .row_bytes = form_of(tensor).bytes()};
     DUNLIN_ASSIGN_OR_RETURN(auto source, join_parts(whole, std::move(found), budget));
     parts.sources.push_back(std::move(source));
   }

@@ -11,12 +11,20 @@ namespace dunlin {
 namespace {
 
 constexpr int64_t kPieceBytes = int64_t{1} << 20;
+// Of a row of a part at most one byte of so many is read without need, to read many rows at once:
+// scales that another part has too.
+constexpr int64_t kUnwantedPart = 16;
 
 // Where the rows of a strip and the columns of a lane meet.
 struct Cell {
   int32_t part = -1;
   int64_t row = 0;     // of the part
   int64_t column = 0;  // of the part, in bytes
+};
+
+// Bytes of a row of a part, and where they are in a row of the weight.
+struct Lane {
+  int64_t from, to, bytes;
 };
 
 // Both ends of all runs, with 0 and the end of the dimension; ascending, each once.
@@ -138,32 +146,48 @@ class JoinedSource final : public ByteSource {
     return {};
   }
 
-  // Whole rows of one strip.
+  // Whole rows of one strip, each part's once.
   Result<void> read_rows(int64_t strip, int64_t row, int64_t count,
                          std::span<std::byte> into) const {
-    for (int64_t lane = 0; lane < lanes(); ++lane) {
-      const Cell& from = cell(strip, lane);
-      const JoinedPart& part = parts_[static_cast<size_t>(from.part)];
+    std::vector<std::pair<int32_t, int64_t>> order;  // of parts and their lanes
+    for (int64_t lane = 0; lane < lanes(); ++lane) order.emplace_back(cell(strip, lane).part, lane);
+    std::ranges::sort(order);
+    std::vector<Lane> found;
+    for (size_t i = 0; i < order.size(); ++i) {
+      const Cell& from = cell(strip, order[i].second);
+      const auto edge = static_cast<size_t>(order[i].second);
+      found.push_back({from.column, columns_[edge], columns_[edge + 1] - columns_[edge]});
+      if (i + 1 < order.size() && order[i + 1].first == order[i].first) continue;
       const int64_t part_row = from.row + row - rows_[static_cast<size_t>(strip)];
-      const int64_t begin = columns_[static_cast<size_t>(lane)];
-      const int64_t width = columns_[static_cast<size_t>(lane + 1)] - begin;
-      if (width == whole_.row_bytes && width == part.columns.extent) {
-        DUNLIN_RETURN_IF_ERROR(read_part(part, part_row, 0, into));
-      } else if (width == part.columns.extent && count > 1) {
-        DUNLIN_RETURN_IF_ERROR(scatter(part, part_row, count, into.data() + begin));
-      } else {
-        for (int64_t i = 0; i < count; ++i) {
-          const std::span to(into.data() + i * whole_.row_bytes + begin,
-                             static_cast<size_t>(width));
-          DUNLIN_RETURN_IF_ERROR(read_part(part, part_row + i, from.column, to));
-        }
+      const JoinedPart& part = parts_[static_cast<size_t>(from.part)];
+      DUNLIN_RETURN_IF_ERROR(read_lanes(part, part_row, count, found, into.data()));
+      found.clear();
+    }
+    return {};
+  }
+
+  // Columns of `count` rows of a part to as many rows of the weight, the first at `into`.
+  Result<void> read_lanes(const JoinedPart& part, int64_t row, int64_t count,
+                          const std::vector<Lane>& found, std::byte* into) const {
+    const int64_t width = part.columns.extent;
+    int64_t wanted = 0;
+    for (const Lane& lane : found) wanted += lane.bytes;
+    if (wanted == width && found.size() == 1 && width == whole_.row_bytes)
+      return read_part(part, row, 0, {into, static_cast<size_t>(count * width)});
+    if (count > 1 && width - wanted <= width / kUnwantedPart)
+      return scatter(part, row, count, found, into);
+    for (int64_t i = 0; i < count; ++i) {
+      for (const Lane& lane : found) {
+        const std::span to(into + i * whole_.row_bytes + lane.to, static_cast<size_t>(lane.bytes));
+        DUNLIN_RETURN_IF_ERROR(read_part(part, row + i, lane.from, to));
       }
     }
     return {};
   }
 
-  // Whole rows of a part to the same columns of as many rows of the weight, the first at `into`.
-  Result<void> scatter(const JoinedPart& part, int64_t row, int64_t count, std::byte* into) const {
+  // The same from whole rows of the part, many at a time.
+  Result<void> scatter(const JoinedPart& part, int64_t row, int64_t count,
+                       const std::vector<Lane>& found, std::byte* into) const {
     const int64_t width = part.columns.extent;
     const int64_t most = std::min(count, std::max<int64_t>(1, kPieceBytes / width));
     std::vector<std::byte> piece(static_cast<size_t>(most * width));
@@ -171,9 +195,12 @@ class JoinedSource final : public ByteSource {
       const int64_t rows = std::min(most, count - first);
       DUNLIN_RETURN_IF_ERROR(read_part(part, row + first, 0,
                                        std::span(piece).first(static_cast<size_t>(rows * width))));
-      for (int64_t i = 0; i < rows; ++i)
-        std::memcpy(into + (first + i) * whole_.row_bytes, piece.data() + i * width,
-                    static_cast<size_t>(width));
+      for (int64_t i = 0; i < rows; ++i) {
+        for (const Lane& lane : found) {
+          std::memcpy(into + (first + i) * whole_.row_bytes + lane.to,
+                      piece.data() + i * width + lane.from, static_cast<size_t>(lane.bytes));
+        }
+      }
     }
     return {};
   }

@@ -1,5 +1,5 @@
 // A weight that lies in parts, as one ByteSource: bytes of any range come from the parts that hold
-// them, and nothing else is read.
+// them, and nothing else is read, but for a sixteenth at most that several parts have.
 #pragma once
 
 #include <cstdint>

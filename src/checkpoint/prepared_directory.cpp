@@ -22,6 +22,7 @@
 #include "checkpoint/prepared_manifest.h"
 #include "checkpoint/stored_checkpoint.h"
 #include "formats/prepared_weights.h"
+#include "formats/row_form.h"
 
 namespace dunlin {
 namespace {
@@ -118,12 +119,15 @@ Result<void> check_file(const std::string& path, const PreparedFile& file) {
   return model_error(path + ": damaged: the checksum differs");
 }
 
-// As the checkpoint stored it; nothing for a shape that its format does not have.
+// As the checkpoint stored it, or with the scales before each row; nothing for a shape that its format
+// does not have.
 std::optional<int64_t> stored_bytes(const TensorInfo& tensor) {
-  const FormatTraits& format = traits(tensor.format);
-  if (tensor.shape.back() % format.block_elements != 0) return std::nullopt;
-  std::optional<int64_t> bytes =
-      checked_mul(tensor.shape.back() / format.block_elements, format.block_bytes);
+  const RowForm form = {&traits(tensor.format), tensor.shape.back(), tensor.scale_columns};
+  const int64_t block = form.format->block_elements;
+  if (form.columns % block != 0) return std::nullopt;
+  std::optional<int64_t> bytes = checked_mul(form.columns / block, form.format->block_bytes);
+  const std::optional<int64_t> scale_bytes = checked_mul(form.scales(), int64_t{4});
+  bytes = bytes && scale_bytes ? checked_add(*bytes, *scale_bytes) : std::nullopt;
   for (size_t i = 0; i + 1 < tensor.shape.size() && bytes; ++i)
     bytes = checked_mul(*bytes, tensor.shape[i]);
   return bytes;

@@ -93,6 +93,15 @@ bool is_file_name(const std::string& name) {
   return is_visible_ascii(name) && name.find('/') == std::string::npos && !name.starts_with('.');
 }
 
+// Scales lie beside the elements of some formats only, and those of integers serve whole rows.
+bool is_sound(const TensorInfo& tensor) {
+  const FormatTraits& format = traits(tensor.format);
+  const int64_t columns = tensor.shape.back();
+  if (tensor.scale_columns == 0) return true;
+  if (format.largest == 0.0f || tensor.scale_columns > columns) return false;
+  return format.group == 0 || tensor.scale_columns == columns;
+}
+
 std::vector<TensorInfo> read_tensors(Reader& reader, const std::string& origin) {
   std::vector<TensorInfo> tensors;
   for (const Json& each : reader.list("tensors")) {
@@ -101,6 +110,8 @@ std::vector<TensorInfo> read_tensors(Reader& reader, const std::string& origin) 
     tensor.name = fields.text("name");
     const auto format = parse_format(fields.text("format"));
     const auto shape = value_of(fields.list("shape"));
+    if (each.is_object() && each.contains("scale_columns"))
+      tensor.scale_columns = fields.number("scale_columns");
     const auto* const extents =
         shape.has_value() ? std::get_if<std::vector<int64_t>>(&*shape) : nullptr;
     const bool sound = fields.ok() && is_visible_ascii(tensor.name) && format &&
@@ -113,6 +124,10 @@ std::vector<TensorInfo> read_tensors(Reader& reader, const std::string& origin) 
     }
     tensor.format = *format;
     tensor.shape = *extents;
+    if (!is_sound(tensor)) {
+      reader.fail("scale_columns of a tensor");
+      break;
+    }
     tensors.push_back(std::move(tensor));
   }
   return tensors;
@@ -170,8 +185,9 @@ Result<Metadata> read_config(const Json& json, const std::string& origin) {
 std::string manifest_text(const PreparedManifest& manifest) {
   Json tensors = Json::array();
   for (const TensorInfo& tensor : manifest.tensors) {
-    tensors.push_back(
-        {{"name", tensor.name}, {"shape", tensor.shape}, {"format", traits(tensor.format).name}});
+    Json& each = tensors.emplace_back(Json{
+        {"name", tensor.name}, {"shape", tensor.shape}, {"format", traits(tensor.format).name}});
+    if (tensor.scale_columns > 0) each["scale_columns"] = tensor.scale_columns;
   }
   Json files = Json::array();
   for (const PreparedFile& file : manifest.files)

@@ -42,7 +42,8 @@ struct PreparedManifest {
   std::string mesh = {};         // to_string(MeshShape): "data=1", "model=4"
   std::string axes = {};         // of its devices, where the weights are for more than one: "kv=4"
   Metadata config = Metadata();
-  std::vector<TensorInfo> tensors = {};   // canonical name, shape and format of the checkpoint's
+  // Canonical name, shape, format and, where the rows here begin with their scales, scale_columns.
+  std::vector<TensorInfo> tensors = {};
   std::vector<PreparedFile> files = {};   // text side
   std::vector<std::string> weights = {};  // names of artifacts
 };

@@ -12,9 +12,8 @@ namespace {
 // Readers may map the file: the data begin at a multiple of the widest element.
 constexpr size_t kAlignment = 8;
 
-uint64_t bytes_of(const std::vector<int64_t>& shape, Format format) {
-  // I8 has blocks of 32 bytes for 32 elements.
-  auto bytes = static_cast<uint64_t>(traits(format).block_bytes / traits(format).block_elements);
+uint64_t bytes_of(const std::vector<int64_t>& shape, int64_t element_bytes) {
+  auto bytes = static_cast<uint64_t>(element_bytes);
   for (const int64_t extent : shape) bytes *= static_cast<uint64_t>(extent);
   return bytes;
 }
@@ -31,7 +30,13 @@ void SafetensorsWriter::add_tensor(const std::string& name, std::vector<int64_t>
                                    Format format) {
   DUNLIN_CHECK(traits(format).is_plain() || traits(format).largest > 0.0f,
                "safetensors hold no blocks");
-  tensors_.push_back({name, std::move(shape), format});
+  // I8 has blocks of 32 bytes for 32 elements.
+  const int64_t element_bytes = traits(format).block_bytes / traits(format).block_elements;
+  tensors_.push_back({name, std::move(shape), traits(format).name, element_bytes});
+}
+
+void SafetensorsWriter::add_bytes(const std::string& name, std::vector<int64_t> shape) {
+  tensors_.push_back({name, std::move(shape), "U8", 1});
 }
 
 Result<void> SafetensorsWriter::begin_data() {
@@ -39,10 +44,9 @@ Result<void> SafetensorsWriter::begin_data() {
   std::string text = R"({"__metadata__":{"format":"pt"})";
   uint64_t end = 0;
   for (Tensor& tensor : tensors_) {
-    const uint64_t begin = std::exchange(end, end + bytes_of(tensor.shape, tensor.format));
-    const nlohmann::json entry = {{"dtype", traits(tensor.format).name},
-                                  {"shape", tensor.shape},
-                                  {"data_offsets", {begin, end}}};
+    const uint64_t begin = std::exchange(end, end + bytes_of(tensor.shape, tensor.element_bytes));
+    const nlohmann::json entry = {
+        {"dtype", tensor.dtype}, {"shape", tensor.shape}, {"data_offsets", {begin, end}}};
     text += ',' + nlohmann::json(tensor.name).dump() + ':' + entry.dump();
     tensor.end = end;
   }

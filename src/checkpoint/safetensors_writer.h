@@ -21,6 +21,8 @@ class SafetensorsWriter {
 
   // Shape outermost first; F32, F16, BF16, I8 or F8. Names differ. Data are stored in this order.
   void add_tensor(const std::string& name, std::vector<int64_t> shape, Format format);
+  // The same of bytes that are no numbers by themselves (U8).
+  void add_bytes(const std::string& name, std::vector<int64_t> shape);
 
   // Writes the header. Errors: a file that does not fit the disk (kind does_not_fit).
   Result<void> begin_data();
@@ -37,7 +39,8 @@ class SafetensorsWriter {
   struct Tensor {
     std::string name;
     std::vector<int64_t> shape;
-    Format format;
+    const char* dtype;
+    int64_t element_bytes;
     uint64_t end = 0;  // in the data
   };
 

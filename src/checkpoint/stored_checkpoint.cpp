@@ -136,6 +136,7 @@ class StoredCheckpoint final : public Checkpoint {
     view.source = parts_.sources[weight.tensor];
     view.offset = parts_.tensors[weight.tensor].offset;
     view.row_map.rope_head_dim = rope_head_dim(canonical_name);
+    view.scale_columns = parts_.tensors[weight.tensor].scale_columns;
     if (layout) {
       view.source = strided_source(view.source, *layout);
       view.offset = 0;

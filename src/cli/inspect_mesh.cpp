@@ -116,6 +116,11 @@ Result<void> read_shares(Shard& shard, const std::shared_ptr<ReadCount>& count) 
   const uint64_t all = shard.bytes();
   uint64_t done = 0;
   for (Share& share : shard.shares) {
+    // Scales beside the elements were read with the view, those of the whole weight.
+    if (share.view.scales != nullptr) {
+      count->bytes += share.view.scales->values.size() * sizeof(float);
+      ++count->reads;
+    }
     share.view.source = std::make_shared<CountedSource>(share.view.source, count);
     const auto take = [&](std::span<const std::byte> bytes) -> Result<void> {
       bar.update(fraction(done += bytes.size(), all), share.view.name);

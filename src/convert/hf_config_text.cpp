@@ -1,4 +1,4 @@
-// Keys: those of transformers' LlamaConfig and Qwen2Config.
+// Keys: those of transformers' LlamaConfig, Qwen2Config and GptOssConfig.
 #include "convert/hf_config_text.h"
 
 #include <fmt/format.h>
@@ -71,6 +71,16 @@ Result<Json> rope_scaling(const Metadata& config) {
   return scaling_json(*scaling);
 }
 
+// Of every layer. GGUF files have no key for them: a window in every other layer, from the first on.
+Result<Json> layer_types(const Metadata& config) {
+  if (config.has("layer_types")) return value_json(config, "layer_types");
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t layers, config.integer("num_hidden_layers", 1, 4096));
+  Json types = Json::array();
+  for (int64_t i = 0; i < layers; ++i)
+    types.push_back(i % 2 == 0 ? "sliding_attention" : "full_attention");
+  return types;
+}
+
 const char* dtype_name(Format dtype) {
   return dtype == Format::f16 ? "float16" : dtype == Format::bf16 ? "bfloat16" : "float32";
 }
@@ -88,6 +98,14 @@ Result<std::string> hf_config_text(const Metadata& config, Format dtype) {
   keys.insert(keys.end(), {"hidden_act", "tie_word_embeddings"});
   if (family->configured_biases) keys.insert(keys.end(), {"attention_bias", "mlp_bias"});
   for (const char* key : keys) object[key] = value_json(config, key);
+  if (family->windows) {
+    DUNLIN_ASSIGN_OR_RETURN(object["layer_types"], layer_types(config));
+  }
+  if (family->mixture) {
+    object["attention_bias"] = true;
+    // GGUF files have no key for it and mean this.
+    if (!config.has("swiglu_limit")) object["swiglu_limit"] = 7.0;
+  }
   object["rope_scaling"] = scaling;
   object["bos_token_id"] = value_json(config, "bos_token_id");
   object["eos_token_id"] = ids_json(config);

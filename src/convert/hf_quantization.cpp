@@ -9,6 +9,8 @@
 #include <string_view>
 #include <utility>
 
+#include "checkpoint/families.h"
+
 namespace dunlin {
 namespace {
 
@@ -125,6 +127,13 @@ Result<HfTensors> scaled_hf_tensors(const Checkpoint& checkpoint, const FormatOp
                                     std::vector<Fallback>& fallbacks) {
   DUNLIN_RETURN_IF_ERROR(check_options(options));
   const QuantizeType& type = *options.type;
+  DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint.config()));
+  if (family->mixture) {
+    return usage_error(fmt::format(
+        "{}: {} is for dense models, and a {} model has experts; a type of GGUF files, such as "
+        "Q8_0, is for both",
+        checkpoint.path(), type.name, family->model_type));
+  }
   DUNLIN_ASSIGN_OR_RETURN(TensorRules rules, TensorRules::compile(options.rules));
   ScaledChooser chooser(options, std::move(rules), fallbacks);
   DUNLIN_ASSIGN_OR_RETURN(

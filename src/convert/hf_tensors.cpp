@@ -11,6 +11,7 @@
 
 #include "checkpoint/families.h"
 #include "convert/gguf_tensors.h"
+#include "convert/hf_experts.h"
 
 namespace dunlin {
 namespace {
@@ -25,22 +26,25 @@ std::pair<int64_t, std::string_view> place_of(const TensorPlan& tensor) {
   return {place, tensor.name};
 }
 
+// Of a mixture, neither the biases of all experts together nor the router, which GGUF files have in
+// F32.
 bool is_matrix(const TensorPlan& tensor) {
-  return tensor.shape.size() > 1;
+  return tensor.shape.size() > 1 && !tensor.name.ends_with("bias") &&
+         !tensor.name.ends_with(".mlp.router.weight");
 }
 
-// Whether every element of a vector is the same in `format`.
+// Whether every element of a vector, or of what is kept like one, is the same in `format`.
 Result<bool> holds_exactly(const WeightView& vector, Format format) {
-  std::vector<std::byte> stored(static_cast<size_t>(vector.bytes_per_row()));
-  DUNLIN_RETURN_IF_ERROR(vector.read_rows(0, 1, stored));
-  const auto count = static_cast<size_t>(vector.columns);
-  std::vector<float> values(count);
-  std::vector<float> again(count);
-  traits(vector.format).decode(stored.data(), vector.columns, values.data());
-  std::vector<std::byte> encoded(static_cast<size_t>(row_bytes(traits(format), vector.columns)));
-  traits(format).encode(values.data(), vector.columns, nullptr, encoded.data());
-  traits(format).decode(encoded.data(), vector.columns, again.data());
-  return std::memcmp(values.data(), again.data(), count * sizeof(float)) == 0;
+  std::vector<std::byte> stored(static_cast<size_t>(vector.rows * vector.bytes_per_row()));
+  DUNLIN_RETURN_IF_ERROR(vector.read_rows(0, vector.rows, stored));
+  const int64_t count = vector.rows * vector.columns;
+  std::vector<float> values(static_cast<size_t>(count));
+  std::vector<float> again(values.size());
+  traits(vector.format).decode(stored.data(), count, values.data());
+  std::vector<std::byte> encoded(static_cast<size_t>(row_bytes(traits(format), count)));
+  traits(format).encode(values.data(), count, nullptr, encoded.data());
+  traits(format).decode(encoded.data(), count, again.data());
+  return std::memcmp(values.data(), again.data(), values.size() * sizeof(float)) == 0;
 }
 
 // The plain format that most elements of the matrices have.
@@ -57,7 +61,7 @@ Format most_common(const std::vector<TensorPlan>& tensors) {
 
 Result<void> check_plain(const std::vector<TensorPlan>& tensors) {
   const auto block = std::ranges::find_if(tensors, [](const TensorPlan& tensor) {
-    return is_matrix(tensor) && !traits(tensor.format).is_plain();
+    return is_matrix(tensor) && !tensor.weights_in_byte && !traits(tensor.format).is_plain();
   });
   if (block == tensors.end()) return {};
   return usage_error(
@@ -72,18 +76,17 @@ Result<HfTensors> hf_tensors_with(const Checkpoint& checkpoint, const MatrixForm
   DUNLIN_RETURN_IF_ERROR(check_complete(checkpoint));
   DUNLIN_RETURN_IF_ERROR(check_no_mesh(checkpoint));
   DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint.config()));
-  if (family->mixture) {
-    return usage_error(fmt::format(
-        "{}: a {} model is not written as a Hugging Face directory; a name that ends in "
-        ".gguf makes a GGUF file",
-        checkpoint.path(), family->model_type));
-  }
   HfTensors result = {};
   for (const WeightInfo& weight : checkpoint.weights()) {
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, checkpoint.weight(weight.name));
-    const Format format = weight.shape.size() > 1 ? format_of(weight.name, view) : view.format;
-    result.tensors.push_back(
-        {.name = weight.name, .shape = weight.shape, .view = std::move(view), .format = format});
+    TensorPlan plan{
+        .name = weight.name, .shape = weight.shape, .view = {}, .format = weight.format};
+    DUNLIN_ASSIGN_OR_RETURN(plan.view, checkpoint.weight(weight.name));
+    plan.format = is_matrix(plan) ? format_of(weight.name, plan.view) : plan.view.format;
+    result.tensors.push_back(std::move(plan));
+  }
+  if (family->mixture) {
+    DUNLIN_RETURN_IF_ERROR(store_experts(result.tensors));
+    result.quantization = mxfp4_quantization(result.tensors);
   }
   std::ranges::sort(result.tensors, {}, place_of);
   result.dtype = most_common(result.tensors);

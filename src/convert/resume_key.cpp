@@ -29,6 +29,7 @@ void add_tensor(Xxh3Hash& hash, const TensorPlan& tensor) {
   hash.number(tensor.interleaved_head_dim);
   hash.list(tensor.importance);
   hash.number(uint8_t{tensor.scales});
+  hash.number(tensor.weights_in_byte.value_or(-1));
   if (!tensor.scaling) return;
   hash.text(traits(tensor.scaling->format).name);
   hash.number(tensor.scaling->rows);

@@ -27,7 +27,7 @@ struct Scaling {
 // A tensor to be written.
 struct TensorPlan {
   std::string name;            // as it is written
-  std::vector<int64_t> shape;  // outermost first, one or two dimensions
+  std::vector<int64_t> shape;  // outermost first
   WeightView view;             // its rows, in the order they are written
   Format format;               // they are written in; rows are whole blocks
   // > 0: rows go to the order of GGUF's query and key matrices (RowTarget).
@@ -36,8 +36,14 @@ struct TensorPlan {
   std::vector<float> importance = {};
   std::optional<Scaling> scaling = {};
   bool scales = false;  // this is the tensor of scales, not that of elements
+  // Bytes (U8 of safetensors) that are no numbers by themselves, and how many weights are in each; the
+  // formats of view and tensor are one of a byte, and nothing is encoded.
+  std::optional<int64_t> weights_in_byte = {};
 
-  int64_t elements() const { return scales ? 0 : view.rows * view.columns; }
+  // Weights.
+  int64_t elements() const {
+    return scales ? 0 : view.rows * view.columns * weights_in_byte.value_or(1);
+  }
   uint64_t bytes() const;  // as it is written
   uint64_t stored_bytes() const { return scales ? 0 : view.stored_bytes(); }
 };

@@ -140,8 +140,13 @@ class ShardWriter {
 
  private:
   Result<void> write_data(Shard tensors, SafetensorsWriter& writer) {
-    for (const TensorPlan& tensor : tensors)
-      writer.add_tensor(tensor.name, tensor.shape, tensor.format);
+    for (const TensorPlan& tensor : tensors) {
+      if (tensor.weights_in_byte) {
+        writer.add_bytes(tensor.name, tensor.shape);
+      } else {
+        writer.add_tensor(tensor.name, tensor.shape, tensor.format);
+      }
+    }
     DUNLIN_RETURN_IF_ERROR(writer.begin_data());
     DUNLIN_RETURN_IF_ERROR(write_tensors(tensors, writer, stream_, progress_));
     return writer.finish();

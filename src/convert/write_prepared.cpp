@@ -180,6 +180,9 @@ class PreparedWriter {
       tensor.name = plan.name;
       tensor.shape = plan.shape;
       tensor.format = plan.format;
+      // Packed weights have their own form. A block may be wider than the weight.
+      if (layout_.packing == kStoredPacking)
+        tensor.scale_columns = std::min(plan.view.scale_columns, plan.view.columns);
     }
     const std::string text = manifest_text(manifest_);
     DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer,

@@ -17,10 +17,17 @@ struct RowForm {
   int64_t scale_columns = 0;  // that share a scale; 0: no scales beside the elements
 
   int64_t scales() const {
-    return scale_columns == 0 ? 0 : (columns + scale_columns - 1) / scale_columns;
+    if (scale_columns == 0) return 0;
+    return columns / scale_columns + (columns % scale_columns != 0 ? 1 : 0);
   }
   int64_t scale_bytes() const { return scales() * int64_t{4}; }
   int64_t bytes() const { return scale_bytes() + row_bytes(*format, columns); }
+
+  // Rows of `some` of these columns. A row with one scale keeps it; of several, each serves as many
+  // columns as here.
+  RowForm of_columns(int64_t some) const {
+    return {format, some, scales() == 1 ? some : scale_columns};
+  }
 
   // `count` rows to float32 [count, columns].
   void decode(const std::byte* rows, int64_t count, float* values) const;

@@ -11,22 +11,54 @@ namespace dunlin {
 namespace {
 
 constexpr int64_t kPieceBytes = int64_t{4} << 20;
+// Far more than a weight has; bytes of so many can be counted.
+constexpr int64_t kMostColumns = int64_t{1} << 40;
+
+// A run of scales for the columns of `columns`, if they are whole blocks of those that share one.
+std::optional<IndexRun> scales_of(const RowForm& form, const IndexRun& columns) {
+  const int64_t block = form.scale_columns;
+  const bool to_the_end = columns.begin + columns.count == form.columns;
+  if (columns.at % block != 0 || columns.begin % block != 0) return std::nullopt;
+  if (columns.count % block != 0 && !to_the_end) return std::nullopt;
+  return IndexRun{columns.at / block, columns.begin / block, (columns.count + block - 1) / block};
+}
+
+// Appends a run, to the last one where it goes on with it.
+void append(std::vector<IndexRun>& runs, const IndexRun& run) {
+  if (!runs.empty()) {
+    IndexRun& last = runs.back();
+    if (last.at + last.count == run.at && last.begin + last.count == run.begin) {
+      last.count += run.count;
+      return;
+    }
+  }
+  runs.push_back(run);
+}
+
+// Blocks of `block` rows that some of `rows` are in.
+int64_t blocks_met(const IndexRuns& rows, int64_t block) {
+  int64_t met = 0;
+  int64_t behind = 0;  // the last one that was counted
+  for (const IndexRun& run : rows.runs) {
+    const int64_t first = std::max(behind, run.begin / block);
+    behind = std::max(behind, (run.begin + run.count + block - 1) / block);
+    met += behind - first;
+  }
+  return met;
+}
 
 class BoxReader {
  public:
   BoxReader(const WeightView& view, const WeightBox& box)
       : view_(view),
         rows_(box.rows),
-        row_bytes_(row_bytes(traits(view.format), box.columns.extent)),
+        row_bytes_(box_form(view, box).bytes()),
+        scale_bytes_(view.row_form().scale_bytes()),
+        stored_row_bytes_(view.bytes_per_row() - (view.scales == nullptr ? 0 : scale_bytes_)),
         whole_rows_(box.columns.is_all_of(view.columns)) {
-    const FormatTraits& format = traits(view.format);
-    for (const IndexRun& run : box.columns.runs) {
-      DUNLIN_CHECK(run.at % format.block_elements == 0 && run.begin % format.block_elements == 0 &&
-                       run.count % format.block_elements == 0,
-                   "columns are whole blocks");
-      columns_.push_back(
-          {row_bytes(format, run.at), row_bytes(format, run.begin), row_bytes(format, run.count)});
-    }
+    auto columns = column_bytes(view.row_form(), box.columns);
+    DUNLIN_CHECK(columns.has_value(), "columns are whole blocks");
+    columns_ = std::move(columns->runs);
   }
 
   Result<void> read(const TakeBox& take) {
@@ -58,17 +90,16 @@ class BoxReader {
                                      static_cast<size_t>(row_bytes_));
   }
   uint64_t offset_of(int64_t stored_row) const {
-    return view_.offset + static_cast<uint64_t>(stored_row * view_.bytes_per_row());
+    return view_.offset + static_cast<uint64_t>(stored_row * stored_row_bytes_);
   }
 
   // Canonical rows [first, first + count) to row `into` of the piece and those after it.
   Result<void> read_rows(int64_t first, int64_t count, int64_t into) {
     if (!whole_rows_) return read_columns(first, count, into);
-    if (view_.row_map.identity()) {
-      const auto bytes = std::span(piece_).subspan(static_cast<size_t>(into * row_bytes_),
-                                                   static_cast<size_t>(count * row_bytes_));
-      return view_.source->read_at(offset_of(first), bytes);
-    }
+    const auto bytes = std::span(piece_).subspan(static_cast<size_t>(into * row_bytes_),
+                                                 static_cast<size_t>(count * row_bytes_));
+    if (view_.scales != nullptr) return view_.read_rows(first, count, bytes);
+    if (view_.row_map.identity()) return view_.source->read_at(offset_of(first), bytes);
     stored_.clear();
     for (int64_t i = 0; i < count; ++i)
       stored_.emplace_back(view_.row_map.stored_row(first + i), into + i);
@@ -95,19 +126,43 @@ class BoxReader {
 
   Result<void> read_columns(int64_t first, int64_t count, int64_t into) {
     for (int64_t i = 0; i < count; ++i) {
-      const uint64_t offset = offset_of(view_.row_map.stored_row(first + i));
+      const int64_t stored = view_.row_map.stored_row(first + i);
       for (const IndexRun& run : columns_) {
-        DUNLIN_RETURN_IF_ERROR(view_.source->read_at(
-            offset + static_cast<uint64_t>(run.begin),
-            row(into + i).subspan(static_cast<size_t>(run.at), static_cast<size_t>(run.count))));
+        const auto bytes =
+            row(into + i).subspan(static_cast<size_t>(run.at), static_cast<size_t>(run.count));
+        DUNLIN_RETURN_IF_ERROR(read_run(stored, run.begin, bytes));
       }
     }
     return {};
   }
 
+  // Bytes from `begin` on of a stored row as RowForm has it.
+  Result<void> read_run(int64_t stored, int64_t begin, std::span<std::byte> into) const {
+    if (view_.scales != nullptr) {
+      if (begin < scale_bytes_) {
+        const auto some = std::min(into.size(), static_cast<size_t>(scale_bytes_ - begin));
+        copy_scales(stored, begin, into.first(some));
+        into = into.subspan(some);
+        begin = scale_bytes_;
+      }
+      begin -= scale_bytes_;
+    }
+    if (into.empty()) return {};
+    return view_.source->read_at(offset_of(stored) + static_cast<uint64_t>(begin), into);
+  }
+
+  void copy_scales(int64_t stored, int64_t begin, std::span<std::byte> into) const {
+    const WeightScales& scales = *view_.scales;
+    const int64_t first = stored / scales.rows * scales.per_row;
+    const auto all = std::as_bytes(std::span(scales.values));
+    std::memcpy(into.data(), all.data() + 4 * first + begin, into.size());
+  }
+
   const WeightView& view_;
   const IndexRuns& rows_;
   int64_t row_bytes_;
+  int64_t scale_bytes_;       // of a whole row
+  int64_t stored_row_bytes_;  // in the source
   bool whole_rows_;
   std::vector<IndexRun> columns_;  // in bytes
   std::vector<std::byte> piece_ = {};
@@ -117,14 +172,45 @@ class BoxReader {
 
 }  // namespace
 
+std::optional<IndexRuns> column_bytes(const RowForm& form, const IndexRuns& columns) {
+  const int64_t block = form.format->block_elements;
+  if (columns.extent > kMostColumns || columns.extent % block != 0) return std::nullopt;
+  const RowForm part = form.of_columns(columns.extent);
+  IndexRuns bytes{.extent = part.bytes()};
+  std::vector<IndexRun> elements;
+  for (const IndexRun& run : columns.runs) {
+    if (run.begin > kMostColumns || run.count > kMostColumns) return std::nullopt;
+    if (run.at % block != 0 || run.begin % block != 0 || run.count % block != 0)
+      return std::nullopt;
+    elements.push_back({part.scale_bytes() + row_bytes(*form.format, run.at),
+                        form.scale_bytes() + row_bytes(*form.format, run.begin),
+                        row_bytes(*form.format, run.count)});
+    if (form.scales() <= 1) continue;
+    const auto scales = scales_of(form, run);
+    if (!scales) return std::nullopt;
+    append(bytes.runs, {4 * scales->at, 4 * scales->begin, 4 * scales->count});
+  }
+  if (form.scales() == 1 && !elements.empty()) append(bytes.runs, {0, 0, form.scale_bytes()});
+  for (const IndexRun& run : elements) append(bytes.runs, run);
+  return bytes;
+}
+
+RowForm box_form(const WeightView& view, const WeightBox& box) {
+  return view.row_form().of_columns(box.columns.extent);
+}
+
 uint64_t box_bytes(const WeightView& view, const WeightBox& box) {
-  return static_cast<uint64_t>(box.rows.extent *
-                               row_bytes(traits(view.format), box.columns.extent));
+  return static_cast<uint64_t>(box.rows.extent * box_form(view, box).bytes());
 }
 
 uint64_t stored_bytes(const WeightView& view, const WeightBox& box) {
-  return static_cast<uint64_t>(box.rows.count() *
-                               row_bytes(traits(view.format), box.columns.count()));
+  const auto columns = column_bytes(view.row_form(), box.columns);
+  DUNLIN_CHECK(columns.has_value(), "columns are whole blocks");
+  const int64_t of_row = columns->count();
+  if (view.scales == nullptr) return static_cast<uint64_t>(box.rows.count() * of_row);
+  const int64_t elements = row_bytes(traits(view.format), box.columns.count());
+  return static_cast<uint64_t>(box.rows.count() * elements +
+                               blocks_met(box.rows, view.scales->rows) * (of_row - elements));
 }
 
 Result<void> read_box(const WeightView& view, const WeightBox& box, const TakeBox& take) {

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 
 #include "base/index_runs.h"
@@ -12,21 +13,31 @@
 
 namespace dunlin {
 
-// Canonical rows and columns. The columns are whole blocks of the weight's format, in both places; a
+// Canonical rows and columns. The columns are whole blocks of the weight's format, in both places, and
+// of those that share one of several scales; of these the last one of the weight may be short. A
 // vector has one row.
 struct WeightBox {
   IndexRuns rows;
   IndexRuns columns;
 };
 
-// Bytes of the box in the weight's format, the zeros that pad it included.
+// Columns of rows of this form as bytes of them, the part's as `form.of_columns(columns.extent)` says:
+// their scales, if any lie beside the elements, and the elements. Nothing where a block would be cut,
+// or for more columns than a weight can have.
+std::optional<IndexRuns> column_bytes(const RowForm& form, const IndexRuns& columns);
+
+// What a row of the box is: its columns, with their scales before them.
+RowForm box_form(const WeightView& view, const WeightBox& box);
+
+// Bytes of the box in that form, the zeros that pad it included.
 uint64_t box_bytes(const WeightView& view, const WeightBox& box);
-// Those that are read from the checkpoint: without the zeros.
+// Those that the checkpoint has for it: without the zeros, and a scale once for all rows that share it.
 uint64_t stored_bytes(const WeightView& view, const WeightBox& box);
 
-// Gives the box row by row in the weight's format, in pieces of at most 4 MiB or one row; what pads
-// it is zero, which every format decodes to 0. Reads stored_bytes() of the source, rows that lie side
-// by side in one call; holds two pieces. An error of `take` or of the source ends it.
+// Gives the box row by row, each as box_form() says, in pieces of at most 4 MiB or one row; what pads
+// it is zero, which every format decodes to 0. Reads stored_bytes() of the source, less the scales
+// that the view has already, rows that lie side by side in one call; holds two pieces. An error of
+// `take` or of the source ends it.
 using TakeBox = std::function<Result<void>(std::span<const std::byte> bytes)>;
 Result<void> read_box(const WeightView& view, const WeightBox& box, const TakeBox& take);
 

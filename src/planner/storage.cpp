@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <numeric>
 
 namespace dunlin {
 
@@ -34,7 +35,14 @@ void append_names(const Forms& forms, std::string& names) {
 
 Storage storage_of(Format format) {
   const FormatTraits& row = traits(format);
-  return {row.name, row.block_elements, row.block_bytes, row.largest > 0.0f ? 4 : 0};
+  return {row.name, row.block_elements, row.block_bytes, row.largest > 0.0f ? 4 : 0, 0};
+}
+
+Storage storage_of(const WeightView& view) {
+  Storage storage = storage_of(view.format);
+  if (storage.scale_bytes > 0 && view.row_form().scales() > 1)
+    storage.scale_columns = view.scale_columns;
+  return storage;
 }
 
 Result<Storage> parse_storage(std::string_view name) {
@@ -58,9 +66,23 @@ Result<WeightStorage> weight_storage(const Program& program, const WeightSource&
   WeightStorage storage;
   for (const WeightDeclaration& weight : program.weights) {
     DUNLIN_ASSIGN_OR_RETURN(const WeightView view, source(weight.name));
-    storage.push_back(weight.dims.size() == 1 ? Storage{} : storage_of(view.format));
+    storage.push_back(weight.dims.size() == 1 ? Storage{} : storage_of(view));
   }
   return storage;
+}
+
+int64_t ffn_unit_of(const Program& program, const WeightStorage& storage) {
+  int64_t unit = 1;
+  for (size_t i = 0; i < program.weights.size(); ++i) {
+    const AxisList& columns = program.weights[i].dims.back();
+    const bool along_ffn =
+        std::ranges::any_of(columns, [](const AxisSize& axis) { return axis.axis == Axis::ffn; });
+    if (!along_ffn) continue;
+    const int64_t scale_columns = std::max<int64_t>(1, storage[i].scale_columns);
+    const int64_t all = std::lcm(unit, std::lcm(storage[i].block_elements, scale_columns));
+    if (all <= extent(columns)) unit = all;
+  }
+  return unit;
 }
 
 std::vector<bool> multiplied_weights(const Program& program) {

@@ -9,21 +9,25 @@
 
 #include "backend/api.h"
 #include "base/result.h"
+#include "formats/format.h"
+#include "formats/weight_view.h"
 #include "program/program.h"
 
 namespace dunlin {
 
-// Rows of whole blocks, and what a row has beside them (a scale per output channel).
+// Rows of whole blocks, and what a row has beside them: a scale, or one for every scale_columns.
 struct Storage {
   std::string name = "BF16";
   int64_t block_elements = 1;
   int64_t block_bytes = 2;
-  int64_t row_extra_bytes = 0;
+  int64_t scale_bytes = 0;    // of a scale
+  int64_t scale_columns = 0;  // that share one; 0: all of a row
 
   // Bytes of a matrix; a row that ends within a block takes the whole block.
   int64_t bytes(int64_t rows, int64_t columns) const {
     const int64_t blocks = (columns + block_elements - 1) / block_elements;
-    return rows * (blocks * block_bytes + row_extra_bytes);
+    const int64_t scales = scale_columns == 0 ? 1 : (columns + scale_columns - 1) / scale_columns;
+    return rows * (blocks * block_bytes + scales * scale_bytes);
   }
 };
 
@@ -32,6 +36,8 @@ struct Storage {
 // Errors (kind usage) list the names.
 Result<Storage> parse_storage(std::string_view name);
 Storage storage_of(Format format);
+// As a checkpoint has it, which says how many columns share a scale.
+Storage storage_of(const WeightView& view);
 
 // Storage of keys or values: f32, bf16, q8_0, q4_0, or int8 with a 16-bit scale per position and
 // head. Blocks are cut per head.
@@ -39,6 +45,10 @@ Result<Storage> parse_kv_storage(std::string_view name);
 
 // The formats of all weights of a Program, by WeightId.
 using WeightStorage = std::vector<Storage>;
+
+// Elements of the ffn axis that stay together on a device: whole blocks of all weights that have them
+// along it, as shard_weights() has it of a checkpoint. Blocks that do not fit the rows do not count.
+int64_t ffn_unit_of(const Program& program, const WeightStorage& storage);
 
 // As `source` gives them. Vectors and biases are held in 16 bits.
 Result<WeightStorage> weight_storage(const Program& program, const WeightSource& source);

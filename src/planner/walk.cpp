@@ -30,10 +30,12 @@ Mesh gathered_mesh(const Mesh& mesh) {
   return gathered;
 }
 
-int64_t weight_bytes(const WeightDeclaration& weight, const Storage& storage, const Mesh& mesh) {
+// On a device, with the zeros that pad its share.
+int64_t weight_bytes(const PlannedModel& model, size_t weight, const Mesh& mesh) {
+  const std::vector<AxisList>& dims = model.program->weights[weight].dims;
   int64_t rows = 1;
-  for (size_t i = 0; i + 1 < weight.dims.size(); ++i) rows *= shard_extent(mesh, weight.dims[i]);
-  return storage.bytes(rows, shard_extent(mesh, weight.dims.back()));
+  for (size_t i = 0; i + 1 < dims.size(); ++i) rows *= shard_extent(mesh, dims[i], model.ffn_unit);
+  return model.storage[weight].bytes(rows, shard_extent(mesh, dims.back(), model.ffn_unit));
 }
 
 class Walker {
@@ -76,9 +78,8 @@ class Walker {
         program_.type(id), sharded_.model.axes[static_cast<size_t>(id)], mesh_, sizes_));
   }
   double bytes_of_weight(ValueId id) const {
-    const auto weight = static_cast<size_t>(weight_of(id));
     return static_cast<double>(
-        weight_bytes(program_.weights[weight], sharded_.model.storage[weight], mesh_));
+        weight_bytes(sharded_.model, static_cast<size_t>(weight_of(id)), mesh_));
   }
 
   void visit(const Node& node) {
@@ -253,6 +254,7 @@ PlannedModel::PlannedModel(const Program& recorded, WeightStorage weights, Stora
       storage(std::move(weights)),
       keys(std::move(of_keys)),
       values(std::move(of_values)),
+      ffn_unit(ffn_unit_of(recorded, storage)),
       axes(value_axes(recorded)),
       live(analyse_liveness(recorded)) {}
 
@@ -261,15 +263,11 @@ std::vector<NodeCost> walk(const ShardedModel& sharded, const StepShape& step) {
 }
 
 int64_t resting_bytes(const ShardedModel& sharded, WeightId weight) {
-  const auto index = static_cast<size_t>(weight);
-  return weight_bytes(sharded.model.program->weights[index], sharded.model.storage[index],
-                      sharded.mesh);
+  return weight_bytes(sharded.model, static_cast<size_t>(weight), sharded.mesh);
 }
 
 int64_t gathered_bytes(const ShardedModel& sharded, WeightId weight) {
-  const auto index = static_cast<size_t>(weight);
-  return weight_bytes(sharded.model.program->weights[index], sharded.model.storage[index],
-                      gathered_mesh(sharded.mesh));
+  return weight_bytes(sharded.model, static_cast<size_t>(weight), gathered_mesh(sharded.mesh));
 }
 
 double visible_positions(const AttentionAttributes& attention, const StepShape& step) {

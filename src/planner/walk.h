@@ -53,6 +53,7 @@ struct PlannedModel {
   const Program* program;
   WeightStorage storage;        // by WeightId
   Storage keys, values;         // of the KV cache
+  int64_t ffn_unit;             // elements of the ffn axis that stay together (program/shares.h)
   std::vector<ValueAxes> axes;  // by ValueId
   Liveness live;
 };

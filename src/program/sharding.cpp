@@ -98,18 +98,16 @@ Result<Mesh> device_mesh(const Program& program, const MeshShape& shape) {
   return mesh;
 }
 
-AxisList padded(const Mesh& mesh, const AxisList& axes) {
-  AxisList result = axes;
-  for (AxisSize& axis : result) {
-    const int64_t ways = parts(mesh, axis.axis);
-    axis.size = (axis.size + ways - 1) / ways * ways;
-  }
-  return result;
+int64_t axis_extent(const Mesh& mesh, const AxisSize& axis, int64_t ffn_unit) {
+  const int64_t ways = parts(mesh, axis.axis);
+  if (ways == 1) return axis.size;
+  const int64_t unit = axis.axis == Axis::ffn ? ffn_unit : 1;
+  return (axis.size + ways * unit - 1) / (ways * unit) * unit;
 }
 
-int64_t shard_extent(const Mesh& mesh, const AxisList& axes) {
+int64_t shard_extent(const Mesh& mesh, const AxisList& axes, int64_t ffn_unit) {
   int64_t product = 1;
-  for (const AxisSize& axis : padded(mesh, axes)) product *= axis.size / parts(mesh, axis.axis);
+  for (const AxisSize& axis : axes) product *= axis_extent(mesh, axis, ffn_unit);
   return product;
 }
 

@@ -39,11 +39,11 @@ inline int64_t parts(const Mesh& mesh, Axis axis) {
   return mesh.size(mesh_axes(axis));
 }
 
-// The axes with their sizes rounded up to whole parts.
-AxisList padded(const Mesh& mesh, const AxisList& axes);
+// Elements of an axis on one device. `ffn_unit` elements of ffn stay together (Sharding::ffn_unit).
+int64_t axis_extent(const Mesh& mesh, const AxisSize& axis, int64_t ffn_unit = 1);
 
 // Elements of a dimension on one device.
-int64_t shard_extent(const Mesh& mesh, const AxisList& axes);
+int64_t shard_extent(const Mesh& mesh, const AxisList& axes, int64_t ffn_unit = 1);
 
 // The layer that a node's scope names ("layers.3.attend.q" is in 3); -1 outside of layers.
 int64_t layer_of(const Node& node);

@@ -25,10 +25,8 @@ struct AxisPart {
 };
 
 AxisPart axis_part(const Sharding& sharding, const Coordinates& place, const AxisSize& axis) {
-  const int64_t ways = parts(sharding.mesh, axis.axis);
-  if (ways == 1) return {0, axis.size, axis.size};
-  const int64_t unit = axis.axis == Axis::ffn ? sharding.ffn_unit : 1;
-  const int64_t extent = (axis.size + ways * unit - 1) / (ways * unit) * unit;
+  if (parts(sharding.mesh, axis.axis) == 1) return {0, axis.size, axis.size};
+  const int64_t extent = axis_extent(sharding.mesh, axis, sharding.ffn_unit);
   const int64_t index = place_on(sharding.mesh, place, mesh_axes(axis.axis));
   const int64_t begin = std::min(axis.size, index * extent);
   return {begin, std::min(axis.size, begin + extent), extent};

@@ -18,8 +18,9 @@ namespace dunlin {
 struct Sharding {
   MeshShape shape = {};  // as a person wrote it
   Mesh mesh = {};        // device_mesh() of the Program and the shape
-  // Elements of the ffn axis that stay together: the longest block in which a weight is stored along
-  // it. Borders are moved to whole blocks, so that the last devices can hold more zeros.
+  // Elements of the ffn axis that stay together: whole blocks of every weight that is stored in blocks
+  // along it, and of its scales. Borders are moved to whole blocks, so that the last devices can hold
+  // more zeros.
   int64_t ffn_unit = 1;
 };
 

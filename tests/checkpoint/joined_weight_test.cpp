@@ -4,6 +4,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <span>
+#include <utility>
+
 #include "base/counted_source.h"
 #include "checkpoint/shard_contents.h"
 
@@ -96,6 +100,49 @@ TEST(JoinedWeight, ReadsTheFirstOfCopies) {
   std::vector<JoinedPart> parts = {copy(), copy()};
   parts[1].source = memory_source({}, "not read");
   expect_every_range(std::move(parts));
+}
+
+// Each part begins with the same bytes, as scales of a row do; those of the second one are read along
+// with its rows, for they are few.
+TEST(JoinedWeight, PartsThatShareALittleAreReadInWholeRows) {
+  constexpr int64_t kWidth = 80;
+  Bytes whole(static_cast<size_t>(kRows * kWidth));
+  for (size_t i = 0; i < whole.size(); ++i) whole[i] = static_cast<std::byte>(i % 251);
+  std::vector<JoinedPart> parts;
+  const auto count = std::make_shared<ReadCount>();
+  for (const int64_t begin : {2, 41}) {
+    const int64_t elements = begin == 2 ? 39 : kWidth - 41;
+    const IndexRuns columns = runs(2 + elements, {{0, 0, 2}, {2, begin, elements}});
+    Bytes bytes;
+    for (int64_t row = 0; row < kRows; ++row) {
+      for (const IndexRun& run : columns.runs) {
+        const auto from = whole.begin() + row * kWidth + run.begin;
+        bytes.insert(bytes.end(), from, from + run.count);
+      }
+    }
+    parts.push_back(
+        {.source = std::make_shared<CountedSource>(memory_source(std::move(bytes), "part"), count),
+         .offset = 0,
+         .rows = IndexRuns::all(kRows),
+         .columns = columns});
+  }
+  JoinBudget budget;
+  const auto joined = join_parts({.name = "w", .file = "m", .rows = kRows, .row_bytes = kWidth},
+                                 std::move(parts), budget);
+  ASSERT_TRUE(joined.ok()) << joined.error().message;
+  Bytes read(whole.size());
+  ASSERT_TRUE((*joined)->read_at(0, read).ok());
+  EXPECT_TRUE(read == whole);
+  EXPECT_EQ(count->reads.load(), 2u);
+  EXPECT_EQ(count->bytes.load(), static_cast<uint64_t>(kRows * (kWidth + 2)));
+  // One row at a time without them.
+  count->bytes = 0;
+  for (int64_t row = 0; row < kRows; ++row) {
+    const auto some = std::span(read).subspan(static_cast<size_t>(row * kWidth), kWidth);
+    ASSERT_TRUE((*joined)->read_at(static_cast<uint64_t>(row * kWidth), some).ok());
+  }
+  EXPECT_TRUE(read == whole);
+  EXPECT_EQ(count->bytes.load(), whole.size());
 }
 
 TEST(JoinedWeight, WhatIsMissingOrOutsideIsAnError) {

@@ -6,12 +6,17 @@
 
 #include <cmath>
 #include <functional>
+#include <memory>
+#include <span>
 #include <stdexcept>
 #include <utility>
+#include <vector>
 
+#include "base/counted_source.h"
 #include "checkpoint/hf_config.h"
 #include "checkpoint/safetensors_reader.h"
 #include "checkpoint/stored_checkpoint.h"
+#include "formats/weight_box.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -119,9 +124,8 @@ std::string file_of(const Tensors& tensors) {
   return safetensors_file(header + "}", data);
 }
 
-Result<std::unique_ptr<Checkpoint>> open(const Tensors& tensors,
-                                         const std::string& text = config_text()) {
-  const auto source = source_of(file_of(tensors), "model.safetensors");
+Result<std::unique_ptr<Checkpoint>> open_source(const std::shared_ptr<const ByteSource>& source,
+                                                const std::string& text) {
   DUNLIN_ASSIGN_OR_RETURN(Metadata config, read_hf_config({"config.json", text}, std::nullopt));
   DUNLIN_ASSIGN_OR_RETURN(auto infos, read_safetensors_header(*source));
   const size_t count = infos.size();
@@ -131,6 +135,11 @@ Result<std::unique_ptr<Checkpoint>> open(const Tensors& tensors,
                           Metadata("model"),
                           std::move(infos),
                           {count, source}});
+}
+
+Result<std::unique_ptr<Checkpoint>> open(const Tensors& tensors,
+                                         const std::string& text = config_text()) {
+  return open_source(source_of(file_of(tensors), "model.safetensors"), text);
 }
 
 std::unique_ptr<Checkpoint> open_ok(const Tensors& tensors) {
@@ -263,6 +272,49 @@ TEST(Mixture, PiecesAreThoseOfTheWhole) {
       }
       std::vector<std::byte> behind(8);
       EXPECT_FALSE(view.source->read_at(view.source->size(), behind).ok()) << name;
+    }
+  }
+}
+
+// A device of a mesh reads rows of gate and of up, which lie in turn: rows of MXFP4, or single numbers
+// of each stored row. Both together read twice their bytes, and no more. Half of that would take the
+// two to be read at the same time, for an element of one is never further than a page from its
+// neighbour of the other, and what is read of a disk is whole pages. But a weight is read, packed and
+// written before the next one begins, in shards the gates of all layers before the first up. To keep
+// what is read of up until then is no bounded memory: it is as much as the gates are. So the second
+// read is left to the page cache.
+TEST(Mixture, AShareOfOneOfTwoReadsBothAtMost) {
+  for (const Tensors& tensors : {mxfp4_tensors(), plain_tensors()}) {
+    const auto count = std::make_shared<ReadCount>();
+    const auto file =
+        std::make_shared<CountedSource>(source_of(file_of(tensors), "model.safetensors"), count);
+    const auto checkpoint = open_source(file, config_text());
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+    // The second half of every expert's rows.
+    WeightBox box{.rows = {.extent = kExperts * kFfn / 2}, .columns = IndexRuns::all(kWidth)};
+    for (int64_t e = 0; e < kExperts; ++e)
+      box.rows.runs.push_back({e * kFfn / 2, e * kFfn + kFfn / 2, kFfn / 2});
+    for (const char* name : {"gate_proj.weight", "up_proj.weight"}) {
+      const WeightView view = (*checkpoint)->weight(kStacks + name).value();
+      const std::vector<float> whole = weight_values(**checkpoint, kStacks + name);
+      count->bytes = 0;
+      std::vector<std::byte> bytes;
+      const auto read = read_box(view, box, [&bytes](std::span<const std::byte> piece) {
+        bytes.insert(bytes.end(), piece.begin(), piece.end());
+        return Result<void>();
+      });
+      ASSERT_TRUE(read.ok()) << read.error().message;
+      EXPECT_LE(count->bytes.load(), 2 * stored_bytes(view, box)) << name;
+      std::vector<float> values(static_cast<size_t>(box.rows.extent * kWidth));
+      box_form(view, box).decode(bytes.data(), box.rows.extent, values.data());
+      for (int64_t row = 0; row < box.rows.extent; ++row) {
+        const int64_t from = row / (kFfn / 2) * kFfn + kFfn / 2 + row % (kFfn / 2);
+        for (int64_t k = 0; k < kWidth; ++k) {
+          ASSERT_EQ(values[static_cast<size_t>(row * kWidth + k)],
+                    whole[static_cast<size_t>(from * kWidth + k)])
+              << name << ' ' << row << ' ' << k;
+        }
+      }
     }
   }
 }

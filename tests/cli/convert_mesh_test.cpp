@@ -135,6 +135,25 @@ TEST_F(MeshCommands, InspectTellsAndReadsTheShareOfADevice) {
   EXPECT_THAT(read.out, ContainsRegex("read        0\\.[0-9] MB in [0-9]+ reads, 1\\.000 of"));
 }
 
+TEST_F(MeshCommands, Int8AndFp8TakeTheirScalesAlong) {
+  for (const char* type : {"I8", "F8_E4M3", "F8_E4M3_B128"}) {
+    const std::string model = folder_.file(type);
+    ASSERT_EQ(run_dunlin({"quantize", model_.path(), model, type, "-q"}).code, 0) << type;
+    const std::string out = model + "-mesh";
+    const ProcessResult made = shard(model, out, "model=2");
+    ASSERT_EQ(made.code, 0) << made.err;
+    EXPECT_EQ(outputs(out), outputs(model)) << type;
+    EXPECT_EQ(run_dunlin({"inspect", out, "--verify"}).out, out + ": all checksums agree\n");
+    for (const std::string& from : {model, out}) {
+      const auto read =
+          run_dunlin({"inspect", from, "--mesh", "model=2", "--shard", "2", "--json"}).json();
+      EXPECT_LE(10 * read["bytes_read"].get<uint64_t>(),
+                11 * read["bytes_of_model"].get<uint64_t>())
+          << from;
+    }
+  }
+}
+
 TEST_F(MeshCommands, WrongMeshesAndShardsAreNamed) {
   const std::pair<std::vector<std::string>, const char*> cases[] = {
       {{"--mesh", "model=2", "--shard", "3"}, "--shard 3: the mesh model=2 has 2 shards"},

@@ -298,6 +298,12 @@ std::vector<MessageCase> conversion_messages() {
                      "--mesh", "model=2", "-q"});
          return run_dunlin({"convert", folder.file("mesh"), folder.file("out.gguf")});
        }},
+      {"error: <folder>: <name> is for dense models, and a <name> model has experts; a type of "
+       "GGUF "
+       "files, such as Q8_0, is for both",
+       [](Folder folder) {
+         return run_dunlin({"quantize", mixture(folder), folder.file("int8"), "I8"});
+       }},
       {"error: mesh <mesh>: <what> is stored as <name> in blocks of <n> columns, and the part of a "
        "device would begin or end at column <n>, inside block <n>; take a mesh with fewer parts "
        "there, or a format with smaller blocks",

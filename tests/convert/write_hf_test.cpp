@@ -8,11 +8,19 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string_view>
+#include <utility>
+#include <variant>
 
 #include "base/log.h"
+#include "checkpoint/safetensors_reader.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
 #include "convert/hf_config_text.h"
+#include "convert/hf_quantization.h"
 #include "convert/llama3_scaling.h"
 #include "convert/write_gguf.h"
 #include "support/text_model_folder.h"
@@ -37,6 +45,14 @@ Bytes bytes_of(const Checkpoint& checkpoint, const std::string& name) {
   Bytes bytes(static_cast<size_t>(view->rows * view->bytes_per_row()));
   if (!view->read_rows(0, view->rows, bytes).ok()) throw std::runtime_error(name);
   return bytes;
+}
+
+std::vector<float> values_of(const Checkpoint& checkpoint, const std::string& name) {
+  const WeightView view = checkpoint.weight(name).value();
+  const Bytes bytes = bytes_of(checkpoint, name);
+  std::vector<float> values(static_cast<size_t>(view.rows * view.columns));
+  view.row_form().decode(bytes.data(), view.rows, values.data());
+  return values;
 }
 
 Result<void> nothing(uint64_t, uint64_t) {
@@ -136,6 +152,149 @@ TEST_F(WriteHf, BlocksNeedATypeAndF32IsExact) {
     }
     fs::remove_all(out_);
   }
+}
+
+// What a file of safetensors holds, by name.
+struct StoredTensor {
+  std::vector<int64_t> shape;
+  bool raw = false;
+  Format format = Format::f32;
+  Bytes bytes;
+  friend bool operator==(const StoredTensor&, const StoredTensor&) = default;
+};
+
+std::map<std::string, StoredTensor> stored_tensors(const std::string& path) {
+  const auto file = open_file(path).value();
+  const std::vector<TensorInfo> listed = read_safetensors_header(*file).value();
+  std::map<std::string, StoredTensor> tensors;
+  for (const TensorInfo& tensor : listed) {
+    StoredTensor stored{
+        .shape = tensor.shape, .raw = tensor.raw, .format = tensor.format, .bytes = {}};
+    stored.bytes.resize(tensor.bytes);
+    if (!file->read_at(tensor.offset, stored.bytes).ok()) throw std::runtime_error(tensor.name);
+    tensors.emplace(tensor.name, std::move(stored));
+  }
+  return tensors;
+}
+
+const std::vector<std::string> kMixtures = {"gpt_oss_mxfp4", "gpt_oss_bf16", "gpt_oss_merged",
+                                            "gpt_oss_one_expert"};
+
+// MXFP4 in pairs of bytes, plain experts the other way round, biases in turn: as they are published.
+TEST_F(WriteHf, MixturesThereAndBackAreTheSameBits) {
+  for (const std::string& name : kMixtures) {
+    const auto original = open(test_data("data/" + name + "/model"));
+    make_gguf(name);
+    // Ours, and one that another program wrote, where routers are F32 and experts may lie in halves.
+    for (const std::string& gguf :
+         {folder_ + "/model.gguf", test_data("data/" + name + "/model.gguf")}) {
+      gguf_ = gguf;
+      for (const uint64_t shard_bytes : {uint64_t{1}, UINT64_MAX}) {
+        fs::remove_all(out_);
+        const auto done = write({}, shard_bytes);
+        ASSERT_TRUE(done.ok()) << gguf << ": " << done.error().message;
+        const auto back = open(out_);
+        EXPECT_EQ(back->tensors().size(), original->tensors().size()) << gguf;
+        ASSERT_EQ(back->weights().size(), original->weights().size()) << gguf;
+        for (const WeightInfo& weight : original->weights()) {
+          EXPECT_EQ(back->weight(weight.name)->format, weight.format)
+              << gguf << ": " << weight.name;
+          EXPECT_TRUE(bytes_of(*back, weight.name) == bytes_of(*original, weight.name))
+              << gguf << ": " << weight.name;
+        }
+      }
+      const std::string file = test_data("data/" + name + "/model/model.safetensors");
+      if (fs::exists(file)) {
+        EXPECT_TRUE(stored_tensors(out_ + "/model.safetensors") == stored_tensors(file)) << gguf;
+      }
+    }
+    gguf_ = folder_ + "/model.gguf";
+  }
+}
+
+TEST_F(WriteHf, TheConfigurationOfAMixtureComesBack) {
+  const auto quantization = nlohmann::json::parse(
+      R"({"quant_method": "mxfp4",
+          "modules_to_not_convert": ["model.layers.*.self_attn", "model.layers.*.mlp.router",
+                                     "model.embed_tokens", "lm_head"]})");
+  for (const std::string& name : kMixtures) {
+    const auto original = open(test_data("data/" + name + "/model"));
+    make_gguf(name);
+    fs::remove_all(out_);
+    ASSERT_TRUE(write().ok());
+    // Which layers have a window is written out, whether or not it was.
+    auto expected = original->config().values();
+    auto values = open(out_)->config().values();
+    EXPECT_EQ(std::get<std::vector<std::string>>(values.at("layer_types")).size(),
+              static_cast<size_t>(std::get<int64_t>(values.at("num_hidden_layers"))));
+    if (expected.contains("layer_types")) {
+      EXPECT_TRUE(values.at("layer_types") == expected.at("layer_types")) << name;
+    }
+    expected.erase("layer_types");
+    values.erase("layer_types");
+    EXPECT_TRUE(values == expected) << name;
+
+    std::ifstream file(out_ + "/config.json");
+    const auto config = nlohmann::json::parse(file);
+    const bool mxfp4 = name == "gpt_oss_mxfp4" || name == "gpt_oss_merged";
+    ASSERT_EQ(config.contains("quantization_config"), mxfp4) << name;
+    EXPECT_TRUE(config.at("attention_bias").get<bool>());
+    if (mxfp4) {
+      EXPECT_EQ(config.at("quantization_config"), quantization);
+    }
+  }
+}
+
+// Values of MXFP4 are bf16 numbers.
+TEST_F(WriteHf, ExpertsBecomeWhatOuttypeSays) {
+  for (const auto& [name, made] :
+       {std::pair("gpt_oss_mxfp4", "COPY"), std::pair("gpt_oss_bf16", "Q8_0")}) {
+    make_gguf(name, made);
+    if (std::string_view(made) == "Q8_0") {
+      const auto refused = write();
+      ASSERT_FALSE(refused.ok());
+      EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+      EXPECT_THAT(refused.error().message, HasSubstr("is in Q8_0, which safetensors cannot hold"));
+    }
+    const Format type = std::string_view(made) == "Q8_0" ? Format::f32 : Format::bf16;
+    fs::remove_all(out_);
+    const auto done = write(type);
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    const auto from = open(gguf_);
+    const auto back = open(out_);
+    EXPECT_FALSE(back->config().has("quantization_config.quant_method"));
+    for (const WeightInfo& weight : from->weights()) {
+      if (weight.shape.size() != 3) continue;
+      const WeightView stored = from->weight(weight.name).value();
+      const WeightView plain = back->weight(weight.name).value();
+      EXPECT_EQ(plain.format, type) << weight.name;
+      EXPECT_EQ(values_of(*back, weight.name), values_of(*from, weight.name)) << weight.name;
+      EXPECT_EQ(stored.rows, plain.rows);
+    }
+  }
+}
+
+TEST_F(WriteHf, GateAndUpAreOfOneFormat) {
+  make_gguf("gpt_oss_bf16");
+  const auto in = open(gguf_);
+  const auto done = hf_tensors_with(*in, [](const std::string& name, const WeightView&) {
+    return name.find(".up_proj.") == std::string::npos ? Format::bf16 : Format::f16;
+  });
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().kind, ErrorKind::usage);
+  EXPECT_THAT(done.error().message,
+              HasSubstr("model.layers.0.mlp.experts.gate_proj.weight is in BF16 and "
+                        "model.layers.0.mlp.experts.up_proj.weight in F16, and"));
+}
+
+// Experts have no form there that other programs read.
+TEST_F(WriteHf, TypesOfDenseModelsAreRefusedForMixtures) {
+  const auto in = open(test_data("data/gpt_oss_bf16/model"));
+  std::vector<Fallback> fallbacks;
+  const auto done = scaled_hf_tensors(*in, {.type = find_quantize_type("I8")}, fallbacks);
+  ASSERT_FALSE(done.ok());
+  EXPECT_EQ(done.error().kind, ErrorKind::usage);
+  EXPECT_THAT(done.error().message, HasSubstr("I8 is for dense models, and a gpt_oss model has"));
 }
 
 // Vectors that would lose something stay F32.

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <numeric>
+#include <utility>
 #include <vector>
 
 #include "base/counted_source.h"
@@ -128,6 +129,118 @@ TEST(WeightBox, ColumnsOfBlocksAreCountedInBlocks) {
   std::vector<std::byte> expected(stored.begin() + (2 * 4 + 2) * 34, stored.end());
   expected.resize(3 * 34);
   EXPECT_TRUE(bytes_of(view, box) == expected);
+}
+
+constexpr int64_t kScaledRows = 5;
+constexpr int64_t kScaledColumns = 6;
+
+// One weight in E4M3, with its scales in memory and with them before each row of the source.
+struct Scaled {
+  std::shared_ptr<ReadCount> count = std::make_shared<ReadCount>();
+  WeightView beside, before;
+  Values values;  // all of them
+};
+
+// A scale for so many rows and columns; no two elements of a block are the same number.
+Scaled scaled(int64_t scale_rows, int64_t scale_columns) {
+  Scaled weight;
+  std::vector<std::byte> elements;
+  for (int64_t i = 0; i < kScaledRows * kScaledColumns; ++i)
+    elements.push_back(static_cast<std::byte>(0x30 + i));
+  const auto scales = std::make_shared<WeightScales>();
+  scales->rows = scale_rows;
+  scales->per_row = (kScaledColumns + scale_columns - 1) / scale_columns;
+  const int64_t blocks = (kScaledRows + scale_rows - 1) / scale_rows;
+  for (int64_t i = 0; i < blocks * scales->per_row; ++i)
+    scales->values.push_back(0.5f + static_cast<float>(i));
+  WeightView& view = weight.beside;
+  view.name = "w";
+  view.format = Format::f8_e4m3;
+  view.rows = kScaledRows;
+  view.columns = kScaledColumns;
+  view.source = std::make_shared<CountedSource>(memory_source(elements, "elements"), weight.count);
+  view.scale_columns = scale_columns;
+  view.scales = scales;
+  std::vector<std::byte> rows(static_cast<size_t>(kScaledRows * view.bytes_per_row()));
+  EXPECT_TRUE(view.read_rows(0, kScaledRows, rows).ok());
+  weight.values.resize(elements.size());
+  view.row_form().decode(rows.data(), kScaledRows, weight.values.data());
+  weight.before = view;
+  weight.before.scales = nullptr;
+  weight.before.source =
+      std::make_shared<CountedSource>(memory_source(std::move(rows), "rows"), weight.count);
+  return weight;
+}
+
+// The box has the values of its rows and columns and zeros elsewhere.
+void expect_values(const Scaled& weight, const WeightView& view, const WeightBox& box) {
+  Values expected(static_cast<size_t>(box.rows.extent * box.columns.extent), 0.0f);
+  for (const IndexRun& rows : box.rows.runs) {
+    for (const IndexRun& columns : box.columns.runs) {
+      for (int64_t r = 0; r < rows.count; ++r) {
+        for (int64_t c = 0; c < columns.count; ++c) {
+          const int64_t to = (rows.at + r) * box.columns.extent + columns.at + c;
+          const int64_t from = (rows.begin + r) * kScaledColumns + columns.begin + c;
+          expected[static_cast<size_t>(to)] = weight.values[static_cast<size_t>(from)];
+        }
+      }
+    }
+  }
+  weight.count->bytes = 0;
+  const std::vector<std::byte> bytes = bytes_of(view, box);
+  Values values(expected.size());
+  ASSERT_EQ(bytes.size(), static_cast<size_t>(box.rows.extent * box_form(view, box).bytes()));
+  box_form(view, box).decode(bytes.data(), box.rows.extent, values.data());
+  EXPECT_EQ(values, expected);
+}
+
+TEST(WeightBox, ScalesComeWithTheirRowsAndColumns) {
+  const IndexRuns some_rows = {.extent = 4, .runs = {{0, 1, 1}, {2, 3, 2}}};
+  const IndexRuns columns[] = {IndexRuns::all(kScaledColumns),
+                               {.extent = 2, .runs = {{0, 0, 2}}},
+                               {.extent = 4, .runs = {{0, 2, 2}, {2, 4, 2}}},
+                               {.extent = 6, .runs = {{0, 0, 2}, {4, 4, 2}}},
+                               {.extent = 2, .runs = {}}};
+  // Of a row, of the tensor, of blocks that divide the rows and of such that do not.
+  const std::pair<int64_t, int64_t> blocks[] = {{1, 6}, {kScaledRows, 6}, {1, 2}, {2, 2}};
+  for (const auto& [scale_rows, scale_columns] : blocks) {
+    const Scaled weight = scaled(scale_rows, scale_columns);
+    for (const IndexRuns& rows : {IndexRuns::all(kScaledRows), some_rows}) {
+      for (const IndexRuns& some : columns) {
+        const WeightBox box{.rows = rows, .columns = some};
+        expect_values(weight, weight.beside, box);
+        EXPECT_EQ(weight.count->bytes.load(), static_cast<uint64_t>(rows.count() * some.count()));
+        expect_values(weight, weight.before, box);
+        EXPECT_EQ(weight.count->bytes.load(), stored_bytes(weight.before, box));
+        EXPECT_TRUE(bytes_of(weight.beside, box) == bytes_of(weight.before, box));
+      }
+    }
+  }
+}
+
+// Six columns in blocks of four: the second one has two.
+TEST(WeightBox, TheLastBlockOfScalesMayBeShort) {
+  const Scaled weight = scaled(3, 4);
+  for (const IndexRuns& columns :
+       {IndexRuns{.extent = 4, .runs = {{0, 0, 4}}}, IndexRuns{.extent = 4, .runs = {{0, 4, 2}}}}) {
+    const WeightBox box{.rows = IndexRuns::all(kScaledRows), .columns = columns};
+    expect_values(weight, weight.beside, box);
+    expect_values(weight, weight.before, box);
+    EXPECT_EQ(box_form(weight.beside, box).scales(), 1);
+  }
+  const RowForm form = weight.beside.row_form();
+  EXPECT_FALSE(column_bytes(form, {.extent = 2, .runs = {{0, 0, 2}}}).has_value());
+  EXPECT_FALSE(column_bytes(form, {.extent = 2, .runs = {{0, 2, 2}}}).has_value());
+  EXPECT_FALSE(column_bytes(form, {.extent = 8, .runs = {{2, 4, 2}}}).has_value());
+}
+
+TEST(WeightBox, AScaleIsStoredOnceForItsRows) {
+  const Scaled weight = scaled(2, 2);  // rows 0 and 1, 2 and 3, 4
+  const WeightBox box{.rows = {.extent = 3, .runs = {{0, 1, 2}, {2, 3, 1}}},
+                      .columns = {.extent = 4, .runs = {{0, 2, 4}}}};
+  EXPECT_EQ(stored_bytes(weight.beside, box), 3u * 4 + 2 * 2 * 4);  // two blocks of rows
+  EXPECT_EQ(stored_bytes(weight.before, box), 3u * (4 + 2 * 4));
+  EXPECT_EQ(box_bytes(weight.beside, box), 3u * (4 + 2 * 4));
 }
 
 // What pads a share must be zero in every format.

@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <utility>
 
 #include "artifact/writer.h"
 #include "base/log.h"
@@ -121,6 +122,76 @@ TEST_F(MeshDirectory, PreparedDirectoriesOfBlocksHoldTheSameModel) {
     const auto done = shard(in, out_, shape);
     ASSERT_TRUE(done.ok()) << to_string(shape) << ": " << done.error().message;
     expect_same_weights(in, out_);
+  }
+}
+
+// Rows there begin with their scales, which are those of the model for every row and column.
+TEST_F(MeshDirectory, PreparedDirectoriesOfScaledWeightsHoldTheSameModel) {
+  const std::string again = folder_ + "/again";
+  const std::string direct = folder_ + "/direct";
+  for (const std::string& folder : quantized_folders()) {
+    const std::string in = folder + "/model";
+    const auto source = open_checkpoint(in).value();
+    for (const MeshShape& shape : {MeshShape{.model = 2}, MeshShape{.data = 2, .model = 3},
+                                   MeshShape{.model = 4}, MeshShape{.fsdp = 2, .model = 2}}) {
+      const auto done = shard(in, out_, shape);
+      if (!done.ok()) {
+        EXPECT_FALSE(shape == MeshShape{.model = 2}) << in << ": " << done.error().message;
+        continue;
+      }
+      const auto opened = open_checkpoint(out_);
+      ASSERT_TRUE(opened.ok()) << opened.error().message;
+      EXPECT_TRUE((*opened)->config().values() == source->config().values()) << in;
+      EXPECT_EQ(fingerprint(**opened).value(), fingerprint(*source).value());
+      EXPECT_TRUE((*opened)->prepared_files()->check([](double) {}).ok());
+      expect_same_weights(in, out_);
+      // Another mesh reads its shares from these, and they are written again to the same files.
+      const auto shares = expect_shares(**opened, {.data = 2}, in);
+      EXPECT_TRUE(shares.ok()) << shares.error().message;
+      ASSERT_TRUE(shard(in, direct, {.model = 2}).ok());
+      ASSERT_TRUE(shard(out_, again, {.model = 2}).ok());
+      for (const char* name : {"/weights-00001-of-00002.dunlin", "/weights-00002-of-00002.dunlin"})
+        EXPECT_TRUE(content_of(direct + name) == content_of(again + name)) << in << name;
+    }
+  }
+}
+
+TEST_F(MeshDirectory, OneDeviceComputesTheSameBitsFromScaledShards) {
+  for (const std::string& folder : quantized_folders()) {
+    const std::string golden = folder + "/golden.safetensors";
+    ASSERT_TRUE(shard(folder + "/model", out_, {.model = 2}).ok()) << folder;
+    const std::string wanted = values(folder + "/model", golden);
+    ASSERT_GT(wanted.size(), 1000u);
+    EXPECT_TRUE(values(out_, golden) == wanted) << folder;
+  }
+}
+
+TEST_F(MeshDirectory, ScaleColumnsThatLieAreErrors) {
+  PreparedManifest manifest;
+  const auto source = open_checkpoint(model_path("llama_plain", Container::directory)).value();
+  manifest.config = source->config();
+  manifest.packing = kStoredPacking;
+  TensorInfo& tensor = manifest.tensors.emplace_back();
+  tensor.name = "w";
+  tensor.shape = {8, 64};
+  tensor.scale_columns = 64;
+  const auto read = [&manifest](Format format, int64_t scale_columns) {
+    manifest.tensors.front().format = format;
+    std::string text = manifest_text(manifest);
+    const std::string good = "\"scale_columns\":64";
+    EXPECT_NE(text.find(good), std::string::npos);
+    text.replace(text.find(good), good.size(), fmt::format("\"scale_columns\":{}", scale_columns));
+    return parse_manifest(text, "m");
+  };
+  EXPECT_EQ(read(Format::f8_e4m3, 32).value().tensors.front().scale_columns, 32);
+  EXPECT_EQ(read(Format::i8, 64).value().tensors.front().scale_columns, 64);
+  for (const auto& [format, scale_columns] :
+       {std::pair(Format::f8_e4m3, 65), std::pair(Format::f8_e4m3, -1), std::pair(Format::i8, 32),
+        std::pair(Format::f32, 64)}) {
+    const auto parsed = read(format, scale_columns);
+    ASSERT_FALSE(parsed.ok()) << scale_columns;
+    EXPECT_EQ(parsed.error().kind, ErrorKind::model);
+    EXPECT_EQ(parsed.error().message.substr(0, 1), "m");
   }
 }
 

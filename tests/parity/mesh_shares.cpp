@@ -9,7 +9,9 @@
 #include "base/counted_source.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
+#include "convert/hf_quantization.h"
 #include "convert/write_gguf.h"
+#include "convert/write_hf.h"
 #include "models/registry.h"
 
 namespace dunlin {
@@ -17,17 +19,18 @@ namespace {
 
 using Bytes = std::vector<std::byte>;
 
+// Columns from which on a scale for each row is little beside the row, also those of other devices.
+constexpr int64_t kLongRow = 512;
+
 // Calls take(place in the box, place in the weight, bytes) for every piece of a row that both have.
 template <typename Take>
 void for_each_piece(const WeightView& view, const WeightBox& box, const Take& take) {
-  const FormatTraits& format = traits(view.format);
-  const int64_t box_row = row_bytes(format, box.columns.extent);
+  const IndexRuns columns = column_bytes(view.row_form(), box.columns).value();
   for (const IndexRun& rows : box.rows.runs) {
     for (int64_t i = 0; i < rows.count; ++i) {
-      for (const IndexRun& columns : box.columns.runs) {
-        take((rows.at + i) * box_row + row_bytes(format, columns.at),
-             (rows.begin + i) * view.bytes_per_row() + row_bytes(format, columns.begin),
-             static_cast<size_t>(row_bytes(format, columns.count)));
+      for (const IndexRun& run : columns.runs) {
+        take((rows.at + i) * columns.extent + run.at,
+             (rows.begin + i) * view.bytes_per_row() + run.begin, static_cast<size_t>(run.count));
       }
     }
   }
@@ -71,6 +74,18 @@ bool has_no_blocks(const Checkpoint& checkpoint) {
   });
 }
 
+Result<void> scale_model(const std::string& in, const std::string& out, const char* type) {
+  DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
+  std::vector<Fallback> fallbacks;
+  DUNLIN_ASSIGN_OR_RETURN(
+      const HfTensors tensors,
+      scaled_hf_tensors(*checkpoint, {.type = find_quantize_type(type)}, fallbacks));
+  DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(2));
+  const auto written = write_hf(*checkpoint, tensors, out, UINT64_MAX, *pool,
+                                [](uint64_t, uint64_t) { return Result<void>(); });
+  return written.ok() ? Result<void>() : written.error();
+}
+
 Result<void> quantize_model(const std::string& in, const std::string& out, const char* type) {
   DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(in));
   DUNLIN_ASSIGN_OR_RETURN(auto tensors, gguf_tensors(*checkpoint));
@@ -102,6 +117,8 @@ Result<void> expect_shares(const Checkpoint& checkpoint, const MeshShape& shape,
   for (int64_t device = 0; device < sharding.mesh.devices(); ++device) {
     const Coordinates place = coordinates_of(sharding.mesh, device);
     uint64_t share = 0;
+    uint64_t scales = 0;  // read with the views: those of whole weights
+    bool long_rows = true;
     const auto count = std::make_shared<ReadCount>();
     for (size_t i = 0; i < program.weights.size(); ++i) {
       const int64_t stage = place[static_cast<size_t>(MeshAxis::stage)];
@@ -113,6 +130,10 @@ Result<void> expect_shares(const Checkpoint& checkpoint, const MeshShape& shape,
       const Bytes expected = cut_out(view, box);
       share += stored_bytes(view, box);
       const auto whole_bytes = static_cast<size_t>(view.rows * view.bytes_per_row());
+      if (view.scales != nullptr) {
+        scales += view.scales->values.size() * sizeof(float);
+        long_rows = long_rows && view.columns >= kLongRow;
+      }
       view.source = std::make_shared<CountedSource>(view.source, count);
       Bytes bytes;
       DUNLIN_RETURN_IF_ERROR(read_box(view, box, [&](std::span<const std::byte> piece) {
@@ -130,6 +151,9 @@ Result<void> expect_shares(const Checkpoint& checkpoint, const MeshShape& shape,
     }
     EXPECT_GT(share, 0u) << what << ": device " << device;
     EXPECT_LE(10 * count->bytes, 11 * share) << what << ": device " << device;
+    if (long_rows) {
+      EXPECT_LE(10 * (count->bytes + scales), 11 * share) << what << ": device " << device;
+    }
   }
   for (size_t i = 0; i < joined.size(); ++i) {
     DUNLIN_ASSIGN_OR_RETURN(const WeightView view, weights(program.weights[i].name));

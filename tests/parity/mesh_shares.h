@@ -24,6 +24,9 @@ bool has_no_blocks(const Checkpoint& checkpoint);
 // Writes a model as a GGUF file of a type of `dunlin quantize`.
 Result<void> quantize_model(const std::string& in, const std::string& out, const char* type);
 
+// Writes it as a Hugging Face directory of a type whose scales lie beside the elements.
+Result<void> scale_model(const std::string& in, const std::string& out, const char* type);
+
 // The bytes of a box, padded with zeros, cut out of the whole weight in memory.
 std::vector<std::byte> cut_out(const WeightView& view, const WeightBox& box);
 

@@ -9,12 +9,14 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "backend/weight_share.h"
 #include "base/counted_source.h"
 #include "base/log.h"
 #include "checkpoint/gguf_checkpoint.h"
 #include "checkpoint/tiny_model.h"
+#include "convert/quantize_on_load.h"
 #include "golden_models.h"
 #include "mesh_shares.h"
 #include "models/registry.h"
@@ -41,6 +43,14 @@ class MeshShares : public testing::Test {
         quantize_model(model_path("kernel_llama3_6_2", Container::directory), path, type);
     EXPECT_TRUE(done.ok()) << done.error().message;
     return open_checkpoint(path).value();
+  }
+
+  // Of tests/data/quantized.
+  static std::string quantized_folder(const std::string& name) {
+    for (const std::string& folder : quantized_folders())
+      if (fs::path(folder).filename() == name) return folder;
+    ADD_FAILURE() << name;
+    return name;
   }
 
   std::string folder_;
@@ -74,6 +84,108 @@ TEST_F(MeshShares, DevicesReadTheirSharesOfBlocks) {
       EXPECT_TRUE(done.ok()) << what << ": " << done.error().message;
     }
   }
+}
+
+// Scales for rows, the tensor and blocks of 128 x 128; embedding and output are plain.
+TEST_F(MeshShares, DevicesReadTheirSharesOfScaledGoldens) {
+  for (const std::string& folder : quantized_folders()) {
+    const auto checkpoint = open_checkpoint(folder + "/model").value();
+    int split = 0;
+    for (const MeshShape& shape : test_meshes()) {
+      if (!fills_stages(*checkpoint, shape)) continue;
+      const std::string what = fmt::format("{} on {}", folder, to_string(shape));
+      const auto done = expect_shares(*checkpoint, shape, what);
+      split += done.ok() ? 1 : 0;
+      if (done.ok()) continue;
+      EXPECT_EQ(done.error().kind, ErrorKind::usage);
+      EXPECT_THAT(done.error().message, HasSubstr("in blocks of")) << what;
+    }
+    EXPECT_GE(split, 4) << folder;
+  }
+}
+
+TEST_F(MeshShares, DevicesReadTheirSharesOfScaledTypes) {
+  const std::string in = model_path("kernel_llama3_6_2", Container::directory);
+  for (const char* type : {"I8", "F8_E4M3", "F8_E4M3_B128", "F8_E5M2"}) {
+    const std::string out = folder_ + "/" + type;
+    const auto made = scale_model(in, out, type);
+    ASSERT_TRUE(made.ok()) << made.error().message;
+    const auto checkpoint = open_checkpoint(out).value();
+    for (const MeshShape& shape :
+         {MeshShape{.model = 2}, MeshShape{.model = 3}, MeshShape{.model = 8}, MeshShape{.fsdp = 2},
+          MeshShape{.stage = 2}, MeshShape{.width = 3, .model = 4}}) {
+      const std::string what = fmt::format("{} on {}", type, to_string(shape));
+      const auto done = expect_shares(*checkpoint, shape, what);
+      EXPECT_TRUE(done.ok()) << what << ": " << done.error().message;
+    }
+  }
+}
+
+// Nothing is written: rows and their scales are computed where they are asked for.
+TEST_F(MeshShares, DevicesReadTheirSharesOfWhatIsQuantisedOnLoad) {
+  for (const char* type : {"I8", "F8_E4M3", "Q8_0"}) {
+    auto plain = open_checkpoint(model_path("llama_plain", Container::directory)).value();
+    const auto checkpoint = quantize_on_load(std::move(plain), type);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+    for (const MeshShape& shape : {MeshShape{.model = 2}, MeshShape{.fsdp = 2}}) {
+      const std::string what = fmt::format("{} on {}", type, to_string(shape));
+      const auto done = expect_shares(**checkpoint, shape, what);
+      EXPECT_TRUE(done.ok()) << what << ": " << done.error().message;
+    }
+  }
+}
+
+TEST_F(MeshShares, AMeshThatCutsTheColumnsOfAScaleNamesThem) {
+  const auto checkpoint = open_checkpoint(quantized_folder("fp8_block") + "/model").value();
+  const auto width = expect_shares(*checkpoint, {.fsdp = 2}, "width");  // 160 columns
+  ASSERT_FALSE(width.ok());
+  EXPECT_EQ(width.error().kind, ErrorKind::usage);
+  EXPECT_THAT(
+      width.error().message,
+      testing::MatchesRegex(
+          "mesh fsdp=2: model.layers.0.self_attn.[qkv]_proj.weight is stored as F8_E4M3 in "
+          "blocks of 128 columns, and the part of a device would begin or end at column 80, "
+          "inside block 0; .*"));
+  // Heads of 64 columns: one device would have half of a block.
+  const AxisList rows = {{Axis::embed, 32}};
+  const AxisList columns = {{Axis::kv_heads, 4}, {Axis::head_dim, 64}};
+  WeightDeclaration output;
+  output.name = "o";
+  output.dims = {rows, columns};
+  WeightView view{"o", Format::f8_e4m3, 32, 256, memory_source({}, "none"), 0, {}};
+  view.scale_columns = 128;
+  Sharding sharding{.shape = {.model = 4}};
+  sharding.mesh.sizes[static_cast<size_t>(MeshAxis::kv)] = 4;
+  const auto heads = weight_share(output, view, sharding, coordinates_of(sharding.mesh, 1));
+  ASSERT_FALSE(heads.ok());
+  EXPECT_THAT(heads.error().message, HasSubstr("would begin or end at column 64, inside block 0"));
+  sharding.shape.model = 2;
+  sharding.mesh.sizes[static_cast<size_t>(MeshAxis::kv)] = 2;
+  EXPECT_TRUE(weight_share(output, view, sharding, coordinates_of(sharding.mesh, 1)).ok());
+}
+
+// 288 elements in blocks of 128 on two devices: 256 and 32, in all three matrices.
+TEST_F(MeshShares, FfnMovesToTheBordersOfScales) {
+  const auto checkpoint = open_checkpoint(quantized_folder("fp8_block") + "/model").value();
+  const Program program = record_model(checkpoint->config(), {}).value();
+  const WeightSource weights = [&](const std::string& name) { return checkpoint->weight(name); };
+  const Sharding sharding = shard_weights(program, weights, {.model = 2}).value();
+  EXPECT_EQ(sharding.ffn_unit, 128);
+  int matrices = 0;
+  for (const WeightDeclaration& weight : program.weights) {
+    if (weight.name.find("mlp") == std::string::npos) continue;
+    ++matrices;
+    const WeightView view = weights(weight.name).value();
+    for (int64_t device = 0; device < 2; ++device) {
+      const Coordinates place = coordinates_of(sharding.mesh, device);
+      const WeightBox box = weight_share(weight, view, sharding, place).value();
+      const bool down = weight.name.find("down") != std::string::npos;
+      const IndexRuns& ffn = down ? box.columns : box.rows;
+      EXPECT_EQ(ffn.extent, 256) << weight.name;
+      EXPECT_EQ(ffn.count(), device == 0 ? 256 : 32) << weight.name;
+    }
+  }
+  EXPECT_EQ(matrices, 3);
 }
 
 TEST_F(MeshShares, AMeshThatCutsABlockNamesIt) {

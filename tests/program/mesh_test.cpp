@@ -75,8 +75,11 @@ TEST(DeviceMesh, PadsWhatMayBePadded) {
   const Mesh mesh = device_mesh(program, {.model = 10}).value();  // kv 2, group 5
   EXPECT_EQ(shard_extent(mesh, {{Axis::vocab, 97}}), 10);
   EXPECT_EQ(shard_extent(mesh, {{Axis::ffn, 96}}), 10);
+  EXPECT_EQ(shard_extent(mesh, {{Axis::ffn, 96}}, 32), 32);
+  EXPECT_EQ(shard_extent(mesh, {{Axis::ffn, 960}}, 64), 128);
+  EXPECT_EQ(shard_extent(mesh, {{Axis::vocab, 97}}, 32), 10);
   const AxisList queries{{Axis::kv_heads, 2}, {Axis::q_group, 4}, {Axis::head_dim, 16}};
-  EXPECT_EQ(padded(mesh, queries)[1].size, 5);
+  EXPECT_EQ(axis_extent(mesh, queries[1]), 1);
   EXPECT_EQ(shard_extent(mesh, queries), 16);
   EXPECT_EQ(shard_extent(mesh, {{Axis::kv_heads, 2}, {Axis::head_dim, 16}}), 16);
 }
