@@ -31,7 +31,8 @@ struct Answer {
   bool done = false;
   FinishReason reason = FinishReason::stop;
   RequestStats stats = {};
-  uint64_t seed = 0;  // of its random numbers
+  uint64_t seed = 0;                           // of its random numbers
+  std::optional<int64_t> forward_passes = {};  // of a model that fills in masks
   std::optional<Error> error = std::nullopt;
 
   void receive(const Event& event);
@@ -56,5 +57,8 @@ std::string json_line(const nlohmann::ordered_json& value);
 
 // "prompt   12 tokens (8 cached) in 34 ms (117.6 per second)\nanswer ...\n"
 std::string timings_text(const RequestStats& stats);
+// The same of a model that fills in masks: "answer   64 tokens in 980 ms (65.3 per second), 32 forward
+// passes (2.00 tokens per forward)\n".
+std::string timings_text(const Answer& answer);
 
 }  // namespace dunlin

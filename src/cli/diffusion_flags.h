@@ -1,4 +1,4 @@
-// Flags of `run` for models that fill in masks, and what they mean for a request.
+// Flags for models that fill in masks, and what they mean for a request.
 #pragma once
 
 #include <CLI/CLI.hpp>

@@ -202,12 +202,13 @@ TEST(RunDiffusion, CommandsThatWriteTokenAfterTokenRefuseTheModel) {
   for (int i = 0; i < 2000; ++i) text += "word ";
   write_all(folder.file("text"), text);
   const std::vector<std::vector<std::string>> commands = {
-      {"chat", folder.path(), "-q"},
       {"eval", folder.path(), folder.file("text"), "-c", "32"},
+      {"imatrix", folder.path(), folder.file("text"), "-c", "32", "-o",
+       folder.file("imatrix.gguf")},
       {"bench", "model", "-m", folder.path(), "-p", "8", "-n", "2"},
   };
   for (const auto& command : commands) {
-    const auto result = run_dunlin(command, {.text = "hello\n"});
+    const auto result = run_dunlin(command);
     EXPECT_EQ(result.code, 2) << command[0] << ": " << result.err;
     EXPECT_THAT(result.err, HasSubstr("is a diffusion model")) << command[0];
   }
