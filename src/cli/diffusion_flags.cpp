@@ -11,6 +11,8 @@
 namespace dunlin {
 namespace {
 
+constexpr const char* kHeading = "Diffusion models";
+
 template <typename T>
 T chosen(std::optional<T> flag, const Metadata& config, const char* name, T otherwise) {
   if (flag.has_value()) return *flag;
@@ -20,8 +22,22 @@ T chosen(std::optional<T> flag, const Metadata& config, const char* name, T othe
 
 }  // namespace
 
+void DiffusionFlags::add_schedule_to(CLI::App& command) {
+  const FlagGroup group(command, kHeading);
+  add_schedule_flags(command);
+}
+
 void DiffusionFlags::add_to(CLI::App& command) {
-  const FlagGroup group(command, "Diffusion models");
+  const FlagGroup group(command, kHeading);
+  add_schedule_flags(command);
+  add_switch(command, "--early-exit", early_exit,
+             "stop when nothing before the first end token is masked: the answer is the same")
+      ->default_str("true");
+  add_switch(command, "--visual", visual, "show on stderr how the text appears");
+  add_switch(command, "--stream", stream, "with --json: a line after every step");
+}
+
+void DiffusionFlags::add_schedule_flags(CLI::App& command) {
   add_flag(command, "--steps", steps, "steps of the schedule (default: one per token)")
       ->check(in_range(1, 1 << 20));
   add_flag(command, "--alg", algorithm, "which masks a step fills in")
@@ -46,11 +62,6 @@ void DiffusionFlags::add_to(CLI::App& command) {
            "of --alg confidence_threshold: fill in all tokens at least as probable")
       ->check(in_real_range(0.0, 1.0))
       ->default_str("0.9");
-  add_switch(command, "--early-exit", early_exit,
-             "stop when nothing before the first end token is masked: the answer is the same")
-      ->default_str("true");
-  add_switch(command, "--visual", visual, "show on stderr how the text appears");
-  add_switch(command, "--stream", stream, "with --json: a line after every step");
 }
 
 Result<void> DiffusionFlags::refuse_all() const {

@@ -22,6 +22,8 @@ struct DiffusionFlags {
   bool early_exit = true;
 
   void add_to(CLI::App& command);
+  // Those that choose how masks are filled in alone, for commands that show no text.
+  void add_schedule_to(CLI::App& command);
 
   // Error (kind usage): one of them is given, and the model writes token after token.
   Result<void> refuse_all() const;
@@ -30,6 +32,9 @@ struct DiffusionFlags {
   // and top_k come from their flags, else generation_config.json, else are off. Error (kind usage):
   // a flag of `sampling` that only a model that writes token after token knows.
   Result<DiffusionParams> params(const SamplingFlags& sampling, const Metadata& config) const;
+
+ private:
+  void add_schedule_flags(CLI::App& command);
 };
 
 }  // namespace dunlin

@@ -205,7 +205,6 @@ TEST(RunDiffusion, CommandsThatWriteTokenAfterTokenRefuseTheModel) {
       {"eval", folder.path(), folder.file("text"), "-c", "32"},
       {"imatrix", folder.path(), folder.file("text"), "-c", "32", "-o",
        folder.file("imatrix.gguf")},
-      {"bench", "model", "-m", folder.path(), "-p", "8", "-n", "2"},
   };
   for (const auto& command : commands) {
     const auto result = run_dunlin(command);
