@@ -121,6 +121,10 @@ Json answer_json(const Answer& answer, const Model& model) {
     object["forward_passes"] = *answer.forward_passes;
     object["tokens_per_forward"] = tokens_per_forward(answer, *answer.forward_passes);
   }
+  if (!answer.infilled_ids.empty()) {
+    object["infilled_ids"] = answer.infilled_ids;
+    object["infilled_text"] = answer.infilled_text;
+  }
   return object;
 }
 

@@ -31,8 +31,11 @@ struct Answer {
   bool done = false;
   FinishReason reason = FinishReason::stop;
   RequestStats stats = {};
-  uint64_t seed = 0;                           // of its random numbers
-  std::optional<int64_t> forward_passes = {};  // of a model that fills in masks
+  uint64_t seed = 0;  // of its random numbers
+  // Of a model that fills in masks; and a prompt that had some, once they are filled in.
+  std::optional<int64_t> forward_passes = {};
+  std::vector<int32_t> infilled_ids = {};
+  std::string infilled_text = {};
   std::optional<Error> error = std::nullopt;
 
   void receive(const Event& event);

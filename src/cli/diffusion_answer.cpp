@@ -32,6 +32,16 @@ bool take_text(std::span<const int32_t> ids, const std::vector<std::string>& sto
   return rest.stopped;
 }
 
+// The prompt, where it had masks of its own.
+void take_infilled(const DiffusionDecoder& decoder, const Model& model, Answer& answer) {
+  const auto& asked = answer.prompt_ids;
+  if (std::ranges::find(asked, model.diffusion->mask_id) == asked.end()) return;
+  const auto filled = decoder.canvas().first(static_cast<size_t>(decoder.prompt_size()));
+  answer.infilled_ids.assign(filled.begin(), filled.end());
+  if (model.text.tokenizer != nullptr)
+    answer.infilled_text = model.text.tokenizer->decode(filled, /*skip_special=*/true);
+}
+
 }  // namespace
 
 Result<DiffusionParams> answer_params(const DiffusionFlags& flags, const SamplingFlags& sampling,
@@ -93,6 +103,7 @@ void take_answer(const DiffusionCanvas& canvas, std::span<const int32_t> end_ids
   if (!canvas.over()) end = std::find(ids.begin(), end, model.diffusion->mask_id);
   const bool stopped =
       take_text(ids.first(static_cast<size_t>(end - ids.begin())), stop, model, answer);
+  take_infilled(decoder, model, answer);
   answer.reason = stopped || ended ? FinishReason::stop : FinishReason::length;
   answer.shown = answer.text;
   answer.error = canvas.error;

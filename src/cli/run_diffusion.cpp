@@ -150,11 +150,14 @@ class Runner {
     }
   }
 
+  // A prompt that had masks is what was asked for.
   void print_text(const Answer& answer) const {
     if (model_.text.tokenizer == nullptr) {
-      write_stdout(fmt::format("{}\n", fmt::join(answer.ids, ",")));
+      std::vector<int32_t> ids = answer.infilled_ids;
+      ids.insert(ids.end(), answer.ids.begin(), answer.ids.end());
+      write_stdout(fmt::format("{}\n", fmt::join(ids, ",")));
     } else {
-      write_stdout(answer.text + "\n");
+      write_stdout(answer.infilled_text + answer.text + "\n");
     }
   }
 

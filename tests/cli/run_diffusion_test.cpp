@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "parity/array_file.h"
 #include "process.h"
 #include "support/text_model_folder.h"
@@ -139,6 +141,19 @@ TEST(RunDiffusion, MasksOfThePromptAreFilledIn) {
                                   "--ignore-eos", "--json", "--stream", "--steps", "1", "-q"});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.json_lines().front()["masked"], 0);
+  const auto answer = result.json_lines().back();
+  EXPECT_EQ(answer["prompt_ids"], (Ids{3, 157, 5}));
+  const Ids infilled = answer["infilled_ids"];
+  ASSERT_EQ(infilled.size(), 3u);
+  EXPECT_EQ(infilled[0], 3);
+  EXPECT_NE(infilled[1], 157);
+  EXPECT_EQ(infilled[2], 5);
+  EXPECT_EQ(answer["ids"].size(), 2u);
+  // Without a tokenizer all ids are the text.
+  const auto plain = run_dunlin(
+      {"run", kModel, "--prompt-ids", "3,157,5", "-n", "2", "--ignore-eos", "--steps", "1", "-q"});
+  EXPECT_EQ(std::ranges::count(plain.out, ','), 4);
+  EXPECT_TRUE(plain.out.starts_with(fmt::format("3,{},5,", infilled[1])));
   const auto cached = run_dunlin(
       {"run", kModel, "--prompt-ids", "3,157,5", "-n", "2", "--dlm-cache", "dual", "-q"});
   EXPECT_EQ(cached.code, 2);
