@@ -82,6 +82,8 @@ std::optional<ModelOptions> other_options(const ModelOptions& options, const std
 std::string method_text(const DiffusionParams& params) {
   std::string text =
       fmt::format("{}, {} steps", diffusion_algorithm_name(params.algorithm), params.steps);
+  if (params.algorithm == DiffusionAlgorithm::entropy_bound)
+    text = fmt::format("entropy_bound {}", params.entropy_bound);
   if (params.cache == DiffusionCache::none) return text + ", no cache";
   return text + fmt::format(", {} cache, blocks of {}",
                             params.cache == DiffusionCache::dual ? "dual" : "prefix",

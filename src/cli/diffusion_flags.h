@@ -16,7 +16,7 @@ namespace dunlin {
 struct DiffusionFlags {
   std::optional<int64_t> steps = {}, block_length = {};
   std::optional<std::string> algorithm = {}, cache = {};
-  std::optional<double> alg_temperature = {}, eps = {};
+  std::optional<double> alg_temperature = {}, eps = {}, entropy_bound = {};
   std::optional<float> threshold = {};
   bool visual = false, stream = false;
   bool early_exit = true;

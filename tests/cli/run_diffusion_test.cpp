@@ -72,6 +72,17 @@ TEST(RunDiffusion, CachesGiveTheIdsAndPassesOfTheReference) {
   }
 }
 
+TEST(RunDiffusion, AnEntropyBoundNeedsNoSteps) {
+  const auto passes = [](const char* bound) {
+    const auto result = run_ids({"--alg", "entropy_bound", "--entropy-bound", bound, "--json"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.json()["forward_passes"].get<int>();
+  };
+  EXPECT_EQ(passes("1000"), 1);
+  EXPECT_EQ(passes("0"), 24);  // no token of this model is quite sure
+  EXPECT_LE(passes("5.1"), 12);  // ln 160 = 5.08 is the most: two tokens at least
+}
+
 TEST(RunDiffusion, JsonHasTheFieldsThatChecksRead) {
   const auto result = run_dunlin(
       {"run", kModel, "--prompt-ids", "3,4,5", "-n", "8", "-s", "7", "--ignore-eos", "--json"});
@@ -174,6 +185,7 @@ TEST(RunDiffusion, RefusesWhatCannotBe) {
       {{"--dlm-cache", "both"}, "\"both\" is not one of"},
       {{"--threshold", "1.5"}, "1.5 is outside 0..1"},
       {{"--alg-temp", "-1"}, "-1 is outside 0.."},
+      {{"--entropy-bound", "-1"}, "-1 is outside 0.."},
       {{"--eps", "0"}, "0 is outside"},
       {{"--min-p", "0.1"}, "--min-p has no meaning for a diffusion model"},
       {{"--repeat-penalty", "1.1"}, "--repeat-penalty has no meaning for a diffusion model"},
