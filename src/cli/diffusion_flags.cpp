@@ -38,7 +38,7 @@ void DiffusionFlags::add_to(CLI::App& command) {
 }
 
 void DiffusionFlags::add_schedule_flags(CLI::App& command) {
-  add_flag(command, "--steps", steps, "steps of the schedule (default: one per token)")
+  add_flag(command, "--steps", steps, "steps of the schedule (default: one per mask)")
       ->check(in_range(1, 1 << 20));
   add_flag(command, "--alg", algorithm, "which masks a step fills in")
       ->check(one_of({"origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold",

@@ -91,12 +91,19 @@ class Runner {
       return usage_error("stop strings need a tokenizer, which this model does not have");
     DiffusionParams params = options_.params;
     DUNLIN_RETURN_IF_ERROR(apply(*prompt, model_, options_.steps_follow_tokens, params));
+    // One step for each mask, those of the prompt among them.
+    if (options_.steps_follow_tokens)
+      params.steps = std::max<int64_t>(1, params.max_tokens + masks_of(job.answer.prompt_ids));
     // Without an early exit the answer is cut all the same.
     if (options_.early_exit) params.end_ids = end_ids_;
     job.answer.seed = params.seed;
     DUNLIN_ASSIGN_OR_RETURN(job.canvas, runner_.open(job.answer.prompt_ids, params));
     job.started = Clock::now();
     return {};
+  }
+
+  int64_t masks_of(const std::vector<int32_t>& ids) const {
+    return std::ranges::count(ids, model_.diffusion->mask_id);
   }
 
   Result<void> step() {

@@ -160,6 +160,12 @@ TEST(RunDiffusion, MasksOfThePromptAreFilledIn) {
   EXPECT_NE(infilled[1], 157);
   EXPECT_EQ(infilled[2], 5);
   EXPECT_EQ(answer["ids"].size(), 2u);
+  // One step for each mask by default: of three the first step decides none.
+  const auto steps = run_dunlin({"run", kModel, "--prompt-ids", "3,157,157,157,5", "-n", "0",
+                                 "--ignore-eos", "--json", "-q"});
+  ASSERT_EQ(steps.code, 0) << steps.err;
+  EXPECT_EQ(steps.json()["forward_passes"], 2);
+  EXPECT_EQ(steps.json()["ids"].size(), 0u);
   // Without a tokenizer all ids are the text.
   const auto plain = run_dunlin(
       {"run", kModel, "--prompt-ids", "3,157,5", "-n", "2", "--ignore-eos", "--steps", "1", "-q"});
