@@ -102,6 +102,10 @@ std::vector<MessageCase> flag_messages() {
          return run_dunlin(
              {"run", folder.path(), "--prompt-ids", "5,3", "-n", "2", "--dlm-cache", "dual", "-q"});
        }},
+      {"error: a context of <n> leaves no room for a prompt before <n> masks",
+       [](Folder) {
+         return run_dunlin({"plan", test_data("data/dream_plain/model"), "-c", "64", "-n", "64"});
+       }},
       {"error: a context of <n> is more than the <n> positions the model was trained for",
        [](Folder folder) { return run_hello(text_model(folder), {"-c", "100k"}); }},
       {"error: token <n> of the prompt is outside 0..<n>",
