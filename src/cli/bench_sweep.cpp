@@ -7,7 +7,6 @@
 #include <array>
 #include <chrono>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +26,7 @@
 #include "cli/options.h"
 #include "cli/plan_source.h"
 #include "cli/sweep_report.h"
+#include "cli/sweep_side.h"
 #include "cli/terminal.h"
 #include "cli/this_cpu.h"
 #include "cli/version.h"
@@ -56,11 +56,6 @@ const std::vector<TableColumn> kColumns = {{"side", false, 14},   {"batch", true
                                            {"first s", true, 9},  {"s", true, 20},
                                            {"tokens/s", true, 9}, {"tokens/forward", true, 14}};
 
-std::string name_of(const ModelOptions& options) {
-  return fmt::format("{}{} {}", options.backend, options.device.empty() ? "" : ":" + options.device,
-                     precision_name(options.precision));
-}
-
 // The options of the other side: WHAT is a back end, with a device behind a colon, or a profile.
 // Nothing: it is neither, but a file.
 std::optional<ModelOptions> other_options(const ModelOptions& options, const std::string& what) {
@@ -89,92 +84,6 @@ std::string method_text(const DiffusionParams& params) {
                             params.cache == DiffusionCache::dual ? "dual" : "prefix",
                             params.block_length);
 }
-
-// A side that runs: its model, and what it has measured so far.
-class RunningSide {
- public:
-  // Loads the model for the largest batch that fits.
-  static Result<std::unique_ptr<RunningSide>> create(const SweepFlags& flags,
-                                                     const ModelOptions& options,
-                                                     const std::vector<int64_t>& batches,
-                                                     const GenerationShape& shape, bool diffusion) {
-    auto side = std::make_unique<RunningSide>();
-    DUNLIN_ASSIGN_OR_RETURN(
-        side->batches_,
-        load_for_batches(
-            flags.model, batches,
-            [&](int64_t batch) { return generation_options(options, shape, batch, diffusion); },
-            [&](Model& model) { return side->make_bench(model, shape); }));
-    const Model& model = *side->batches_.model;
-    side->measured_ = {.name = name_of(options),
-                       .backend = model.options.backend,
-                       .isa = model.executable->isa(),
-                       .precision = precision_name(model.options.precision),
-                       .formats = format_summary(*model.checkpoint),
-                       .threads = model.executable->threads(),
-                       .load_seconds = model.load_ms / 1e3,
-                       .issues = side->batches_.issues};
-    return side;
-  }
-
-  bool holds(int64_t batch) const {
-    return !ended_ && !batches_.batches.empty() && batch <= batches_.batches.back();
-  }
-  const SweepSide& measured() const { return measured_; }
-
-  // The run that does not count. Where memory ends, the side ends.
-  Result<void> begin(int64_t batch) {
-    row_ = SweepRow{.batch = batch};
-    const auto first = run();
-    if (!first.ok()) return first.error();
-    if (*first) row_.first_seconds = last_.seconds;
-    return {};
-  }
-  Result<void> measure() {
-    if (ended_) return {};
-    const auto ran = run();
-    if (!ran.ok()) return ran.error();
-    if (*ran) row_.seconds.push_back(last_.seconds);
-    return {};
-  }
-  // Null where the batch did not come to its end.
-  const SweepRow* finish() {
-    if (ended_ || row_.seconds.empty()) return nullptr;
-    row_.tokens = last_.tokens;
-    row_.tokens_per_forward = last_.tokens_per_forward;
-    measured_.rows.push_back(row_);
-    return &measured_.rows.back();
-  }
-
- private:
-  Result<void> make_bench(Model& model, const GenerationShape& shape) {
-    bench_.reset();
-    DUNLIN_ASSIGN_OR_RETURN(bench_, make_generation_bench(model, shape));
-    return {};
-  }
-
-  // False: memory ended.
-  Result<bool> run() {
-    const auto generation = bench_->run(row_.batch);
-    if (generation.ok()) {
-      last_ = *generation;
-      return true;
-    }
-    if (generation.error().kind != ErrorKind::does_not_fit || measured_.rows.empty())
-      return generation.error();
-    ended_ = true;
-    measured_.issues.push_back(
-        fmt::format("batch {} does not fit: {}", row_.batch, generation.error().message));
-    return false;
-  }
-
-  BatchModel batches_ = {};
-  std::unique_ptr<GenerationBench> bench_ = {};  // of batches_.model: destroyed before it
-  SweepSide measured_ = {};
-  SweepRow row_ = {};
-  Generation last_ = {};
-  bool ended_ = false;
-};
 
 class SweepRun {
  public:
@@ -247,9 +156,9 @@ class SweepRun {
   }
 
   Result<void> add_side(const ModelOptions& options) {
-    note("loading for {}\n", name_of(options));
-    DUNLIN_ASSIGN_OR_RETURN(auto side,
-                            RunningSide::create(flags_, options, batches_, shape_, diffusion_));
+    note("loading for {}\n", side_name(options));
+    DUNLIN_ASSIGN_OR_RETURN(
+        auto side, RunningSide::create(flags_.model, options, batches_, shape_, diffusion_));
     for (const std::string& issue : side->measured().issues) note("{}\n", issue);
     sides_.push_back(std::move(side));
     return {};

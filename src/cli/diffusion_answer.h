@@ -38,8 +38,8 @@ std::string canvas_title(const DiffusionDecoder& decoder);
 nlohmann::ordered_json canvas_json(size_t index, const DiffusionDecoder& decoder,
                                    const Model& model);
 
-// Fills in ids, text and statistics of the answer to answer.prompt_ids, up to the first of `end_ids` or a stop string. A
-// canvas that is not over yet gives what is certain: the tokens before its first mask.
+// Fills in ids, text and statistics of the answer to answer.prompt_ids, up to the first of `end_ids` or
+// a stop string. A canvas that is not over yet gives what is certain: the tokens before its first mask.
 void take_answer(const DiffusionCanvas& canvas, std::span<const int32_t> end_ids,
                  const std::vector<std::string>& stop, double milliseconds, const Model& model,
                  Answer& answer);

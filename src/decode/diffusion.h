@@ -3,11 +3,12 @@
 //
 // Without a cache every pass computes the whole canvas, and steps follow the schedule of the
 // published diffusion_generate (Dream 7B) or, with confidence_threshold, of Fast-dLLM's
-// generation_utils.py; entropy_bound (EB-Sampler, arXiv 2505.24857) has none. With one, blocks are decided from left to right (Fast-dLLM v1, arXiv
-// 2505.22618, generation_utils_block.py): a pass over the whole canvas decides the first token of a
-// block, further passes compute the rows from the block on (prefix) or the block alone (dual). With
-// an algorithm other than confidence_threshold these follow the schedule by entropy. entropy_bound
-// decides by its bound in all of them; the first decides the first token besides.
+// generation_utils.py; entropy_bound (EB-Sampler, arXiv 2505.24857) has no schedule. With a cache,
+// blocks are decided from left to right (Fast-dLLM v1, arXiv 2505.22618, generation_utils_block.py):
+// a pass over the whole canvas decides the first token of a block, further passes compute the rows
+// from the block on (prefix) or the block alone (dual). With an algorithm other than
+// confidence_threshold these follow the schedule by entropy. entropy_bound decides by its bound in all
+// of them; the first decides the first token besides.
 //
 // Differences from the published code: each canvas has its own count of masks; ties go to the lowest
 // position; a step that decides nothing makes no pass; the last block may be shorter; where steps do
