@@ -78,9 +78,10 @@ TEST(RunDiffusion, AnEntropyBoundNeedsNoSteps) {
     EXPECT_EQ(result.code, 0) << result.err;
     return result.json()["forward_passes"].get<int>();
   };
-  EXPECT_EQ(passes("1000"), 1);
-  EXPECT_EQ(passes("0"), 24);  // no token of this model is quite sure
-  EXPECT_LE(passes("5.1"), 12);  // ln 160 = 5.08 is the most: two tokens at least
+  // All at once, and once more for those that the model predicts as masks.
+  EXPECT_LE(passes("1000"), 3);
+  EXPECT_EQ(passes("0"), 24);    // no token of this model is quite sure
+  EXPECT_LE(passes("5.1"), 16);  // ln 160 = 5.08 is the most: two tokens at least
 }
 
 TEST(RunDiffusion, JsonHasTheFieldsThatChecksRead) {
