@@ -97,14 +97,6 @@ def add_special_ids(writer, config):
             writer.add_uint32(f"tokenizer.ggml.{key}_token_id", ids[0])
 
 
-def add_masked_diffusion(writer, config):
-    """The keys that llama.cpp's converter of DreamModel writes."""
-    writer.add_bool("dream.attention.causal", False)
-    writer.add_bool("diffusion.shift_logits", True)
-    writer.add_uint32("tokenizer.ggml.mask_token_id", config["mask_token_id"])
-    writer.add_uint32("tokenizer.ggml.padding_token_id", config["pad_token_id"])
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folder", type=pathlib.Path)
@@ -120,7 +112,7 @@ def main():
     add_tokenizer(writer, arguments.folder, config, arguments.pre)
     add_special_ids(writer, config)
     if config["model_type"] == "Dream":
-        add_masked_diffusion(writer, config)
+        model_files.add_masked_diffusion(writer, config)
     add_tensors(writer, arguments.folder, config, arguments.type)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

@@ -123,6 +123,14 @@ def add_header(writer, config, name):
         writer.add_uint32(f"{arch}.attention.sliding_window", config["sliding_window"])
 
 
+def add_masked_diffusion(writer, config):
+    """The keys that llama.cpp's converter of DreamModel writes."""
+    writer.add_bool("dream.attention.causal", False)
+    writer.add_bool("diffusion.shift_logits", True)
+    writer.add_uint32("tokenizer.ggml.mask_token_id", config["mask_token_id"])
+    writer.add_uint32("tokenizer.ggml.padding_token_id", config["pad_token_id"])
+
+
 def add_yarn(writer, arch, config):
     """Files of gpt-oss mean a range that is not cut to whole pairs; a key of our own says that it is."""
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}

@@ -22,6 +22,11 @@ double predicted_per_second(const RequestStats& stats) {
   return per_second(std::max<int64_t>(0, stats.predicted_tokens - 1), stats.predicted_ms);
 }
 
+double tokens_per_forward(const Answer& answer, int64_t passes) {
+  if (passes == 0) return 0.0;
+  return static_cast<double>(answer.stats.predicted_tokens) / static_cast<double>(passes);
+}
+
 Json calls_json(const std::vector<ToolCall>& calls) {
   Json list = Json::array();
   for (const ToolCall& call : calls)
@@ -109,6 +114,17 @@ Json answer_json(const Answer& answer, const Model& model) {
                    {"isa", model.executable->isa()},
                    {"threads", model.executable->threads()},
                    {"kernels", std::move(kernels)}}}});
+  if (answer.forward_passes.has_value()) {
+    // All tokens come at once: none of them is the prompt's.
+    object["timings"]["predicted_per_second"] =
+        per_second(stats.predicted_tokens, stats.predicted_ms);
+    object["forward_passes"] = *answer.forward_passes;
+    object["tokens_per_forward"] = tokens_per_forward(answer, *answer.forward_passes);
+  }
+  if (!answer.infilled_ids.empty()) {
+    object["infilled_ids"] = answer.infilled_ids;
+    object["infilled_text"] = answer.infilled_text;
+  }
   return object;
 }
 
@@ -124,6 +140,17 @@ std::string timings_text(const RequestStats& stats) {
       "answer   {} tokens in {:.0f} ms ({:.1f} per second)\n",
       stats.prompt_tokens, cached, stats.prompt_ms, prompt_per_second(stats),
       stats.predicted_tokens, stats.predicted_ms, predicted_per_second(stats));
+}
+
+std::string timings_text(const Answer& answer) {
+  const RequestStats& stats = answer.stats;
+  if (!answer.forward_passes.has_value()) return timings_text(stats);
+  return fmt::format(
+      "answer   {} tokens in {:.0f} ms ({:.1f} per second), {} forward passes ({:.2f} tokens per "
+      "forward)\n",
+      stats.predicted_tokens, stats.predicted_ms,
+      per_second(stats.predicted_tokens, stats.predicted_ms), *answer.forward_passes,
+      tokens_per_forward(answer, *answer.forward_passes));
 }
 
 }  // namespace dunlin

@@ -32,6 +32,10 @@ struct Answer {
   FinishReason reason = FinishReason::stop;
   RequestStats stats = {};
   uint64_t seed = 0;  // of its random numbers
+  // Of a model that fills in masks; and a prompt that had some, once they are filled in.
+  std::optional<int64_t> forward_passes = {};
+  std::vector<int32_t> infilled_ids = {};
+  std::string infilled_text = {};
   std::optional<Error> error = std::nullopt;
 
   void receive(const Event& event);
@@ -56,5 +60,8 @@ std::string json_line(const nlohmann::ordered_json& value);
 
 // "prompt   12 tokens (8 cached) in 34 ms (117.6 per second)\nanswer ...\n"
 std::string timings_text(const RequestStats& stats);
+// The same of a model that fills in masks: "answer   64 tokens in 980 ms (65.3 per second), 32 forward
+// passes (2.00 tokens per forward)\n".
+std::string timings_text(const Answer& answer);
 
 }  // namespace dunlin

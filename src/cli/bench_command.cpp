@@ -11,9 +11,13 @@
 #include <string>
 #include <vector>
 
+#include "cli/bench_diffusion.h"
+#include "cli/bench_forward.h"
 #include "cli/bench_model.h"
 #include "cli/bench_output.h"
+#include "cli/bench_sweep.h"
 #include "cli/commands.h"
+#include "cli/diffusion_flags.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
 #include "cli/model_name.h"
@@ -35,6 +39,7 @@ struct BenchFlags {
   std::string output_err = "none";
   int64_t layers = -1;
   std::vector<std::string> disable;
+  DiffusionFlags diffusion;
   bool no_warmup = false, progress = false, json = false;
   IgnoredFlags ignored;
 };
@@ -90,11 +95,6 @@ CLI::Validator number_pair() {
     return pair ? "" : fmt::format("\"{}\" is not of the form 512,128", text);
   };
   return CLI::Validator(check, "");
-}
-
-double load_average() {
-  double loads[1] = {};
-  return getloadavg(loads, 1) == 1 ? loads[0] : 0.0;
 }
 
 // VmHWM of /proc/self/status.
@@ -160,17 +160,26 @@ class Bench {
     options.rows = flags_.step.rows();
     options.layers = flags_.layers;
     options.logits_view_k = 0;
-    for (const BenchTest& test : tests_)
+    for (const BenchTest& test : tests_) {
       options.context = std::max(options.context, test.depth + test.tokens());
+      options.new_tokens = std::max(options.new_tokens, test.tokens());
+    }
     options.disabled = disabled_optimizations(flags_.disable);
     return options;
   }
 
   Result<void> run_model(const std::string& path, int threads) {
-    DUNLIN_ASSIGN_OR_RETURN(const ModelOptions model_options, options(threads));
+    DUNLIN_ASSIGN_OR_RETURN(ModelOptions model_options, options(threads));
+    DUNLIN_ASSIGN_OR_RETURN(const bool diffusion, is_diffusion_model(path));
+    if (diffusion) {
+      // Tokens are drawn there, from the candidates of a row.
+      model_options.logits_view_k = ModelOptions().logits_view_k;
+      for (const BenchTest& test : tests_)
+        model_options.context = std::max(model_options.context, canvas_positions(test));
+    }
     reset_peak_rss();
     DUNLIN_ASSIGN_OR_RETURN(const auto model, load_model(path, model_options));
-    DUNLIN_ASSIGN_OR_RETURN(ModelBench bench, ModelBench::create(*model));
+    DUNLIN_ASSIGN_OR_RETURN(const auto bench, make_test_bench(*model, flags_.diffusion));
     std::vector<BenchResult> results;
     for (const BenchTest& test : tests_) {
       if (pending_interrupt() != 0) return {};
@@ -182,7 +191,7 @@ class Bench {
       result.test_time = fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(now));
       result.load_average = load_average();
       DUNLIN_ASSIGN_OR_RETURN(result.samples,
-                              bench.measure(test, flags_.repetitions, !flags_.no_warmup));
+                              bench->measure(test, flags_.repetitions, !flags_.no_warmup));
       result.peak_rss_bytes = peak_rss_bytes();
       results.push_back(std::move(result));
     }
@@ -192,7 +201,7 @@ class Bench {
     for (BenchResult& result : results) {
       result.stream_gb_s = stream;
       result.peak_flops = peak;
-      DUNLIN_ASSIGN_OR_RETURN(result.flops, matrix_flops(*model, result.test));
+      DUNLIN_ASSIGN_OR_RETURN(result.flops, matrix_flops(*model, result.test, result.samples));
       for (const auto& printer : printers_) printer->print(bench_json(result, *model, path));
     }
     return {};
@@ -241,6 +250,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
   auto flags = std::make_shared<BenchFlags>();
   add_test_flags(*command, *flags);
   flags->step.add_to(*command);
+  flags->diffusion.add_schedule_to(*command);
   add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each test is timed")
       ->check(in_range(1, 1000));
   add_flag(*command, "-o,--output", flags->output, "the form of the results")
@@ -256,10 +266,14 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
   flags->ignored.add_to(*command);
   command->footer(
       "Numbers are lists (1,2), ranges (1-4, 1-9+4, 64-512*2), and may be repeated.\n"
+      "Of a diffusion model -p N is one pass over a canvas of N positions, with -d over the last "
+      "N\n"
+      "positions of a canvas (a block), and -n N fills in N masks behind the others.\n"
       "Examples:\n"
       "  dunlin bench model model.gguf\n"
       "  dunlin bench model model/ -p 128-512*2 -n 0 -t 1,2 -o jsonl\n"
-      "  dunlin bench model model.gguf -p 0 -n 64 -d 0,4096 -r 3");
+      "  dunlin bench model model.gguf -p 0 -n 64 -d 0,4096 -r 3\n"
+      "  dunlin bench model dream/ -p 32 -n 128 -d 32 --steps 32 --dlm-cache dual");
   command->callback([flags, &exit_code] {
     const auto result = bench_model(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());
@@ -271,8 +285,14 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
 void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed");
   command->require_subcommand(1);
-  command->footer("Example:\n  dunlin bench model model.gguf -p 512 -n 128");
+  command->footer(
+      "Examples:\n"
+      "  dunlin bench model model.gguf -p 512 -n 128\n"
+      "  dunlin bench forward model.gguf --batch 1,2,4,8 --seq-len 128\n"
+      "  dunlin bench sweep model.gguf --batch 1,2,4,8 --report sweep");
   add_bench_model(*command, exit_code);
+  add_bench_forward(*command, exit_code);
+  add_bench_sweep(*command, exit_code);
 }
 
 }  // namespace dunlin

@@ -10,8 +10,6 @@
 #include <numeric>
 #include <utility>
 
-#include "planner/walk.h"
-
 namespace dunlin {
 namespace {
 
@@ -127,21 +125,32 @@ uint64_t streamed_weight_bytes(const Model& model, int64_t rows) {
   return static_cast<uint64_t>(bytes);
 }
 
-Result<double> matrix_flops(const Model& model, const BenchTest& test) {
+Result<StepFlops> StepFlops::create(const Model& model) {
   DUNLIN_ASSIGN_OR_RETURN(WeightStorage storage,
                           weight_storage(model.program, [&model](const std::string& name) {
                             return model.checkpoint->weight(name);
                           }));
   DUNLIN_ASSIGN_OR_RETURN(const Storage cache, parse_kv_storage("bf16"));
-  const PlannedModel planned(model.program, std::move(storage), cache, cache);
-  const ShardedModel sharded{planned, Mesh{}};
-  const auto step_flops = [&sharded](int64_t rows, int64_t logit_rows, int64_t cached) {
-    double flops = 0;
-    for (const NodeCost& cost :
-         walk(sharded,
-              {.rows_each = rows, .logit_rows = logit_rows, .cached = static_cast<double>(cached)}))
-      flops += cost.flops;
-    return flops;
+  return StepFlops(PlannedModel(model.program, std::move(storage), cache, cache));
+}
+
+double StepFlops::of(const StepShape& step) const {
+  double flops = 0;
+  for (const NodeCost& cost : walk({planned_, Mesh{}}, step)) flops += cost.flops;
+  return flops;
+}
+
+Result<double> matrix_flops(const Model& model, const BenchTest& test,
+                            const BenchSamples& samples) {
+  DUNLIN_ASSIGN_OR_RETURN(const StepFlops counter, StepFlops::create(model));
+  if (!samples.passes.empty()) {
+    double sum = 0;
+    for (const StepShape& pass : samples.passes) sum += counter.of(pass);
+    return sum;
+  }
+  const auto step_flops = [&counter](int64_t rows, int64_t logit_rows, int64_t cached) {
+    return counter.of(
+        {.rows_each = rows, .logit_rows = logit_rows, .cached = static_cast<double>(cached)});
   };
   double flops = 0;
   int64_t cached = test.depth;
@@ -156,7 +165,6 @@ Result<double> matrix_flops(const Model& model, const BenchTest& test) {
 }
 
 Result<ModelBench> ModelBench::create(Model& model) {
-  DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, "bench model"));
   DUNLIN_ASSIGN_OR_RETURN(SequenceRunner runner, SequenceRunner::create(model));
   return ModelBench(model, std::move(runner));
 }

@@ -4,12 +4,15 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/result.h"
 #include "engine/sequence_runner.h"
+#include "planner/walk.h"
 
 namespace dunlin {
 
@@ -27,6 +30,10 @@ struct BenchSamples {
   std::vector<int64_t> nanoseconds = {};  // one per repetition
   int64_t tokens = 0;                     // of a repetition
   int64_t weight_passes = 0;              // steps of a repetition: how often the weights are read
+  // Of a model that fills in masks: the passes of a repetition, and how many tokens of an answer each
+  // decided (nothing: there is no answer).
+  std::vector<StepShape> passes = {};
+  std::optional<double> tokens_per_forward = {};
 
   std::vector<double> tokens_per_second() const;
 };
@@ -44,16 +51,39 @@ Result<std::vector<int64_t>> parse_bench_list(const std::string& text);
 // random tokens do about evenly (planner/walk.h).
 uint64_t streamed_weight_bytes(const Model& model, int64_t rows);
 
-// Multiplications and additions of matrices in one repetition of the test, as the planner counts
-// them (planner/walk.h). Errors: of the checkpoint.
-Result<double> matrix_flops(const Model& model, const BenchTest& test);
+// Multiplications and additions of matrices in steps of a model, as the planner counts them
+// (planner/walk.h).
+class StepFlops {
+ public:
+  // `model` outlives it. Errors: of the checkpoint.
+  static Result<StepFlops> create(const Model& model);
+  double of(const StepShape& step) const;
 
-class ModelBench {
+ private:
+  explicit StepFlops(PlannedModel planned) : planned_(std::move(planned)) {}
+
+  PlannedModel planned_;
+};
+
+// Multiplications and additions of matrices in one repetition of the test, as the planner counts
+// them. Errors: of the checkpoint.
+Result<double> matrix_flops(const Model& model, const BenchTest& test, const BenchSamples& samples);
+
+// Runs the tests of one kind of model.
+class TestBench {
+ public:
+  virtual ~TestBench() = default;
+  // Errors (kind usage): a test that does not fit the context.
+  virtual Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions,
+                                       bool warm_up) = 0;
+};
+
+// Of a model that writes token after token.
+class ModelBench : public TestBench {
  public:
   static Result<ModelBench> create(Model& model);
 
-  // Errors (kind usage): a test that does not fit the context.
-  Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions, bool warm_up);
+  Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions, bool warm_up) override;
 
  private:
   ModelBench(Model& model, SequenceRunner runner) : model_(&model), runner_(std::move(runner)) {}

@@ -36,6 +36,12 @@ std::string size_text(uint64_t bytes) {
                             : fmt::format("{:.2f} GiB", mebibytes / 1024.0);
 }
 
+// "pp512", "tg128 @ d32", or of a model that fills in masks "tg128, 4.00 t/fwd".
+std::string test_text(const BenchTest& test, const Json& tokens_per_forward) {
+  if (!tokens_per_forward.is_number()) return test.name();
+  return fmt::format("{}, {:.2f} t/fwd", test.name(), tokens_per_forward.get<double>());
+}
+
 // Widths and order are llama-bench's, so that rows of both can be pasted into one table.
 const std::vector<TableColumn> kColumns = {
     {"model", false, 30}, {"size", true, 10}, {"params", true, 10}, {"backend", false, 10},
@@ -53,7 +59,7 @@ class MarkdownPrinter : public BenchPrinter {
         parameters_text(result["model_n_params"]),
         result["backends"],
         fmt::to_string(result["n_threads"].get<int>()),
-        test.name(),
+        test_text(test, result["tokens_per_forward"]),
         fmt::format("{:.2f} ± {:.2f}", result["avg_ts"].get<double>(),
                     result["stddev_ts"].get<double>())};
     fmt::print(file_, "{}", markdown_row(kColumns, cells));
@@ -132,6 +138,7 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
                               static_cast<double>(passes) / mean(times);
   const double tflops = result.flops / mean(times) / 1e3;
   const std::optional<double> peak = result.peak_flops;
+  const std::optional<double> per_forward = result.samples.tokens_per_forward;
   return {{"schema_version", 1},
           {"build_number", version()},
           {"cpu_info", cpu_features().model},
@@ -153,6 +160,8 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"stddev_ts", standard_deviation(rates)},
           {"samples_ns", result.samples.nanoseconds},
           {"samples_ts", rates},
+          {"forward_passes", result.samples.weight_passes},
+          {"tokens_per_forward", per_forward.has_value() ? Json(*per_forward) : Json(nullptr)},
           {"precision", precision_name(model.options.precision)},
           {"isa", executable.isa()},
           {"kernels", std::move(kernels)},

@@ -6,7 +6,6 @@
 #include <cstdlib>
 
 #include "cli/argv.h"
-#include "cli/chat_file.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
 
@@ -14,8 +13,6 @@ namespace dunlin {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-constexpr SessionId kSession = 1;
 
 // The path that a person means: without blanks around it, and with ~/ for the home folder.
 std::string path_of(const std::string& argument) {
@@ -53,11 +50,11 @@ const std::vector<std::string>& chat_commands() {
   return kCommands;
 }
 
-Chat::Chat(const ChatOptions& options, Model& model, Engine& engine, ChatInput& input,
+Chat::Chat(const ChatOptions& options, const Model& model, ChatPartner& partner, ChatInput& input,
            ChatSettings settings)
     : options_(options),
       model_(model),
-      engine_(engine),
+      partner_(partner),
       input_(input),
       settings_(std::move(settings)) {
   set_system(options.system);
@@ -154,18 +151,22 @@ Result<void> Chat::set(const std::string& argument) {
 
 Result<void> Chat::save(const std::string& path) {
   if (path.empty()) return usage_error("/save takes the name of a file");
-  DUNLIN_ASSIGN_OR_RETURN(const ChatFileSummary saved,
-                          save_chat(path, messages_, kSession, engine_));
-  note("saved {} messages and the KV cache of {} tokens\n", saved.messages, saved.cached);
+  DUNLIN_ASSIGN_OR_RETURN(const ChatFileSummary saved, partner_.save(path, messages_));
+  if (saved.has_cache) {
+    note("saved {} messages and the KV cache of {} tokens\n", saved.messages, saved.cached);
+  } else {
+    note("saved {} messages\n", saved.messages);
+  }
   return {};
 }
 
 Result<void> Chat::load(const std::string& path) {
   if (path.empty()) return usage_error("/load takes the name of a file");
-  DUNLIN_ASSIGN_OR_RETURN(const ChatFileSummary loaded,
-                          load_chat(path, messages_, kSession, engine_));
+  DUNLIN_ASSIGN_OR_RETURN(const ChatFileSummary loaded, partner_.load(path, messages_));
   last_ = Answer();
-  if (loaded.why_not_cached.empty()) {
+  if (!loaded.has_cache) {
+    note("loaded {} messages\n", loaded.messages);
+  } else if (loaded.why_not_cached.empty()) {
     note("loaded {} messages and the KV cache of {} tokens\n", loaded.messages, loaded.cached);
   } else {
     note(
@@ -179,7 +180,7 @@ Result<void> Chat::load(const std::string& path) {
 void Chat::print_stats() const {
   const auto held = static_cast<int64_t>(last_.prompt_ids.size() + last_.ids.size());
   note("context  {} of {} tokens in {} messages\n", held, model_.limits.context, messages_.size());
-  if (last_.done) note("{}", timings_text(last_.stats));
+  if (last_.done) note("{}", timings_text(last_));
 }
 
 Result<void> Chat::say(const std::string& text) {
@@ -213,25 +214,14 @@ Result<void> Chat::answer() {
 
 Result<void> Chat::generate(Answer& answer) {
   answer.seed = settings_.sampling.seed;
-  DUNLIN_ASSIGN_OR_RETURN(const RequestId id,
-                          engine_.submit({.prompt = answer.prompt_ids,
-                                          .sampling = settings_.sampling,
-                                          .max_tokens = settings_.max_tokens,
-                                          .stop_ids = {},
-                                          .stop = options_.stop,
-                                          .ignore_eos = options_.ignore_eos,
-                                          .session = kSession},
-                                         [&answer](const Event& event) { answer.receive(event); }));
   size_t printed = 0;
-  bool more = true;
-  while (more && pending_interrupt() == 0 && stdout_is_intact()) {
-    more = engine_.step();
+  const auto go_on = [&] {
     if (!options_.json) print_from(answer.shown, printed);
-  }
-  if (!more) return {};
-  // The next step takes the request out.
-  engine_.cancel(id);
-  engine_.step();
+    return pending_interrupt() == 0 && stdout_is_intact();
+  };
+  DUNLIN_ASSIGN_OR_RETURN(const bool complete, partner_.generate(settings_, go_on, answer));
+  if (!options_.json) print_from(answer.shown, printed);
+  if (complete) return {};
   const int signal = pending_interrupt();
   if (signal != 0 && (!input_.interactive() || signal != SIGINT))
     leave_ = exit_code_of_signal(signal);

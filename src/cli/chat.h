@@ -1,9 +1,9 @@
 // A conversation with a model: messages in, answers out, and commands.
 //
-// All turns belong to one session of the engine, which computes only from the first token that
-// differs from what it has: usually the answer's last token and the new message. An answer goes
-// back into the conversation as text; where its text encodes to other ids than were generated, the
-// difference begins there.
+// With a model that writes token after token all turns belong to one session of the engine, which
+// computes only from the first token that differs from what it has: usually the answer's last token
+// and the new message. An answer goes back into the conversation as text; where its text encodes to
+// other ids than were generated, the difference begins there.
 #pragma once
 
 #include <cstdint>
@@ -15,8 +15,10 @@
 #include "base/result.h"
 #include "cli/answer.h"
 #include "cli/chat_input.h"
+#include "cli/chat_partner.h"
 #include "cli/chat_settings.h"
-#include "engine/engine.h"
+#include "engine/model.h"
+#include "tokenizer/harmony/message.h"
 
 namespace dunlin {
 
@@ -38,7 +40,7 @@ const std::vector<std::string>& chat_commands();
 class Chat {
  public:
   // All outlive the chat.
-  Chat(const ChatOptions& options, Model& model, Engine& engine, ChatInput& input,
+  Chat(const ChatOptions& options, const Model& model, ChatPartner& partner, ChatInput& input,
        ChatSettings settings);
 
   // Until the input ends. Returns the exit code. At a terminal errors are reported and the
@@ -63,8 +65,8 @@ class Chat {
   void finish(Answer& answer);
 
   const ChatOptions& options_;
-  Model& model_;
-  Engine& engine_;
+  const Model& model_;
+  ChatPartner& partner_;
   ChatInput& input_;
   ChatSettings settings_;
   nlohmann::ordered_json messages_ = nlohmann::ordered_json::array();

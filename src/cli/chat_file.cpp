@@ -21,6 +21,7 @@ constexpr const char* kKind = "conversation";
 constexpr const char* kMessages = "messages";
 constexpr uint64_t kMostMessageBytes = 64u << 20;
 constexpr int kSchemaVersion = 1;
+constexpr const char* kNoCacheKey = "cache none\n";
 
 // Nothing of the user's that is not a conversation is overwritten. A damaged one is: to save it again
 // is how it is repaired.
@@ -66,18 +67,37 @@ Result<Json> read_messages(const ArtifactReader& reader, const std::string& path
   return messages;
 }
 
-}  // namespace
-
-Result<ChatFileSummary> save_chat(const std::string& path, const Json& messages, SessionId session,
-                                  const Engine& engine) {
+// A file with the messages, to be committed.
+Result<ArtifactWriter> write_messages(const std::string& path, const Json& messages,
+                                      std::string key) {
   DUNLIN_RETURN_IF_ERROR(check_target(path));
-  DUNLIN_ASSIGN_OR_RETURN(std::string key, session_key(engine));
   DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer,
                           ArtifactWriter::create(path, {.kind = kKind, .key = std::move(key)}));
   const Json document = {{"schema_version", kSchemaVersion}, {kMessages, messages}};
   const std::string text = document.dump(-1, ' ', false, Json::error_handler_t::replace);
   DUNLIN_RETURN_IF_ERROR(writer.begin_chunk(kMessages));
   DUNLIN_RETURN_IF_ERROR(writer.append(std::as_bytes(std::span(text))));
+  return writer;
+}
+
+}  // namespace
+
+Result<ChatFileSummary> save_messages(const std::string& path, const Json& messages) {
+  DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer, write_messages(path, messages, kNoCacheKey));
+  DUNLIN_RETURN_IF_ERROR(writer.commit());
+  return ChatFileSummary{.messages = messages.size(), .has_cache = false};
+}
+
+Result<ChatFileSummary> load_messages(const std::string& path, Json& messages) {
+  DUNLIN_ASSIGN_OR_RETURN(const ArtifactReader reader, ArtifactReader::open(path, kKind));
+  DUNLIN_ASSIGN_OR_RETURN(messages, read_messages(reader, path));
+  return ChatFileSummary{.messages = messages.size(), .has_cache = false};
+}
+
+Result<ChatFileSummary> save_chat(const std::string& path, const Json& messages, SessionId session,
+                                  const Engine& engine) {
+  DUNLIN_ASSIGN_OR_RETURN(std::string key, session_key(engine));
+  DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer, write_messages(path, messages, std::move(key)));
   DUNLIN_ASSIGN_OR_RETURN(const int64_t cached, save_session(engine, session, writer));
   DUNLIN_RETURN_IF_ERROR(writer.commit());
   return ChatFileSummary{.messages = messages.size(), .cached = cached};

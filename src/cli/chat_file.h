@@ -15,6 +15,7 @@ struct ChatFileSummary {
   // Why none was: "the model and the precision are others"; empty when it was, or when none is
   // there.
   std::string why_not_cached = {};
+  bool has_cache = true;  // false: the model keeps none from one answer to the next
 };
 
 // Writes the messages and what the session holds. Errors (kind runtime): a file that cannot be
@@ -27,5 +28,10 @@ Result<ChatFileSummary> save_chat(const std::string& path, const nlohmann::order
 // leave `messages` as they were.
 Result<ChatFileSummary> load_chat(const std::string& path, nlohmann::ordered_json& messages,
                                   SessionId session, Engine& engine);
+
+// The same of the messages alone. Each reads what the other has written.
+Result<ChatFileSummary> save_messages(const std::string& path,
+                                      const nlohmann::ordered_json& messages);
+Result<ChatFileSummary> load_messages(const std::string& path, nlohmann::ordered_json& messages);
 
 }  // namespace dunlin

@@ -19,11 +19,13 @@ void for_each_setting(Settings& settings, F&& f) {
   f("temp", sampling.temperature);
   f("top-k", sampling.top_k);
   f("top-p", sampling.top_p);
-  f("min-p", sampling.min_p);
-  f("repeat-penalty", sampling.repeat_penalty);
-  f("repeat-last-n", sampling.repeat_last_n);
-  f("frequency-penalty", sampling.frequency_penalty);
-  f("presence-penalty", sampling.presence_penalty);
+  if (!settings.diffusion) {
+    f("min-p", sampling.min_p);
+    f("repeat-penalty", sampling.repeat_penalty);
+    f("repeat-last-n", sampling.repeat_last_n);
+    f("frequency-penalty", sampling.frequency_penalty);
+    f("presence-penalty", sampling.presence_penalty);
+  }
   f("seed", sampling.seed);
   f("max-tokens", settings.max_tokens);
 }
@@ -31,6 +33,14 @@ void for_each_setting(Settings& settings, F&& f) {
 std::string canonical_name(std::string name) {
   std::ranges::replace(name, '_', '-');
   return name == "temperature" ? "temp" : name;
+}
+
+// Of any model.
+bool is_setting(const std::string& name) {
+  const ChatSettings all = {};
+  bool found = false;
+  for_each_setting(all, [&](const char* each, const auto&) { found = found || name == each; });
+  return found;
 }
 
 }  // namespace
@@ -48,6 +58,8 @@ Result<void> ChatSettings::set(const std::string& name, const std::string& value
     found = true;
     problem = parse_number(value, field);
   });
+  if (!found && diffusion && is_setting(wanted))
+    return usage_error(fmt::format("{} has no meaning for a diffusion model", wanted));
   if (!found) return usage_error(unknown_name(name, "setting", names));
   if (!problem.empty()) return usage_error(fmt::format("{}: \"{}\" {}", wanted, value, problem));
   if (changed.max_tokens < -1)

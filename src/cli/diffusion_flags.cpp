@@ -11,6 +11,8 @@
 namespace dunlin {
 namespace {
 
+constexpr const char* kHeading = "Diffusion models";
+
 template <typename T>
 T chosen(std::optional<T> flag, const Metadata& config, const char* name, T otherwise) {
   if (flag.has_value()) return *flag;
@@ -20,12 +22,27 @@ T chosen(std::optional<T> flag, const Metadata& config, const char* name, T othe
 
 }  // namespace
 
+void DiffusionFlags::add_schedule_to(CLI::App& command) {
+  const FlagGroup group(command, kHeading);
+  add_schedule_flags(command);
+}
+
 void DiffusionFlags::add_to(CLI::App& command) {
-  const FlagGroup group(command, "Diffusion models");
-  add_flag(command, "--steps", steps, "steps of the schedule (default: one per token)")
+  const FlagGroup group(command, kHeading);
+  add_schedule_flags(command);
+  add_switch(command, "--early-exit", early_exit,
+             "stop when nothing before the first end token is masked: the answer is the same")
+      ->default_str("true");
+  add_switch(command, "--visual", visual, "show on stderr how the text appears");
+  add_switch(command, "--stream", stream, "with --json: a line after every step");
+}
+
+void DiffusionFlags::add_schedule_flags(CLI::App& command) {
+  add_flag(command, "--steps", steps, "steps of the schedule (default: one per mask)")
       ->check(in_range(1, 1 << 20));
   add_flag(command, "--alg", algorithm, "which masks a step fills in")
-      ->check(one_of({"origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold"}))
+      ->check(one_of({"origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold",
+                      "entropy_bound"}))
       ->default_str("entropy");
   add_flag(command, "--alg-temp", alg_temperature,
            "draw positions at this temperature of their confidence (0: the surest)")
@@ -46,15 +63,16 @@ void DiffusionFlags::add_to(CLI::App& command) {
            "of --alg confidence_threshold: fill in all tokens at least as probable")
       ->check(in_real_range(0.0, 1.0))
       ->default_str("0.9");
-  add_switch(command, "--early-exit", early_exit,
-             "stop when nothing before the first end token is masked: the answer is the same")
-      ->default_str("true");
-  add_switch(command, "--visual", visual, "show on stderr how the text appears");
-  add_switch(command, "--stream", stream, "with --json: a line after every step");
+  add_flag(
+      command, "--entropy-bound", entropy_bound,
+      "of --alg entropy_bound: the lowest entropies whose sum, but for the largest, stays within "
+      "it (nats)")
+      ->check(in_real_range(0.0, 1e6))
+      ->default_str("0.1");
 }
 
 Result<void> DiffusionFlags::refuse_all() const {
-  const std::array<std::pair<const char*, bool>, 9> given = {{
+  const std::array<std::pair<const char*, bool>, 10> given = {{
       {"--steps", steps.has_value()},
       {"--alg", algorithm.has_value()},
       {"--alg-temp", alg_temperature.has_value()},
@@ -62,6 +80,7 @@ Result<void> DiffusionFlags::refuse_all() const {
       {"--dlm-cache", cache.has_value()},
       {"--block-length", block_length.has_value()},
       {"--threshold", threshold.has_value()},
+      {"--entropy-bound", entropy_bound.has_value()},
       {"--visual", visual},
       {"--stream", stream},
   }};
@@ -94,6 +113,7 @@ Result<DiffusionParams> DiffusionFlags::params(const SamplingFlags& sampling,
   params.eps = eps.value_or(params.eps);
   params.block_length = block_length.value_or(params.block_length);
   params.threshold = threshold.value_or(params.threshold);
+  params.entropy_bound = entropy_bound.value_or(params.entropy_bound);
   params.temperature = chosen(sampling.temperature, config, "--temp", params.temperature);
   params.top_p = chosen(sampling.top_p, config, "--top-p", params.top_p);
   // generation_config.json may have -1 for off.

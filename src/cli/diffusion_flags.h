@@ -1,4 +1,4 @@
-// Flags of `run` for models that fill in masks, and what they mean for a request.
+// Flags for models that fill in masks, and what they mean for a request.
 #pragma once
 
 #include <CLI/CLI.hpp>
@@ -16,12 +16,14 @@ namespace dunlin {
 struct DiffusionFlags {
   std::optional<int64_t> steps = {}, block_length = {};
   std::optional<std::string> algorithm = {}, cache = {};
-  std::optional<double> alg_temperature = {}, eps = {};
+  std::optional<double> alg_temperature = {}, eps = {}, entropy_bound = {};
   std::optional<float> threshold = {};
   bool visual = false, stream = false;
   bool early_exit = true;
 
   void add_to(CLI::App& command);
+  // Those that choose how masks are filled in alone, for commands that show no text.
+  void add_schedule_to(CLI::App& command);
 
   // Error (kind usage): one of them is given, and the model writes token after token.
   Result<void> refuse_all() const;
@@ -30,6 +32,9 @@ struct DiffusionFlags {
   // and top_k come from their flags, else generation_config.json, else are off. Error (kind usage):
   // a flag of `sampling` that only a model that writes token after token knows.
   Result<DiffusionParams> params(const SamplingFlags& sampling, const Metadata& config) const;
+
+ private:
+  void add_schedule_flags(CLI::App& command);
 };
 
 }  // namespace dunlin

@@ -1,4 +1,4 @@
-// The text of a canvas as it appears, for `run --visual`.
+// The text of a canvas as it appears, for --visual.
 #pragma once
 
 #include <cstddef>

@@ -32,7 +32,7 @@ Result<Chart> speed_chart(const PlannedModel& model, const Machine& machine, con
     const auto x = static_cast<double>(batch);
     best.points.push_back({x, mesh.best_tokens_per_second});
     expected.points.push_back({x, mesh.tokens_per_second});
-    each.points.push_back({x, 1 / mesh.decode.expected_seconds});
+    each.points.push_back({x, mesh.tokens_per_second / x});
   }
   Chart chart{.title = fmt::format("Decoding at {} positions", workload.context),
               .subtitle = subtitle(plan, heading),
@@ -56,11 +56,10 @@ Result<Chart> memory_chart(const PlannedModel& model, const Machine& machine, co
   const Workload& workload = plan.workload;
   for (int64_t context = 512; context <= std::max<int64_t>(workload.max_context, 512);
        context *= 2) {
-    const Capacity capacity{.sequences = sequences_per_replica(plan.chosen.shape, workload.batch),
-                            .context = context,
-                            .rows = std::min(workload.chunk, context)};
-    DUNLIN_ASSIGN_OR_RETURN(const DeviceMemory memory,
-                            memory_of(model, machine, plan.chosen.shape, capacity));
+    const int64_t sequences = sequences_per_replica(plan.chosen.shape, workload.batch);
+    DUNLIN_ASSIGN_OR_RETURN(
+        const DeviceMemory memory,
+        memory_of(model, machine, plan.chosen.shape, capacity_for(workload, sequences, context)));
     const auto x = static_cast<double>(context);
     const auto gibibytes = [](int64_t bytes) { return static_cast<double>(bytes) / kGiB; };
     weights.points.push_back({x, gibibytes(memory.weights)});

@@ -8,10 +8,12 @@
 
 #include "cli/answer.h"
 #include "cli/commands.h"
+#include "cli/flags.h"
 #include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/plan_machine.h"
 #include "cli/this_cpu.h"
+#include "models/registry.h"
 
 namespace dunlin {
 namespace {
@@ -26,15 +28,53 @@ struct PlanFlags {
   BatchFlags step;
   double fill = 1;
   int64_t layers = -1;
+  int64_t masks = -1;  // -1: kDefaultNewTokens
+  std::optional<int64_t> steps, block_length;
+  std::optional<std::string> cache;
   std::optional<double> price;
   std::string svg;
   bool all_logits = false, calibrate = false, json = false;
 };
 
+// Canvases in place of prompts and tokens, where the model fills in masks.
+Result<void> add_canvas(const PlanFlags& flags, bool diffusion, Workload& workload) {
+  if (!diffusion) {
+    for (const auto& [name, given] :
+         {std::pair("--steps", flags.steps.has_value()),
+          std::pair("--dlm-cache", flags.cache.has_value()),
+          std::pair("--block-length", flags.block_length.has_value())}) {
+      if (given)
+        return usage_error(fmt::format("{} is for diffusion models, which this is not", name));
+    }
+    return {};
+  }
+  const int64_t masks = flags.masks < 0 ? kDefaultNewTokens : flags.masks;
+  if (masks == 0) return usage_error("--max-tokens is 0: there is nothing to fill in");
+  if (masks >= workload.context) {
+    return usage_error(fmt::format("a context of {} leaves no room for a prompt before {} masks",
+                                   workload.context, masks));
+  }
+  CanvasWorkload canvas{.masks = masks, .steps = flags.steps.value_or(masks)};
+  const std::string cache = flags.cache.value_or("none");
+  if (cache != "none") canvas.block = std::min(flags.block_length.value_or(32), masks);
+  canvas.suffix = cache == "prefix";
+  if (canvas.steps < canvas.blocks()) {
+    return usage_error(fmt::format("{} steps are fewer than the {} blocks of {} masks",
+                                   canvas.steps, canvas.blocks(), canvas.masks));
+  }
+  workload.prompt = std::min(workload.prompt, workload.context - masks);
+  workload.canvas = canvas;
+  return {};
+}
+
 Result<Workload> workload_of(const PlanFlags& flags, const PlanSource& source) {
   Workload workload;
+  DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(source.config));
   DUNLIN_ASSIGN_OR_RETURN(workload.context, parse_size("--ctx-size", flags.context));
-  if (workload.context == 0) workload.context = std::min(source.trained_context, kDefaultContext);
+  if (workload.context == 0) {
+    workload.context =
+        std::min(source.trained_context, diffusion ? kDefaultCanvas : kDefaultContext);
+  }
   if (workload.context > source.trained_context) {
     return usage_error(
         fmt::format("a context of {} is more than the {} positions the model was trained for",
@@ -46,6 +86,7 @@ Result<Workload> workload_of(const PlanFlags& flags, const PlanSource& source) {
   workload.fill = flags.fill;
   workload.all_logits = flags.all_logits;
   workload.max_context = source.trained_context;
+  DUNLIN_RETURN_IF_ERROR(add_canvas(flags, diffusion.has_value(), workload));
   return workload;
 }
 
@@ -109,7 +150,7 @@ void add_model_flags(CLI::App& command, PlanFlags& flags) {
            "Hugging Face directory, .gguf file, or a config.json alone")
       ->transform(model_name());
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
-           "positions of each sequence (auto: the model's, at most 8192)");
+           "positions of each sequence (auto: the model's, at most 8192, a canvas 2048)");
   add_flag(command, "--parallel,--batch,--max-num-seqs", flags.parallel,
            "sequences at a time, on all devices together (-np)")
       ->check(in_range(1, 1 << 20));
@@ -119,8 +160,20 @@ void add_model_flags(CLI::App& command, PlanFlags& flags) {
            "share of the context that is filled while decoding, on average")
       ->check(in_real_range(0, 1));
   add_flag(command, "--layers", flags.layers, "only the first N layers")->check(in_range(0, 4096));
-  add_switch(command, "--all-logits", flags.all_logits,
-             "logits of every prompt token, as a diffusion canvas needs");
+  add_switch(command, "--all-logits", flags.all_logits, "logits of every prompt token");
+  const FlagGroup group(command, "Diffusion models");
+  add_flag(command, "-n,--max-tokens,--n-predict,--predict", flags.masks,
+           "masks behind each prompt (-1: 128)")
+      ->check(in_range(-1, int64_t{1} << 31));
+  add_flag(command, "--steps", flags.steps, "passes of an answer (default: one per mask)")
+      ->check(in_range(1, 1 << 20));
+  add_flag(command, "--dlm-cache", flags.cache,
+           "none: a step computes the whole canvas; prefix: from the block on; dual: the block")
+      ->check(one_of({"none", "prefix", "dual"}))
+      ->default_str("none");
+  add_flag(command, "--block-length", flags.block_length, "masks of a block")
+      ->check(in_range(1, 1 << 20))
+      ->default_str("32");
 }
 
 void add_storage_flags(CLI::App& command, MachineFlags& flags) {
@@ -171,6 +224,7 @@ void add_plan_command(CLI::App& app, int& exit_code) {
       "  dunlin plan model.gguf -c 8192\n"
       "  dunlin plan llama-70b/config.json --device v5e-16 --quantize int8 -np 32\n"
       "  dunlin plan model/ --device h100 --devices 2 --price 6.5 --json\n"
+      "  dunlin plan dream/ --device v5e --prompt 32 -n 128 --steps 32 --dlm-cache dual\n"
       "  dunlin plan --calibrate");
   command->callback([flags, &exit_code] {
     const auto result = run_plan(*flags);

@@ -35,8 +35,14 @@ Json roof_json(const StepTime& step) {
           {"interconnect_seconds", step.interconnect_seconds}};
 }
 
+// Rows that a phase of the prompts computes.
+double prefill_rows(const Workload& workload) {
+  const int64_t masks = workload.canvas ? workload.canvas->masks : 0;
+  return static_cast<double>(workload.batch * (workload.prompt + masks));
+}
+
 Json prefill_json(const MeshEvaluation& mesh, const Workload& workload, const Device& device) {
-  const auto tokens = static_cast<double>(workload.batch * workload.prompt);
+  const double tokens = prefill_rows(workload);
   return {{"seconds", mesh.prefill.expected_seconds},
           {"best_seconds", mesh.prefill.best_seconds},
           {"tokens_per_second", tokens / mesh.prefill.expected_seconds},
@@ -45,10 +51,10 @@ Json prefill_json(const MeshEvaluation& mesh, const Workload& workload, const De
           {"step", roof_json(mesh.prefill.step)}};
 }
 
-Json decode_json(const MeshEvaluation& mesh, const Device& device) {
+Json decode_json(const MeshEvaluation& mesh, int64_t batch, const Device& device) {
   const StepTime& step = mesh.decode.step;
   return {{"tokens_per_second", mesh.tokens_per_second},
-          {"tokens_per_second_per_sequence", 1 / mesh.decode.expected_seconds},
+          {"tokens_per_second_per_sequence", mesh.tokens_per_second / static_cast<double>(batch)},
           {"best_tokens_per_second", mesh.best_tokens_per_second},
           {"seconds", mesh.decode.expected_seconds},
           {"bound", bound_name(step.bound)},
@@ -150,6 +156,40 @@ std::string fit_text(const Plan& plan) {
   return text;
 }
 
+// How canvases are filled in; null for token after token.
+Json canvases_json(const MeshEvaluation& mesh, const Workload& workload) {
+  if (!workload.canvas) return nullptr;
+  const CanvasWorkload& canvas = *workload.canvas;
+  const auto tokens = static_cast<double>(workload.batch * canvas.masks);
+  return {
+      {"masks", canvas.masks},
+      {"positions", workload.prompt + canvas.masks},
+      {"steps", canvas.steps},
+      {"cache", canvas.block == 0 ? "none" : (canvas.suffix ? "prefix" : "dual")},
+      {"block_length", canvas.block > 0 ? Json(canvas.block) : Json(nullptr)},
+      {"tokens_per_forward", static_cast<double>(canvas.masks) / static_cast<double>(canvas.steps)},
+      {"pass_seconds", mesh.prefill.expected_seconds},
+      {"step_seconds", mesh.decode.expected_seconds},
+      {"answer_seconds", tokens / mesh.tokens_per_second},
+      {"best_answer_seconds", tokens / mesh.best_tokens_per_second}};
+}
+
+std::string canvases_text(const Plan& plan) {
+  const Workload& workload = plan.workload;
+  const CanvasWorkload& canvas = *workload.canvas;
+  const auto tokens = static_cast<double>(workload.batch * canvas.masks);
+  return fmt::format(
+      "{} masks behind {} tokens, {} passes ({:.2f} tokens per forward){}: an answer in {}, {} "
+      "tokens/s each\n",
+      canvas.masks, workload.prompt, canvas.steps,
+      static_cast<double>(canvas.masks) / static_cast<double>(canvas.steps),
+      canvas.block > 0 ? fmt::format(", {} cache with blocks of {}",
+                                     canvas.suffix ? "prefix" : "dual", canvas.block)
+                       : std::string(),
+      seconds_text(tokens / plan.chosen.tokens_per_second),
+      rate_text(plan.chosen.tokens_per_second / static_cast<double>(workload.batch)));
+}
+
 std::string speed_table(const Plan& plan) {
   const Device& device = plan.slice.device;
   const MeshEvaluation& mesh = plan.chosen;
@@ -170,6 +210,15 @@ std::string speed_table(const Plan& plan) {
                seconds_text(phase.step.memory_seconds),
                seconds_text(phase.step.interconnect_seconds)};
   };
+  if (workload.canvas) {
+    const int64_t positions = workload.prompt + workload.canvas->masks;
+    const std::vector<Row> passes = {
+        row(fmt::format("pass over {} x {}", workload.batch, positions), mesh.prefill,
+            static_cast<double>(workload.batch * positions) / mesh.prefill.expected_seconds),
+        row(fmt::format("step of {} canvases", workload.batch), mesh.decode,
+            mesh.tokens_per_second)};
+    return aligned_table(columns, passes) + canvases_text(plan);
+  }
   const std::vector<Row> rows = {
       row(fmt::format("prefill of {} x {}", workload.batch, workload.prompt), mesh.prefill,
           prompts / mesh.prefill.expected_seconds),
@@ -221,9 +270,9 @@ std::string bytes_text(double bytes) {
 std::optional<Cost> cost_of(const Plan& plan, const std::optional<double>& price) {
   if (!price) return std::nullopt;
   const double per_second = *price / 3600;
-  const auto prompts = static_cast<double>(plan.workload.batch * plan.workload.prompt);
-  return Cost{1e6 * per_second / plan.chosen.tokens_per_second,
-              1e6 * per_second * plan.chosen.prefill.expected_seconds / prompts};
+  return Cost{
+      1e6 * per_second / plan.chosen.tokens_per_second,
+      1e6 * per_second * plan.chosen.prefill.expected_seconds / prefill_rows(plan.workload)};
 }
 
 Json plan_json(const Plan& plan, const PlanHeading& heading) {
@@ -257,7 +306,8 @@ Json plan_json(const Plan& plan, const PlanHeading& heading) {
                  {"max_batch", plan.max_batch},
                  {"max_context", plan.max_context},
                  {"prefill", prefill_json(mesh, workload, device)},
-                 {"decode", decode_json(mesh, device)},
+                 {"decode", decode_json(mesh, workload.batch, device)},
+                 {"canvas", canvases_json(mesh, workload)},
                  {"communication_bytes_per_step", mesh.decode.step.sent_bytes},
                  {"alternatives", alternatives},
                  {"flips", flips}};

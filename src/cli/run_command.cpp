@@ -4,11 +4,11 @@
 #include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
-#include <random>
 
 #include "cli/answer.h"
 #include "cli/chat_settings.h"
 #include "cli/commands.h"
+#include "cli/diffusion_answer.h"
 #include "cli/diffusion_flags.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
@@ -169,7 +169,6 @@ class Runner {
   int exit_code_ = 0;     // of the first error
 };
 
-// The sampling of `flags` with a new seed where none is given.
 Result<DiffusionRunOptions> diffusion_options(const RunFlags& flags, PromptFormat format,
                                               const Metadata& config) {
   DiffusionRunOptions options{.steps_follow_tokens = !flags.diffusion.steps.has_value(),
@@ -181,11 +180,8 @@ Result<DiffusionRunOptions> diffusion_options(const RunFlags& flags, PromptForma
                               .stream = flags.diffusion.stream,
                               .visual = flags.diffusion.visual,
                               .quiet = flags.model.quiet};
-  DUNLIN_ASSIGN_OR_RETURN(options.params, flags.diffusion.params(flags.sampling, config));
-  DiffusionParams& params = options.params;
-  if (flags.max_tokens >= 0) params.max_tokens = flags.max_tokens;
-  params.steps = flags.diffusion.steps.value_or(std::max<int64_t>(1, params.max_tokens));
-  params.seed = flags.sampling.seed.has_value() ? *flags.sampling.seed : std::random_device{}();
+  DUNLIN_ASSIGN_OR_RETURN(options.params,
+                          answer_params(flags.diffusion, flags.sampling, flags.max_tokens, config));
   return options;
 }
 

@@ -12,12 +12,11 @@
 
 #include "cli/answer.h"
 #include "cli/chat_settings.h"
+#include "cli/diffusion_answer.h"
 #include "cli/diffusion_view.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
 #include "engine/diffusion_runner.h"
-#include "engine/stop_matcher.h"
-#include "tokenizer/stream_decoder.h"
 
 namespace dunlin {
 namespace {
@@ -29,43 +28,15 @@ struct Job {
   std::unique_ptr<DiffusionCanvas> canvas = {};  // while it runs
   Clock::time_point started = {};
   Answer answer = {};
-  int64_t forward_passes = 0;
 };
 
-double per(int64_t count, double of) {
-  return of > 0 ? static_cast<double>(count) / of : 0.0;
-}
-
-// What a line of a batch may set, as the settings of a chat.
-ChatSettings settings_of(const DiffusionParams& params) {
-  ChatSettings settings{.max_tokens = params.max_tokens};
-  settings.sampling.temperature = params.temperature;
-  settings.sampling.top_k = params.top_k;
-  settings.sampling.top_p = params.top_p;
-  settings.sampling.seed = params.seed;
-  return settings;
-}
-
+// What a line of a batch changes.
 Result<void> apply(const Prompt& prompt, const Model& model, bool steps_follow_tokens,
                    DiffusionParams& params) {
-  const ChatSettings before = settings_of(params);
-  ChatSettings settings = before;
+  ChatSettings settings = settings_of(params);
   for (const auto& [name, value] : prompt.settings)
     DUNLIN_RETURN_IF_ERROR(settings.set(name, value, model.vocabulary));
-  const SamplingParams& sampling = settings.sampling;
-  if (sampling.min_p != before.sampling.min_p ||
-      sampling.repeat_penalty != before.sampling.repeat_penalty ||
-      sampling.repeat_last_n != before.sampling.repeat_last_n ||
-      sampling.frequency_penalty != before.sampling.frequency_penalty ||
-      sampling.presence_penalty != before.sampling.presence_penalty) {
-    return usage_error("min-p and penalties have no meaning for a diffusion model");
-  }
-  params.temperature = sampling.temperature;
-  params.top_k = sampling.top_k;
-  params.top_p = sampling.top_p;
-  params.seed = sampling.seed;
-  params.max_tokens = settings.max_tokens < 0 ? before.max_tokens : settings.max_tokens;
-  if (steps_follow_tokens) params.steps = std::max<int64_t>(1, params.max_tokens);
+  take_settings(settings, steps_follow_tokens, params);
   return {};
 }
 
@@ -94,7 +65,7 @@ class Runner {
     view_.clear();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
     if (!options_.quiet && !options_.json && jobs_.size() == 1 && exit_code_ == 0)
-      print_timings(jobs_.front());
+      note("{}", timings_text(jobs_.front().answer));
     return exit_code_;
   }
 
@@ -120,12 +91,19 @@ class Runner {
       return usage_error("stop strings need a tokenizer, which this model does not have");
     DiffusionParams params = options_.params;
     DUNLIN_RETURN_IF_ERROR(apply(*prompt, model_, options_.steps_follow_tokens, params));
+    // One step for each mask, those of the prompt among them.
+    if (options_.steps_follow_tokens)
+      params.steps = std::max<int64_t>(1, params.max_tokens + masks_of(job.answer.prompt_ids));
     // Without an early exit the answer is cut all the same.
     if (options_.early_exit) params.end_ids = end_ids_;
     job.answer.seed = params.seed;
     DUNLIN_ASSIGN_OR_RETURN(job.canvas, runner_.open(job.answer.prompt_ids, params));
     job.started = Clock::now();
     return {};
+  }
+
+  int64_t masks_of(const std::vector<int32_t>& ids) const {
+    return std::ranges::count(ids, model_.diffusion->mask_id);
   }
 
   Result<void> step() {
@@ -144,71 +122,23 @@ class Runner {
     return {};
   }
 
-  std::span<const int32_t> behind_prompt(const DiffusionDecoder& decoder) const {
-    return decoder.canvas().subspan(static_cast<size_t>(decoder.prompt_size()));
-  }
-
   void show(size_t index) {
     const DiffusionDecoder& decoder = jobs_[index].canvas->decoder;
-    const auto ids = behind_prompt(decoder);
-    if (options_.stream) {
-      const Json line = {{"schema_version", 1},
-                         {"index", index},
-                         {"step", decoder.decided().size()},
-                         {"forward_passes", decoder.forward_passes()},
-                         {"masked", decoder.masked()},
-                         {"ids", std::vector<int32_t>(ids.begin(), ids.end())},
-                         {"text", canvas_text(ids, mask_id(), model_.text.tokenizer.get())}};
-      write_stdout(json_line(line) + "\n");
-    }
+    if (options_.stream) write_stdout(json_line(canvas_json(index, decoder, model_)) + "\n");
     if (index != next_) return;
     const auto all = static_cast<double>(std::max<size_t>(1, decoder.canvas().size()));
     bar_.update(1.0 - static_cast<double>(decoder.masked()) / all, "filling in");
-    view_.draw(fmt::format("step {}, {} forward passes, {} masks left", decoder.decided().size(),
-                           decoder.forward_passes(), decoder.masked()),
-               canvas_text(ids, mask_id(), model_.text.tokenizer.get()));
+    view_.draw(canvas_title(decoder), canvas_text(behind_prompt(decoder), model_.diffusion->mask_id,
+                                                  model_.text.tokenizer.get()));
   }
-
-  int32_t mask_id() const { return model_.diffusion->mask_id; }
 
   void finish(size_t index) {
     Job& job = jobs_[index];
-    const DiffusionDecoder& decoder = job.canvas->decoder;
-    Answer& answer = job.answer;
-    const auto ids = behind_prompt(decoder);
-    const auto end = std::ranges::find_first_of(ids, end_ids_);
-    const bool stopped = take_text(ids.first(static_cast<size_t>(end - ids.begin())),
-                                   batch_.prompts[index]->stop.value_or(options_.stop), answer);
-    answer.reason = stopped || end != ids.end() ? FinishReason::stop : FinishReason::length;
-    answer.error = job.canvas->error;
-    answer.stats.prompt_tokens = decoder.prompt_size();
-    answer.stats.predicted_tokens = std::ssize(answer.ids);
-    answer.stats.predicted_ms =
-        std::chrono::duration<double, std::milli>(Clock::now() - job.started).count();
-    answer.done = true;
-    job.forward_passes = decoder.forward_passes();
+    const std::chrono::duration<double, std::milli> took = Clock::now() - job.started;
+    take_answer(*job.canvas, end_ids_, batch_.prompts[index]->stop.value_or(options_.stop),
+                took.count(), model_, job.answer);
     runner_.close(*job.canvas);
     job.canvas.reset();
-  }
-
-  // Ids and text up to a stop string; true: there was one.
-  bool take_text(std::span<const int32_t> ids, const std::vector<std::string>& stop,
-                 Answer& answer) const {
-    if (model_.text.tokenizer == nullptr) {
-      answer.ids.assign(ids.begin(), ids.end());
-      return false;
-    }
-    StreamDecoder text(model_.text.tokenizer, /*skip_special=*/true);
-    StopMatcher stops(stop);
-    for (const int32_t id : ids) {
-      const auto output = stops.feed(text.feed(id));
-      answer.text += output.text;
-      answer.ids.push_back(id);
-      if (output.stopped) return true;
-    }
-    const auto rest = stops.feed(text.flush());
-    answer.text += rest.text + stops.flush();
-    return rest.stopped;
   }
 
   void print_ready() {
@@ -219,7 +149,7 @@ class Runner {
       if (job.answer.error.has_value()) {
         print_error(*job.answer.error);
       } else if (options_.json) {
-        write_stdout(json_line(json_of(job)) + "\n");
+        write_stdout(json_line(answer_json(job.answer, model_)) + "\n");
       } else {
         print_text(job.answer);
       }
@@ -227,33 +157,15 @@ class Runner {
     }
   }
 
+  // A prompt that had masks is what was asked for.
   void print_text(const Answer& answer) const {
     if (model_.text.tokenizer == nullptr) {
-      write_stdout(fmt::format("{}\n", fmt::join(answer.ids, ",")));
+      std::vector<int32_t> ids = answer.infilled_ids;
+      ids.insert(ids.end(), answer.ids.begin(), answer.ids.end());
+      write_stdout(fmt::format("{}\n", fmt::join(ids, ",")));
     } else {
-      write_stdout(answer.text + "\n");
+      write_stdout(answer.infilled_text + answer.text + "\n");
     }
-  }
-
-  Json json_of(const Job& job) const {
-    const RequestStats& stats = job.answer.stats;
-    Json json = answer_json(job.answer, model_);
-    // All tokens come at once: none of them is the prompt's.
-    json["timings"]["predicted_per_second"] = per(stats.predicted_tokens, stats.predicted_ms / 1e3);
-    json["forward_passes"] = job.forward_passes;
-    json["tokens_per_forward"] =
-        per(stats.predicted_tokens, static_cast<double>(job.forward_passes));
-    return json;
-  }
-
-  void print_timings(const Job& job) const {
-    const RequestStats& stats = job.answer.stats;
-    note(
-        "answer   {} tokens in {:.0f} ms ({:.1f} per second), {} forward passes ({:.2f} tokens per "
-        "forward)\n",
-        stats.predicted_tokens, stats.predicted_ms,
-        per(stats.predicted_tokens, stats.predicted_ms / 1e3), job.forward_passes,
-        per(stats.predicted_tokens, static_cast<double>(job.forward_passes)));
   }
 
   void print_error(const Error& error) {

@@ -154,11 +154,15 @@ Result<CpuRates> rates_of_this_cpu(int threads) {
                        std::move(points));
 }
 
+int64_t available_bytes() {
+  return std::min(available_memory(), group_memory());
+}
+
 Device cpu_device(CpuRates rates) {
   Device device;
   device.name = "cpu";
   device.description = fmt::format("{}, {} threads, {}", rates.cpu, rates.threads, rates.isa);
-  device.memory_bytes = std::min(available_memory(), group_memory());
+  device.memory_bytes = available_bytes();
   device.memory_bytes_per_second = rates.stream.back().bytes_per_second;
   device.bf16_flops = rates.peak_flops();
   device.efficiency.origin = rates.calibrated
@@ -177,6 +181,11 @@ int64_t resident_bytes() {
   int64_t resident = 0;
   fields >> all >> resident;
   return resident * sysconf(_SC_PAGESIZE);
+}
+
+double load_average() {
+  double loads[1] = {};
+  return getloadavg(loads, 1) == 1 ? loads[0] : 0.0;
 }
 
 }  // namespace dunlin

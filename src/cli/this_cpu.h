@@ -2,6 +2,7 @@
 // calibrated or are typical.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 
@@ -26,11 +27,17 @@ std::optional<CpuRates> kept_rates(int threads);
 // set.
 Result<CpuRates> rates_of_this_cpu(int threads);
 
-// Memory: what the system could give a process now, within the limits of its control groups.
+// What the system could give a process now, within the limits of its control groups.
+int64_t available_bytes();
+
+// Its memory: available_bytes().
 Device cpu_device(CpuRates rates);
 
 // Resident bytes of this process now. One that has read the headers and the tokenizer and recorded the
 // Program is as large as one that loads the model, but for what the back end holds.
 int64_t resident_bytes();
+
+// Processes that were running, on average over the last minute.
+double load_average();
 
 }  // namespace dunlin

@@ -25,7 +25,7 @@ Result<DiffusionDecoder> DiffusionDecoder::create(std::vector<int32_t> prompt, i
           "the prompt has masks, which need dlm_cache none: a cache knows blocks behind the "
           "prompt");
     }
-    if (!decoder.by_threshold() && checked.steps < decoder.blocks_) {
+    if (!decoder.adaptive() && checked.steps < decoder.blocks_) {
       return usage_error(
           fmt::format("steps is {}, but {} tokens in blocks of {} need one for each of {} blocks",
                       checked.steps, checked.max_tokens, checked.block_length, decoder.blocks_));
@@ -84,6 +84,8 @@ void DiffusionDecoder::plan() {
     plan_blocks();
   } else if (by_threshold()) {
     plan_threshold();
+  } else if (by_entropy_bound()) {
+    plan_entropy();
   } else {
     plan_schedule();
   }
@@ -127,12 +129,22 @@ void DiffusionDecoder::plan_threshold() {
   want(0, size(), std::move(masked));
 }
 
+void DiffusionDecoder::plan_entropy() {
+  std::vector<int32_t> masked = masked_within(0, size());
+  if (masked.empty()) {
+    finished_ = true;
+    return;
+  }
+  selection_ = {.kind = UnmaskSelection::Kind::entropy, .count = masked.size()};
+  want(0, size(), std::move(masked));
+}
+
 void DiffusionDecoder::plan_blocks() {
   while (block_ < blocks_) {
     const int64_t begin = prompt_size_ + block_ * params_.block_length;
     const int64_t end = std::min(begin + params_.block_length, size());
     const std::vector<int32_t> masked = masked_within(begin, end);
-    if (masked.empty() || (!by_threshold() && block_step_ >= steps_of_block())) {
+    if (masked.empty() || (!adaptive() && block_step_ >= steps_of_block())) {
       ++block_;
       block_step_ = 0;
     } else if (plan_within_block(begin, end, masked)) {
@@ -150,6 +162,13 @@ void DiffusionDecoder::plan_blocks() {
 // keys and values before it reads any.
 bool DiffusionDecoder::plan_within_block(int64_t begin, int64_t end,
                                          const std::vector<int32_t>& masked) {
+  if (by_entropy_bound() && block_step_ == 0) {
+    // With shifted logits no row of a pass over the block alone predicts its first token.
+    selection_ = {
+        .kind = UnmaskSelection::Kind::entropy, .count = masked.size(), .and_first = true};
+    want(0, size(), masked);
+    return true;
+  }
   if (block_step_ == 0) {
     // The first token of a block is decided whatever its confidence.
     const bool single_step = !by_threshold() && steps_of_block() == 1;
@@ -157,8 +176,9 @@ bool DiffusionDecoder::plan_within_block(int64_t begin, int64_t end,
     want(0, size(), single_step ? masked : std::vector<int32_t>{masked.front()});
     return true;
   }
-  if (by_threshold()) {
-    selection_ = {.kind = UnmaskSelection::Kind::threshold, .count = masked.size()};
+  if (adaptive()) {
+    using Kind = UnmaskSelection::Kind;
+    selection_ = {.kind = by_threshold() ? Kind::threshold : Kind::entropy, .count = masked.size()};
   } else {
     const int64_t count =
         unmasked_count(std::ssize(masked), block_step_, steps_of_block(), params_.eps);
@@ -213,7 +233,8 @@ Confidence DiffusionDecoder::measure() const {
   if (by_threshold()) return Confidence::probability;
   if (params_.cache != DiffusionCache::none) return Confidence::negative_entropy;
   if (params_.algorithm == DiffusionAlgorithm::topk_margin) return Confidence::margin;
-  if (params_.algorithm == DiffusionAlgorithm::entropy) return Confidence::negative_entropy;
+  if (params_.algorithm == DiffusionAlgorithm::entropy || by_entropy_bound())
+    return Confidence::negative_entropy;
   return Confidence::probability;
 }
 
@@ -223,6 +244,12 @@ std::vector<size_t> DiffusionDecoder::select(std::span<const float> confidence) 
       return surest(confidence, confidence.size());
     case UnmaskSelection::Kind::threshold:
       return above_threshold(confidence, selection_.count, params_.threshold);
+    case UnmaskSelection::Kind::entropy: {
+      std::vector<size_t> selected = within_entropy(confidence, params_.entropy_bound);
+      if (selection_.and_first && std::ranges::find(selected, size_t{0}) == selected.end())
+        selected.push_back(0);
+      return selected;
+    }
     case UnmaskSelection::Kind::surest:
       break;
   }
@@ -252,8 +279,8 @@ Result<void> DiffusionDecoder::accept(std::span<const LogitsView> logits) {
     canvas_[static_cast<size_t>(wanted_[i])] = tokens[i];
     changed = changed || tokens[i] != mask_id_;
   }
-  // Without this a threshold would wait for these positions for ever.
-  if (!changed && by_threshold()) {
+  // Without this an adaptive algorithm would wait for these positions for ever.
+  if (!changed && adaptive()) {
     for (const size_t i : selected) given_up_[static_cast<size_t>(wanted_[i])] = true;
   }
   left_ = static_cast<int64_t>(selection_.count) - std::ssize(selected);

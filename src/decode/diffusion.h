@@ -3,10 +3,12 @@
 //
 // Without a cache every pass computes the whole canvas, and steps follow the schedule of the
 // published diffusion_generate (Dream 7B) or, with confidence_threshold, of Fast-dLLM's
-// generation_utils.py. With one, blocks are decided from left to right (Fast-dLLM v1, arXiv
-// 2505.22618, generation_utils_block.py): a pass over the whole canvas decides the first token of a
-// block, further passes compute the rows from the block on (prefix) or the block alone (dual). With
-// an algorithm other than confidence_threshold these follow the schedule by entropy.
+// generation_utils.py; entropy_bound (EB-Sampler, arXiv 2505.24857) has no schedule. With a cache,
+// blocks are decided from left to right (Fast-dLLM v1, arXiv 2505.22618, generation_utils_block.py):
+// a pass over the whole canvas decides the first token of a block, further passes compute the rows
+// from the block on (prefix) or the block alone (dual). With an algorithm other than
+// confidence_threshold these follow the schedule by entropy. entropy_bound decides by its bound in all
+// of them; the first decides the first token besides.
 //
 // Differences from the published code: each canvas has its own count of masks; ties go to the lowest
 // position; a step that decides nothing makes no pass; the last block may be shorter; where steps do
@@ -36,8 +38,9 @@ struct DiffusionPass {
 
 // Which of the positions of a pass it decides.
 struct UnmaskSelection {
-  enum class Kind : uint8_t { all, surest, threshold } kind = Kind::all;
-  size_t count = 0;  // surest: so many; threshold: at most so many
+  enum class Kind : uint8_t { all, surest, threshold, entropy } kind = Kind::all;
+  size_t count = 0;        // surest: so many; the last two: at most so many
+  bool and_first = false;  // entropy: the first position, too
 };
 
 class DiffusionDecoder {
@@ -71,6 +74,7 @@ class DiffusionDecoder {
   void plan();
   void plan_schedule();
   void plan_threshold();
+  void plan_entropy();
   void plan_blocks();
   bool plan_within_block(int64_t begin, int64_t end, const std::vector<int32_t>& masked);
   void want(int64_t first, int64_t end, std::vector<int32_t> positions);
@@ -86,6 +90,9 @@ class DiffusionDecoder {
   bool by_threshold() const {
     return params_.algorithm == DiffusionAlgorithm::confidence_threshold;
   }
+  bool by_entropy_bound() const { return params_.algorithm == DiffusionAlgorithm::entropy_bound; }
+  // Passes go on until everything is decided, whatever the number of steps.
+  bool adaptive() const { return by_threshold() || by_entropy_bound(); }
 
   std::vector<int32_t> canvas_ = {};
   int64_t prompt_size_ = 0;

@@ -10,12 +10,13 @@
 namespace dunlin {
 namespace {
 
-constexpr std::array<std::pair<std::string_view, DiffusionAlgorithm>, 5> kAlgorithms = {{
+constexpr std::array<std::pair<std::string_view, DiffusionAlgorithm>, 6> kAlgorithms = {{
     {"origin", DiffusionAlgorithm::origin},
     {"maskgit_plus", DiffusionAlgorithm::maskgit_plus},
     {"topk_margin", DiffusionAlgorithm::topk_margin},
     {"entropy", DiffusionAlgorithm::entropy},
     {"confidence_threshold", DiffusionAlgorithm::confidence_threshold},
+    {"entropy_bound", DiffusionAlgorithm::entropy_bound},
 }};
 
 constexpr std::array<std::pair<std::string_view, DiffusionCache>, 3> kCaches = {{
@@ -57,6 +58,7 @@ Result<void> validate(const DiffusionParams& params) {
   DUNLIN_RETURN_IF_ERROR(
       in_range("temperature", static_cast<double>(params.temperature), 0.0, 100.0));
   DUNLIN_RETURN_IF_ERROR(in_range("top_p", static_cast<double>(params.top_p), 0.0, 1.0));
+  DUNLIN_RETURN_IF_ERROR(in_range("entropy_bound", params.entropy_bound, 0.0, 1e6));
   return in_range("threshold", static_cast<double>(params.threshold), 0.0, 1.0);
 }
 

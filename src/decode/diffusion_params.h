@@ -14,11 +14,12 @@ namespace dunlin {
 
 // Which masked positions a step decides.
 enum class DiffusionAlgorithm : uint8_t {
-  origin,               // each with the same probability
-  maskgit_plus,         // the tokens of highest probability
-  topk_margin,          // the largest distance to the second best token
-  entropy,              // the lowest entropy
-  confidence_threshold  // all whose probability reaches a threshold, at least one
+  origin,                // each with the same probability
+  maskgit_plus,          // the tokens of highest probability
+  topk_margin,           // the largest distance to the second best token
+  entropy,               // the lowest entropy
+  confidence_threshold,  // all whose probability reaches a threshold, at least one
+  entropy_bound          // the lowest entropies, as far as their sum allows, at least one
 };
 
 // What a forward pass takes over from an earlier one.
@@ -30,8 +31,9 @@ enum class DiffusionCache : uint8_t {
 
 struct DiffusionParams {
   int64_t max_tokens = 128;  // masks behind the prompt
-  int64_t steps = 128;       // of the schedule; nothing to confidence_threshold with a cache
-  double eps = 1e-3;         // time at which the schedule ends
+  // Of the schedule. Nothing to entropy_bound, nor to confidence_threshold with a cache.
+  int64_t steps = 128;
+  double eps = 1e-3;  // time at which the schedule ends
   DiffusionAlgorithm algorithm = DiffusionAlgorithm::entropy;
   // > 0: positions are drawn from softmax(confidence / alg_temperature), 0: the surest ones.
   double alg_temperature = 0.0;
@@ -39,8 +41,9 @@ struct DiffusionParams {
   float top_p = 1.0f;        // 1: off
   int32_t top_k = 0;         // 0: off; applied after top_p
   DiffusionCache cache = DiffusionCache::none;
-  int64_t block_length = 32;  // with a cache: blocks are decided from left to right
-  float threshold = 0.9f;     // of confidence_threshold
+  int64_t block_length = 32;   // with a cache: blocks are decided from left to right
+  float threshold = 0.9f;      // of confidence_threshold
+  double entropy_bound = 0.1;  // of entropy_bound, nats
   // > 0: with a cache, every so many passes within a block compute all positions anew; 1 is exact.
   int64_t refresh_every = 0;
   uint64_t seed = 0;

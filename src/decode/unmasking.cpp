@@ -25,6 +25,20 @@ std::vector<size_t> above_threshold(std::span<const float> confidence, size_t mo
   return order;
 }
 
+std::vector<size_t> within_entropy(std::span<const float> confidence, double bound) {
+  std::vector<size_t> order = surest(confidence, confidence.size());
+  size_t count = std::min<size_t>(1, order.size());
+  // The largest entropy is that of the last one: the others come before it.
+  double sum = 0.0;
+  for (; count < order.size(); ++count) {
+    // The p ln(p + 1e-10) of a sure token adds up to a little more than 0.
+    sum += std::max(0.0, -static_cast<double>(confidence[order[count - 1]]));
+    if (sum > bound) break;
+  }
+  order.resize(count);
+  return order;
+}
+
 std::vector<size_t> draw_positions(std::span<const float> confidence, size_t count,
                                    double temperature,
                                    const std::function<float(size_t)>& uniform) {

@@ -159,12 +159,15 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                                                 .logits_view_k = options.logits_view_k}));
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
-  model->limits =
-      model->diffusion ? canvas_limits(options, context) : step_limits(options, context);
+  model->limits = limits_of(options, context, model->diffusion.has_value());
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
   DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;
+}
+
+StepLimits limits_of(const ModelOptions& options, int64_t context, bool diffusion) {
+  return diffusion ? canvas_limits(options, context) : step_limits(options, context);
 }
 
 Result<void> require_autoregressive(const Model& model, std::string_view what) {

@@ -75,6 +75,9 @@ struct Model {
 // is of kind usage.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
 
+// The largest step of a model that is loaded with these options and this context.
+StepLimits limits_of(const ModelOptions& options, int64_t context, bool diffusion);
+
 // The error (kind usage) of what asks for the next token of a model that fills in masks: "chat".
 Result<void> require_autoregressive(const Model& model, std::string_view what);
 

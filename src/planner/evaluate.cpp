@@ -10,9 +10,21 @@ namespace dunlin {
 namespace {
 
 Capacity capacity_of(const MeshShape& shape, const Workload& workload) {
-  return {.sequences = sequences_per_replica(shape, workload.batch),
-          .context = workload.context,
-          .rows = std::min(workload.chunk, workload.context)};
+  return capacity_for(workload, sequences_per_replica(shape, workload.batch), workload.context);
+}
+
+// `steps` of these, one after the other. A pipeline works on `stages` steps at once; filling it costs
+// stages - 1 more.
+Phase repeated(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
+               const StepShape& step, double steps) {
+  Phase phase;
+  phase.step = step_time(walk(sharded, step), sharded, device, step.row_class);
+  phase.steps = steps;
+  const auto stages = static_cast<double>(shape.stage);
+  const double turns = (steps + stages - 1) / stages;
+  phase.best_seconds = turns * phase.step.best_seconds;
+  phase.expected_seconds = turns * phase.step.expected_seconds;
+  return phase;
 }
 
 // As many whole prompts as a step has rows for, or a part of one.
@@ -26,16 +38,43 @@ Phase prefill(const ShardedModel& sharded, const Device& device, const MeshShape
   // Chunks of a prompt find from nothing to all but themselves in the cache.
   step.cached = static_cast<double>(workload.prompt - step.rows_each) / 2;
   step.row_class = RowClass::prompt;
-  Phase phase;
-  phase.step = step_time(walk(sharded, step), sharded, device, step.row_class);
-  phase.steps = static_cast<double>(sequences) * static_cast<double>(workload.prompt) /
-                static_cast<double>(step.rows());
-  // A pipeline works on `stages` steps at once; filling it costs stages - 1 more.
-  const auto stages = static_cast<double>(shape.stage);
-  const double turns = (phase.steps + stages - 1) / stages;
-  phase.best_seconds = turns * phase.step.best_seconds;
-  phase.expected_seconds = turns * phase.step.expected_seconds;
-  return phase;
+  const double steps = static_cast<double>(sequences) * static_cast<double>(workload.prompt) /
+                       static_cast<double>(step.rows());
+  return repeated(sharded, device, shape, step, steps);
+}
+
+// A pass over `rows` positions of every canvas of the replica, the others cached.
+Phase canvas_pass(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
+                  const Workload& workload, int64_t rows, int64_t logit_rows) {
+  const int64_t sequences = sequences_per_replica(shape, workload.batch);
+  const int64_t positions = workload.prompt + workload.canvas->masks;
+  StepShape step;
+  step.rows_each = rows;
+  step.sequences = std::clamp<int64_t>(
+      capacity_for(workload, sequences, workload.context).rows / rows, 1, sequences);
+  step.logit_rows = step.sequences * logit_rows;
+  step.cached = static_cast<double>(positions - rows);
+  step.row_class = rows == positions ? RowClass::prompt : RowClass::generated;
+  const double steps = static_cast<double>(sequences) / static_cast<double>(step.sequences);
+  return repeated(sharded, device, shape, step, steps);
+}
+
+void evaluate_canvases(const ShardedModel& sharded, const Device& device, const Workload& workload,
+                       MeshEvaluation& result) {
+  const CanvasWorkload& canvas = *workload.canvas;
+  const int64_t positions = workload.prompt + canvas.masks;
+  const int64_t masks = canvas.block > 0 ? std::min(canvas.block, canvas.masks) : canvas.masks;
+  int64_t rows = canvas.block > 0 ? masks : positions;
+  if (canvas.block > 0 && canvas.suffix) rows = (canvas.masks + masks) / 2;  // on average
+  result.prefill = canvas_pass(sharded, device, result.shape, workload, positions, canvas.masks);
+  result.decode = canvas_pass(sharded, device, result.shape, workload, rows, (masks + 1) / 2);
+  const auto opening = static_cast<double>(canvas.blocks());
+  const double others = std::max(0.0, static_cast<double>(canvas.steps) - opening);
+  const auto tokens = static_cast<double>(workload.batch * canvas.masks);
+  result.tokens_per_second = tokens / (opening * result.prefill.expected_seconds +
+                                       others * result.decode.expected_seconds);
+  result.best_tokens_per_second =
+      tokens / (opening * result.prefill.best_seconds + others * result.decode.best_seconds);
 }
 
 Phase decode(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
@@ -70,6 +109,16 @@ Result<int64_t> search(int64_t most, const std::function<Result<DeviceMemory>(in
 
 }  // namespace
 
+Capacity capacity_for(const Workload& workload, int64_t sequences, int64_t context) {
+  Capacity capacity{
+      .sequences = sequences, .context = context, .rows = std::min(workload.chunk, context)};
+  if (!workload.canvas) return capacity;
+  capacity.rows = std::min(std::max(workload.chunk, context), context * sequences);
+  capacity.logit_rows =
+      std::min(std::min(workload.canvas->masks, context) * sequences, capacity.rows);
+  return capacity;
+}
+
 int64_t replicas(const MeshShape& shape) {
   return shape.data * shape.fsdp * shape.expert;
 }
@@ -95,6 +144,10 @@ Result<MeshEvaluation> evaluate_mesh(const PlannedModel& model, const Machine& m
   const Device& device = machine.slice.device;
   result.fits = result.memory.total() <= device.memory_bytes;
   const ShardedModel sharded{model, result.mesh};
+  if (workload.canvas) {
+    evaluate_canvases(sharded, device, workload, result);
+    return result;
+  }
   result.prefill = prefill(sharded, device, shape, workload);
   result.decode = decode(sharded, device, shape, workload);
   const auto batch = static_cast<double>(workload.batch);
@@ -107,29 +160,21 @@ Result<MeshEvaluation> evaluate_mesh(const PlannedModel& model, const Machine& m
 
 Result<int64_t> largest_batch(const PlannedModel& model, const Machine& machine,
                               const MeshShape& shape, const Workload& workload) {
-  Capacity capacity = capacity_of(shape, workload);
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t sequences, search(
-                                                       machine.most_sequences,
-                                                       [&](int64_t value) {
-                                                         capacity.sequences = value;
-                                                         return memory_of(model, machine, shape,
-                                                                          capacity);
-                                                       },
-                                                       machine.slice.device.memory_bytes));
+  const auto memory = [&](int64_t sequences) {
+    return memory_of(model, machine, shape, capacity_for(workload, sequences, workload.context));
+  };
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t sequences, search(machine.most_sequences, memory,
+                                                          machine.slice.device.memory_bytes));
   return sequences * replicas(shape);
 }
 
 Result<int64_t> largest_context(const PlannedModel& model, const Machine& machine,
                                 const MeshShape& shape, const Workload& workload) {
-  Capacity capacity = capacity_of(shape, workload);
-  return search(
-      workload.max_context,
-      [&](int64_t value) {
-        capacity.context = value;
-        capacity.rows = std::min(workload.chunk, value);
-        return memory_of(model, machine, shape, capacity);
-      },
-      machine.slice.device.memory_bytes);
+  const int64_t sequences = sequences_per_replica(shape, workload.batch);
+  const auto memory = [&](int64_t context) {
+    return memory_of(model, machine, shape, capacity_for(workload, sequences, context));
+  };
+  return search(workload.max_context, memory, machine.slice.device.memory_bytes);
 }
 
 }  // namespace dunlin

@@ -1,12 +1,26 @@
 // One mesh of devices under one workload: what it holds, how fast it is, how much it takes.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <optional>
 
 #include "planner/memory.h"
 #include "planner/roofline.h"
 
 namespace dunlin {
+
+// Answers of a model that fills in masks. Each is a canvas, the prompt and its masks, of which every
+// pass computes all positions, or those of a block where a cache has the others (the prefix and dual
+// caches of Fast-dLLM, arXiv 2505.22618, which open each block with a pass over the canvas).
+struct CanvasWorkload {
+  int64_t masks = 128;
+  int64_t steps = 128;  // passes of an answer, those that open a block among them
+  int64_t block = 0;    // 0: no cache
+  bool suffix = false;  // what is behind the block is computed, too: the prefix cache
+
+  int64_t blocks() const { return block > 0 ? (masks + block - 1) / block : 0; }
+};
 
 struct Workload {
   int64_t batch = 1;           // sequences at a time, on all devices
@@ -16,7 +30,12 @@ struct Workload {
   bool all_logits = false;     // of every prompt row, as a diffusion canvas needs them
   double fill = 1;             // share of the context that a decode step finds filled, on average
   int64_t max_context = 4096;  // positions the model was trained for
+  std::optional<CanvasWorkload> canvas = {};  // nothing: token after token
 };
+
+// What a replica holds for so many of the workload's sequences at this context: as the engine plans
+// its largest step, for canvases as many whole ones as the chunk has rows for, and at least one.
+Capacity capacity_for(const Workload& workload, int64_t sequences, int64_t context);
 
 // The memory of a replica on devices whose back end says so itself (the CPU's).
 using MemoryOf = std::function<Result<DeviceMemory>(const Capacity& capacity)>;
@@ -44,8 +63,9 @@ struct MeshEvaluation {
   Mesh mesh;
   DeviceMemory memory;
   bool fits = false;
-  Phase prefill;                 // of all prompts of the batch
-  Phase decode;                  // one token for each sequence
+  Phase prefill;  // of all prompts of the batch; a pass over all its canvases with all masks
+  // One token for each sequence; of canvases a step of each, with half of the masks on average.
+  Phase decode;
   double tokens_per_second = 0;  // decoded by all sequences together, expected
   double best_tokens_per_second = 0;
 };

@@ -25,10 +25,11 @@ struct Capacity {
   int64_t sequences = 1;
   int64_t context = 4096;  // positions of each
   int64_t rows = 512;      // of the largest step: the chunk of a prompt
+  int64_t logit_rows = 0;  // of such a step; 0: one for each sequence
 
   StepLimits limits() const {
     return {.rows = rows > sequences ? rows : sequences,
-            .logit_rows = sequences,
+            .logit_rows = logit_rows > 0 ? logit_rows : sequences,
             .sequences = sequences,
             .context = context};
   }

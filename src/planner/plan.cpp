@@ -136,10 +136,9 @@ bool fits_slice(const PlannedModel& model, const Slice& slice, const Workload& w
   const Machine machine{slice, {}};
   const auto shapes = possible_meshes(*model.program, slice.devices);
   return std::ranges::any_of(shapes, [&](const MeshShape& shape) {
-    const Capacity capacity{.sequences = sequences_per_replica(shape, workload.batch),
-                            .context = workload.context,
-                            .rows = std::min(workload.chunk, workload.context)};
-    const auto memory = memory_of(model, machine, shape, capacity);
+    const int64_t sequences = sequences_per_replica(shape, workload.batch);
+    const auto memory =
+        memory_of(model, machine, shape, capacity_for(workload, sequences, workload.context));
     return memory.ok() && memory->total() <= slice.device.memory_bytes;
   });
 }

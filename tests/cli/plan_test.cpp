@@ -136,6 +136,56 @@ TEST(PlanCommand, PlansCheckpointsForThisMachineWithoutReadingWeights) {
   EXPECT_EQ(bare["weights"], "BF16 (226)");
 }
 
+TEST(PlanCommand, ADiffusionModelIsPlannedByItsCanvases) {
+  const std::string dream = config("dream-7b");
+  const auto result = plan({dream, "--device", "h100", "--prompt", "32", "-n", "128", "--steps",
+                            "32", "--dlm-cache", "dual", "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto json = result.json();
+  EXPECT_EQ(json["family"], "dream");
+  EXPECT_EQ(json["context"], 2048);
+  EXPECT_EQ(json["canvas"]["positions"], 160);
+  EXPECT_EQ(json["canvas"]["block_length"], 32);
+  EXPECT_EQ(json["canvas"]["tokens_per_forward"], 4.0);
+  EXPECT_NEAR(json["canvas"]["answer_seconds"].get<double>(),
+              4 * json["canvas"]["pass_seconds"].get<double>() +
+                  28 * json["canvas"]["step_seconds"].get<double>(),
+              1e-9);
+  EXPECT_NEAR(json["decode"]["tokens_per_second"].get<double>() *
+                  json["canvas"]["answer_seconds"].get<double>(),
+              128, 1e-6);
+  // Without a cache every step computes the whole canvas.
+  const auto exact =
+      plan({dream, "--device", "h100", "--prompt", "32", "--steps", "32", "--json"}).json();
+  EXPECT_TRUE(exact["canvas"]["block_length"].is_null());
+  EXPECT_GT(exact["decode"]["flops"], json["decode"]["flops"]);
+  const ProcessResult text = plan({dream, "--device", "h100", "--prompt", "32"});
+  EXPECT_THAT(text.out, HasSubstr("128 masks behind 32 tokens, 128 passes (1.00 tokens per"));
+  EXPECT_TRUE(
+      plan({config("llama-3.1-8b"), "--device", "h100", "--json"}).json()["canvas"].is_null());
+}
+
+TEST(PlanCommand, RefusesCanvasesThatCannotBe) {
+  const std::string dream = config("dream-7b");
+  EXPECT_EQ(plan({dream, "--device", "h100", "-n", "0"}).code, 2);
+  EXPECT_EQ(plan({dream, "--device", "h100", "-n", "2048", "-c", "2048"}).code, 2);
+  EXPECT_EQ(plan({dream, "--device", "h100", "--steps", "0"}).code, 2);
+  EXPECT_EQ(plan({dream, "--device", "h100", "--steps", "2", "--dlm-cache", "dual"}).code, 2);
+  const ProcessResult other = plan({config("llama-3.1-8b"), "--device", "h100", "--steps", "4"});
+  EXPECT_EQ(other.code, 2);
+  EXPECT_THAT(other.err, HasSubstr("--steps is for diffusion models"));
+}
+
+// The same on this machine, from weights.
+TEST(PlanCommand, ADiffusionModelOfThisMachine) {
+  const auto result = plan({std::string(DUNLIN_SOURCE_DIR) + "/tests/data/dream_plain/model", "-t",
+                            "1", "-n", "24", "--prompt", "9", "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.json()["context"], 512);
+  EXPECT_EQ(result.json()["canvas"]["positions"], 33);
+  EXPECT_GT(result.json()["decode"]["tokens_per_second"], 0);
+}
+
 TEST(PlanCommand, PriceGivesTheCostOfTokens) {
   const auto json =
       plan({config("llama-3.1-8b"), "--device", "h100", "--price", "3.6", "-np", "16", "--json"})

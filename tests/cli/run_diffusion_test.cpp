@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "parity/array_file.h"
 #include "process.h"
 #include "support/text_model_folder.h"
@@ -68,6 +70,18 @@ TEST(RunDiffusion, CachesGiveTheIdsAndPassesOfTheReference) {
     EXPECT_EQ(json["forward_passes"], passes);
     EXPECT_DOUBLE_EQ(json["tokens_per_forward"].get<double>(), 24.0 / passes);
   }
+}
+
+TEST(RunDiffusion, AnEntropyBoundNeedsNoSteps) {
+  const auto passes = [](const char* bound) {
+    const auto result = run_ids({"--alg", "entropy_bound", "--entropy-bound", bound, "--json"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.json()["forward_passes"].get<int>();
+  };
+  // All at once, and once more for those that the model predicts as masks.
+  EXPECT_LE(passes("1000"), 3);
+  EXPECT_EQ(passes("0"), 24);    // no token of this model is quite sure
+  EXPECT_LE(passes("5.1"), 16);  // ln 160 = 5.08 is the most: two tokens at least
 }
 
 TEST(RunDiffusion, JsonHasTheFieldsThatChecksRead) {
@@ -139,6 +153,25 @@ TEST(RunDiffusion, MasksOfThePromptAreFilledIn) {
                                   "--ignore-eos", "--json", "--stream", "--steps", "1", "-q"});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.json_lines().front()["masked"], 0);
+  const auto answer = result.json_lines().back();
+  EXPECT_EQ(answer["prompt_ids"], (Ids{3, 157, 5}));
+  const Ids infilled = answer["infilled_ids"];
+  ASSERT_EQ(infilled.size(), 3u);
+  EXPECT_EQ(infilled[0], 3);
+  EXPECT_NE(infilled[1], 157);
+  EXPECT_EQ(infilled[2], 5);
+  EXPECT_EQ(answer["ids"].size(), 2u);
+  // One step for each mask by default: of three the first step decides none.
+  const auto steps = run_dunlin({"run", kModel, "--prompt-ids", "3,157,157,157,5", "-n", "0",
+                                 "--ignore-eos", "--json", "-q"});
+  ASSERT_EQ(steps.code, 0) << steps.err;
+  EXPECT_EQ(steps.json()["forward_passes"], 2);
+  EXPECT_EQ(steps.json()["ids"].size(), 0u);
+  // Without a tokenizer all ids are the text.
+  const auto plain = run_dunlin(
+      {"run", kModel, "--prompt-ids", "3,157,5", "-n", "2", "--ignore-eos", "--steps", "1", "-q"});
+  EXPECT_EQ(std::ranges::count(plain.out, ','), 4);
+  EXPECT_TRUE(plain.out.starts_with(fmt::format("3,{},5,", infilled[1])));
   const auto cached = run_dunlin(
       {"run", kModel, "--prompt-ids", "3,157,5", "-n", "2", "--dlm-cache", "dual", "-q"});
   EXPECT_EQ(cached.code, 2);
@@ -159,6 +192,7 @@ TEST(RunDiffusion, RefusesWhatCannotBe) {
       {{"--dlm-cache", "both"}, "\"both\" is not one of"},
       {{"--threshold", "1.5"}, "1.5 is outside 0..1"},
       {{"--alg-temp", "-1"}, "-1 is outside 0.."},
+      {{"--entropy-bound", "-1"}, "-1 is outside 0.."},
       {{"--eps", "0"}, "0 is outside"},
       {{"--min-p", "0.1"}, "--min-p has no meaning for a diffusion model"},
       {{"--repeat-penalty", "1.1"}, "--repeat-penalty has no meaning for a diffusion model"},
@@ -202,12 +236,12 @@ TEST(RunDiffusion, CommandsThatWriteTokenAfterTokenRefuseTheModel) {
   for (int i = 0; i < 2000; ++i) text += "word ";
   write_all(folder.file("text"), text);
   const std::vector<std::vector<std::string>> commands = {
-      {"chat", folder.path(), "-q"},
       {"eval", folder.path(), folder.file("text"), "-c", "32"},
-      {"bench", "model", "-m", folder.path(), "-p", "8", "-n", "2"},
+      {"imatrix", folder.path(), folder.file("text"), "-c", "32", "-o",
+       folder.file("imatrix.gguf")},
   };
   for (const auto& command : commands) {
-    const auto result = run_dunlin(command, {.text = "hello\n"});
+    const auto result = run_dunlin(command);
     EXPECT_EQ(result.code, 2) << command[0] << ": " << result.err;
     EXPECT_THAT(result.err, HasSubstr("is a diffusion model")) << command[0];
   }

@@ -75,12 +75,21 @@ std::vector<MessageCase> flag_messages() {
        "token after token <hint>",
        [](Folder folder) {
          write_text_diffusion_model(folder.path(), 3);
-         return run_dunlin({"chat", folder.path(), "-q"}, {.text = "Hello\n"});
+         std::string text;
+         for (int i = 0; i < 200; ++i) text += "word ";
+         write_all(folder.file("text"), text);
+         return run_dunlin({"eval", folder.path(), folder.file("text"), "-c", "32", "-q"});
        }},
       {"error: <flag> is for diffusion models, which this is not",
        [](Folder folder) { return run_hello(text_model(folder), {"--steps", "4"}); }},
       {"error: <flag> has no meaning for a diffusion model",
        [](Folder folder) { return run_diffusion(folder, {"--min-p", "0.1"}); }},
+      {"error: max-tokens <n>: this chat has memory for answers of <n> tokens; begin it with -n "
+       "<n>",
+       [](Folder folder) {
+         write_text_diffusion_model(folder.path(), 3);
+         return run_dunlin({"chat", folder.path(), "-q"}, {.text = "/set max-tokens 200\nHello\n"});
+       }},
       {"error: steps is <n>, but <n> tokens in blocks of <n> need one for each of <n> blocks",
        [](Folder folder) {
          return run_diffusion(folder,
@@ -92,6 +101,10 @@ std::vector<MessageCase> flag_messages() {
          write_text_diffusion_model(folder.path(), 3);
          return run_dunlin(
              {"run", folder.path(), "--prompt-ids", "5,3", "-n", "2", "--dlm-cache", "dual", "-q"});
+       }},
+      {"error: a context of <n> leaves no room for a prompt before <n> masks",
+       [](Folder) {
+         return run_dunlin({"plan", test_data("data/dream_plain/model"), "-c", "64", "-n", "64"});
        }},
       {"error: a context of <n> is more than the <n> positions the model was trained for",
        [](Folder folder) { return run_hello(text_model(folder), {"-c", "100k"}); }},

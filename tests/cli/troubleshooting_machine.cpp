@@ -24,6 +24,11 @@ void limit_memory() {
   ::setrlimit(RLIMIT_AS, &limit);
 }
 
+void limit_memory_further() {
+  const rlimit limit = {rlim_t{1} << 30, rlim_t{1} << 30};
+  ::setrlimit(RLIMIT_AS, &limit);
+}
+
 // With AMX, which the operating system does not give.
 CpuFeatures refused_tiles() {
   CpuFeatures features;
@@ -63,6 +68,14 @@ std::vector<MessageCase> memory_and_processor_messages() {
                           {"-c", "1m", "--parallel", "64"}, {.prepare = limit_memory});
        },
        // A sanitizer needs more itself.
+       !DUNLIN_SANITIZED},
+      {"batch <n> does not fit: <reason>",
+       [](Folder folder) {
+         // Logits of 524,288 tokens: 1.3 GB.
+         return run_dunlin({"bench", "forward", text_model(folder), "--batch", "1,1024",
+                            "--seq-len", "512", "--logits", "all", "-t", "1", "-r", "1"},
+                           {.prepare = limit_memory_further});
+       },
        !DUNLIN_SANITIZED},
       {"error: DUNLIN_ISA: \"<name>\" is no instruction set; this machine has <names>",
        [](Folder folder) {

@@ -33,6 +33,25 @@ TEST(AboveThreshold, AlwaysTakesTheSurestAndThenWhatReachesIt) {
   EXPECT_THAT(above_threshold({}, 5, 0.5f), IsEmpty());
 }
 
+// Entropies of 0.02, 0.05, 0.3, 0.5 and 0.9: the sum is that of all but the largest.
+TEST(WithinEntropy, TakesTheLowestAsFarAsTheirSumAllows) {
+  const std::vector<float> confidence = {-0.05f, -0.5f, -0.02f, -0.3f, -0.9f};
+  EXPECT_THAT(within_entropy(confidence, 0.0), ElementsAre(2));
+  EXPECT_THAT(within_entropy(confidence, 0.03), ElementsAre(2, 0));
+  EXPECT_THAT(within_entropy(confidence, 0.08), ElementsAre(2, 0, 3));
+  EXPECT_THAT(within_entropy(confidence, 0.4), ElementsAre(2, 0, 3, 1));
+  EXPECT_THAT(within_entropy(confidence, 0.8), ElementsAre(2, 0, 3, 1));
+  EXPECT_THAT(within_entropy(confidence, 0.9), ElementsAre(2, 0, 3, 1, 4));
+  EXPECT_THAT(within_entropy({}, 1.0), IsEmpty());
+}
+
+// What p ln(p + 1e-10) makes of a sure token is a little above 0.
+TEST(WithinEntropy, SureTokensCostNothing) {
+  const std::vector<float> confidence = {1e-10f, -1.0f, 1e-10f, 1e-10f};
+  EXPECT_THAT(within_entropy(confidence, 0.0), ElementsAre(0, 2, 3, 1));
+  EXPECT_THAT(within_entropy(std::vector<float>{-1.0f, -1.0f}, 0.5), ElementsAre(0));
+}
+
 TEST(DrawPositions, GivesEachPositionOnce) {
   const auto drawn = draw_positions(kConfidence, 5, 1.0, [](size_t) { return 0.7f; });
   EXPECT_THAT(drawn, testing::UnorderedElementsAre(0, 1, 2, 3, 4));

@@ -42,10 +42,7 @@ void write_model(const std::string& folder, const nlohmann::ordered_json& recipe
     throw std::runtime_error("cannot write a model to " + folder);
 }
 
-}  // namespace
-
-void write_text_model(const std::string& folder) {
-  write_model(folder, recipe_of("llama_plain"));
+void write_tokenizer(const std::string& folder) {
   std::filesystem::copy_file(test_data("tokenizer/data/small_smollm2/tokenizer.json"),
                              folder + "/tokenizer.json");
   const nlohmann::json config = {
@@ -53,10 +50,18 @@ void write_text_model(const std::string& folder) {
   write_all(folder + "/tokenizer_config.json", config.dump());
 }
 
+}  // namespace
+
+void write_text_model(const std::string& folder) {
+  write_model(folder, recipe_of("llama_plain"));
+  write_tokenizer(folder);
+}
+
 void write_text_diffusion_model(const std::string& folder, int mask_id) {
   auto recipe = recipe_of("dream_plain");
   recipe["config"]["mask_token_id"] = mask_id;
   write_model(folder, recipe);
+  write_tokenizer(folder);
 }
 
 void write_harmony_model(const std::string& folder) {
