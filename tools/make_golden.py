@@ -118,11 +118,11 @@ MODELS = [
                       "do_sample": True, "temperature": 0.6, "top_p": 0.95},
           extra={"bos_token_id": 140, "attention_dropout": 0.0, "initializer_range": 0.02,
                  "pretraining_tp": 1, "use_cache": True}),
-    Model("dream_plain", 4, "F32", 64, 160, 2, 4, 2, 16, 160, prompt=9, theta=1e6, eps=1e-6,
+    Model("dream_plain", 4, "F32", 64, 160, 2, 4, 2, 16, 160, seed=4, prompt=9, theta=1e6, eps=1e-6,
           new_tokens=24, mask_id=157, thresholds=(0.9, 0.5), head_gain=4.0,
           extra={"mask_token_id": 157, "pad_token_id": 2}),
     # Heads in groups of seven, a last block shorter than the others, more than a page of the cache.
-    Model("dream_heads_14_2", 4, "BF16", 112, 96, 2, 14, 2, 8, 160, prompt=21, theta=1e6, eps=1e-6,
+    Model("dream_heads_14_2", 4, "BF16", 112, 96, 2, 14, 2, 8, 160, seed=3, prompt=21, theta=1e6, eps=1e-6,
           new_tokens=20, mask_id=3, thresholds=(0.8, 0.3), head_gain=4.0,
           extra={"mask_token_id": 3, "pad_token_id": 2}),
     Model("kernel_llama_9_3", 4, "BF16", 576, 1536, 2, 9, 3, 64, KERNEL_VOCAB, seed=3, tied=True,
