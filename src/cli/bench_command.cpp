@@ -92,11 +92,6 @@ CLI::Validator number_pair() {
   return CLI::Validator(check, "");
 }
 
-double load_average() {
-  double loads[1] = {};
-  return getloadavg(loads, 1) == 1 ? loads[0] : 0.0;
-}
-
 // VmHWM of /proc/self/status.
 uint64_t peak_rss_bytes() {
   std::ifstream status("/proc/self/status");
@@ -271,8 +266,12 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
 void add_bench_command(CLI::App& app, int& exit_code) {
   CLI::App* command = app.add_subcommand("bench", "Measure speed");
   command->require_subcommand(1);
-  command->footer("Example:\n  dunlin bench model model.gguf -p 512 -n 128");
+  command->footer(
+      "Examples:\n"
+      "  dunlin bench model model.gguf -p 512 -n 128\n"
+      "  dunlin bench optimizations model.gguf --layers 2");
   add_bench_model(*command, exit_code);
+  add_bench_optimizations(*command, exit_code);
 }
 
 }  // namespace dunlin

@@ -56,7 +56,8 @@ class BashCompletion : public testing::Test {
 TEST_F(BashCompletion, OffersCommandsFlagsWordsAndFiles) {
   EXPECT_THAT(offered({""}), testing::IsSupersetOf({"run", "chat", "bench", "completion"}));
   EXPECT_THAT(offered({"ch"}), ElementsAre("chat"));
-  EXPECT_THAT(offered({"bench", ""}), ElementsAre("model"));
+  EXPECT_THAT(offered({"bench", ""}), ElementsAre("model", "optimizations"));
+  EXPECT_THAT(offered({"bench", "optimizations", "m", "--we"}), ElementsAre("--weights"));
   EXPECT_THAT(offered({"bench", "model", "--rep"}), ElementsAre("--repetitions"));
   for (const char* command : {"run", "eval", "verify"})
     EXPECT_THAT(offered({command, "--wa"}), ElementsAre("--watch"));
