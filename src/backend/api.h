@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -138,6 +139,9 @@ class Executable {
   virtual int threads() const = 0;
   virtual uint64_t weights_bytes() const = 0;    // as held in memory
   virtual uint64_t workspace_bytes() const = 0;  // activations and scratch
+  // Of the scratch, what attention needs beside the KV state: partial results, copies of keys and
+  // values, the workspace of every thread. Nothing from a back end that does not know.
+  virtual std::optional<uint64_t> attention_bytes() const { return std::nullopt; }
 };
 
 // Sizes against the limits, positions against the context, pages against the state.

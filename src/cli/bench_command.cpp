@@ -289,10 +289,12 @@ void add_bench_command(CLI::App& app, int& exit_code) {
       "Examples:\n"
       "  dunlin bench model model.gguf -p 512 -n 128\n"
       "  dunlin bench forward model.gguf --batch 1,2,4,8 --seq-len 128\n"
-      "  dunlin bench sweep model.gguf --batch 1,2,4,8 --report sweep");
+      "  dunlin bench sweep model.gguf --batch 1,2,4,8 --report sweep\n"
+      "  dunlin bench optimizations model.gguf --layers 2");
   add_bench_model(*command, exit_code);
   add_bench_forward(*command, exit_code);
   add_bench_sweep(*command, exit_code);
+  add_bench_optimizations(*command, exit_code);
 }
 
 }  // namespace dunlin

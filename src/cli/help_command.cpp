@@ -28,8 +28,10 @@ constexpr const char* kOptimizations = "optimizations";
 
 void print_optimizations() {
   fmt::print(
-      "What `--disable NAME,...` turns off; results stay the same without any of it.\n"
-      "`dunlin verify --bisect` finds the one that breaks a model.\n\n{}",
+      "What `--disable NAME,...` turns off. Results stay the same without any of it but "
+      "precision,\n"
+      "so `all` leaves that on. `dunlin verify --bisect` finds the one that breaks a model,\n"
+      "`dunlin bench optimizations` measures what some of them bring.\n\n{}",
       optimizations_table());
 }
 

@@ -24,7 +24,8 @@ std::vector<std::string> optimization_names() {
 
 // For Option::check.
 std::string check_optimization(const std::string& name) {
-  const std::vector<std::string> known = optimization_names();
+  std::vector<std::string> known = optimization_names();
+  known.emplace_back(kPrecision);
   if (name == kAll || std::ranges::find(known, name) != known.end()) return {};
   const std::string nearest = nearest_name(name, known);
   return fmt::format("{}: there is no such optimisation; {}`dunlin help optimizations` lists them",
@@ -48,7 +49,7 @@ CLI::Option* add_layers_flag(CLI::App& command, int64_t& layers, const std::stri
 
 void add_disable_flag(CLI::App& command, std::vector<std::string>& names) {
   add_flag(command, "--disable", names,
-           "do without these optimisations, or `all`; results stay the same (dunlin help "
+           "do without these optimisations, or `all` that change no result (dunlin help "
            "optimizations lists them)")
       ->type_name("NAME,...")
       ->delimiter(',')
@@ -56,13 +57,24 @@ void add_disable_flag(CLI::App& command, std::vector<std::string>& names) {
 }
 
 std::vector<std::string> disabled_optimizations(const std::vector<std::string>& names) {
-  return std::ranges::find(names, kAll) == names.end() ? names : optimization_names();
+  std::vector<std::string> disabled;
+  for (const std::string& name : names) {
+    if (name != kAll) {
+      disabled.push_back(name);
+      continue;
+    }
+    const std::vector<std::string> all = optimization_names();
+    disabled.insert(disabled.end(), all.begin(), all.end());
+  }
+  return disabled;
 }
 
 std::string optimizations_table() {
   std::vector<std::vector<std::string>> rows;
   for (const Optimization& each : all_optimizations())
     rows.push_back({"  " + each.name, each.brings});
+  const Optimization precision = precision_optimization();
+  rows.push_back({"  " + precision.name, precision.brings});
   const std::vector<TableColumn> columns = {{"  name"}, {"what it brings"}};
   return aligned_table(columns, rows);
 }

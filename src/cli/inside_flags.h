@@ -18,7 +18,7 @@ CLI::Option* add_layers_flag(CLI::App& command, int64_t& layers, const std::stri
 // --disable NAME,...; may be repeated. A name that is none is refused with the nearest.
 void add_disable_flag(CLI::App& command, std::vector<std::string>& names);
 
-// The names of the flag, `all` standing for every optimisation there is.
+// The names of the flag, `all` standing for every optimisation that changes no result.
 std::vector<std::string> disabled_optimizations(const std::vector<std::string>& names);
 
 // The names and what each brings, one a line.

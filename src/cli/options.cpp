@@ -116,6 +116,10 @@ void print_banner(const Model& model) {
 
 }  // namespace
 
+CLI::Validator quantize_type() {
+  return CLI::Validator(check_quantize_type, "");
+}
+
 const char* generation_key(std::string_view flag) {
   constexpr std::array<std::pair<std::string_view, const char*>, 5> kKeys = {{
       {"--temp", "generation.temperature"},
@@ -143,7 +147,7 @@ void BackendFlags::add_to(CLI::App& command) {
            "encode the matrices of an F32, F16 or BF16 model in this type while it is loaded, to "
            "the bits of `dunlin quantize`")
       ->type_name("TYPE")
-      ->check(CLI::Validator(check_quantize_type, ""));
+      ->check(quantize_type());
 }
 
 Result<ModelOptions> BackendFlags::options() const {

@@ -86,6 +86,9 @@ const char* generation_key(std::string_view flag);
 
 Result<Precision> parse_precision(const std::string& name);
 
+// For Option::check: a type of --quantize.
+CLI::Validator quantize_type();
+
 // Integers with k, K, m or M behind them; "auto" is 0.
 Result<int64_t> parse_size(const std::string& field, const std::string& text);
 

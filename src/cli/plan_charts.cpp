@@ -2,10 +2,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <span>
 
-#include "base/byte_source.h"
+#include "cli/chart_file.h"
 #include "cli/plan_output.h"
 #include "report/svg_chart.h"
 
@@ -76,22 +74,14 @@ Result<Chart> memory_chart(const PlannedModel& model, const Machine& machine, co
                .across = {{fmt::format("capacity {}", bytes_text(capacity)), capacity / kGiB}}};
 }
 
-Result<void> write_chart(const std::string& folder, const char* name, const Chart& chart) {
-  const std::string svg = svg_chart(chart);
-  return write_file_atomically(folder + "/" + name, std::as_bytes(std::span(svg)));
-}
-
 }  // namespace
 
 Result<void> write_plan_charts(const PlannedModel& model, const Machine& machine, const Plan& plan,
                                const PlanHeading& heading, const std::string& folder) {
-  std::error_code error;
-  std::filesystem::create_directories(folder, error);
-  if (error) return runtime_error(fmt::format("{}: {}", folder, error.message()));
   DUNLIN_ASSIGN_OR_RETURN(const Chart speed, speed_chart(model, machine, plan, heading));
-  DUNLIN_RETURN_IF_ERROR(write_chart(folder, "tokens_per_second.svg", speed));
+  DUNLIN_RETURN_IF_ERROR(write_chart(folder, "tokens_per_second.svg", svg_chart(speed)));
   DUNLIN_ASSIGN_OR_RETURN(const Chart memory, memory_chart(model, machine, plan, heading));
-  return write_chart(folder, "memory.svg", memory);
+  return write_chart(folder, "memory.svg", svg_chart(memory));
 }
 
 }  // namespace dunlin

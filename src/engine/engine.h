@@ -21,7 +21,8 @@ Result<std::string> session_key(const Engine& engine);
 // continued.
 Result<int64_t> save_session(const Engine& engine, SessionId session, ArtifactWriter& writer);
 // Takes that over, in the place of what the session holds. The caller has compared the keys. Returns
-// the number of tokens. Errors: damage, and more tokens than the context (kind usage).
+// the number of tokens, 0 where `kv-cache` is disabled. Errors: damage, and more tokens than the
+// context (kind usage).
 Result<int64_t> load_session(Engine& engine, SessionId session, const ArtifactReader& reader);
 
 }  // namespace dunlin

@@ -5,7 +5,9 @@
 #include <new>
 #include <utility>
 
+#include "base/check.h"
 #include "engine/kv_options.h"
+#include "engine/optimizations.h"
 #include "engine/request_validation.h"
 #include "engine/session_file.h"
 
@@ -21,6 +23,7 @@ EngineCore::EngineCore(Model& model, std::unique_ptr<KvState> kv, const KvCacheO
     : model_(model),
       kv_(std::move(kv)),
       cache_(options),
+      keeps_cache_(model.uses(kKvCache)),
       generated_is_reproducible_(options.generated_is_reproducible),
       sessions_(cache_, options.slots),
       scheduler_(model.limits, options.groups, cache_, sessions_),
@@ -168,7 +171,20 @@ void EngineCore::accept(ActiveRequest& entry, const LogitsView& view) {
       entry.finish();
     }
   });
-  if (entry.over()) release(entry);
+  if (entry.over()) {
+    release(entry);
+  } else if (!keeps_cache_) {
+    forget(entry);
+  }
+}
+
+// The next token computes the whole sequence again: the prompt as a prompt, the answer in the
+// arithmetic of generated rows, so that its bits are those of a cache.
+void EngineCore::forget(ActiveRequest& entry) {
+  guarded(entry, [&] { entry.decoder.restart(cache_.row_classes(entry.slot)); });
+  if (entry.slot < 0) return;  // it has failed
+  const auto forgotten = cache_.truncate(entry.slot, 0);
+  DUNLIN_CHECK(forgotten.ok(), "a sequence can be cut to nothing");
 }
 
 void EngineCore::fail(ActiveRequest& entry, const Error& error) {
@@ -179,7 +195,7 @@ void EngineCore::fail(ActiveRequest& entry, const Error& error) {
 // The sequence's cache stays for its session.
 void EngineCore::release(ActiveRequest& entry) {
   if (entry.slot < 0) return;
-  sessions_.keep(entry.session, entry.slot);
+  sessions_.keep(keeps_cache_ ? entry.session.load() : SessionId{0}, entry.slot);
   entry.slot = -1;
 }
 
@@ -218,6 +234,7 @@ Result<int64_t> EngineCore::save_session(SessionId session, ArtifactWriter& writ
 Result<int64_t> EngineCore::load_session(SessionId session, const ArtifactReader& reader) {
   DUNLIN_RETURN_IF_ERROR(check_sequence(reader, *kv_));
   sessions_.end(session);
+  if (!keeps_cache_) return 0;
   auto slot = read_sequence(reader, cache_, *kv_);
   // Not for a sequence that is longer than the context.
   while (!slot.ok() && slot.error().kind != ErrorKind::usage && sessions_.close_oldest())

@@ -60,6 +60,7 @@ class EngineCore {
   void finish_step(std::span<const int64_t> rows);
   void fail_step(std::span<const int64_t> rows, const Error& error);
   void accept(ActiveRequest& entry, const LogitsView& view);
+  void forget(ActiveRequest& entry);
   void fail(ActiveRequest& entry, const Error& error);
   void release(ActiveRequest& entry);
   void remove_over();
@@ -74,6 +75,7 @@ class EngineCore {
   // The rest belongs to the owner of step().
   std::unique_ptr<KvState> kv_;
   KvCache cache_;
+  bool keeps_cache_;                // from one token and one request to the next
   bool generated_is_reproducible_;  // rows of class `generated` have the bits of prompt rows
   Sessions sessions_;
   Scheduler scheduler_;

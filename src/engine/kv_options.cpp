@@ -13,7 +13,7 @@ KvCacheOptions kv_cache_options(const Model& model, int64_t slots) {
   };
   KvCacheOptions options{.slots = static_cast<int32_t>(slots),
                          .context = limits.context,
-                         .prefix_index = model.uses(kPrefixReuse)};
+                         .prefix_index = model.uses(kPrefixReuse) && model.uses(kKvCache)};
   options.generated_is_reproducible = model.options.precision != Precision::automatic;
   const int64_t growing = model.options.kv_tokens > 0 ? pages_for(model.options.kv_tokens)
                                                       : pages_for(limits.context) * slots;

@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <string_view>
+#include <utility>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/pjrt/pjrt_backend.h"
 #include "backend/reference/reference.h"
 #include "convert/quantize_on_load.h"
 #include "convert/unread_weights.h"
+#include "engine/float32_weights.h"
 #include "engine/optimizations.h"
 #include "models/registry.h"
 
@@ -29,6 +32,26 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
     return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device});
   return usage_error(
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
+}
+
+// What is asked for once the disabled optimisations of the engine are left out.
+Result<ModelOptions> without_disabled(ModelOptions options) {
+  const auto is_off = [&options](std::string_view name) {
+    return std::ranges::find(options.disabled, name) != options.disabled.end();
+  };
+  if (is_off(kCompiled)) {
+    options.backend = "reference";
+    options.device.clear();
+    options.isa.clear();
+  }
+  if (is_off(kPrecision)) {
+    if (options.precision == Precision::exact) {
+      return usage_error(
+          "--disable precision computes in float32 and --precision exact in bf16: leave one out");
+    }
+    options.precision = Precision::f32;
+  }
+  return options;
 }
 
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained, bool diffusion) {
@@ -113,9 +136,10 @@ Result<void> compile(Model& model, Backend& backend) {
   }
   if (options.watch != nullptr)
     DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
-  const WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {
+  WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {
     return checkpoint.weight(name);
   };
+  if (!model.uses(kPrecision)) weights = float32_weights(std::move(weights));
   DUNLIN_ASSIGN_OR_RETURN(model.executable,
                           backend.compile(model.program, weights, compile_options));
   if (options.watch != nullptr) model.executable = options.watch->wrap(std::move(model.executable));
@@ -131,7 +155,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_RETURN_IF_ERROR(check_optimizations(options.disabled));
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
-  model->options = options;
+  DUNLIN_ASSIGN_OR_RETURN(model->options, without_disabled(options));
   DUNLIN_ASSIGN_OR_RETURN(model->checkpoint, open_checkpoint(path));
   if (!options.quantize.empty()) {
     DUNLIN_ASSIGN_OR_RETURN(model->checkpoint,
@@ -160,7 +184,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
   model->limits = limits_of(options, context, model->diffusion.has_value());
-  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
+  DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(model->options));
   DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;

@@ -43,7 +43,9 @@ struct ModelOptions {
   int64_t logit_rows = 0;  // of one step; 0: one per sequence, of a diffusion model new_tokens
   int64_t new_tokens = 0;  // of a diffusion model: masks of one canvas; at least kDefaultNewTokens
   std::string quantize = {};  // a type (convert/quantize_type.h) to encode matrices in; empty: none
-  std::vector<std::string> disabled = {};  // names of optimisations (engine/optimizations.h)
+  // Names of optimisations (engine/optimizations.h). In the options of a loaded model `backend` and
+  // `precision` are what is left without them.
+  std::vector<std::string> disabled = {};
   std::shared_ptr<Watch> watch = nullptr;  // looks at values after every step
   std::function<void(double fraction, const std::string& what)> progress = {};
 };

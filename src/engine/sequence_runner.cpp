@@ -1,8 +1,10 @@
 #include "engine/sequence_runner.h"
 
 #include <utility>
+#include <vector>
 
 #include "engine/kv_options.h"
+#include "engine/optimizations.h"
 
 namespace dunlin {
 
@@ -22,6 +24,31 @@ Result<SequenceRunner> SequenceRunner::create(Model& model) {
 
 Result<const StepOutput*> SequenceRunner::run(std::span<const int32_t> tokens, RowClass row_class,
                                               LogitRows logit_rows) {
+  if (pass_ended_ && !model_->uses(kKvCache)) DUNLIN_RETURN_IF_ERROR(compute_again());
+  pass_ended_ = logit_rows != LogitRows::none;
+  return step(tokens, row_class, logit_rows);
+}
+
+// In steps of rows of one class.
+Result<void> SequenceRunner::compute_again() {
+  const auto held_tokens = cache_->tokens(slot_);
+  const auto held_classes = cache_->row_classes(slot_);
+  const std::vector<int32_t> tokens(held_tokens.begin(), held_tokens.end());
+  const std::vector<RowClass> classes(held_classes.begin(), held_classes.end());
+  DUNLIN_RETURN_IF_ERROR(cache_->truncate(slot_, 0));
+  const auto most = static_cast<size_t>(model_->limits.rows);
+  for (size_t begin = 0; begin < tokens.size();) {
+    size_t end = begin;
+    while (end < tokens.size() && end - begin < most && classes[end] == classes[begin]) ++end;
+    DUNLIN_RETURN_IF_ERROR(
+        step(std::span(tokens).subspan(begin, end - begin), classes[begin], LogitRows::none));
+    begin = end;
+  }
+  return {};
+}
+
+Result<const StepOutput*> SequenceRunner::step(std::span<const int32_t> tokens, RowClass row_class,
+                                               LogitRows logit_rows) {
   const int64_t first = cache_->length(slot_);
   DUNLIN_RETURN_IF_ERROR(cache_->reserve(slot_, std::ssize(tokens)));
   builder_.begin();
@@ -38,6 +65,7 @@ Result<void> SequenceRunner::reset() {
   cache_->close(slot_);
   DUNLIN_ASSIGN_OR_RETURN(const auto opened, cache_->open({}));
   slot_ = opened.slot;
+  pass_ended_ = false;
   return {};
 }
 

@@ -1,5 +1,8 @@
 // SequenceRunner: one sequence of a model, driven step by step without text and sampling, for
 // parity and benchmarks.
+//
+// Where `kv-cache` is disabled (engine/optimizations.h), the first run after one whose logits were
+// wanted computes everything before it again, with the classes that the rows had.
 #pragma once
 
 #include <cstdint>
@@ -34,8 +37,13 @@ class SequenceRunner {
   // Forgets everything.
   Result<void> reset();
 
+  uint64_t kv_bytes() const { return kv_->bytes(); }
+
  private:
   explicit SequenceRunner(Model& model);
+  Result<const StepOutput*> step(std::span<const int32_t> tokens, RowClass row_class,
+                                 LogitRows logit_rows);
+  Result<void> compute_again();
 
   Model* model_;
   std::unique_ptr<KvState> kv_ = {};
@@ -43,6 +51,7 @@ class SequenceRunner {
   int32_t slot_ = -1;
   PlanBuilder builder_;
   StepOutput output_ = {};
+  bool pass_ended_ = false;  // logits were wanted in the last run
 };
 
 }  // namespace dunlin

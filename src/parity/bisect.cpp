@@ -77,8 +77,10 @@ Result<Bisection> bisect(const std::string& model_path, const std::string& refer
   };
   Names names;
   for (const Optimization& each : all_optimizations()) {
-    if (std::ranges::find(options.disabled, each.name) == options.disabled.end())
-      names.push_back(each.name);
+    // Without `compiled` it is the reference back end, which has its turn below.
+    const bool is_tried = each.name != kCompiled &&
+                          std::ranges::find(options.disabled, each.name) == options.disabled.end();
+    if (is_tried) names.push_back(each.name);
   }
   DUNLIN_ASSIGN_OR_RETURN(const bool without_any, passes(names));
   if (without_any) {

@@ -5,34 +5,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
+
+#include "report/svg_text.h"
 
 namespace dunlin {
 namespace {
 
 constexpr double kWidth = 720, kHeight = 440;
 constexpr double kLeft = 78, kRight = 24, kTop = 92, kBottom = 56;
-constexpr const char* kColours[] = {"#0072B2", "#E69F00", "#009E73", "#D55E00",
-                                    "#56B4E9", "#CC79A7", "#8A8A00", "#000000"};
-constexpr size_t kMostSeries = std::size(kColours);
+constexpr size_t kMostSeries = std::size(kChartColours);
 constexpr double kCharacter = 6.6;  // width of a character at 12 units, sans-serif
-
-std::string escaped(const std::string& text) {
-  std::string result;
-  for (const char c : text) {
-    if (c == '&') {
-      result += "&amp;";
-    } else if (c == '<') {
-      result += "&lt;";
-    } else if (c == '>') {
-      result += "&gt;";
-    } else if (c == '"') {
-      result += "&quot;";
-    } else {
-      result += c;
-    }
-  }
-  return result;
-}
 
 // Values to lengths along one side of the plot.
 class Scale {
@@ -152,16 +135,14 @@ class Drawing {
   }
   void label(double x, double y, const char* anchor, int size, const std::string& text,
              const char* colour = "#222222", const char* weight = "normal") {
-    add("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"{}\" font-size=\"{}\" fill=\"{}\" "
-        "font-weight=\"{}\">{}</text>\n",
-        x, y, anchor, size, colour, weight, escaped(text));
+    text_ += svg_text(x, y, text, {anchor, size, colour, weight});
   }
 
   void open() {
     add("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
         "height=\"{1}\" font-family=\"Helvetica, Arial, sans-serif\" role=\"img\">\n"
         "<title>{2}</title>\n<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n",
-        kWidth, kHeight, escaped(chart_.title));
+        kWidth, kHeight, svg_escaped(chart_.title));
     label(kLeft, 28, "start", 17, chart_.title, "#111111", "bold");
     label(kLeft, 48, "start", 12, chart_.subtitle, "#555555");
   }
@@ -183,7 +164,7 @@ class Drawing {
     label((kLeft + kWidth - kRight) / 2, kHeight - 14, "middle", 13, chart_.x.label);
     add("<text transform=\"translate(20 {:.1f}) rotate(-90)\" text-anchor=\"middle\" "
         "font-size=\"13\" fill=\"#222222\">{}</text>\n",
-        (kTop + bottom) / 2, escaped(chart_.y.label));
+        (kTop + bottom) / 2, svg_escaped(chart_.y.label));
   }
 
   // Sizes on a scale of two are counted in 1024.
@@ -205,13 +186,13 @@ class Drawing {
         marks += mark(s, x, y);
       }
       add("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2.2\"{}/>\n{}", path,
-          kColours[s], chart_.series[s].dashed ? " stroke-dasharray=\"7 5\"" : "", marks);
+          kChartColours[s], chart_.series[s].dashed ? " stroke-dasharray=\"7 5\"" : "", marks);
     }
   }
 
   // A circle, square, triangle or diamond.
   static std::string mark(size_t series, double x, double y) {
-    const char* colour = kColours[series];
+    const char* colour = kChartColours[series];
     switch (series % 4) {
       case 0:
         return fmt::format("<circle cx=\"{:.1f}\" cy=\"{:.1f}\" r=\"3.4\" fill=\"{}\"/>\n", x, y,
@@ -246,7 +227,7 @@ class Drawing {
       if (upper.empty()) continue;
       add("<path d=\"{}{} z\" fill=\"{}\" fill-opacity=\"0.85\" stroke=\"#ffffff\" "
           "stroke-width=\"1\"/>\n",
-          upper, lower, kColours[s]);
+          upper, lower, kChartColours[s]);
     }
   }
 
@@ -276,11 +257,11 @@ class Drawing {
       if (chart_.stacked) {
         add("<rect x=\"{:.1f}\" y=\"62\" width=\"14\" height=\"12\" fill=\"{}\" "
             "fill-opacity=\"0.85\"/>\n",
-            x, kColours[s]);
+            x, kChartColours[s]);
       } else {
         add("<line x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"68\" y2=\"68\" stroke=\"{}\" "
             "stroke-width=\"2.2\"{}/>\n{}",
-            x, x + 22, kColours[s], chart_.series[s].dashed ? " stroke-dasharray=\"7 5\"" : "",
+            x, x + 22, kChartColours[s], chart_.series[s].dashed ? " stroke-dasharray=\"7 5\"" : "",
             mark(s, x + 11, 68));
       }
       const double text = x + (chart_.stacked ? 20 : 28);

@@ -106,6 +106,7 @@ TEST(Help, ListsEveryCommandAndShowsExamples) {
     EXPECT_EQ(run_dunlin({name, "--help"}).out, help.out) << name;
   }
   EXPECT_THAT(run_dunlin({"help", "bench", "model"}).out, HasSubstr("--n-prompt"));
+  EXPECT_THAT(run_dunlin({"help", "bench", "optimizations"}).out, HasSubstr("Examples:"));
   EXPECT_THAT(run_dunlin({"--help"}).out, HasSubstr("detokenize"));
 }
 

@@ -56,8 +56,10 @@ class BashCompletion : public testing::Test {
 TEST_F(BashCompletion, OffersCommandsFlagsWordsAndFiles) {
   EXPECT_THAT(offered({""}), testing::IsSupersetOf({"run", "chat", "bench", "completion"}));
   EXPECT_THAT(offered({"ch"}), ElementsAre("chat"));
-  EXPECT_THAT(offered({"bench", ""}), testing::IsSupersetOf({"model", "forward", "sweep"}));
+  EXPECT_THAT(offered({"bench", ""}),
+              testing::IsSupersetOf({"model", "forward", "sweep", "optimizations"}));
   EXPECT_THAT(offered({"bench", "sweep", "--rep"}), ElementsAre("--repetitions", "--report"));
+  EXPECT_THAT(offered({"bench", "optimizations", "m", "--we"}), ElementsAre("--weights"));
   EXPECT_THAT(offered({"bench", "model", "--rep"}), ElementsAre("--repetitions"));
   for (const char* command : {"run", "eval", "verify"})
     EXPECT_THAT(offered({command, "--wa"}), ElementsAre("--watch"));

@@ -50,6 +50,9 @@ const std::vector<NumericFlag>& numeric_flags() {
       {{"bench", "model", kNoModel}, "--ubatch-size", {"0", "65537"}},
       {{"bench", "model", kNoModel}, "--n-prompt", {"-1", "99999999999"}},
       {{"bench", "model", kNoModel}, "--threads", {"-1", "1025"}},
+      {{"bench", "optimizations", kNoModel}, "--n-prompt", {"0", "-1", "1048577"}},
+      {{"bench", "optimizations", kNoModel}, "--n-gen", {"0", "1048577"}},
+      {{"bench", "optimizations", kNoModel}, "--repetitions", {"0", "1001"}},
   };
   return kFlags;
 }

@@ -119,6 +119,7 @@ TEST(Help, ListsTheOptimizations) {
     EXPECT_THAT(result.out, HasSubstr("\n  " + each.name + " ")) << each.name;
     EXPECT_THAT(result.out, HasSubstr(each.brings + "\n"));
   }
+  EXPECT_THAT(result.out, HasSubstr("\n  precision "));
   EXPECT_THAT(run_dunlin({"help", "optimisation"}).err, HasSubstr("did you mean optimizations?"));
 }
 

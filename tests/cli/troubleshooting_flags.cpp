@@ -57,6 +57,11 @@ std::vector<MessageCase> flag_messages() {
       {"error: --disable: <name>: there is no such optimisation; `dunlin help optimizations` lists "
        "them",
        [](Folder) { return run_hello("model", {"--disable", "magic"}); }},
+      {"error: --disable precision computes in float32 and --precision exact in bf16: leave one "
+       "out",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--disable", "precision", "--precision", "exact"});
+       }},
       {"error: no prompt: give one as an argument, with -p or -f, or on stdin",
        [](Folder folder) { return run_dunlin({"run", text_model(folder), "-q"}); }},
       {"error: the prompt has <n> tokens, the context <n>; it leaves no room for an answer",

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <utility>
 
 #include "backend/cpu/cpu_backend.h"
 #include "tiny_model.h"
@@ -58,8 +59,11 @@ TEST_P(Run, AllocatesNothing) {
   const auto backend = make_cpu_backend();
   const TinyModel model =
       tiny_model(GetParam(), "mixed", {.taps = {"hidden.1"}, .logits_view_k = 9});
-  for (const int threads : {1, 2}) {
-    TinySession session(*backend, model, tiny_options(Precision::automatic, threads));
+  for (const auto& [threads, disabled] :
+       {std::pair(1, ""), std::pair(2, ""), std::pair(1, "gqa"), std::pair(2, "gqa")}) {
+    CompileOptions options = tiny_options(Precision::automatic, threads);
+    options.disabled = {disabled};
+    TinySession session(*backend, model, options);
     const StepPlan prompts =
         session.plan({{0, 1, RowClass::generated}, {1, 300, RowClass::prompt}, {2, 60}});
     const StepPlan long_prompt = session.plan({{1, 400, RowClass::prompt}});

@@ -76,6 +76,8 @@ TEST(Footprint, FollowsTheLimits) {
   }
   options.limits.logit_rows = 300;
   expect_equal_to_compiled(model, options);
+  options.disabled = {"gqa"};
+  expect_equal_to_compiled(model, options);
 }
 
 TEST(Footprint, KnowsTheBytesOfEachWeight) {

@@ -8,7 +8,9 @@
 #include <bit>
 #include <cstddef>
 #include <set>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/fuse.h"
@@ -97,6 +99,66 @@ TEST(KernelFamilies, HoldEveryVectorKernelAndEachSome) {
   for (const std::string& name : names()) {
     const std::string rest = entries(enabled_kernels(best, without({name}, Precision::automatic)));
     EXPECT_EQ(rest != entries(kernels(best)), name.starts_with("simd_")) << name;
+  }
+}
+
+// Rows of several sequences in each step, some beyond a split of 256 positions and far behind the
+// window.
+std::vector<uint32_t> bits_of_batches(const TinyModel& model, const CompileOptions& options) {
+  const auto backend = make_cpu_backend();
+  TinySession session(*backend, model, options);
+  std::vector<uint32_t> result;
+  for (const std::vector<Chunk>& chunks :
+       {std::vector<Chunk>{{0, 300, RowClass::prompt}, {1, 33, RowClass::prompt}},
+        {{2, 1, RowClass::prompt}, {0, 40, RowClass::prompt}},
+        {{0, 1, RowClass::generated}, {1, 1, RowClass::generated}, {2, 3, RowClass::generated}},
+        {{0, 1, RowClass::generated}}}) {
+    for (const auto& row : session.step(chunks)) {
+      for (const float logit : row) result.push_back(std::bit_cast<uint32_t>(logit));
+    }
+  }
+  return result;
+}
+
+TEST(Gqa, LeftOutCopiesKeysAndValuesForEveryQueryHead) {
+  const TinyModel model = tiny_model("gpt_oss", "BF16", {});
+  const auto backend = make_cpu_backend();
+  const auto compiled = [&](const CompileOptions& options) {
+    return backend->compile(model.program, model.weights, options).value();
+  };
+  const auto copies = [](const Executable& executable) {
+    const auto kernels = executable.kernels();
+    return std::ranges::find(kernels, std::string("kv_repeat"),
+                             &std::pair<std::string, std::string>::first) != kernels.end();
+  };
+  for (const Precision precision : {Precision::automatic, Precision::f32}) {
+    const CompileOptions options = without({}, precision);
+    const auto shared = compiled(options);
+    const auto repeated = compiled(without({kGqa}, precision));
+    EXPECT_FALSE(copies(*shared));
+    EXPECT_TRUE(copies(*repeated));
+    // 8 query heads, each with all pages of the context.
+    const KvType type = precision == Precision::f32 ? KvType::f32 : KvType::bf16;
+    const int64_t pages = 8 * options.limits.context / kPageTokens;
+    EXPECT_EQ(*repeated->attention_bytes(),
+              static_cast<uint64_t>(pages * kv_page_bytes(type, 32) +
+                                    options.threads * attention_workspace_bytes(32)));
+    EXPECT_GT(*repeated->attention_bytes(), *shared->attention_bytes());
+  }
+}
+
+TEST(Gqa, LeftOutGivesTheBitsOfAnyBatch) {
+  for (const char* family : {"llama", "gpt_oss"}) {
+    const TinyModel model = tiny_model(family, "BF16", {});
+    for (const Precision precision : {Precision::automatic, Precision::f32}) {
+      const auto wanted = bits_of_batches(model, without({}, precision));
+      EXPECT_EQ(bits_of_batches(model, without({kGqa}, precision)), wanted) << family;
+      EXPECT_EQ(bits_of_batches(model, without({kGqa, "rope_attention"}, precision)), wanted)
+          << family;
+      CompileOptions one_thread = without({kGqa}, precision);
+      one_thread.threads = 1;
+      EXPECT_EQ(bits_of_batches(model, one_thread), wanted) << family;
+    }
   }
 }
 

@@ -2,7 +2,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <set>
+#include <span>
+#include <utility>
 
 #include "backend/watch.h"
 #include "engine/optimizations.h"
@@ -28,7 +31,11 @@ TEST(Optimizations, AreOneList) {
   const auto all = names();
   EXPECT_EQ(std::set(all.begin(), all.end()).size(), all.size());
   EXPECT_THAT(all, testing::IsSupersetOf({"residual_add", "simd_attention", "prefix_reuse"}));
+  EXPECT_THAT(all, testing::IsSupersetOf({"gqa", "moe-grouping", "kv-cache", "compiled"}));
   EXPECT_TRUE(check_optimizations(all).ok());
+  // It changes results, so it is no part of the list; it can be named all the same.
+  EXPECT_THAT(all, testing::Not(testing::Contains("precision")));
+  EXPECT_TRUE(check_optimizations({"precision"}).ok());
   const auto unknown = check_optimizations({"residual_add", "residual_ad"});
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.error().kind, ErrorKind::usage);
@@ -62,6 +69,96 @@ TEST(Optimizations, PrefixReuseCanBeLeftOut) {
   };
   EXPECT_EQ(cached({}), 32);
   EXPECT_EQ(cached({"prefix_reuse"}), 0);
+}
+
+TEST(Optimizations, OfAMixtureChangeNoTokenWhenTheyAreLeftOut) {
+  for (const char* model : {"gpt_oss_mxfp4", "gpt_oss_one_expert", "llama_defaults"}) {
+    const auto answer = [model](const std::vector<std::string>& disabled) {
+      EngineDriver driver(model, {.threads = 2, .context = 128, .rows = 16, .disabled = disabled});
+      return driver.answer(sampled(random_prompt(30, 7), 12, 3)).ids;
+    };
+    const auto wanted = answer({});
+    EXPECT_EQ(wanted.size(), 12u);
+    for (const char* name : {"gqa", "moe-grouping", "kv-cache", "compiled"})
+      EXPECT_EQ(answer({name}), wanted) << model << ' ' << name;
+    EXPECT_EQ(answer({"gqa", "moe-grouping", "kv-cache"}), wanted) << model;
+    EXPECT_EQ(answer(names()), wanted) << model;
+  }
+}
+
+// A prompt of 30 in steps of 16 rows, then tokens one by one.
+TEST(KvCacheOff, EveryTokenComputesTheWholeSequenceAgain) {
+  const auto steps = [](const std::vector<std::string>& disabled) {
+    EngineDriver driver("gpt_oss_mxfp4", {.context = 128, .rows = 16, .disabled = disabled});
+    driver.answer(greedy(random_prompt(30, 7), 4));
+    return driver.engine().stats().steps;
+  };
+  EXPECT_EQ(steps({}), 2 + 3);
+  EXPECT_EQ(steps({"kv-cache"}), 2 + 3 * (2 + 1));
+}
+
+TEST(KvCacheOff, NothingIsKeptForASession) {
+  const auto cached = [](const std::vector<std::string>& disabled) {
+    EngineDriver driver(kModel, {.context = 128, .disabled = disabled});
+    Request request = greedy(random_prompt(40, 5), 4);
+    request.session = 1;
+    driver.answer(request);
+    const Answer again = driver.answer(request);
+    EXPECT_EQ(again.ids.size(), 4u);
+    return again.stats.cached_tokens;
+  };
+  EXPECT_GT(cached({"prefix_reuse"}), 0);
+  EXPECT_EQ(cached({"kv-cache"}), 0);
+}
+
+// Four sequences with pages for two: preempted ones come to the same end.
+TEST(KvCacheOff, SequencesThatWaitForPagesKeepTheirTokens) {
+  const auto answers = [](const std::vector<std::string>& disabled) {
+    EngineDriver driver(
+        "gpt_oss_mxfp4",
+        {.context = 64, .sequences = 4, .kv_tokens = 128, .rows = 16, .disabled = disabled});
+    std::vector<std::shared_ptr<Answer>> all;
+    for (uint32_t i = 0; i < 4; ++i)
+      all.push_back(driver.submit(sampled(random_prompt(20 + i, i), 30, i)));
+    driver.engine().run_until_idle();
+    std::vector<std::vector<int32_t>> ids;
+    for (const auto& each : all) ids.push_back(each->ids);
+    return ids;
+  };
+  const auto wanted = answers({});
+  for (const auto& ids : wanted) EXPECT_EQ(ids.size(), 30u);
+  EXPECT_EQ(answers({"kv-cache"}), wanted);
+}
+
+TEST(CompiledOff, TheReferenceExecutorRuns) {
+  const auto model =
+      load_model(tiny_model_path(kModel), {.isa = "scalar", .disabled = {"compiled"}});
+  EXPECT_EQ((*model)->options.backend, "reference");
+  for (const auto& [operation, kernel] : (*model)->executable->kernels())
+    EXPECT_EQ(kernel, operation + "_reference");
+  // What belongs to another back end does not stand in its way.
+  const auto on_device = load_model(tiny_model_path(kModel),
+                                    {.backend = "pjrt", .device = "gpu", .disabled = {"compiled"}});
+  EXPECT_TRUE(on_device.ok());
+}
+
+TEST(PrecisionOff, WeightsAndArithmeticAreFloat32) {
+  const auto run = [](const ModelOptions& options) {
+    EngineDriver driver("gpt_oss_mxfp4", options);
+    const auto ids = driver.answer(greedy(random_prompt(30, 7), 12)).ids;
+    return std::pair(ids, driver.model().executable->weights_bytes());
+  };
+  const auto stored = run({.precision = Precision::f32, .context = 64});
+  const auto decoded = run({.context = 64, .disabled = {"precision"}});
+  EXPECT_EQ(decoded.first, stored.first);
+  EXPECT_GT(decoded.second, 2 * stored.second);
+  EXPECT_EQ(run({.context = 64, .disabled = {"precision", "compiled"}}).first, stored.first);
+  const auto model = load_model(tiny_model_path(kModel), {.disabled = {"precision"}});
+  EXPECT_EQ((*model)->options.precision, Precision::f32);
+  const auto both = load_model(tiny_model_path(kModel),
+                               {.precision = Precision::exact, .disabled = {"precision"}});
+  ASSERT_FALSE(both.ok());
+  EXPECT_EQ(both.error().kind, ErrorKind::usage);
 }
 
 // What a watch reported.
@@ -132,6 +229,39 @@ TEST(Watch, StopsLookingAtTheFirstHitAndNamesNodeAndLine) {
   EXPECT_THAT(hit->hit()->message, testing::ContainsRegex("src/models/llama.cpp:[0-9]+"));
   EXPECT_EQ(seen.names.size(), 1u);
   EXPECT_THAT(seen.steps, ElementsAre(1));
+}
+
+TEST(SequenceRunnerWithoutCache, ComputesAgainWhatCameBeforeTheLastLogits) {
+  Seen seen;
+  const auto run = [&seen](const std::vector<std::string>& disabled) {
+    seen = {};
+    const auto model =
+        load_model(tiny_model_path("gpt_oss_mxfp4"), {.context = 64,
+                                                      .rows = 16,
+                                                      .disabled = disabled,
+                                                      .watch = watch({"embed"}, nullptr, seen)})
+            .value();
+    auto runner = SequenceRunner::create(*model).value();
+    const auto prompt = random_prompt(20, 3);
+    const std::span<const int32_t> tokens(prompt);
+    std::vector<std::vector<float>> logits;
+    const auto step = [&](std::span<const int32_t> rows, RowClass row_class, LogitRows wanted) {
+      const StepOutput* output = runner.run(rows, row_class, wanted).value();
+      for (const LogitsView& view : output->logits)
+        logits.emplace_back(view.row.begin(), view.row.end());
+    };
+    step(tokens.first(16), RowClass::prompt, LogitRows::none);
+    step(tokens.subspan(16), RowClass::prompt, LogitRows::last);
+    step(tokens.first(1), RowClass::generated, LogitRows::last);
+    step(tokens.first(1), RowClass::generated, LogitRows::last);
+    EXPECT_EQ(runner.length(), 22);
+    return logits;
+  };
+  const auto wanted = run({});
+  EXPECT_THAT(seen.rows, ElementsAre(16, 4, 1, 1));
+  EXPECT_EQ(wanted.size(), 3u);
+  EXPECT_EQ(run({"kv-cache"}), wanted);
+  EXPECT_THAT(seen.rows, ElementsAre(16, 4, 16, 4, 1, 16, 4, 1, 1));
 }
 
 TEST(Watch, APatternWithoutANodeIsAUsageError) {

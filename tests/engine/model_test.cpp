@@ -89,6 +89,19 @@ TEST(LoadModel, WindowedLayersDoNotGrowWithTheContext) {
   EXPECT_EQ(of_512[1], 2 * 32);
 }
 
+// The first layer has a window, and is the whole model here.
+TEST(LoadModel, ACacheOfWindowsHasTheSameBytesForEveryContext) {
+  for (const char* backend : {"cpu", "reference"}) {
+    const auto bytes = [backend](int64_t context) {
+      EngineDriver driver("gpt_oss_mxfp4",
+                          {.backend = backend, .context = context, .rows = 16, .layers = 1});
+      return driver.engine().model().kv_bytes;
+    };
+    EXPECT_GT(bytes(128), 0u) << backend;
+    EXPECT_EQ(bytes(512), bytes(128)) << backend;
+  }
+}
+
 // Far behind the window, in steps of its own size: the ids of a cache that holds everything.
 TEST(LoadModel, ALongAnswerOutlivesItsWindow) {
   const auto prompt = golden_ids("gpt_oss_mxfp4", "input_ids");

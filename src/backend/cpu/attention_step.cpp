@@ -22,7 +22,7 @@ int64_t splits_of(int64_t positions) {
 
 AttentionStep::AttentionStep(AttentionSettings settings) : settings_(std::move(settings)) {
   const StepLimits& limits = settings_.limits;
-  group_ = settings_.heads / settings_.kv_heads;
+  group_ = settings_.group;
   partial_stride_ = round_up(attention_partial_floats(settings_.head_dim), 16);
   const int64_t of_row = settings_.heads * splits_of(limits.context);
   const int64_t affordable = kPartialBytes / (of_row * partial_stride_ * int64_t{4});
@@ -110,66 +110,12 @@ void AttentionStep::add_tasks(Unit unit) noexcept {
 void AttentionStep::write_rows(const RunContext& context) noexcept {
   units_write_ = context.tables.sequences().size() == 1 && partials_ == 0 &&
                  std::ssize(units_) == settings_.kv_heads;
-  if (units_write_) return;
-  const auto row_sequences = context.tables.row_sequences();
-  const int64_t work = (settings_.heads + 4 * settings_.kv_heads) * settings_.head_dim;
-  for_tasks(context, context.sizes().rows, work, [&](int64_t begin, int64_t end, int /*worker*/) {
-    for (int64_t row = begin; row < end; ++row) {
-      write(context, row, row_sequences[static_cast<size_t>(row)], 0, settings_.kv_heads);
-    }
-  });
-}
-
-void AttentionStep::write(const RunContext& context, int64_t row, int64_t sequence,
-                          int64_t kv_head_begin, int64_t kv_head_end) const noexcept {
-  const int64_t h = settings_.head_dim;
-  const AttentionAttributes& attributes = settings_.attributes;
-  const int64_t kv_heads = kv_head_end - kv_head_begin;
-  const int64_t k_at = (row * settings_.kv_heads + kv_head_begin) * h;
-  if (settings_.rope_q.run != nullptr) {
-    const RopeOperand& q = settings_.q;
-    const int64_t q_at = (row * settings_.heads + kv_head_begin * group_) * h;
-    settings_.rope_q.run(q.x + q_at, kv_heads * group_, h, q.rotary_dim,
-                         q.angles + row * q.angle_stride, q.y + q_at);
-  }
-  if (settings_.rope_k.run != nullptr) {
-    const RopeOperand& k = settings_.k;
-    settings_.rope_k.run(k.x + k_at, kv_heads, h, k.rotary_dim, k.angles + row * k.angle_stride,
-                         k.y + k_at);
-  }
-  const int32_t position = context.plan.positions[static_cast<size_t>(row)];
-  const auto pages = context.plan.tables[static_cast<size_t>(attributes.group)].of(sequence);
-  const int64_t page = pages[static_cast<size_t>(position / kPageTokens)] *
-                       context.state.page_stride(attributes.group);
-  for (int64_t kv_head = kv_head_begin; kv_head < kv_head_end; ++kv_head) {
-    const int64_t at = (row * settings_.kv_heads + kv_head) * h;
-    settings_.kv_write.run(settings_.k.y + at, settings_.v + at, h, position % kPageTokens,
-                           context.state.block(attributes.group, attributes.layer, kv_head) + page);
-  }
+  if (!units_write_) write_attention_rows(settings_, context);
 }
 
 AttentionArgs AttentionStep::arguments(const RunContext& context, const Unit& unit) const noexcept {
-  const AttentionAttributes& attributes = settings_.attributes;
-  const SequenceRows& rows = context.tables.sequences()[static_cast<size_t>(unit.sequence)];
-  const auto pages = context.plan.tables[static_cast<size_t>(attributes.group)].of(unit.sequence);
-  const int64_t first_head = unit.kv_head * group_;
-  AttentionArgs args{};
-  args.q_stride = settings_.heads * settings_.head_dim;
-  args.q = settings_.q.y + unit.row_begin * args.q_stride + first_head * settings_.head_dim;
-  args.rows = unit.row_end - unit.row_begin;
-  args.positions = context.plan.positions.data() + unit.row_begin;
-  args.group = group_;
-  args.head_dim = settings_.head_dim;
-  args.pages = context.state.block(attributes.group, attributes.layer, unit.kv_head);
-  args.page_stride = context.state.page_stride(attributes.group);
-  args.page_ids = pages.data();
-  args.length = std::min<int64_t>(rows.length, std::ssize(pages) * kPageTokens);
-  args.causal = attributes.mask == MaskKind::causal;
-  args.window = attributes.window;
-  args.scale = attributes.scale;
-  args.softcap = attributes.softcap;
-  args.sinks = settings_.sinks == nullptr ? nullptr : settings_.sinks + first_head;
-  return args;
+  return attention_args(settings_, context, unit.sequence, unit.row_begin, unit.row_end,
+                        unit.kv_head);
 }
 
 void AttentionStep::run_task(const RunContext& context, const Task& task, int worker) noexcept {
@@ -178,7 +124,7 @@ void AttentionStep::run_task(const RunContext& context, const Task& task, int wo
   args.workspace = context.workspace(worker);
   if (unit.partials < 0) {
     for (int64_t row = unit.row_begin; units_write_ && row < unit.row_end; ++row) {
-      write(context, row, unit.sequence, unit.kv_head, unit.kv_head + 1);
+      write_attention_row(settings_, context, row, unit.sequence, unit.kv_head, unit.kv_head + 1);
     }
     const int64_t at = unit.row_begin * args.q_stride + unit.kv_head * group_ * settings_.head_dim;
     settings_.attention.run(args, settings_.result + at, args.q_stride);

@@ -12,42 +12,10 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu/attention_rows.h"
 #include "backend/cpu/bound_step.h"
-#include "backend/cpu/kernels/kernels.h"
-#include "program/attributes.h"
 
 namespace dunlin::cpu {
-
-// y = rope(x), [T, heads, head_dim]; y may be x. Without a kernel x is read as it is.
-struct RopeOperand {
-  const float* x = nullptr;
-  float* y = nullptr;
-  const float* angles = nullptr;  // of row t at angles + t * angle_stride
-  int64_t angle_stride = 0;
-  int64_t rotary_dim = 0;
-};
-
-struct AttentionSettings {
-  std::string name;
-  AttentionAttributes attributes;
-  int64_t heads = 0;
-  int64_t kv_heads = 0;
-  int64_t head_dim = 0;
-  RopeOperand q;  // y is what attention reads
-  RopeOperand k;
-  const float* v = nullptr;
-  const float* sinks = nullptr;
-  float* result = nullptr;  // [T, heads, head_dim]; may be q.y
-
-  Kernel<RopeFunction> rope_q;  // without a function: not fused
-  Kernel<RopeFunction> rope_k;
-  Kernel<KvWriteFunction> kv_write;
-  Kernel<AttentionFunction> attention;
-  Kernel<AttentionSplitFunction> split;
-  Kernel<AttentionMergeFunction> merge;
-  StepLimits limits;
-  int threads = 1;
-};
 
 class AttentionStep final : public BoundStep {
  public:
@@ -55,6 +23,7 @@ class AttentionStep final : public BoundStep {
   void run(const RunContext& context) noexcept override;
   int64_t scratch_bytes() const override;
   int64_t workspace_bytes() const override { return attention_workspace_bytes(settings_.head_dim); }
+  bool is_attention() const override { return true; }
   std::vector<std::pair<std::string, std::string>> kernels() const override;
 
  private:
@@ -75,8 +44,6 @@ class AttentionStep final : public BoundStep {
   void plan_sequence(const RunContext& context, int64_t sequence, int64_t units) noexcept;
   void add_tasks(Unit unit) noexcept;
   void write_rows(const RunContext& context) noexcept;
-  void write(const RunContext& context, int64_t row, int64_t sequence, int64_t kv_head_begin,
-             int64_t kv_head_end) const noexcept;
   void run_task(const RunContext& context, const Task& task, int worker) noexcept;
   void merge(const RunContext& context, const Unit& unit) const noexcept;
   AttentionArgs arguments(const RunContext& context, const Unit& unit) const noexcept;

@@ -1,6 +1,8 @@
 // Binds attention with the rotations fused into it.
 #include "backend/cpu/attention_step.h"
 #include "backend/cpu/bind.h"
+#include "backend/cpu/optimizations.h"
+#include "backend/cpu/repeated_attention_step.h"
 
 namespace dunlin::cpu {
 
@@ -37,6 +39,7 @@ std::unique_ptr<BoundStep> bind_attention(const Binding& binding, const FusedSte
   settings.attributes = std::get<AttentionAttributes>(node.attributes);
   settings.heads = q_dims[1].size;
   settings.kv_heads = k_dims[1].size;
+  settings.group = settings.heads / settings.kv_heads;
   settings.head_dim = q_dims[2].size;
   settings.q = plain_operand(binding, node.operands[0]);
   settings.k = plain_operand(binding, node.operands[1]);
@@ -51,12 +54,15 @@ std::unique_ptr<BoundStep> bind_attention(const Binding& binding, const FusedSte
   settings.v = binding.f32(node.operands[2]);
   settings.sinks = binding.optional_f32(node, 3);
   settings.result = binding.f32(node.results[0]);
+  settings.kv_type = binding.kv_type;
   settings.kv_write = kernels.kv_write[type];
   settings.attention = kernels.attention[type];
   settings.split = kernels.attention_split[type];
   settings.merge = kernels.attention_merge;
   settings.limits = binding.options.limits;
   settings.threads = binding.options.threads;
+  if (!binding.options.enabled(kGqa) && settings.group > 1)
+    return std::make_unique<RepeatedAttentionStep>(std::move(settings));
   return std::make_unique<AttentionStep>(std::move(settings));
 }
 

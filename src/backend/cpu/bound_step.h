@@ -37,6 +37,8 @@ class BoundStep {
   // What the largest step needs, in bytes.
   virtual int64_t scratch_bytes() const { return 0; }
   virtual int64_t workspace_bytes() const { return 0; }  // of each worker
+  // Whether these are what attention needs beside the KV cache.
+  virtual bool is_attention() const { return false; }
 
   // Pairs of operation and kernel name.
   virtual std::vector<std::pair<std::string, std::string>> kernels() const = 0;

@@ -263,4 +263,14 @@ uint64_t CpuExecutable::weights_bytes() const {
   return weights_.bytes() + (reference_ == nullptr ? 0 : reference_->bytes());
 }
 
+// Layers run one after the other and share the memory.
+std::optional<uint64_t> CpuExecutable::attention_bytes() const {
+  int64_t most = 0;
+  for (const std::unique_ptr<BoundStep>& step : steps_) {
+    if (!step->is_attention()) continue;
+    most = std::max(most, step->scratch_bytes() + options_.threads * step->workspace_bytes());
+  }
+  return static_cast<uint64_t>(most);
+}
+
 }  // namespace dunlin::cpu

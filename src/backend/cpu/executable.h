@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -39,6 +40,8 @@ class CpuExecutable final : public Executable {
   uint64_t workspace_bytes() const override {
     return static_cast<uint64_t>(values_.bytes() + scratch_.bytes());
   }
+  // As the scratch memory was planned.
+  std::optional<uint64_t> attention_bytes() const override;
 
  private:
   CpuExecutable(Program program, const CompileOptions& options, Isa isa);

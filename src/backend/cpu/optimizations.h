@@ -1,5 +1,6 @@
-// What the CPU back end can do without (CompileOptions::disabled): rewrites, memory reuse, and the
-// vector and tile kernels of each family of operations. Bits stay the same without any of them.
+// What the CPU back end can do without (CompileOptions::disabled): rewrites, memory reuse, keys and
+// values that query heads share, experts read once, and the vector and tile kernels of each family
+// of operations. Bits stay the same without any of them.
 #pragma once
 
 #include <vector>
@@ -11,6 +12,10 @@ namespace dunlin::cpu {
 
 // Values share memory where their lives allow it (memory_plan.h).
 inline constexpr const char* kMemoryReuse = "memory_reuse";
+
+// Query heads read the keys and values of their kv head where they are
+// (repeated_attention_step.h: without it).
+inline constexpr const char* kGqa = "gqa";
 
 // Rows that chose one expert go through it together (expert_groups.h).
 inline constexpr const char* kMoeGrouping = "moe-grouping";

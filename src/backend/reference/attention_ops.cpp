@@ -14,9 +14,13 @@ struct GatheredKeyValues {
   std::vector<float> values;
   std::vector<uint8_t> present;
 
+  // Whole splits.
+  static int64_t length_of(int64_t positions) {
+    return (positions + kSplitPositions - 1) / kSplitPositions * kSplitPositions;
+  }
+
   GatheredKeyValues(int64_t positions, int64_t head_dim) {
-    const int64_t splits = (positions + kSplitPositions - 1) / kSplitPositions;
-    const int64_t length = splits * kSplitPositions;
+    const int64_t length = length_of(positions);
     keys.resize(static_cast<size_t>(length * head_dim));
     values.resize(static_cast<size_t>(length * head_dim));
     present.resize(static_cast<size_t>(length));
@@ -124,6 +128,12 @@ void run_attention(NodeRun& run) {
                       : gather_from_rows(run.step, rows, k, v, kv_head));
     }
   }
+}
+
+uint64_t gathered_bytes(const NodeRun& run) {
+  const int64_t longest = *std::max_element(run.step.lengths.begin(), run.step.lengths.end());
+  const int64_t of_position = 2 * run.operand(1).dim(2) * int64_t{sizeof(float)} + 1;
+  return static_cast<uint64_t>(GatheredKeyValues::length_of(longest) * of_position);
 }
 
 void run_state(NodeRun& run) {

@@ -4,6 +4,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <new>
 #include <set>
 #include <stdexcept>
@@ -111,6 +112,8 @@ void ReferenceExecutable::run_node(size_t index, const StepContext& step) {
   } else {
     run_semantic(run);
   }
+  if (node.op == Op::attention)
+    peak_attention_bytes_ = std::max(peak_attention_bytes_, gathered_bytes(run));
   for (size_t i = 0; i < node.results.size(); ++i) {
     held_bytes_ += array_bytes(run.results[i]);
     values_[static_cast<size_t>(node.results[i])] = std::move(run.results[i]);

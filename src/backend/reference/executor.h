@@ -1,6 +1,7 @@
 // The executable of the reference back end: runs the nodes of a Program in order.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -23,7 +24,9 @@ class ReferenceExecutable final : public Executable {
   const std::string& isa() const override { return isa_; }
   int threads() const override { return 1; }
   uint64_t weights_bytes() const override;
-  uint64_t workspace_bytes() const override { return peak_bytes_; }  // of the steps run so far
+  // Of the steps run so far.
+  uint64_t workspace_bytes() const override { return peak_bytes_; }
+  std::optional<uint64_t> attention_bytes() const override { return peak_attention_bytes_; }
 
  private:
   void read_inputs(const StepContext& step);
@@ -41,6 +44,7 @@ class ReferenceExecutable final : public Executable {
   std::vector<Array> values_;                    // by ValueId; weights are in weights_
   uint64_t held_bytes_ = 0;
   uint64_t peak_bytes_ = 0;
+  uint64_t peak_attention_bytes_ = 0;
 };
 
 }  // namespace dunlin::reference

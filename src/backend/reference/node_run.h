@@ -1,6 +1,7 @@
 // One node of a Program about to run: its operands as arrays and its results to fill.
 #pragma once
 
+#include <cstdint>
 #include <variant>
 #include <vector>
 
@@ -31,7 +32,9 @@ struct NodeRun {
 
 void run_semantic(NodeRun& run);   // semantic_ops.cpp
 void run_attention(NodeRun& run);  // attention_ops.cpp
-void run_state(NodeRun& run);      // state_write and state_read, attention_ops.cpp
-void run_basic(NodeRun& run);      // basic_dispatch.cpp
+// What run_attention() gathers at a time: keys and values of a sequence and kv head in float32.
+uint64_t gathered_bytes(const NodeRun& run);
+void run_state(NodeRun& run);  // state_write and state_read, attention_ops.cpp
+void run_basic(NodeRun& run);  // basic_dispatch.cpp
 
 }  // namespace dunlin::reference
