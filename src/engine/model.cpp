@@ -23,10 +23,16 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
   if (!options.device.empty() && options.backend != "pjrt") {
     return usage_error(fmt::format("--device {} needs --backend pjrt", options.device));
   }
+  if (!options.xla_options.empty() && options.backend != "pjrt") {
+    return usage_error(
+        fmt::format("--xla-option {} needs --backend pjrt", options.xla_options.front()));
+  }
   if (options.backend == "cpu") return make_cpu_backend();
   if (options.backend == "reference") return make_reference_backend();
-  if (options.backend == "pjrt")
-    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device});
+  if (options.backend == "pjrt") {
+    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device,
+                              .xla_options = options.xla_options});
+  }
   return usage_error(
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
 }

@@ -24,6 +24,7 @@ namespace dunlin {
 struct ModelOptions {
   std::string backend = "cpu";  // or "reference" or "pjrt"
   std::string device = {};  // of the pjrt back end (backend/pjrt/pjrt_backend.h); empty: cpu-xla
+  std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
   Precision precision = Precision::automatic;
   LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice
   int threads = 0;                      // 0: one per core this process may use

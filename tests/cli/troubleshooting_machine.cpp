@@ -96,6 +96,14 @@ std::vector<MessageCase> device_messages() {
        [](Folder folder) { return run_on_device(folder, "gpu"); }, kHasPjrt},
       {"error: --device <name>: unknown (<names>, or the path of a plug-in)",
        [](Folder folder) { return run_on_device(folder, "npu"); }, kHasPjrt},
+      {"error: --xla-option <option> needs --backend pjrt",
+       [](Folder folder) { return run_hello(text_model(folder), {"--xla-option", "x=1"}); }},
+      {"error: --xla-option: <file>: compile: <problem>",
+       [](Folder folder) {
+         return run_hello(text_model(folder),
+                          {"--backend", "pjrt", "--xla-option", "xla_no_such_option=1"});
+       },
+       kHasPjrt},
       {"error: <file>: not a PJRT plug-in (it has no function GetPjrtApi)",
        [](Folder folder) { return run_on_device(folder, DUNLIN_OTHER_LIBRARY); }, kHasPjrt},
       {"error: <file>: PJRT API <version>, but this build needs <version> or a later <version>",

@@ -67,5 +67,23 @@ TEST(PjrtEngine, AnUnknownDeviceIsAnErrorThatSaysWhatThereIs) {
   EXPECT_EQ(load_model(tiny_model_path("llama_plain"), unknown).error().kind, ErrorKind::usage);
 }
 
+TEST(PjrtEngine, AnOptionThatTheCompilerDoesNotTakeIsAnErrorThatNamesIt) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  ModelOptions with_option = options("pjrt");
+  with_option.xla_options = {"xla_no_such_option=1"};
+  const auto model = load_model(tiny_model_path("llama_plain"), with_option);
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().kind, ErrorKind::device);
+  EXPECT_THAT(model.error().message, testing::HasSubstr("--xla-option"));
+  EXPECT_THAT(model.error().message, testing::HasSubstr("xla_no_such_option"));
+  with_option.xla_options = {"xla_backend_optimization_level=1", "without_a_value"};
+  EXPECT_EQ(load_model(tiny_model_path("llama_plain"), with_option).error().kind, ErrorKind::usage);
+  with_option.xla_options.pop_back();
+  EXPECT_TRUE(load_model(tiny_model_path("llama_plain"), with_option).ok());
+  with_option = options("cpu");
+  with_option.xla_options = {"xla_backend_optimization_level=1"};
+  EXPECT_EQ(load_model(tiny_model_path("llama_plain"), with_option).error().kind, ErrorKind::usage);
+}
+
 }  // namespace
 }  // namespace dunlin

@@ -7,6 +7,7 @@
 
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/executable.h"
+#include "backend/pjrt/stablehlo/builder.h"
 
 namespace dunlin {
 namespace {
@@ -45,6 +46,15 @@ class PjrtBackend final : public Backend {
   pjrt::CompileSpec spec_;
 };
 
+// An option that the compiler does not take is told at once, not after the weights were loaded.
+Result<void> check_options(const pjrt::Client& client, pjrt::CompileSpec spec) {
+  if (spec.options.empty()) return {};
+  spec.device_ids = {client.device_ids().front()};
+  pjrt::Builder b;
+  const auto compiled = client.compile(b.finish({b.scalar(0)}), spec);
+  return compiled.ok() ? Result<void>() : compiled.error().with_context("--xla-option");
+}
+
 }  // namespace
 
 Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options) {
@@ -58,6 +68,7 @@ Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options) {
   // The CPU plug-in makes four devices when it is not asked for one.
   const int64_t virtual_devices = place.name == "cpu-xla" ? 1 : 0;
   DUNLIN_ASSIGN_OR_RETURN(auto client, pjrt::Client::create(*plugin, virtual_devices));
+  DUNLIN_RETURN_IF_ERROR(check_options(*client, spec));
   return std::unique_ptr<Backend>(
       std::make_unique<PjrtBackend>(std::move(client), std::move(spec)));
 }

@@ -12,11 +12,13 @@ namespace dunlin {
 
 struct PjrtOptions {
   std::string device = "cpu-xla";  // or "tpu", "gpu", or the path of a plug-in
-  // Options of the plug-in's compiler as "name=value"; true, false and numbers are sent as such.
+  // Options of the plug-in's compiler as "name=value"; true, false and integers are sent as such,
+  // everything else as text. Of two values for one name the last counts.
   std::vector<std::string> xla_options = {};
 };
 
-// Errors of kind device: no plug-in, of a version this build cannot drive, or without a device.
+// Errors of kind device: no plug-in, of a version this build cannot drive, without a device, or
+// whose compiler does not take an option.
 Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options);
 
 struct PjrtPlugin {

@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "backend/pjrt/client/large_stack.h"
+#include "backend/pjrt/client/compile_call.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -149,20 +149,10 @@ Result<Buffer> Client::upload(const TensorType& type, std::span<const std::byte>
 
 Result<std::unique_ptr<LoadedProgram>> Client::compile(const std::string& program,
                                                        const CompileSpec& spec) const {
-  const std::string options = serialize(spec);
-  auto text = DUNLIN_PJRT_ARGS(PJRT_Program);
-  text.code = const_cast<char*>(program.data());
-  text.code_size = program.size();
-  text.format = "mlir";
-  text.format_size = 4;
   auto args = DUNLIN_PJRT_ARGS(PJRT_Client_Compile_Args);
   args.client = client_;
-  args.program = &text;
-  args.compile_options = options.data();
-  args.compile_options_size = options.size();
-  PJRT_Error* error = nullptr;
-  run_with_large_stack([&] { error = plugin_.api().PJRT_Client_Compile(&args); });
-  DUNLIN_RETURN_IF_ERROR(plugin_.check(error, "compile"));
+  DUNLIN_RETURN_IF_ERROR(
+      call_compiler(plugin_, plugin_.api().PJRT_Client_Compile, args, program, spec, "compile"));
   std::unique_ptr<LoadedProgram> loaded(new LoadedProgram(shared_from_this(), args.executable));
   auto inner = DUNLIN_PJRT_ARGS(PJRT_LoadedExecutable_GetExecutable_Args);
   inner.loaded_executable = args.executable;
