@@ -113,6 +113,14 @@ class KvState {
   }
 };
 
+// What the compiler of a device made for an executable so far. Compiling is done for the sizes of
+// steps, when such a step comes first; afterwards the numbers stay.
+struct DevicePrograms {
+  int64_t compiled = 0;
+  int64_t loaded = 0;  // compiled before, by another executable
+  double seconds = 0;  // of both
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -138,6 +146,8 @@ class Executable {
   virtual int threads() const = 0;
   virtual uint64_t weights_bytes() const = 0;    // as held in memory
   virtual uint64_t workspace_bytes() const = 0;  // activations and scratch
+  // Nothing where compile() does all there is to compile.
+  virtual DevicePrograms programs() const { return {}; }
 };
 
 // Sizes against the limits, positions against the context, pages against the state.

@@ -28,6 +28,7 @@ class Watch::WatchedExecutable final : public Executable {
   int threads() const override { return inner_->threads(); }
   uint64_t weights_bytes() const override { return inner_->weights_bytes(); }
   uint64_t workspace_bytes() const override { return inner_->workspace_bytes(); }
+  DevicePrograms programs() const override { return inner_->programs(); }
 
  private:
   std::unique_ptr<Executable> inner_;

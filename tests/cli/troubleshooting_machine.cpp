@@ -86,6 +86,11 @@ std::vector<MessageCase> memory_and_processor_messages() {
   };
 }
 
+ProcessResult run_with_programs_in(const TemporaryFolder& folder, const std::string& programs) {
+  return run_hello(text_model(folder), {"--backend", "pjrt"},
+                   {.environment = {{"DUNLIN_COMPILE_CACHE", programs}}});
+}
+
 std::vector<MessageCase> device_messages() {
   using Folder = const TemporaryFolder&;
   constexpr bool kHasPjrt = DUNLIN_HAS_PJRT != 0;
@@ -102,6 +107,21 @@ std::vector<MessageCase> device_messages() {
        [](Folder folder) {
          return run_hello(text_model(folder),
                           {"--backend", "pjrt", "--xla-option", "xla_no_such_option=1"});
+       },
+       kHasPjrt},
+      {"warning: compiled programs are not kept: <problem>",
+       [](Folder folder) {
+         write_all(folder.file("notes.txt"), "Notes");
+         return run_with_programs_in(folder, folder.file("notes.txt"));
+       },
+       kHasPjrt},
+      {"warning: a program is compiled again: <problem>",
+       [](Folder folder) {
+         const std::string programs = folder.file("programs");
+         run_with_programs_in(folder, programs);
+         for (const auto& entry : std::filesystem::directory_iterator(programs))
+           std::filesystem::resize_file(entry.path(), 100);
+         return run_with_programs_in(folder, programs);
        },
        kHasPjrt},
       {"error: <file>: not a PJRT plug-in (it has no function GetPjrtApi)",

@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "../engine/engine_driver.h"
 #include "pjrt_device.h"
 
@@ -52,6 +55,31 @@ TEST(PjrtEngine, SeededSamplingIsTheSameAgain) {
   EngineDriver driver("llama_plain", options("pjrt"));
   const Request request = sampled(random_prompt(9, 1), 10, 77);
   EXPECT_EQ(driver.answer(request).ids, driver.answer(request).ids);
+}
+
+// In folders of its own, to see what is left for other processes.
+TEST(PjrtEngine, AnotherProcessCompilesNothingAgain) {
+  DUNLIN_NEEDS_PLUGIN();
+  std::string folder = testing::TempDir() + "dunlin_compiled_XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  ::setenv("DUNLIN_COMPILE_CACHE", folder.c_str(), 1);
+  const auto answer = [](DevicePrograms& programs) {
+    EngineDriver driver("llama_plain", options("pjrt"));
+    const Answer result = driver.answer(greedy(random_prompt(9, 1), 10));
+    programs = driver.model().executable->programs();
+    return result.ids;
+  };
+  DevicePrograms first;
+  DevicePrograms second;
+  const std::vector<int32_t> compiled = answer(first);
+  EXPECT_EQ(answer(second), compiled);
+  ::setenv("DUNLIN_COMPILE_CACHE", "", 1);
+  std::filesystem::remove_all(folder);
+  // Two of steps, a prompt's and a token's, and one for arrays of zeros.
+  EXPECT_EQ(first.compiled, 3);
+  EXPECT_EQ(first.loaded, 0);
+  EXPECT_EQ(second.compiled, 0);
+  EXPECT_EQ(second.loaded, 3);
 }
 
 TEST(PjrtEngine, AnUnknownDeviceIsAnErrorThatSaysWhatThereIs) {

@@ -41,11 +41,9 @@ PjrtExecutable::PjrtExecutable(Program program, Program expanded, const CompileO
       planner_(program_, options.limits, is_row_wise(program_)),
       results_(program_) {}
 
-Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(std::shared_ptr<const Client> client,
-                                                               const Program& program,
-                                                               const WeightSource& source,
-                                                               const CompileOptions& options,
-                                                               CompileSpec spec) {
+Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
+    std::shared_ptr<const Client> client, const Program& program, const WeightSource& source,
+    const CompileOptions& options, CompileSpec spec, const std::string& program_folder) {
   DUNLIN_ASSIGN_OR_RETURN(Program expanded, expand(program, [](const Node& node) {
                             return is_lowered_directly(node.op);
                           }));
@@ -59,8 +57,9 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(std::shared_ptr<c
   DUNLIN_ASSIGN_OR_RETURN(executable->weights_, DeviceWeights::load(*client, executable->expanded_,
                                                                     views, uses, options));
   executable->platform_ = client->platform();
-  executable->compiler_ = std::make_unique<Compiler>(std::move(client), executable->expanded_,
-                                                     std::move(lowering), std::move(spec));
+  executable->compiler_ =
+      std::make_unique<Compiler>(std::move(client), executable->expanded_, std::move(lowering),
+                                 std::move(spec), program_folder);
   executable->element_ = kv_element(options.precision);
   return executable;
 }

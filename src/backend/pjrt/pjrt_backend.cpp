@@ -2,20 +2,25 @@
 
 #include <fmt/format.h>
 
+#include <cstdlib>
 #include <new>
 #include <stdexcept>
 
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/executable.h"
 #include "backend/pjrt/stablehlo/builder.h"
+#include "base/user_folders.h"
 
 namespace dunlin {
 namespace {
 
 class PjrtBackend final : public Backend {
  public:
-  PjrtBackend(std::shared_ptr<const pjrt::Client> client, pjrt::CompileSpec spec)
-      : client_(std::move(client)), spec_(std::move(spec)) {}
+  PjrtBackend(std::shared_ptr<const pjrt::Client> client, pjrt::CompileSpec spec,
+              std::string program_folder)
+      : client_(std::move(client)),
+        spec_(std::move(spec)),
+        program_folder_(std::move(program_folder)) {}
 
   const char* name() const override { return "pjrt"; }
   // What may be fused is the plug-in's own business (CompileSpec::options).
@@ -32,7 +37,8 @@ class PjrtBackend final : public Backend {
     }
     try {
       DUNLIN_ASSIGN_OR_RETURN(
-          auto executable, pjrt::PjrtExecutable::create(client_, program, weights, options, spec_));
+          auto executable,
+          pjrt::PjrtExecutable::create(client_, program, weights, options, spec_, program_folder_));
       return std::unique_ptr<Executable>(std::move(executable));
     } catch (const std::bad_alloc&) {
       return Error{ErrorKind::does_not_fit, "loading the weights needs more memory than there is"};
@@ -44,7 +50,14 @@ class PjrtBackend final : public Backend {
  private:
   std::shared_ptr<const pjrt::Client> client_;
   pjrt::CompileSpec spec_;
+  std::string program_folder_;
 };
+
+std::string default_program_folder() {
+  if (const char* const folder = std::getenv("DUNLIN_COMPILE_CACHE")) return folder;
+  const auto cache = cache_folder();
+  return cache ? *cache + "/compiled" : "";
+}
 
 // An option that the compiler does not take is told at once, not after the weights were loaded.
 Result<void> check_options(const pjrt::Client& client, pjrt::CompileSpec spec) {
@@ -70,7 +83,8 @@ Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options) {
   DUNLIN_ASSIGN_OR_RETURN(auto client, pjrt::Client::create(*plugin, virtual_devices));
   DUNLIN_RETURN_IF_ERROR(check_options(*client, spec));
   return std::unique_ptr<Backend>(
-      std::make_unique<PjrtBackend>(std::move(client), std::move(spec)));
+      std::make_unique<PjrtBackend>(std::move(client), std::move(spec),
+                                    options.program_folder.value_or(default_program_folder())));
 }
 
 }  // namespace dunlin

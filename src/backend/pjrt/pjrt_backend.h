@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,9 @@ struct PjrtOptions {
   // Options of the plug-in's compiler as "name=value"; true, false and integers are sent as such,
   // everything else as text. Of two values for one name the last counts.
   std::vector<std::string> xla_options = {};
+  // Where compiled programs are kept for other processes; empty: nowhere. Unset: the folder that
+  // DUNLIN_COMPILE_CACHE names, which may be empty, else `compiled` in the user's cache_folder().
+  std::optional<std::string> program_folder = {};
 };
 
 // Errors of kind device: no plug-in, of a version this build cannot drive, without a device, or

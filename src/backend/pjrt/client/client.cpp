@@ -2,9 +2,8 @@
 
 #include <fmt/format.h>
 
-#include <optional>
-
 #include "backend/pjrt/client/compile_call.h"
+#include "backend/pjrt/client/large_stack.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -70,6 +69,10 @@ Result<std::shared_ptr<const Client>> Client::create(const Plugin& plugin,
   DUNLIN_RETURN_IF_ERROR(
       plugin.check(plugin.api().PJRT_Client_PlatformName(&platform), "name the platform"));
   client->platform_.assign(platform.platform_name, platform.platform_name_size);
+  auto version = DUNLIN_PJRT_ARGS(PJRT_Client_PlatformVersion_Args);
+  version.client = args.client;
+  if (plugin.check(plugin.api().PJRT_Client_PlatformVersion(&version), "ask for a version").ok())
+    client->platform_version_.assign(version.platform_version, version.platform_version_size);
   DUNLIN_RETURN_IF_ERROR(client->find_devices());
   return std::shared_ptr<const Client>(std::move(client));
 }
@@ -128,6 +131,16 @@ std::vector<int64_t> Client::device_ids() const {
   return ids;
 }
 
+std::string Client::device_kind() const {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_DeviceDescription_Kind_Args);
+  const auto description = describe(0);
+  if (!description.ok()) return {};
+  args.device_description = *description;
+  const auto told =
+      plugin_.check(plugin_.api().PJRT_DeviceDescription_Kind(&args), "name a kind of device");
+  return told.ok() ? std::string(args.device_kind, args.device_kind_size) : std::string();
+}
+
 Result<Buffer> Client::upload(const TensorType& type, std::span<const std::byte> data,
                               int64_t device) const {
   DUNLIN_CHECK(std::cmp_equal(data.size(), type.bytes()), "bytes of " + type.text());
@@ -153,9 +166,24 @@ Result<std::unique_ptr<LoadedProgram>> Client::compile(const std::string& progra
   args.client = client_;
   DUNLIN_RETURN_IF_ERROR(
       call_compiler(plugin_, plugin_.api().PJRT_Client_Compile, args, program, spec, "compile"));
-  std::unique_ptr<LoadedProgram> loaded(new LoadedProgram(shared_from_this(), args.executable));
+  return adopt(args.executable);
+}
+
+Result<std::unique_ptr<LoadedProgram>> Client::load(const std::string& serialised) const {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Executable_DeserializeAndLoad_Args);
+  args.client = client_;
+  args.serialized_executable = serialised.data();
+  args.serialized_executable_size = serialised.size();
+  PJRT_Error* error = nullptr;
+  run_with_large_stack([&] { error = plugin_.api().PJRT_Executable_DeserializeAndLoad(&args); });
+  DUNLIN_RETURN_IF_ERROR(plugin_.check(error, "load a compiled program"));
+  return adopt(args.loaded_executable);
+}
+
+Result<std::unique_ptr<LoadedProgram>> Client::adopt(PJRT_LoadedExecutable* executable) const {
+  std::unique_ptr<LoadedProgram> loaded(new LoadedProgram(shared_from_this(), executable));
   auto inner = DUNLIN_PJRT_ARGS(PJRT_LoadedExecutable_GetExecutable_Args);
-  inner.loaded_executable = args.executable;
+  inner.loaded_executable = executable;
   DUNLIN_RETURN_IF_ERROR(plugin_.check(plugin_.api().PJRT_LoadedExecutable_GetExecutable(&inner),
                                        "look into a program"));
   loaded->compiled_ = CompiledProgram(plugin_, inner.executable);
