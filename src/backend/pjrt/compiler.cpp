@@ -16,19 +16,6 @@
 namespace dunlin::pjrt {
 namespace {
 
-// What every program is compiled with; the caller's options come after them and win.
-std::vector<std::pair<std::string, OptionValue>> own_options(const Plugin& plugin) {
-  // Values that a Program rounds to bf16 stay rounded: XLA would otherwise leave pairs of
-  // conversions out, and results would depend on what it fused.
-  std::vector<std::pair<std::string, OptionValue>> options = {
-      {"xla_allow_excess_precision", false}};
-  if (plugin.is_cuda()) {
-    const std::string tools = find_cuda_tools(plugin.path());
-    if (!tools.empty()) options.emplace_back("xla_gpu_cuda_data_dir", tools);
-  }
-  return options;
-}
-
 // What an executable depends on beside its program and options. A plug-in reads only what the same
 // build of it wrote, and need not notice that another one did.
 std::string compiler_identity(const Client& client) {
@@ -53,15 +40,27 @@ std::string compiler_identity(const Client& client) {
   return identity;
 }
 
-CompileSpec full_spec(const Client& client, CompileSpec spec) {
+// For the first device of a client.
+CompileSpec spec_for(const Client& client, CompileSpec spec) {
   spec.device_ids = {client.device_ids().front()};
-  auto options = own_options(client.plugin());
+  return with_own_options(client.plugin(), std::move(spec));
+}
+
+}  // namespace
+
+CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec) {
+  // Values that a Program rounds to bf16 stay rounded: XLA would otherwise leave pairs of
+  // conversions out, and results would depend on what it fused.
+  std::vector<std::pair<std::string, OptionValue>> options = {
+      {"xla_allow_excess_precision", false}};
+  if (plugin.is_cuda()) {
+    const std::string tools = find_cuda_tools(plugin.path());
+    if (!tools.empty()) options.emplace_back("xla_gpu_cuda_data_dir", tools);
+  }
   options.insert(options.end(), spec.options.begin(), spec.options.end());
   spec.options = std::move(options);
   return spec;
 }
-
-}  // namespace
 
 std::string zeros_text(const TensorType& type) {
   Builder b;
@@ -73,7 +72,7 @@ Compiler::Compiler(std::shared_ptr<const Client> client, const Program& program,
     : client_(std::move(client)),
       program_(program),
       options_(std::move(options)),
-      spec_(full_spec(*client_, std::move(spec))),
+      spec_(spec_for(*client_, std::move(spec))),
       cache_(program_folder, program_folder.empty() ? "" : compiler_identity(*client_)) {}
 
 Result<MadeProgram> Compiler::make(const std::string& text) {

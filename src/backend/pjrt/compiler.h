@@ -26,6 +26,9 @@ struct MadeProgram {
   double seconds = 0;
 };
 
+// The options that every program is compiled with; the caller's come after them and win.
+CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec);
+
 // StableHLO text of an array of zeros.
 std::string zeros_text(const TensorType& type);
 

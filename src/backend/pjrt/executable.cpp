@@ -5,7 +5,6 @@
 #include <set>
 
 #include "backend/pjrt/row_wise.h"
-#include "base/checked.h"
 #include "program/definitions.h"
 
 namespace dunlin::pjrt {
@@ -83,15 +82,7 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
     }
     shapes.push_back({pages_per_group[i] / each, each * kPageTokens});
   }
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    const KvGroup& group = program_.kv_groups[i];
-    auto elements = checked_mul(shapes[i].slots, shapes[i].positions);
-    if (elements) elements = checked_mul(*elements, group.kv_heads * group.head_dim);
-    if (elements) elements = checked_mul<int64_t>(*elements, int64_t{8} * group.layers);
-    if (!elements) {
-      return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
-    }
-  }
+  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, shapes));
   const std::vector<TensorType> types = state_types(program_, shapes, element_);
   std::vector<Buffer> arrays;
   for (const TensorType& type : types) {

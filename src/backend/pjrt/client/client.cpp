@@ -33,9 +33,6 @@ PJRT_NamedValue named_option(const char* name, PJRT_NamedValue_Type type) {
   return option;
 }
 
-// What the rest of a GPU's memory is for: CUDA's own context, and the libraries' workspaces.
-constexpr float kCudaMemoryFraction = 0.9f;
-
 std::vector<PJRT_NamedValue> client_options(const Plugin& plugin, int64_t virtual_devices) {
   std::vector<PJRT_NamedValue> options;
   if (virtual_devices > 0) {

@@ -18,6 +18,9 @@ namespace dunlin::pjrt {
 
 class Client;
 
+// Of a GPU's memory. The rest is for CUDA's own context, and the libraries' workspaces.
+inline constexpr float kCudaMemoryFraction = 0.9f;
+
 // An array in the memory of one device; empty when default-made, moved from or donated.
 class Buffer {
  public:
