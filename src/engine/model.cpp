@@ -65,17 +65,6 @@ void stop_as_harmony(const harmony::Marks& marks, std::vector<int32_t>& ids) {
   }
 }
 
-// No more rows than all sequences can bring.
-StepLimits step_limits(const ModelOptions& options, int64_t context) {
-  const int64_t most =
-      context > options.rows / options.sequences ? options.rows : context * options.sequences;
-  StepLimits limits{.sequences = options.sequences, .context = context};
-  limits.rows = std::max(std::min(options.rows, most), options.sequences);
-  limits.logit_rows =
-      options.logit_rows == 0 ? options.sequences : std::min(options.logit_rows, limits.rows);
-  return limits;
-}
-
 // What the back end would fuse if nobody watched.
 Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOptions& options,
                           Program& program) {
@@ -119,6 +108,18 @@ Result<void> compile(Model& model, Backend& backend) {
 
 }  // namespace
 
+Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_context) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, trained_context));
+  // No more rows than all sequences can bring.
+  const int64_t most =
+      context > options.rows / options.sequences ? options.rows : context * options.sequences;
+  StepLimits limits{.sequences = options.sequences, .context = context};
+  limits.rows = std::max(std::min(options.rows, most), options.sequences);
+  limits.logit_rows =
+      options.logit_rows == 0 ? options.sequences : std::min(options.logit_rows, limits.rows);
+  return limits;
+}
+
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
   if (options.rows < 1) return usage_error(fmt::format("{} rows in a step", options.rows));
   if (options.sequences < 1)
@@ -136,7 +137,8 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
 
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context));
+  DUNLIN_ASSIGN_OR_RETURN(model->limits, step_limits(options, model->trained_context));
+  const int64_t context = model->limits.context;
   if (options.kv_tokens < 0 || (options.kv_tokens > 0 && options.kv_tokens < context)) {
     return usage_error(fmt::format("a KV cache of {} tokens does not hold one context of {}",
                                    options.kv_tokens, context));
@@ -152,7 +154,6 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                                                 .logits_view_k = options.logits_view_k}));
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
-  model->limits = step_limits(options, context);
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(options));
   DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();

@@ -68,6 +68,10 @@ struct Model {
 // is of kind usage.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
 
+// The largest step of a model that was trained for so many positions, as load_model() compiles it.
+// Errors (kind usage): a context beyond that, or none at all.
+Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_context);
+
 // What the model's authors recommend (generation_config.json), over the built-in values.
 SamplingParams recommended_sampling(const Metadata& config);
 

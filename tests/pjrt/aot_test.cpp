@@ -2,11 +2,15 @@
 // its arguments, and that a model that does not fit is told so.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "backend/pjrt/client/compiled_program.h"
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/compile_ahead.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/lower/lower.h"
 #include "backend/pjrt/target.h"
+#include "backend/weight_shape.h"
 #include "models/registry.h"
 #include "program/definitions.h"
 
@@ -47,6 +51,23 @@ Ahead compile_for(const Target& target, const Metadata& config, const Bucket& bu
   EXPECT_TRUE(topology.ok()) << topology.error().message;
   if (topology.ok()) ahead.compiled = (*topology)->compile(ahead.lowered.text, {});
   return ahead;
+}
+
+// The declared shapes in BF16, without bytes.
+WeightSource bf16_weights(const Program& program) {
+  std::map<std::string, WeightView> views;
+  const auto source = memory_source({}, "no bytes");
+  for (const WeightDeclaration& weight : program.weights) {
+    const MatrixShape shape = matrix_shape(weight);
+    views[weight.name] = WeightView{.name = weight.name,
+                                    .format = Format::bf16,
+                                    .rows = shape.rows,
+                                    .columns = shape.columns,
+                                    .source = source,
+                                    .offset = 0,
+                                    .row_map = {}};
+  }
+  return [views](const std::string& name) -> Result<WeightView> { return views.at(name); };
 }
 
 Bucket bucket_of(BucketSegment segment, int64_t logit_rows, int64_t slots, int64_t positions) {
@@ -116,6 +137,24 @@ TEST_P(AheadOfTime, APromptNeedsMemoryForItsRowsOnly) {
   expect_no_copy_of_state(ahead);
 }
 
+TEST_P(AheadOfTime, EveryProgramOfAnEngineTellsWhatItNeeds) {
+  const auto program = record_model(kLlama1b, {.logits_view_k = 64});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  AheadOptions options{.pjrt = {.device = ""}, .topology = GetParam()};
+  options.compile.limits = {.rows = 64, .logit_rows = 2, .sequences = 2, .context = 1024};
+  options.compile.threads = 2;
+  const auto result = compile_ahead(*program, bf16_weights(*program), options);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_EQ(result->programs.size(), 4u);  // of one and two tokens, of 16 and 64 rows of a prompt
+  for (const AheadProgram& it : result->programs) {
+    ASSERT_TRUE(it.bytes.has_value()) << it.name;
+    EXPECT_GE(it.bytes->arguments, result->weights_bytes + result->kv_bytes) << it.name;
+    EXPECT_GE(it.bytes->outputs, it.bytes->aliased) << it.name;
+    EXPECT_GT(it.seconds, 0.0) << it.name;
+    EXPECT_EQ(it.estimated_cycles.has_value(), target().plugin == "tpu") << it.name;
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tpu, AheadOfTime, testing::Values("v5e:1x1"));
 INSTANTIATE_TEST_SUITE_P(Gpu, AheadOfTime, testing::Values("h100", "h200"));
 
@@ -126,6 +165,17 @@ TEST(AheadOfTimeTpu, AModelThatDoesNotFitIsToldSo) {
       compile_for(*find_target("v5e:1x1"), kLlama8b, bucket_of({8, 1, true}, 8, 8, 2048));
   ASSERT_FALSE(ahead.compiled.ok());
   EXPECT_EQ(ahead.compiled.error().kind, ErrorKind::does_not_fit);
+
+  const auto program = record_model(kLlama8b, {.logits_view_k = 64});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  AheadOptions options{.pjrt = {.device = ""}, .topology = "v5e:1x1"};
+  options.compile.limits = {.rows = 1, .logit_rows = 1, .sequences = 1, .context = 2048};
+  const auto told = compile_ahead(*program, bf16_weights(*program), options);
+  ASSERT_FALSE(told.ok());
+  EXPECT_EQ(told.error().kind, ErrorKind::does_not_fit);
+  EXPECT_NE(told.error().message.find("(weights of 14.96 GiB, a KV cache of 0.25 GiB)"),
+            std::string::npos)
+      << told.error().message;
 }
 
 }  // namespace
