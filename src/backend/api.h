@@ -114,6 +114,14 @@ class KvState {
   }
 };
 
+// What the compiler of a device made for an executable so far. Compiling is done for the sizes of
+// steps, when such a step comes first; afterwards the numbers stay.
+struct DevicePrograms {
+  int64_t compiled = 0;
+  int64_t loaded = 0;  // compiled before, by another executable
+  double seconds = 0;  // of both
+};
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -142,6 +150,8 @@ class Executable {
   // Of the scratch, what attention needs beside the KV state: partial results, copies of keys and
   // values, the workspace of every thread. Nothing from a back end that does not know.
   virtual std::optional<uint64_t> attention_bytes() const { return std::nullopt; }
+  // Nothing where compile() does all there is to compile.
+  virtual DevicePrograms programs() const { return {}; }
 };
 
 // Sizes against the limits, positions against the context, pages against the state.

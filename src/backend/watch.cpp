@@ -29,6 +29,7 @@ class Watch::WatchedExecutable final : public Executable {
   uint64_t weights_bytes() const override { return inner_->weights_bytes(); }
   uint64_t workspace_bytes() const override { return inner_->workspace_bytes(); }
   std::optional<uint64_t> attention_bytes() const override { return inner_->attention_bytes(); }
+  DevicePrograms programs() const override { return inner_->programs(); }
 
  private:
   std::unique_ptr<Executable> inner_;

@@ -27,6 +27,10 @@ double tokens_per_forward(const Answer& answer, int64_t passes) {
   return static_cast<double>(answer.stats.predicted_tokens) / static_cast<double>(passes);
 }
 
+bool made_any(const DevicePrograms& programs) {
+  return programs.compiled + programs.loaded > 0;
+}
+
 Json calls_json(const std::vector<ToolCall>& calls) {
   Json list = Json::array();
   for (const ToolCall& call : calls)
@@ -91,6 +95,15 @@ Json answer_json(const Answer& answer, const Model& model) {
   const RequestStats& stats = answer.stats;
   Json kernels = Json::object();
   for (const auto& [operation, kernel] : model.executable->kernels()) kernels[operation] = kernel;
+  Json backend = {{"name", model.options.backend},
+                  {"isa", model.executable->isa()},
+                  {"threads", model.executable->threads()},
+                  {"kernels", std::move(kernels)}};
+  if (const DevicePrograms programs = model.executable->programs(); made_any(programs)) {
+    backend["programs"] = {{"compiled", programs.compiled},
+                           {"loaded", programs.loaded},
+                           {"seconds", programs.seconds}};
+  }
   Json object = {{"schema_version", 1}, {"text", answer.text}};
   if (model.text.harmony.has_value()) {
     object["reasoning"] = answer.reasoning;
@@ -109,11 +122,7 @@ Json answer_json(const Answer& answer, const Model& model) {
                    {"predicted_n", stats.predicted_tokens},
                    {"predicted_ms", stats.predicted_ms},
                    {"predicted_per_second", predicted_per_second(stats)}}},
-                 {"backend",
-                  {{"name", model.options.backend},
-                   {"isa", model.executable->isa()},
-                   {"threads", model.executable->threads()},
-                   {"kernels", std::move(kernels)}}}});
+                 {"backend", std::move(backend)}});
   if (answer.forward_passes.has_value()) {
     // All tokens come at once: none of them is the prompt's.
     object["timings"]["predicted_per_second"] =
@@ -130,6 +139,12 @@ Json answer_json(const Answer& answer, const Model& model) {
 
 std::string json_line(const Json& value) {
   return value.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+std::string programs_text(const DevicePrograms& programs) {
+  if (!made_any(programs)) return {};
+  return fmt::format("programs {} compiled, {} loaded in {:.1f} s\n", programs.compiled,
+                     programs.loaded, programs.seconds);
 }
 
 std::string timings_text(const RequestStats& stats) {

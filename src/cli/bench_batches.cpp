@@ -21,10 +21,11 @@ constexpr int64_t kLargestBatch = 1024;  // of --parallel
 Result<void> check_memory(const std::string& path, const ModelOptions& options) {
   DUNLIN_ASSIGN_OR_RETURN(const PlanSource source,
                           open_plan_source(path, options.layers, options.quantize));
-  if (options.context > source.trained_context) return {};  // an error of load_model()
   DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(source.config));
+  DUNLIN_ASSIGN_OR_RETURN(const StepLimits limits,
+                          step_limits(options, source.trained_context, diffusion.has_value()));
   const CompileOptions compile{.precision = options.precision,
-                               .limits = limits_of(options, options.context, diffusion.has_value()),
+                               .limits = limits,
                                .threads = options.threads,
                                .isa = options.isa,
                                .disabled = options.disabled};

@@ -21,6 +21,7 @@ void add_pull_command(CLI::App& app, int& exit_code);
 void add_bench_command(CLI::App& app, int& exit_code);
 void add_bench_optimizations(CLI::App& bench, int& exit_code);  // below bench
 void add_plan_command(CLI::App& app, int& exit_code);
+void add_compile_command(CLI::App& app, int& exit_code);
 void add_devices_command(CLI::App& app, int& exit_code);
 void add_completion_command(CLI::App& app, int& exit_code);
 void add_version_command(CLI::App& app, int& exit_code);

@@ -42,6 +42,7 @@ void add_commands(CLI::App& app, int& exit_code) {
   add_pull_command(app, exit_code);
   add_bench_command(app, exit_code);
   add_plan_command(app, exit_code);
+  add_compile_command(app, exit_code);
   add_devices_command(app, exit_code);
   add_completion_command(app, exit_code);
   add_version_command(app, exit_code);

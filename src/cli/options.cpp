@@ -133,11 +133,18 @@ const char* generation_key(std::string_view flag) {
   return it == kKeys.end() ? nullptr : it->second;
 }
 
+void add_xla_option_flag(CLI::App& command, std::vector<std::string>& options) {
+  add_flag(command, "--xla-option", options,
+           "of pjrt: an option of the plug-in's compiler; may be repeated")
+      ->type_name("NAME=VALUE");
+}
+
 void BackendFlags::add_to(CLI::App& command) {
   add_flag(command, "--backend", backend, "what computes")
       ->check(one_of({"cpu", "reference", "pjrt"}));
   add_flag(command, "--device", device,
            "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
+  add_xla_option_flag(command, xla_options);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
       ->check(one_of({"auto", "exact", "f32"}));
   add_flag(command, "--load-mode", load_mode,
@@ -151,7 +158,8 @@ void BackendFlags::add_to(CLI::App& command) {
 }
 
 Result<ModelOptions> BackendFlags::options() const {
-  ModelOptions options{.backend = backend, .device = device, .quantize = quantize};
+  ModelOptions options{
+      .backend = backend, .device = device, .xla_options = xla_options, .quantize = quantize};
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   options.load_mode = load_mode == "mmap" ? LoadMode::mmap : LoadMode::copy;
   return options;

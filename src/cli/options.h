@@ -38,10 +38,14 @@ struct BatchFlags {
   int64_t rows() const { return std::min(batch.value_or(ubatch), ubatch); }
 };
 
+// --xla-option NAME=VALUE; may be repeated.
+void add_xla_option_flag(CLI::App& command, std::vector<std::string>& options);
+
 // What computes, and how weights reach it.
 struct BackendFlags {
   std::string backend = "cpu";
   std::string device = {};
+  std::vector<std::string> xla_options = {};
   std::string precision = "auto";
   std::string load_mode = "copy";
   std::string quantize = {};

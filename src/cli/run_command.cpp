@@ -68,7 +68,8 @@ class Runner {
       return report_error(*watch->hit());
     }
     if (!flags_.model.quiet && !flags_.json && answers_.size() == 1 && exit_code_ == 0)
-      note("{}{}", empty_answer_note(answers_[0]), timings_text(answers_[0].stats));
+      note("{}{}{}", empty_answer_note(answers_[0]), timings_text(answers_[0].stats),
+           programs_text(model_.executable->programs()));
     return exit_code_;
   }
 

@@ -26,10 +26,16 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
   if (!options.device.empty() && options.backend != "pjrt") {
     return usage_error(fmt::format("--device {} needs --backend pjrt", options.device));
   }
+  if (!options.xla_options.empty() && options.backend != "pjrt") {
+    return usage_error(
+        fmt::format("--xla-option {} needs --backend pjrt", options.xla_options.front()));
+  }
   if (options.backend == "cpu") return make_cpu_backend();
   if (options.backend == "reference") return make_reference_backend();
-  if (options.backend == "pjrt")
-    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device});
+  if (options.backend == "pjrt") {
+    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device,
+                              .xla_options = options.xla_options});
+  }
   return usage_error(
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
 }
@@ -42,6 +48,7 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
   if (is_off(kCompiled)) {
     options.backend = "reference";
     options.device.clear();
+    options.xla_options.clear();
     options.isa.clear();
   }
   if (is_off(kPrecision)) {
@@ -83,7 +90,7 @@ void stop_as_harmony(const harmony::Marks& marks, std::vector<int32_t>& ids) {
 }
 
 // No more rows than all sequences can bring.
-StepLimits step_limits(const ModelOptions& options, int64_t context) {
+StepLimits token_limits(const ModelOptions& options, int64_t context) {
   const int64_t most =
       context > options.rows / options.sequences ? options.rows : context * options.sequences;
   StepLimits limits{.sequences = options.sequences, .context = context};
@@ -148,6 +155,13 @@ Result<void> compile(Model& model, Backend& backend) {
 
 }  // namespace
 
+Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_context,
+                               bool diffusion) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t context,
+                          choose_context(options, trained_context, diffusion));
+  return diffusion ? canvas_limits(options, context) : token_limits(options, context);
+}
+
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
   if (options.rows < 1) return usage_error(fmt::format("{} rows in a step", options.rows));
   if (options.sequences < 1)
@@ -166,8 +180,9 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
   DUNLIN_ASSIGN_OR_RETURN(model->diffusion, diffusion_of(config));
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t context, choose_context(options, model->trained_context,
-                                                                model->diffusion.has_value()));
+  DUNLIN_ASSIGN_OR_RETURN(
+      model->limits, step_limits(options, model->trained_context, model->diffusion.has_value()));
+  const int64_t context = model->limits.context;
   if (options.kv_tokens < 0 || (options.kv_tokens > 0 && options.kv_tokens < context)) {
     return usage_error(fmt::format("a KV cache of {} tokens does not hold one context of {}",
                                    options.kv_tokens, context));
@@ -183,15 +198,10 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                                                 .logits_view_k = options.logits_view_k}));
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
-  model->limits = limits_of(options, context, model->diffusion.has_value());
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(model->options));
   DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;
-}
-
-StepLimits limits_of(const ModelOptions& options, int64_t context, bool diffusion) {
-  return diffusion ? canvas_limits(options, context) : step_limits(options, context);
 }
 
 Result<void> require_autoregressive(const Model& model, std::string_view what) {

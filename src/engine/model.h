@@ -25,6 +25,7 @@ namespace dunlin {
 struct ModelOptions {
   std::string backend = "cpu";  // or "reference" or "pjrt"
   std::string device = {};  // of the pjrt back end (backend/pjrt/pjrt_backend.h); empty: cpu-xla
+  std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
   Precision precision = Precision::automatic;
   LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice
   int threads = 0;                      // 0: one per core this process may use
@@ -77,8 +78,10 @@ struct Model {
 // is of kind usage.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
 
-// The largest step of a model that is loaded with these options and this context.
-StepLimits limits_of(const ModelOptions& options, int64_t context, bool diffusion);
+// The largest step of a model that was trained for so many positions, as load_model() compiles it.
+// Errors (kind usage): a context beyond that, or none at all.
+Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_context,
+                               bool diffusion);
 
 // The error (kind usage) of what asks for the next token of a model that fills in masks: "chat".
 Result<void> require_autoregressive(const Model& model, std::string_view what);

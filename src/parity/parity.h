@@ -21,7 +21,8 @@ namespace dunlin {
 
 struct ParityOptions {
   std::string backend = "cpu";
-  std::string device = {};  // of the pjrt back end
+  std::string device = {};                    // of the pjrt back end
+  std::vector<std::string> xla_options = {};  // of the pjrt back end
   Precision precision = Precision::f32;
   LoadMode load_mode = LoadMode::copy;
   std::string quantize = {};  // on load (convert/quantize_type.h)

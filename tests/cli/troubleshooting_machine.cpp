@@ -99,6 +99,16 @@ std::vector<MessageCase> memory_and_processor_messages() {
   };
 }
 
+ProcessResult compile_for(const std::string& config, const std::string& topology) {
+  return run_dunlin(
+      {"compile", DUNLIN_SOURCE_DIR "/docs/planning/" + config, "--topology", topology});
+}
+
+ProcessResult run_with_programs_in(const TemporaryFolder& folder, const std::string& programs) {
+  return run_hello(text_model(folder), {"--backend", "pjrt"},
+                   {.environment = {{"DUNLIN_COMPILE_CACHE", programs}}});
+}
+
 std::vector<MessageCase> device_messages() {
   using Folder = const TemporaryFolder&;
   constexpr bool kHasPjrt = DUNLIN_HAS_PJRT != 0;
@@ -109,6 +119,37 @@ std::vector<MessageCase> device_messages() {
        [](Folder folder) { return run_on_device(folder, "gpu"); }, kHasPjrt},
       {"error: --device <name>: unknown (<names>, or the path of a plug-in)",
        [](Folder folder) { return run_on_device(folder, "npu"); }, kHasPjrt},
+      {"error: --xla-option <option> needs --backend pjrt",
+       [](Folder folder) { return run_hello(text_model(folder), {"--xla-option", "x=1"}); }},
+      {"error: --xla-option: <file>: compile: <problem>",
+       [](Folder folder) {
+         return run_hello(text_model(folder),
+                          {"--backend", "pjrt", "--xla-option", "xla_no_such_option=1"});
+       },
+       kHasPjrt},
+      {"warning: compiled programs are not kept: <problem>",
+       [](Folder folder) {
+         write_all(folder.file("notes.txt"), "Notes");
+         return run_with_programs_in(folder, folder.file("notes.txt"));
+       },
+       kHasPjrt},
+      {"warning: a program is compiled again: <problem>",
+       [](Folder folder) {
+         const std::string programs = folder.file("programs");
+         run_with_programs_in(folder, programs);
+         for (const auto& entry : std::filesystem::directory_iterator(programs))
+           std::filesystem::resize_file(entry.path(), 100);
+         return run_with_programs_in(folder, programs);
+       },
+       kHasPjrt},
+      {"error: --topology <name>: unknown (h100, h200, or TPUs with their grid, such as v5e:1x1)",
+       [](Folder) { return compile_for("llama-3.2-1b.json", "v5e"); }, kHasPjrt},
+      {"error: --topology <name>: it has <n> devices, and programs are not sharded over several "
+       "devices yet; v5e:1x1 and v6e:1x1 are single ones",
+       [](Folder) { return compile_for("llama-3.2-1b.json", "v5e:4x4"); }, kHasPjrt},
+      {"error: --topology <name>: needs <n> GiB, <n> GiB more than the <n> GiB of a device "
+       "(weights of <n> GiB, a KV cache of <n> GiB)",
+       [](Folder) { return compile_for("llama-3.1-70b.json", "h100"); }, kHasPjrt},
       {"error: <file>: not a PJRT plug-in (it has no function GetPjrtApi)",
        [](Folder folder) { return run_on_device(folder, DUNLIN_OTHER_LIBRARY); }, kHasPjrt},
       {"error: <file>: PJRT API <version>, but this build needs <version> or a later <version>",

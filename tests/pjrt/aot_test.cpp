@@ -1,12 +1,16 @@
 // Programs compiled ahead of time for devices that are not here: what a decode step needs beside
 // its arguments, and that a model that does not fit is told so.
-#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <map>
 
 #include "backend/pjrt/client/compiled_program.h"
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/compile_ahead.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/lower/lower.h"
+#include "backend/pjrt/target.h"
+#include "backend/weight_shape.h"
 #include "models/registry.h"
 #include "program/definitions.h"
 
@@ -27,50 +31,13 @@ Metadata llama_config(int64_t width, int64_t layers, int64_t heads, int64_t ffn)
   return config;
 }
 
-// Devices that need not be there, as their plug-in names them.
-struct Target {
-  std::string plugin;
-  std::string topology;
-  std::vector<std::pair<std::string, std::string>> options = {};
-};
-
-const Target kTpuV5e{"tpu", "v5e:1x1"};
-
-// NVIDIA's Hopper cards, from their data sheets and CUDA's device properties (compute capability
-// 9.0); XLA's GpuTargetConfigProto as text.
-Target hopper(const std::string& name, double memory_gb_s, int64_t memory_bytes) {
-  return {"gpu",
-          "",
-          {{"topology", "1x1x1"},
-           {"target_config", fmt::format(R"(gpu_device_info {{
-  name: "{}" device_vendor: "NVIDIA Corporation"
-  cuda_compute_capability {{ major: 9 feature_extension: ACCELERATED_FEATURES }}
-  core_count: 132 fpus_per_core: 128 clock_rate_ghz: 1.98 threads_per_warp: 32
-  threads_per_block_limit: 1024 threads_per_core_limit: 2048
-  shared_memory_per_block: 49152 shared_memory_per_block_optin: 232448
-  shared_memory_per_core: 233472
-  registers_per_core_limit: 65536 registers_per_block_limit: 65536
-  block_dim_limit_x: 2147483647 block_dim_limit_y: 65535 block_dim_limit_z: 65535
-  thread_dim_limit_x: 1024 thread_dim_limit_y: 1024 thread_dim_limit_z: 64
-  l2_cache_size: 52428800 memory_bandwidth: {:.0f} device_memory_size: {}
-  driver_version: "13.0.0" runtime_version: "13.0.0" compile_time_toolkit_version: "13.0.0"
-}}
-platform_name: "CUDA"
-dnn_version_info {{ major: 9 minor: 12 patch: 0 }}
-device_description_str: "{}")",
-                                         name, memory_gb_s * 1e9, memory_bytes, name)}}};
-}
-
-const Target kH100 = hopper("NVIDIA H100 80GB HBM3", 3352, 84942979072);
-const Target kH200 = hopper("NVIDIA H200", 4917, 150754820096);
-
 struct Ahead {
   LoweredProgram lowered;
   Result<CompiledProgram> compiled;
 };
 
 // The bucket of a Llama with BF16 weights.
-Ahead compile_ahead(const Target& target, const Metadata& config, const Bucket& bucket) {
+Ahead compile_for(const Target& target, const Metadata& config, const Bucket& bucket) {
   auto program = record_model(config, {.logits_view_k = 64});
   EXPECT_TRUE(program.ok()) << program.error().message;
   auto expanded = expand(*program, [](const Node& node) { return is_lowered_directly(node.op); });
@@ -84,6 +51,23 @@ Ahead compile_ahead(const Target& target, const Metadata& config, const Bucket& 
   EXPECT_TRUE(topology.ok()) << topology.error().message;
   if (topology.ok()) ahead.compiled = (*topology)->compile(ahead.lowered.text, {});
   return ahead;
+}
+
+// The declared shapes in BF16, without bytes.
+WeightSource bf16_weights(const Program& program) {
+  std::map<std::string, WeightView> views;
+  const auto source = memory_source({}, "no bytes");
+  for (const WeightDeclaration& weight : program.weights) {
+    const MatrixShape shape = matrix_shape(weight);
+    views[weight.name] = WeightView{.name = weight.name,
+                                    .format = Format::bf16,
+                                    .rows = shape.rows,
+                                    .columns = shape.columns,
+                                    .source = source,
+                                    .offset = 0,
+                                    .row_map = {}};
+  }
+  return [views](const std::string& name) -> Result<WeightView> { return views.at(name); };
 }
 
 Bucket bucket_of(BucketSegment segment, int64_t logit_rows, int64_t slots, int64_t positions) {
@@ -115,24 +99,25 @@ void expect_no_copy_of_state(const Ahead& ahead) {
 const Metadata kLlama1b = llama_config(2048, 16, 32, 8192);
 const Metadata kLlama8b = llama_config(4096, 32, 32, 14336);
 
-class AheadOfTime : public testing::TestWithParam<Target> {
+class AheadOfTime : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
-    if (!find_plugin(GetParam().plugin).ok()) {
-      GTEST_SKIP() << find_plugin(GetParam().plugin).error().message;
+    if (!find_plugin(target().plugin).ok()) {
+      GTEST_SKIP() << find_plugin(target().plugin).error().message;
     }
   }
+  static Target target() { return *find_target(GetParam()); }
 };
 
 TEST_P(AheadOfTime, ADecodeStepNeedsLittleBesideItsArguments) {
-  const Ahead ahead = compile_ahead(GetParam(), kLlama1b, bucket_of({8, 1, true}, 8, 8, 2048));
+  const Ahead ahead = compile_for(target(), kLlama1b, bucket_of({8, 1, true}, 8, 8, 2048));
   ASSERT_TRUE(ahead.compiled.ok()) << ahead.compiled.error().message;
   const auto memory = ahead.compiled->memory();
   ASSERT_TRUE(memory.ok());
   RecordProperty("arguments", std::to_string(memory->arguments));
   RecordProperty("temporary", std::to_string(memory->temporary));
   EXPECT_EQ(memory->aliased, bytes(ahead.lowered.state));
-  if (GetParam().plugin == "tpu") {
+  if (target().plugin == "tpu") {
     // Not so yet: XLA copies the cache, whose layout is not pinned. This fails once it does not.
     EXPECT_GT(memory->temporary, memory->arguments / 100);
     return;
@@ -142,7 +127,7 @@ TEST_P(AheadOfTime, ADecodeStepNeedsLittleBesideItsArguments) {
 }
 
 TEST_P(AheadOfTime, APromptNeedsMemoryForItsRowsOnly) {
-  const Ahead ahead = compile_ahead(GetParam(), kLlama1b, bucket_of({1, 512}, 1, 8, 8192));
+  const Ahead ahead = compile_for(target(), kLlama1b, bucket_of({1, 512}, 1, 8, 8192));
   ASSERT_TRUE(ahead.compiled.ok()) << ahead.compiled.error().message;
   const auto memory = ahead.compiled->memory();
   ASSERT_TRUE(memory.ok());
@@ -152,15 +137,45 @@ TEST_P(AheadOfTime, APromptNeedsMemoryForItsRowsOnly) {
   expect_no_copy_of_state(ahead);
 }
 
-INSTANTIATE_TEST_SUITE_P(Tpu, AheadOfTime, testing::Values(kTpuV5e));
-INSTANTIATE_TEST_SUITE_P(Gpu, AheadOfTime, testing::Values(kH100, kH200));
+TEST_P(AheadOfTime, EveryProgramOfAnEngineTellsWhatItNeeds) {
+  const auto program = record_model(kLlama1b, {.logits_view_k = 64});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  AheadOptions options{.pjrt = {.device = ""}, .topology = GetParam()};
+  options.compile.limits = {.rows = 64, .logit_rows = 2, .sequences = 2, .context = 1024};
+  options.compile.threads = 2;
+  const auto result = compile_ahead(*program, bf16_weights(*program), options);
+  ASSERT_TRUE(result.ok()) << result.error().message;
+  EXPECT_EQ(result->programs.size(), 4u);  // of one and two tokens, of 16 and 64 rows of a prompt
+  for (const AheadProgram& it : result->programs) {
+    ASSERT_TRUE(it.bytes.has_value()) << it.name;
+    EXPECT_GE(it.bytes->arguments, result->weights_bytes + result->kv_bytes) << it.name;
+    EXPECT_GE(it.bytes->outputs, it.bytes->aliased) << it.name;
+    EXPECT_GT(it.seconds, 0.0) << it.name;
+    EXPECT_EQ(it.estimated_cycles.has_value(), target().plugin == "tpu") << it.name;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Tpu, AheadOfTime, testing::Values("v5e:1x1"));
+INSTANTIATE_TEST_SUITE_P(Gpu, AheadOfTime, testing::Values("h100", "h200"));
 
 // 16 GB of BF16 weights in 16 GB of memory.
 TEST(AheadOfTimeTpu, AModelThatDoesNotFitIsToldSo) {
   if (!find_plugin("tpu").ok()) GTEST_SKIP() << find_plugin("tpu").error().message;
-  const Ahead ahead = compile_ahead(kTpuV5e, kLlama8b, bucket_of({8, 1, true}, 8, 8, 2048));
+  const Ahead ahead =
+      compile_for(*find_target("v5e:1x1"), kLlama8b, bucket_of({8, 1, true}, 8, 8, 2048));
   ASSERT_FALSE(ahead.compiled.ok());
   EXPECT_EQ(ahead.compiled.error().kind, ErrorKind::does_not_fit);
+
+  const auto program = record_model(kLlama8b, {.logits_view_k = 64});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  AheadOptions options{.pjrt = {.device = ""}, .topology = "v5e:1x1"};
+  options.compile.limits = {.rows = 1, .logit_rows = 1, .sequences = 1, .context = 2048};
+  const auto told = compile_ahead(*program, bf16_weights(*program), options);
+  ASSERT_FALSE(told.ok());
+  EXPECT_EQ(told.error().kind, ErrorKind::does_not_fit);
+  EXPECT_NE(told.error().message.find("(weights of 14.96 GiB, a KV cache of 0.25 GiB)"),
+            std::string::npos)
+      << told.error().message;
 }
 
 }  // namespace

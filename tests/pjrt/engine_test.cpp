@@ -2,6 +2,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
+#include <filesystem>
+
 #include "../engine/engine_driver.h"
 #include "pjrt_device.h"
 
@@ -54,6 +57,31 @@ TEST(PjrtEngine, SeededSamplingIsTheSameAgain) {
   EXPECT_EQ(driver.answer(request).ids, driver.answer(request).ids);
 }
 
+// In folders of its own, to see what is left for other processes.
+TEST(PjrtEngine, AnotherProcessCompilesNothingAgain) {
+  DUNLIN_NEEDS_PLUGIN();
+  std::string folder = testing::TempDir() + "dunlin_compiled_XXXXXX";
+  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  ::setenv("DUNLIN_COMPILE_CACHE", folder.c_str(), 1);
+  const auto answer = [](DevicePrograms& programs) {
+    EngineDriver driver("llama_plain", options("pjrt"));
+    const Answer result = driver.answer(greedy(random_prompt(9, 1), 10));
+    programs = driver.model().executable->programs();
+    return result.ids;
+  };
+  DevicePrograms first;
+  DevicePrograms second;
+  const std::vector<int32_t> compiled = answer(first);
+  EXPECT_EQ(answer(second), compiled);
+  ::setenv("DUNLIN_COMPILE_CACHE", "", 1);
+  std::filesystem::remove_all(folder);
+  // Two of steps, a prompt's and a token's, and one for arrays of zeros.
+  EXPECT_EQ(first.compiled, 3);
+  EXPECT_EQ(first.loaded, 0);
+  EXPECT_EQ(second.compiled, 0);
+  EXPECT_EQ(second.loaded, 3);
+}
+
 TEST(PjrtEngine, AnUnknownDeviceIsAnErrorThatSaysWhatThereIs) {
   ModelOptions unknown = options("pjrt");
   unknown.device = "npu";
@@ -65,6 +93,24 @@ TEST(PjrtEngine, AnUnknownDeviceIsAnErrorThatSaysWhatThereIs) {
   EXPECT_EQ(load_model(tiny_model_path("llama_plain"), unknown).error().kind, ErrorKind::device);
   unknown.backend = "cpu";
   EXPECT_EQ(load_model(tiny_model_path("llama_plain"), unknown).error().kind, ErrorKind::usage);
+}
+
+TEST(PjrtEngine, AnOptionThatTheCompilerDoesNotTakeIsAnErrorThatNamesIt) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  ModelOptions with_option = options("pjrt");
+  with_option.xla_options = {"xla_no_such_option=1"};
+  const auto model = load_model(tiny_model_path("llama_plain"), with_option);
+  ASSERT_FALSE(model.ok());
+  EXPECT_EQ(model.error().kind, ErrorKind::device);
+  EXPECT_THAT(model.error().message, testing::HasSubstr("--xla-option"));
+  EXPECT_THAT(model.error().message, testing::HasSubstr("xla_no_such_option"));
+  with_option.xla_options = {"xla_backend_optimization_level=1", "without_a_value"};
+  EXPECT_EQ(load_model(tiny_model_path("llama_plain"), with_option).error().kind, ErrorKind::usage);
+  with_option.xla_options.pop_back();
+  EXPECT_TRUE(load_model(tiny_model_path("llama_plain"), with_option).ok());
+  with_option = options("cpu");
+  with_option.xla_options = {"xla_backend_optimization_level=1"};
+  EXPECT_EQ(load_model(tiny_model_path("llama_plain"), with_option).error().kind, ErrorKind::usage);
 }
 
 }  // namespace

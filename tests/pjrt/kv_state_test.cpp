@@ -152,10 +152,10 @@ TEST_F(PjrtKvStateContract, NothingIsCompiledOnceEveryBucketWasMet) {
   const auto state = make_state();
   run(*state, plan_of(tokens(1, 10), 0, 0));
   run(*state, plan_of({3}, 10, 0));
-  const int64_t compilations = executable_->compilations();
+  const int64_t compilations = executable_->programs().compiled;
   for (int32_t i = 11; i < 30; ++i) run(*state, plan_of({3}, i, 0));
   run(*state, plan_of(tokens(1, 13), 30, 0));
-  EXPECT_EQ(executable_->compilations(), compilations);
+  EXPECT_EQ(executable_->programs().compiled, compilations);
 }
 
 TEST_F(PjrtKvStateContract, StatesOfOneExecutableAreApart) {

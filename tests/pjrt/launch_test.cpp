@@ -5,6 +5,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <set>
+
 #include "program/ops.h"
 
 namespace dunlin::pjrt {
@@ -134,6 +136,41 @@ TEST_F(Launches, RowsThatSkipPositionsAreNotConsecutive) {
   EXPECT_TRUE(planner_.split(plan_, groups_)[0].bucket.consecutive);
   plan_.positions[2] = 9;
   EXPECT_FALSE(planner_.split(plan_, groups_)[0].bucket.consecutive);
+}
+
+TEST_F(Launches, TheBucketsAreThoseThatStepsNeed) {
+  const std::vector<Bucket> buckets = planner_.buckets(groups_);
+  std::vector<std::string> names;
+  for (const Bucket& bucket : buckets) names.push_back(bucket.text());
+  EXPECT_EQ(names.size(), 3u * (4 + 3));  // of 1024, 4096 and 5008 positions
+  EXPECT_THAT(names, testing::IsSupersetOf({"1x1 rows, 1 logit rows, 1024 positions",
+                                            "6x1 rows, 6 logit rows, 5008 positions",
+                                            "1x16 rows, 1 logit rows, 4096 positions",
+                                            "1x100 rows, 1 logit rows, 1024 positions"}));
+  // Sequences of one row and parts of prompts, anywhere in the context.
+  std::set<Bucket> met;
+  for (const int32_t length : {1, 2, 16, 17, 1024, 1025, 4096, 4097, 5000}) {
+    for (int32_t slot = 0; slot < 6; ++slot) {
+      for (const int32_t rows : {1, 2, 16, 17, 64, 65, 100}) {
+        if (rows > length) continue;
+        plan_ = {};
+        add(slot, length - rows, rows);
+        if (slot > 0) add(0, length - 1, 1);
+        for (const Launch& launch : planner_.split(plan_, groups_)) met.insert(launch.bucket);
+      }
+    }
+  }
+  EXPECT_EQ(met, std::set<Bucket>(buckets.begin(), buckets.end()));
+}
+
+TEST_F(Launches, BucketsThatNoStepCanNeedAreLeftOut) {
+  const auto count = [this](const StepLimits& limits) {
+    return LaunchPlanner(program_, limits, /*row_wise=*/true).buckets(groups_).size();
+  };
+  // One row at a time: no prompts.
+  EXPECT_EQ(count({.rows = 1, .logit_rows = 1, .sequences = 1, .context = 96}), 1u);
+  // A prompt of more than 1024 rows reads more than 1024 positions.
+  EXPECT_EQ(count({.rows = 4096, .logit_rows = 1, .sequences = 1, .context = 4096}), 2u + (4 + 5));
 }
 
 TEST_F(Launches, AProgramThatMixesRowsGetsItsExactSizes) {

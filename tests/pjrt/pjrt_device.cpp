@@ -7,6 +7,9 @@
 namespace dunlin::pjrt {
 namespace {
 
+// Tests neither find nor leave compiled programs in the user's cache.
+[[maybe_unused]] const int kNothingKept = ::setenv("DUNLIN_COMPILE_CACHE", "", /*overwrite=*/1);
+
 std::shared_ptr<const Client> make_client(int64_t virtual_devices) {
   const auto place = find_plugin(test_device());
   EXPECT_TRUE(place.ok()) << place.error().message;
@@ -58,7 +61,8 @@ std::shared_ptr<const Client> test_client(int64_t devices) {
 
 Backend& test_backend() {
   static Backend& backend = []() -> Backend& {
-    auto made = make_pjrt_backend({.device = test_device(), .xla_options = quick_compilation()});
+    auto made = make_pjrt_backend(
+        {.device = test_device(), .xla_options = quick_compilation(), .program_folder = ""});
     EXPECT_TRUE(made.ok()) << made.error().message;
     return *std::move(made).value().release();
   }();

@@ -1,13 +1,54 @@
 #include "backend/pjrt/compiler.h"
 
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <optional>
+#include <system_error>
+#include <utility>
+
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/stablehlo/builder.h"
+#include "base/cpu_features.h"
 
 namespace dunlin::pjrt {
 namespace {
 
-// What every program is compiled with; the caller's options come after them and win.
-std::vector<std::pair<std::string, OptionValue>> own_options(const Plugin& plugin) {
+// What an executable depends on beside its program and options. A plug-in reads only what the same
+// build of it wrote, and need not notice that another one did.
+std::string compiler_identity(const Client& client) {
+  const Plugin& plugin = client.plugin();
+  std::error_code unknown;  // of a name that dlopen searches for
+  const auto bytes = std::filesystem::file_size(plugin.path(), unknown);
+  const auto written = std::filesystem::last_write_time(plugin.path(), unknown);
+  std::string identity =
+      fmt::format("{}, {} bytes of {}, PJRT {}, {}, {}, {}\n", plugin.path(), bytes,
+                  written.time_since_epoch().count(), plugin.api_version(), client.platform(),
+                  client.platform_version(), client.device_kind());
+  // XLA for CPU compiles for the processor that it finds.
+  if (client.platform() == "cpu") {
+    const CpuFeatures& cpu = cpu_features();
+    identity += fmt::format("{}, {} cores, {}\n", cpu.model, cpu.cores, fmt::join(cpu.flags, " "));
+  }
+  // Where the plug-ins take options from besides.
+  for (const char* variable : {"XLA_FLAGS", "LIBTPU_INIT_ARGS"}) {
+    const char* const value = std::getenv(variable);
+    identity += fmt::format("{}={}\n", variable, value == nullptr ? "" : value);
+  }
+  return identity;
+}
+
+// For the first device of a client.
+CompileSpec spec_for(const Client& client, CompileSpec spec) {
+  spec.device_ids = {client.device_ids().front()};
+  return with_own_options(client.plugin(), std::move(spec));
+}
+
+}  // namespace
+
+CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec) {
   // Values that a Program rounds to bf16 stay rounded: XLA would otherwise leave pairs of
   // conversions out, and results would depend on what it fused.
   std::vector<std::pair<std::string, OptionValue>> options = {
@@ -16,26 +57,52 @@ std::vector<std::pair<std::string, OptionValue>> own_options(const Plugin& plugi
     const std::string tools = find_cuda_tools(plugin.path());
     if (!tools.empty()) options.emplace_back("xla_gpu_cuda_data_dir", tools);
   }
-  return options;
+  options.insert(options.end(), spec.options.begin(), spec.options.end());
+  spec.options = std::move(options);
+  return spec;
 }
 
-}  // namespace
+std::string zeros_text(const TensorType& type) {
+  Builder b;
+  return b.finish({b.constant(type, 0.0)});
+}
 
 Compiler::Compiler(std::shared_ptr<const Client> client, const Program& program,
-                   LoweringOptions options, CompileSpec spec)
+                   LoweringOptions options, CompileSpec spec, const std::string& program_folder)
     : client_(std::move(client)),
       program_(program),
       options_(std::move(options)),
-      spec_(std::move(spec)) {
-  spec_.device_ids = {client_->device_ids().front()};
-  auto all = own_options(client_->plugin());
-  all.insert(all.end(), spec_.options.begin(), spec_.options.end());
-  spec_.options = std::move(all);
+      spec_(spec_for(*client_, std::move(spec))),
+      cache_(program_folder, program_folder.empty() ? "" : compiler_identity(*client_)) {}
+
+Result<MadeProgram> Compiler::make(const std::string& text) {
+  const auto start = std::chrono::steady_clock::now();
+  MadeProgram made;
+  const std::string key = cache_.key(text, serialize(spec_));
+  if (const std::optional<std::string> kept = cache_.find(key)) {
+    auto loaded = client_->load(*kept);
+    if (loaded.ok()) {
+      made.program = std::move(loaded).value();
+      made.from_cache = true;
+    } else {
+      cache_.refuse(loaded.error().with_context(cache_.path(key)));
+    }
+  }
+  if (!made.from_cache) {
+    DUNLIN_ASSIGN_OR_RETURN(made.program, client_->compile(text, spec_));
+  }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  made.seconds = time.count();
+  if (!made.from_cache && cache_.enabled()) cache_.keep(key, made.program->compiled().serialised());
+  const std::lock_guard lock(counting_);
+  ++(made.from_cache ? made_.loaded : made_.compiled);
+  made_.seconds += made.seconds;
+  return made;
 }
 
-Result<std::unique_ptr<LoadedProgram>> Compiler::compile(const std::string& text) {
-  ++compilations_;
-  return client_->compile(text, spec_);
+DevicePrograms Compiler::made() const {
+  const std::lock_guard lock(counting_);
+  return made_;
 }
 
 Result<const CompiledBucket*> Compiler::bucket(const Bucket& bucket) {
@@ -43,29 +110,29 @@ Result<const CompiledBucket*> Compiler::bucket(const Bucket& bucket) {
     return static_cast<const CompiledBucket*>(&found->second);
   }
   LoweredProgram lowered = lower(program_, bucket, options_);
-  auto program = compile(lowered.text);
-  if (!program.ok()) return program.error().with_context(bucket.text());
+  auto made = make(lowered.text);
+  if (!made.ok()) return made.error().with_context(bucket.text());
   lowered.text = {};
-  CompiledBucket compiled{std::move(lowered), std::move(program).value()};
+  CompiledBucket compiled{std::move(lowered), std::move(made->program)};
   return static_cast<const CompiledBucket*>(
       &buckets_.emplace(bucket, std::move(compiled)).first->second);
 }
 
-Result<const LoadedProgram*> Compiler::page_copy(const std::vector<TensorType>& arrays) {
-  const std::string text = lower_page_copy(arrays);
+Result<const LoadedProgram*> Compiler::other(const std::string& text) {
   if (!others_.contains(text)) {
-    DUNLIN_ASSIGN_OR_RETURN(others_[text], compile(text));
+    DUNLIN_ASSIGN_OR_RETURN(MadeProgram made, make(text));
+    others_[text] = std::move(made.program);
   }
   return static_cast<const LoadedProgram*>(others_[text].get());
 }
 
+Result<const LoadedProgram*> Compiler::page_copy(const std::vector<TensorType>& arrays) {
+  return other(lower_page_copy(arrays));
+}
+
 Result<Buffer> Compiler::zeros(const TensorType& type) {
-  Builder b;
-  const std::string text = b.finish({b.constant(type, 0.0)});
-  if (!others_.contains(text)) {
-    DUNLIN_ASSIGN_OR_RETURN(others_[text], compile(text));
-  }
-  DUNLIN_ASSIGN_OR_RETURN(auto results, others_[text]->execute({{}}));
+  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, other(zeros_text(type)));
+  DUNLIN_ASSIGN_OR_RETURN(auto results, program->execute({{}}));
   return std::move(results.front().front());
 }
 

@@ -1,14 +1,17 @@
-// Compiler: programs by bucket, each compiled once, when it is first asked for.
+// Compiler: programs by bucket, each compiled once, when it is first asked for, or loaded where an
+// earlier process compiled it.
 #pragma once
 
-#include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
+#include "backend/api.h"
 #include "backend/pjrt/client/client.h"
 #include "backend/pjrt/lower/lower.h"
+#include "backend/pjrt/program_cache.h"
 
 namespace dunlin::pjrt {
 
@@ -17,11 +20,24 @@ struct CompiledBucket {
   std::unique_ptr<LoadedProgram> program;
 };
 
+struct MadeProgram {
+  std::unique_ptr<LoadedProgram> program = {};
+  bool from_cache = false;
+  double seconds = 0;
+};
+
+// The options that every program is compiled with; the caller's come after them and win.
+CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec);
+
+// StableHLO text of an array of zeros.
+std::string zeros_text(const TensorType& type);
+
 class Compiler {
  public:
-  // `program` is expanded to what lower() takes, and outlives the compiler.
+  // `program` is expanded to what lower() takes, and outlives the compiler. `program_folder`: of the
+  // ProgramCache.
   Compiler(std::shared_ptr<const Client> client, const Program& program, LoweringOptions options,
-           CompileSpec spec);
+           CompileSpec spec, const std::string& program_folder = {});
 
   Result<const CompiledBucket*> bucket(const Bucket& bucket);
   // Copies a page within arrays of these types (lower_page_copy()).
@@ -29,20 +45,25 @@ class Compiler {
   // An array of zeros.
   Result<Buffer> zeros(const TensorType& type);
 
+  // From the cache, or compiled and kept there. Safe from any thread.
+  Result<MadeProgram> make(const std::string& text);
+
   const Client& client() const { return *client_; }
-  // How many programs were compiled so far: none more while serving, once every bucket was met.
-  int64_t compilations() const { return compilations_; }
+  // What was made so far: nothing more is compiled while serving, once every bucket was met.
+  DevicePrograms made() const;
 
  private:
-  Result<std::unique_ptr<LoadedProgram>> compile(const std::string& text);
+  Result<const LoadedProgram*> other(const std::string& text);
 
   std::shared_ptr<const Client> client_;
   const Program& program_;
   LoweringOptions options_;
   CompileSpec spec_;
+  ProgramCache cache_;
   std::map<Bucket, CompiledBucket> buckets_;
   std::map<std::string, std::unique_ptr<LoadedProgram>> others_;  // by their text
-  int64_t compilations_ = 0;
+  mutable std::mutex counting_;
+  DevicePrograms made_;
 };
 
 }  // namespace dunlin::pjrt

@@ -5,7 +5,6 @@
 #include <set>
 
 #include "backend/pjrt/row_wise.h"
-#include "base/checked.h"
 #include "program/definitions.h"
 
 namespace dunlin::pjrt {
@@ -41,11 +40,9 @@ PjrtExecutable::PjrtExecutable(Program program, Program expanded, const CompileO
       planner_(program_, options.limits, is_row_wise(program_)),
       results_(program_) {}
 
-Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(std::shared_ptr<const Client> client,
-                                                               const Program& program,
-                                                               const WeightSource& source,
-                                                               const CompileOptions& options,
-                                                               CompileSpec spec) {
+Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
+    std::shared_ptr<const Client> client, const Program& program, const WeightSource& source,
+    const CompileOptions& options, CompileSpec spec, const std::string& program_folder) {
   DUNLIN_ASSIGN_OR_RETURN(Program expanded, expand(program, [](const Node& node) {
                             return is_lowered_directly(node.op);
                           }));
@@ -59,8 +56,9 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(std::shared_ptr<c
   DUNLIN_ASSIGN_OR_RETURN(executable->weights_, DeviceWeights::load(*client, executable->expanded_,
                                                                     views, uses, options));
   executable->platform_ = client->platform();
-  executable->compiler_ = std::make_unique<Compiler>(std::move(client), executable->expanded_,
-                                                     std::move(lowering), std::move(spec));
+  executable->compiler_ =
+      std::make_unique<Compiler>(std::move(client), executable->expanded_, std::move(lowering),
+                                 std::move(spec), program_folder);
   executable->element_ = kv_element(options.precision);
   return executable;
 }
@@ -84,15 +82,7 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
     }
     shapes.push_back({pages_per_group[i] / each, each * kPageTokens});
   }
-  for (size_t i = 0; i < shapes.size(); ++i) {
-    const KvGroup& group = program_.kv_groups[i];
-    auto elements = checked_mul(shapes[i].slots, shapes[i].positions);
-    if (elements) elements = checked_mul(*elements, group.kv_heads * group.head_dim);
-    if (elements) elements = checked_mul<int64_t>(*elements, int64_t{8} * group.layers);
-    if (!elements) {
-      return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
-    }
-  }
+  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, shapes));
   const std::vector<TensorType> types = state_types(program_, shapes, element_);
   std::vector<Buffer> arrays;
   for (const TensorType& type : types) {

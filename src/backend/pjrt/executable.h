@@ -16,12 +16,11 @@ namespace dunlin::pjrt {
 
 class PjrtExecutable final : public Executable {
  public:
-  // Errors: weights that are missing or do not fit, a program that the plug-in refuses.
-  static Result<std::unique_ptr<PjrtExecutable>> create(std::shared_ptr<const Client> client,
-                                                        const Program& program,
-                                                        const WeightSource& weights,
-                                                        const CompileOptions& options,
-                                                        CompileSpec spec = {});
+  // `program_folder`: of the ProgramCache; empty: nothing is kept. Errors: weights that are missing
+  // or do not fit, a program that the plug-in refuses.
+  static Result<std::unique_ptr<PjrtExecutable>> create(
+      std::shared_ptr<const Client> client, const Program& program, const WeightSource& weights,
+      const CompileOptions& options, CompileSpec spec = {}, const std::string& program_folder = {});
 
   Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) override;
@@ -33,7 +32,7 @@ class PjrtExecutable final : public Executable {
   uint64_t weights_bytes() const override { return weights_.bytes(); }
   uint64_t workspace_bytes() const override { return results_.bytes(); }
 
-  int64_t compilations() const { return compiler_->compilations(); }
+  DevicePrograms programs() const override { return compiler_->made(); }
   // For tests and reports: the compiled program of a bucket.
   Result<const CompiledBucket*> compiled(const Bucket& bucket) { return compiler_->bucket(bucket); }
   std::vector<Launch> launches(const StepPlan& plan, const PjrtKvState& state) const {

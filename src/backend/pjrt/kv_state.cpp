@@ -1,9 +1,25 @@
 #include "backend/pjrt/kv_state.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
+#include "base/checked.h"
+
 namespace dunlin::pjrt {
+
+Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupShape>& shapes) {
+  std::optional<int64_t> total = 0;
+  for (size_t i = 0; i < shapes.size() && total; ++i) {
+    const KvGroup& group = program.kv_groups[i];
+    auto bytes = checked_mul(shapes[i].slots, shapes[i].positions);
+    if (bytes) bytes = checked_mul(*bytes, group.kv_heads * group.head_dim);
+    if (bytes) bytes = checked_mul<int64_t>(*bytes, int64_t{8} * group.layers);  // keys and values
+    total = bytes ? checked_add(*total, *bytes) : std::nullopt;
+  }
+  if (total) return *total;
+  return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
+}
 
 PjrtKvState::PjrtKvState(std::vector<KvGroupShape> shapes, std::vector<TensorType> types,
                          std::vector<Buffer> arrays, std::vector<size_t> first_array)

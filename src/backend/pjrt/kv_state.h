@@ -11,6 +11,10 @@
 
 namespace dunlin::pjrt {
 
+// Bytes of the arrays of a Program, were they of float32. An error (kind does_not_fit) when they are
+// more than a number holds.
+Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupShape>& shapes);
+
 class PjrtKvState final : public KvState {
  public:
   // `arrays` of the types, in the order of state_types(). `first_array[g]` of each group and one

@@ -25,6 +25,14 @@ int64_t grown(int64_t first, int64_t enough, int64_t most) {
   return std::min(size, most);
 }
 
+// All that grown() can give, with another growth; ascending.
+std::vector<int64_t> sizes_up_to(int64_t first, int64_t growth, int64_t most) {
+  std::vector<int64_t> sizes;
+  for (int64_t size = first; size < most; size *= growth) sizes.push_back(size);
+  sizes.push_back(most);
+  return sizes;
+}
+
 int64_t power_of_two(int64_t enough) {
   return static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(std::max<int64_t>(1, enough))));
 }
@@ -100,7 +108,7 @@ void LaunchPlanner::add_logit_rows(const StepPlan& plan, int64_t least, Launch& 
     }
   }
   const auto needed = static_cast<int64_t>(launch.logit_rows.size());
-  launch.bucket.logit_rows = std::max(least, power_of_two(needed));
+  launch.bucket.logit_rows = needed <= least ? least : power_of_two(needed);
   launch.logit_rows.resize(static_cast<size_t>(launch.bucket.logit_rows), -1);
 }
 
@@ -146,6 +154,32 @@ Launch LaunchPlanner::prompt(const StepPlan& plan, const std::vector<Sequence>& 
   launch.bucket.consecutive = sequence.consecutive;
   add_logit_rows(plan, 1, launch);
   return launch;
+}
+
+std::vector<Bucket> LaunchPlanner::buckets(const std::vector<KvGroupShape>& groups) const {
+  DUNLIN_CHECK(row_wise_, "buckets of a program that is compiled for each step");
+  const int64_t context = whole_pages(limits_.context);
+  const int64_t most_rows = std::min(limits_.rows, context);
+  std::vector<Bucket> all;
+  const auto add = [&](const BucketSegment& segment, int64_t logit_rows, int64_t kv_length) {
+    all.push_back({.segments = {segment},
+                   .logit_rows = logit_rows,
+                   .kv_length = kv_length,
+                   .slots = kv_length,
+                   .groups = groups});
+  };
+  for (const int64_t kv_length : sizes_up_to(kLeastKvLength, kGrowth, context)) {
+    for (const int64_t count : sizes_up_to(1, 2, limits_.sequences)) {
+      add({count, 1, /*slot_order=*/true}, count, kv_length);
+    }
+    int64_t fewest = 2;  // rows that need the bucket; one row is no prompt's
+    for (const int64_t rows :
+         sizes_up_to(std::min(kLeastPromptRows, most_rows), kGrowth, most_rows)) {
+      if (fewest <= std::min(rows, kv_length)) add({1, rows}, 1, kv_length);
+      fewest = rows + 1;
+    }
+  }
+  return all;
 }
 
 std::vector<Launch> LaunchPlanner::split(const StepPlan& plan,

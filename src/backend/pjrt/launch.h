@@ -29,6 +29,12 @@ class LaunchPlanner {
   // Program that is not row-wise gets one launch of exactly the step's sizes.
   std::vector<Launch> split(const StepPlan& plan, const std::vector<KvGroupShape>& groups) const;
 
+  // Every bucket that split() needs for steps in which a sequence has one row, or a part of its
+  // prompt of which the logits of the last row are wanted: what an engine serves with. Others
+  // (rows that skip positions, logits of many rows of a prompt) are met when they come. Only for a
+  // Program that is row-wise.
+  std::vector<Bucket> buckets(const std::vector<KvGroupShape>& groups) const;
+
   // The contents of the step array of a launch (StepLayout).
   std::vector<int32_t> step_array(const StepPlan& plan, const Launch& launch) const;
 

@@ -1,20 +1,18 @@
 #include "backend/pjrt/pjrt_backend.h"
 
-#include <fmt/format.h>
-
 #include <new>
 #include <stdexcept>
+#include <utility>
 
-#include "backend/pjrt/discover.h"
 #include "backend/pjrt/executable.h"
+#include "backend/pjrt/open_device.h"
 
 namespace dunlin {
 namespace {
 
 class PjrtBackend final : public Backend {
  public:
-  PjrtBackend(std::shared_ptr<const pjrt::Client> client, pjrt::CompileSpec spec)
-      : client_(std::move(client)), spec_(std::move(spec)) {}
+  explicit PjrtBackend(pjrt::OpenDevice device) : device_(std::move(device)) {}
 
   const char* name() const override { return "pjrt"; }
   // What may be fused is the plug-in's own business (CompileSpec::options).
@@ -31,7 +29,8 @@ class PjrtBackend final : public Backend {
     }
     try {
       DUNLIN_ASSIGN_OR_RETURN(
-          auto executable, pjrt::PjrtExecutable::create(client_, program, weights, options, spec_));
+          auto executable, pjrt::PjrtExecutable::create(device_.client, program, weights, options,
+                                                        device_.spec, device_.program_folder));
       return std::unique_ptr<Executable>(std::move(executable));
     } catch (const std::bad_alloc&) {
       return Error{ErrorKind::does_not_fit, "loading the weights needs more memory than there is"};
@@ -41,25 +40,14 @@ class PjrtBackend final : public Backend {
   }
 
  private:
-  std::shared_ptr<const pjrt::Client> client_;
-  pjrt::CompileSpec spec_;
+  pjrt::OpenDevice device_;
 };
 
 }  // namespace
 
 Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options) {
-  pjrt::CompileSpec spec;
-  for (const std::string& text : options.xla_options) {
-    DUNLIN_ASSIGN_OR_RETURN(auto option, pjrt::parse_option(text));
-    spec.options.push_back(std::move(option));
-  }
-  DUNLIN_ASSIGN_OR_RETURN(const pjrt::PluginPlace place, pjrt::find_plugin(options.device));
-  DUNLIN_ASSIGN_OR_RETURN(const pjrt::Plugin* plugin, pjrt::Plugin::load(place.path));
-  // The CPU plug-in makes four devices when it is not asked for one.
-  const int64_t virtual_devices = place.name == "cpu-xla" ? 1 : 0;
-  DUNLIN_ASSIGN_OR_RETURN(auto client, pjrt::Client::create(*plugin, virtual_devices));
-  return std::unique_ptr<Backend>(
-      std::make_unique<PjrtBackend>(std::move(client), std::move(spec)));
+  DUNLIN_ASSIGN_OR_RETURN(pjrt::OpenDevice device, pjrt::open_device(options));
+  return std::unique_ptr<Backend>(std::make_unique<PjrtBackend>(std::move(device)));
 }
 
 }  // namespace dunlin

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,11 +13,16 @@ namespace dunlin {
 
 struct PjrtOptions {
   std::string device = "cpu-xla";  // or "tpu", "gpu", or the path of a plug-in
-  // Options of the plug-in's compiler as "name=value"; true, false and numbers are sent as such.
+  // Options of the plug-in's compiler as "name=value"; true, false and integers are sent as such,
+  // everything else as text. Of two values for one name the last counts.
   std::vector<std::string> xla_options = {};
+  // Where compiled programs are kept for other processes; empty: nowhere. Unset: the folder that
+  // DUNLIN_COMPILE_CACHE names, which may be empty, else `compiled` in the user's cache_folder().
+  std::optional<std::string> program_folder = {};
 };
 
-// Errors of kind device: no plug-in, of a version this build cannot drive, or without a device.
+// Errors of kind device: no plug-in, of a version this build cannot drive, without a device, or
+// whose compiler does not take an option.
 Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options);
 
 struct PjrtPlugin {

@@ -56,6 +56,13 @@ Result<std::vector<std::byte>> read_weight(const WeightView& view, Element eleme
   return result;
 }
 
+TensorType weight_type(const Program& program, const WeightUse& use) {
+  TensorType type{use.element, {}};
+  for (const Dim& dim : program.weights[static_cast<size_t>(use.weight)].shape())
+    type.dims.push_back(dim.size);
+  return type;
+}
+
 Result<std::vector<WeightView>> resolve_weights(const Program& program,
                                                 const WeightSource& source) {
   std::vector<WeightView> views;
@@ -78,8 +85,7 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
     if (options.progress) {
       options.progress(static_cast<double>(i) / static_cast<double>(uses.size()), declaration.name);
     }
-    TensorType type{use.element, {}};
-    for (const Dim& dim : declaration.shape()) type.dims.push_back(dim.size);
+    const TensorType type = weight_type(program, use);
     DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
                             read_weight(views[static_cast<size_t>(use.weight)], use.element));
     auto buffer = client.upload(type, bytes, 0);

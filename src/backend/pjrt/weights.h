@@ -28,6 +28,9 @@ class DeviceWeights {
   uint64_t bytes_ = 0;
 };
 
+// The array that a use of a weight reads.
+TensorType weight_type(const Program& program, const WeightUse& use);
+
 // One per declared weight. A weight that is missing or of another shape is an error that names the
 // tensor, its file and both shapes.
 Result<std::vector<WeightView>> resolve_weights(const Program& program, const WeightSource& source);

@@ -2,8 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <optional>
-
+#include "backend/pjrt/client/compile_call.h"
 #include "backend/pjrt/client/large_stack.h"
 
 namespace dunlin::pjrt {
@@ -33,9 +32,6 @@ PJRT_NamedValue named_option(const char* name, PJRT_NamedValue_Type type) {
   option.value_size = 1;
   return option;
 }
-
-// What the rest of a GPU's memory is for: CUDA's own context, and the libraries' workspaces.
-constexpr float kCudaMemoryFraction = 0.9f;
 
 std::vector<PJRT_NamedValue> client_options(const Plugin& plugin, int64_t virtual_devices) {
   std::vector<PJRT_NamedValue> options;
@@ -70,6 +66,10 @@ Result<std::shared_ptr<const Client>> Client::create(const Plugin& plugin,
   DUNLIN_RETURN_IF_ERROR(
       plugin.check(plugin.api().PJRT_Client_PlatformName(&platform), "name the platform"));
   client->platform_.assign(platform.platform_name, platform.platform_name_size);
+  auto version = DUNLIN_PJRT_ARGS(PJRT_Client_PlatformVersion_Args);
+  version.client = args.client;
+  if (plugin.check(plugin.api().PJRT_Client_PlatformVersion(&version), "ask for a version").ok())
+    client->platform_version_.assign(version.platform_version, version.platform_version_size);
   DUNLIN_RETURN_IF_ERROR(client->find_devices());
   return std::shared_ptr<const Client>(std::move(client));
 }
@@ -128,6 +128,16 @@ std::vector<int64_t> Client::device_ids() const {
   return ids;
 }
 
+std::string Client::device_kind() const {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_DeviceDescription_Kind_Args);
+  const auto description = describe(0);
+  if (!description.ok()) return {};
+  args.device_description = *description;
+  const auto told =
+      plugin_.check(plugin_.api().PJRT_DeviceDescription_Kind(&args), "name a kind of device");
+  return told.ok() ? std::string(args.device_kind, args.device_kind_size) : std::string();
+}
+
 Result<Buffer> Client::upload(const TensorType& type, std::span<const std::byte> data,
                               int64_t device) const {
   DUNLIN_CHECK(std::cmp_equal(data.size(), type.bytes()), "bytes of " + type.text());
@@ -149,23 +159,28 @@ Result<Buffer> Client::upload(const TensorType& type, std::span<const std::byte>
 
 Result<std::unique_ptr<LoadedProgram>> Client::compile(const std::string& program,
                                                        const CompileSpec& spec) const {
-  const std::string options = serialize(spec);
-  auto text = DUNLIN_PJRT_ARGS(PJRT_Program);
-  text.code = const_cast<char*>(program.data());
-  text.code_size = program.size();
-  text.format = "mlir";
-  text.format_size = 4;
   auto args = DUNLIN_PJRT_ARGS(PJRT_Client_Compile_Args);
   args.client = client_;
-  args.program = &text;
-  args.compile_options = options.data();
-  args.compile_options_size = options.size();
+  DUNLIN_RETURN_IF_ERROR(
+      call_compiler(plugin_, plugin_.api().PJRT_Client_Compile, args, program, spec, "compile"));
+  return adopt(args.executable);
+}
+
+Result<std::unique_ptr<LoadedProgram>> Client::load(const std::string& serialised) const {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Executable_DeserializeAndLoad_Args);
+  args.client = client_;
+  args.serialized_executable = serialised.data();
+  args.serialized_executable_size = serialised.size();
   PJRT_Error* error = nullptr;
-  run_with_large_stack([&] { error = plugin_.api().PJRT_Client_Compile(&args); });
-  DUNLIN_RETURN_IF_ERROR(plugin_.check(error, "compile"));
-  std::unique_ptr<LoadedProgram> loaded(new LoadedProgram(shared_from_this(), args.executable));
+  run_with_large_stack([&] { error = plugin_.api().PJRT_Executable_DeserializeAndLoad(&args); });
+  DUNLIN_RETURN_IF_ERROR(plugin_.check(error, "load a compiled program"));
+  return adopt(args.loaded_executable);
+}
+
+Result<std::unique_ptr<LoadedProgram>> Client::adopt(PJRT_LoadedExecutable* executable) const {
+  std::unique_ptr<LoadedProgram> loaded(new LoadedProgram(shared_from_this(), executable));
   auto inner = DUNLIN_PJRT_ARGS(PJRT_LoadedExecutable_GetExecutable_Args);
-  inner.loaded_executable = args.executable;
+  inner.loaded_executable = executable;
   DUNLIN_RETURN_IF_ERROR(plugin_.check(plugin_.api().PJRT_LoadedExecutable_GetExecutable(&inner),
                                        "look into a program"));
   loaded->compiled_ = CompiledProgram(plugin_, inner.executable);

@@ -18,6 +18,9 @@ namespace dunlin::pjrt {
 
 class Client;
 
+// Of a GPU's memory. The rest is for CUDA's own context, and the libraries' workspaces.
+inline constexpr float kCudaMemoryFraction = 0.9f;
+
 // An array in the memory of one device; empty when default-made, moved from or donated.
 class Buffer {
  public:
@@ -77,10 +80,13 @@ class Client : public std::enable_shared_from_this<Client> {
 
   const Plugin& plugin() const { return plugin_; }
   const std::string& platform() const { return platform_; }  // "cpu", "tpu", "cuda"
+  // The plug-in's own words on what it was built from and with; empty where it has none.
+  const std::string& platform_version() const { return platform_version_; }
   // Devices of this process.
   int64_t devices() const { return static_cast<int64_t>(devices_.size()); }
   std::vector<std::string> device_names() const;
   std::vector<int64_t> device_ids() const;
+  std::string device_kind() const;  // of the first: "NVIDIA H100 80GB HBM3"; empty: not told
 
   // Copies a row-major array to a device; `data` may go when this returns.
   Result<Buffer> upload(const TensorType& type, std::span<const std::byte> data,
@@ -89,15 +95,19 @@ class Client : public std::enable_shared_from_this<Client> {
   // `program` is StableHLO text. XLA recurses deeply: this runs on a thread with a large stack.
   Result<std::unique_ptr<LoadedProgram>> compile(const std::string& program,
                                                  const CompileSpec& spec) const;
+  // Of CompiledProgram::serialised(), by the same version of the same plug-in.
+  Result<std::unique_ptr<LoadedProgram>> load(const std::string& serialised) const;
 
  private:
   explicit Client(const Plugin& plugin) : plugin_(plugin) {}
   Result<void> find_devices();
   Result<PJRT_DeviceDescription*> describe(int64_t device) const;
+  Result<std::unique_ptr<LoadedProgram>> adopt(PJRT_LoadedExecutable* executable) const;
 
   const Plugin& plugin_;
   PJRT_Client* client_ = nullptr;
   std::string platform_;
+  std::string platform_version_;
   std::vector<PJRT_Device*> devices_;
 
   friend class LoadedProgram;

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <functional>
 #include <optional>
 
@@ -161,11 +162,23 @@ bool read_shape(std::string_view bytes, Shape& shape) {
   });
 }
 
-// HloInstructionProto: name 1, opcode 2, shape 3, metadata 7 {op_name 2}.
+// From {"estimated_cycles":"1234", ..}, the JSON that libtpu writes for itself.
+int64_t cycles_in(std::string_view backend_config) {
+  constexpr std::string_view kKey = "\"estimated_cycles\":\"";
+  const size_t at = backend_config.find(kKey);
+  int64_t cycles = 0;
+  if (at == std::string_view::npos) return cycles;
+  const std::string_view number = backend_config.substr(at + kKey.size());
+  std::from_chars(number.data(), number.data() + number.size(), cycles);
+  return cycles;
+}
+
+// HloInstructionProto: name 1, opcode 2, shape 3, metadata 7 {op_name 2}, backend_config 43.
 bool read_operation(std::string_view bytes, HloOperation& operation) {
   return MessageReader(bytes).read([&operation](const Field& field) {
     if (field.number == 1) operation.name = field.bytes;
     if (field.number == 2) operation.opcode = field.bytes;
+    if (field.number == 43) operation.estimated_cycles = cycles_in(field.bytes);
     if (field.number == 3) {
       Shape shape;
       if (!read_shape(field.bytes, shape)) return false;

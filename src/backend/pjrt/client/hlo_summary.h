@@ -18,6 +18,8 @@ struct HloOperation {
   std::string name;         // "fusion.12"
   std::string source;       // the location that the lowering gave: "layers.3.attend.q"
   std::string computation;  // the computation it is in
+  // What libtpu takes it to need; 0 where nothing is said, as of other plug-ins' operations.
+  int64_t estimated_cycles = 0;
 };
 
 // Every operation of every computation, fused ones included. An error when the bytes are not such a

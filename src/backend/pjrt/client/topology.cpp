@@ -1,6 +1,6 @@
 // Topology: compilation ahead of time.
+#include "backend/pjrt/client/compile_call.h"
 #include "backend/pjrt/client/compiled_program.h"
-#include "backend/pjrt/client/large_stack.h"
 
 namespace dunlin::pjrt {
 
@@ -43,20 +43,10 @@ Topology::~Topology() {
 
 Result<CompiledProgram> Topology::compile(const std::string& program,
                                           const CompileSpec& spec) const {
-  const std::string options = serialize(spec);
-  auto text = DUNLIN_PJRT_ARGS(PJRT_Program);
-  text.code = const_cast<char*>(program.data());
-  text.code_size = program.size();
-  text.format = "mlir";
-  text.format_size = 4;
   auto args = DUNLIN_PJRT_ARGS(PJRT_Compile_Args);
   args.topology = topology_;
-  args.program = &text;
-  args.compile_options = options.data();
-  args.compile_options_size = options.size();
-  PJRT_Error* error = nullptr;
-  run_with_large_stack([&] { error = plugin_.api().PJRT_Compile(&args); });
-  DUNLIN_RETURN_IF_ERROR(plugin_.check(error, "compile ahead of time"));
+  DUNLIN_RETURN_IF_ERROR(call_compiler(plugin_, plugin_.api().PJRT_Compile, args, program, spec,
+                                       "compile ahead of time"));
   return CompiledProgram(plugin_, args.executable);
 }
 

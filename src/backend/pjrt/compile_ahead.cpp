@@ -1,0 +1,210 @@
+#include "backend/pjrt/compile_ahead.h"
+
+#include <fmt/format.h>
+
+#include <set>
+#include <utility>
+
+#include "backend/pjrt/ahead_jobs.h"
+#include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/compiler.h"
+#include "backend/pjrt/discover.h"
+#include "backend/pjrt/kv_state.h"
+#include "backend/pjrt/launch.h"
+#include "backend/pjrt/open_device.h"
+#include "backend/pjrt/row_wise.h"
+#include "backend/pjrt/target.h"
+#include "backend/pjrt/weights.h"
+#include "base/cpu_features.h"
+#include "program/definitions.h"
+
+namespace dunlin::pjrt {
+namespace {
+
+std::string gibibytes(int64_t bytes) {
+  return fmt::format("{:.2f} GiB", static_cast<double>(bytes) / (1024.0 * 1024.0 * 1024.0));
+}
+
+// A model as it is lowered, with the arrays of the largest KV cache that its limits allow.
+struct LoweredModel {
+  Program expanded = {};
+  LoweringOptions lowering = {};
+  std::vector<KvGroupShape> groups = {};
+  std::vector<Bucket> buckets = {};
+  int64_t weights_bytes = 0;
+  int64_t kv_bytes = 0;
+};
+
+Result<LoweredModel> lower_model(const Program& program, const WeightSource& source,
+                                 const CompileOptions& options) {
+  if (!is_row_wise(program)) {
+    return Error{ErrorKind::device,
+                 program.model + ": its programs follow from each step's sizes, not from limits"};
+  }
+  LoweredModel model;
+  DUNLIN_ASSIGN_OR_RETURN(model.expanded, expand(program, [](const Node& node) {
+                            return is_lowered_directly(node.op);
+                          }));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views,
+                          resolve_weights(model.expanded, source));
+  model.lowering.precision = options.precision;
+  for (const WeightView& view : views) model.lowering.formats.push_back(view.format);
+  for (const WeightUse& use : weight_uses(model.expanded, model.lowering))
+    model.weights_bytes += weight_type(model.expanded, use).bytes();
+
+  const LaunchPlanner planner(program, options.limits, /*row_wise=*/true);
+  for (size_t group = 0; group < program.kv_groups.size(); ++group) {
+    const int64_t pages = planner.pages_per_slot(static_cast<int32_t>(group));
+    model.groups.push_back({options.limits.sequences, pages * kPageTokens});
+  }
+  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program, model.groups));
+  for (const TensorType& type : state_types(program, model.groups, kv_element(options.precision))) {
+    model.kv_bytes += type.bytes();
+  }
+  model.buckets = planner.buckets(model.groups);
+  return model;
+}
+
+Result<void> check_fits(int64_t needed, int64_t memory) {
+  if (memory == 0 || needed <= memory) return {};
+  return Error{ErrorKind::does_not_fit,
+               fmt::format("needs {}, {} more than the {} of a device", gibibytes(needed),
+                           gibibytes(needed - memory), gibibytes(memory))};
+}
+
+// Whoever refuses it, the compiler included: with what every program holds.
+Error with_sizes(const Error& why, const LoweredModel& model) {
+  if (why.kind != ErrorKind::does_not_fit) return why;
+  return {why.kind, fmt::format("{} (weights of {}, a KV cache of {})", why.message,
+                                gibibytes(model.weights_bytes), gibibytes(model.kv_bytes))};
+}
+
+std::optional<AheadBytes> bytes_of(const CompiledProgram& program) {
+  const auto memory = program.memory();
+  if (!memory.ok()) return std::nullopt;
+  return AheadBytes{.arguments = memory->arguments,
+                    .outputs = memory->outputs,
+                    .aliased = memory->aliased,
+                    .temporary = memory->temporary,
+                    .code = memory->code};
+}
+
+std::optional<int64_t> cycles_of(const CompiledProgram& program) {
+  const auto optimised = program.optimised();
+  if (!optimised.ok()) return std::nullopt;
+  const auto operations = read_hlo(*optimised);
+  if (!operations.ok()) return std::nullopt;
+  int64_t cycles = 0;
+  for (const HloOperation& operation : *operations) cycles += operation.estimated_cycles;
+  return cycles > 0 ? std::optional<int64_t>(cycles) : std::nullopt;
+}
+
+std::vector<AheadJob> bucket_jobs(const LoweredModel& model) {
+  std::vector<AheadJob> jobs;
+  for (const Bucket& bucket : model.buckets) {
+    jobs.push_back({bucket.text(), [&model, &bucket] {
+                      return lower(model.expanded, bucket, model.lowering).text;
+                    }});
+  }
+  return jobs;
+}
+
+// What an executable runs beside its buckets: arrays that are made, and pages that are copied.
+std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& model) {
+  std::vector<AheadJob> jobs;
+  const auto types = state_types(program, model.groups, kv_element(model.lowering.precision));
+  std::set<std::string> seen;
+  auto first = types.begin();
+  for (const KvGroup& group : program.kv_groups) {
+    const std::vector<TensorType> arrays(first, first + 2 * group.layers);
+    first += 2 * group.layers;
+    if (arrays.empty()) continue;
+    if (seen.insert(arrays.front().text()).second) {
+      jobs.push_back({"zeros, " + arrays.front().text(),
+                      [type = arrays.front()] { return zeros_text(type); }});
+    }
+    jobs.push_back(
+        {"copy of a page, " + arrays.front().text(), [arrays] { return lower_page_copy(arrays); }});
+  }
+  return jobs;
+}
+
+int threads_for(const CompileOptions& options) {
+  return options.threads > 0 ? options.threads : cpu_features().cores;
+}
+
+Result<AheadResult> compile_here(const Program& program, const LoweredModel& model,
+                                 const AheadOptions& options) {
+  PjrtOptions chosen = options.pjrt;
+  if (chosen.device.empty()) chosen.device = "cpu-xla";
+  DUNLIN_ASSIGN_OR_RETURN(const OpenDevice device, open_device(chosen));
+  AheadResult result{.plugin = device.client->plugin().path(),
+                     .program_folder = device.program_folder};
+  Compiler compiler(device.client, model.expanded, model.lowering, device.spec,
+                    device.program_folder);
+  std::vector<AheadJob> jobs = bucket_jobs(model);
+  for (AheadJob& job : cache_jobs(program, model)) jobs.push_back(std::move(job));
+  const CompileJob compile = [&compiler](const std::string& text) -> Result<AheadProgram> {
+    DUNLIN_ASSIGN_OR_RETURN(const MadeProgram made, compiler.make(text));
+    return AheadProgram{.from_cache = made.from_cache, .bytes = bytes_of(made.program->compiled())};
+  };
+  auto programs = run_jobs(jobs, threads_for(options.compile), options.compile.progress, compile);
+  if (!programs.ok()) return programs.error();
+  result.programs = std::move(programs).value();
+  return result;
+}
+
+Error many_devices(const std::string& context, int64_t devices) {
+  return {ErrorKind::device, fmt::format("{}: it has {} devices, and programs are not sharded over "
+                                         "several devices yet; v5e:1x1 and v6e:1x1 are single ones",
+                                         context, devices)};
+}
+
+Result<AheadResult> compile_for_target(const LoweredModel& model, const AheadOptions& options) {
+  const std::string context = "--topology " + options.topology;
+  DUNLIN_ASSIGN_OR_RETURN(const Target target, find_target(options.topology));
+  // What needs no compiler comes first.
+  if (target.chips > 1) return many_devices(context, target.chips);
+  const int64_t memory = target.memory_bytes > 0 ? target.memory_bytes : options.memory_bytes;
+  if (const auto fits = check_fits(model.weights_bytes + model.kv_bytes, memory); !fits.ok())
+    return fits.error().with_context(context);
+  DUNLIN_ASSIGN_OR_RETURN(CompileSpec spec, parse_options(options.pjrt.xla_options));
+  const std::string& device = options.pjrt.device.empty() ? target.plugin : options.pjrt.device;
+  DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(device));
+  DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
+  DUNLIN_ASSIGN_OR_RETURN(const auto topology,
+                          Topology::create(*plugin, target.topology, target.options));
+  if (topology->devices() != 1) return many_devices(context, topology->devices());
+  spec = with_own_options(*plugin, std::move(spec));
+  AheadResult result{.plugin = plugin->path(), .memory_bytes = memory};
+  const CompileJob compile = [&](const std::string& text) -> Result<AheadProgram> {
+    DUNLIN_ASSIGN_OR_RETURN(const CompiledProgram compiled, topology->compile(text, spec));
+    AheadProgram made{.bytes = bytes_of(compiled), .estimated_cycles = cycles_of(compiled)};
+    if (made.bytes) DUNLIN_RETURN_IF_ERROR(check_fits(made.bytes->total(), target.memory_bytes));
+    return made;
+  };
+  auto programs =
+      run_jobs(bucket_jobs(model), threads_for(options.compile), options.compile.progress, compile);
+  if (!programs.ok()) return programs.error().with_context(context);
+  result.programs = std::move(programs).value();
+  return result;
+}
+
+}  // namespace
+}  // namespace dunlin::pjrt
+
+namespace dunlin {
+
+Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
+                                  const AheadOptions& options) {
+  DUNLIN_ASSIGN_OR_RETURN(const pjrt::LoweredModel model,
+                          pjrt::lower_model(program, weights, options.compile));
+  auto result = options.topology.empty() ? pjrt::compile_here(program, model, options)
+                                         : pjrt::compile_for_target(model, options);
+  if (!result.ok()) return pjrt::with_sizes(result.error(), model);
+  result->weights_bytes = model.weights_bytes;
+  result->kv_bytes = model.kv_bytes;
+  return result;
+}
+
+}  // namespace dunlin

@@ -1,0 +1,62 @@
+// Compiling a model's programs before there is a step: for the device that is here, whose programs
+// are kept for those who run the model, or for one that need not be here, to see what it would take.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backend/api.h"
+#include "backend/pjrt/pjrt_backend.h"
+
+namespace dunlin {
+
+struct AheadOptions {
+  // Its device may be empty: cpu-xla, or what compiles for the topology.
+  PjrtOptions pjrt = {};
+  std::string topology = {};  // "v5e:1x1", "h100" (backend/pjrt/target.h); empty: what is here
+  // Of a device of the topology, where the target itself does not say: what is surely too large is
+  // told at once. 0: the compiler tells.
+  int64_t memory_bytes = 0;
+  CompileOptions compile = {};  // threads: programs that are compiled at a time
+};
+
+// Of a device, as the compiler tells.
+struct AheadBytes {
+  int64_t arguments = 0;  // weights, KV cache and the step
+  int64_t outputs = 0;
+  int64_t aliased = 0;  // outputs that lie where arguments did
+  int64_t temporary = 0;
+  int64_t code = 0;
+
+  int64_t total() const { return arguments + outputs - aliased + temporary + code; }
+};
+
+struct AheadProgram {
+  std::string name = {};  // "8x1 rows, 8 logit rows, 4096 positions"
+  bool from_cache = false;
+  double seconds = 0;
+  std::optional<AheadBytes> bytes = {};  // absent where the plug-in does not tell
+  // The sum of what the compiler took its operations to need, a loop's counted once. Only libtpu
+  // tells.
+  std::optional<int64_t> estimated_cycles = {};
+};
+
+struct AheadResult {
+  std::string plugin = {};          // its path
+  std::string program_folder = {};  // where they are kept; empty: nowhere
+  int64_t weights_bytes = 0;        // of the arguments
+  int64_t kv_bytes = 0;
+  int64_t memory_bytes = 0;  // of a device; 0: only its compiler knows
+  std::vector<AheadProgram> programs = {};
+};
+
+// Every program of an engine that serves `options.compile.limits`; `options.compile.progress` is
+// called from one thread at a time. Of `weights` only formats and shapes are used. Errors: those of
+// make_pjrt_backend(); usage, an unknown topology; device, one of several devices, over which
+// programs are not sharded yet; does_not_fit, with what is needed and what there is.
+Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
+                                  const AheadOptions& options);
+
+}  // namespace dunlin

@@ -1,0 +1,52 @@
+#include "backend/pjrt/open_device.h"
+
+#include <cstdlib>
+#include <utility>
+
+#include "backend/pjrt/discover.h"
+#include "backend/pjrt/stablehlo/builder.h"
+#include "base/user_folders.h"
+
+namespace dunlin::pjrt {
+namespace {
+
+std::string default_program_folder() {
+  if (const char* const folder = std::getenv("DUNLIN_COMPILE_CACHE")) return folder;
+  const auto cache = cache_folder();
+  return cache ? *cache + "/compiled" : "";
+}
+
+// An option that the compiler does not take is told at once, not after the weights were loaded.
+Result<void> check_options(const Client& client, CompileSpec spec) {
+  if (spec.options.empty()) return {};
+  spec.device_ids = {client.device_ids().front()};
+  Builder b;
+  const auto compiled = client.compile(b.finish({b.scalar(0)}), spec);
+  return compiled.ok() ? Result<void>() : compiled.error().with_context("--xla-option");
+}
+
+}  // namespace
+
+Result<CompileSpec> parse_options(const std::vector<std::string>& options) {
+  CompileSpec spec;
+  for (const std::string& text : options) {
+    DUNLIN_ASSIGN_OR_RETURN(auto option, parse_option(text));
+    spec.options.push_back(std::move(option));
+  }
+  return spec;
+}
+
+Result<OpenDevice> open_device(const PjrtOptions& options) {
+  OpenDevice device;
+  DUNLIN_ASSIGN_OR_RETURN(device.spec, parse_options(options.xla_options));
+  DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(options.device));
+  DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
+  // The CPU plug-in makes four devices when it is not asked for one.
+  const int64_t virtual_devices = place.name == "cpu-xla" ? 1 : 0;
+  DUNLIN_ASSIGN_OR_RETURN(device.client, Client::create(*plugin, virtual_devices));
+  DUNLIN_RETURN_IF_ERROR(check_options(*device.client, device.spec));
+  device.program_folder = options.program_folder.value_or(default_program_folder());
+  return device;
+}
+
+}  // namespace dunlin::pjrt

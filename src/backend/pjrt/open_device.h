@@ -1,0 +1,27 @@
+// What PjrtOptions name: a client of a plug-in, how programs are compiled for it, and where they are
+// kept.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/pjrt/client/client.h"
+#include "backend/pjrt/client/compile_options.h"
+#include "backend/pjrt/pjrt_backend.h"
+
+namespace dunlin::pjrt {
+
+struct OpenDevice {
+  std::shared_ptr<const Client> client = nullptr;
+  CompileSpec spec = {};  // the caller's options alone
+  std::string program_folder = {};
+};
+
+// Errors as make_pjrt_backend()'s.
+Result<OpenDevice> open_device(const PjrtOptions& options);
+
+// PjrtOptions::xla_options.
+Result<CompileSpec> parse_options(const std::vector<std::string>& options);
+
+}  // namespace dunlin::pjrt

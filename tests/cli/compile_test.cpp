@@ -1,0 +1,134 @@
+// `dunlin compile` as a process: what it keeps, what it says, and the codes it ends with.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "process.h"
+#include "support/text_model_folder.h"
+
+namespace dunlin {
+namespace {
+
+using testing::HasSubstr;
+using testing::StartsWith;
+using Arguments = std::vector<std::string>;
+
+const std::string kModel = test_data("data/llama_plain/model");
+
+class CompileCommand : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (DUNLIN_HAS_PJRT == 0) GTEST_SKIP() << "a build without PJRT";
+  }
+  // With compiled programs in the test's folder.
+  ProcessResult run(const Arguments& arguments) const {
+    return run_dunlin(arguments,
+                      {.environment = {{"DUNLIN_COMPILE_CACHE", folder_.file("compiled")}}});
+  }
+  ProcessResult compile(Arguments more) const {
+    more.insert(more.begin(), {"compile", kModel, "-c", "64", "-ub", "32"});
+    return run(more);
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_F(CompileCommand, KeepsWhatAModelRunsWith) {
+  const ProcessResult first = compile({"--json"});
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.out, StartsWith("{\"schema_version\""));
+  const auto json = first.json();
+  const auto count = json["programs"].size();
+  EXPECT_GE(count, 4u);
+  EXPECT_EQ(json["compiled"], count);
+  EXPECT_EQ(json["loaded"], 0);
+  EXPECT_TRUE(json["topology"].is_null());
+  EXPECT_EQ(json["devices"], 1);
+  EXPECT_EQ(json["program_folder"], folder_.file("compiled"));
+  EXPECT_GT(json["per_device"]["weights_bytes"], 0);
+  EXPECT_GT(json["per_device"]["kv_bytes"], 0);
+  EXPECT_GT(json["per_device"]["total_bytes"], json["per_device"]["weights_bytes"]);
+  for (const auto& program : json["programs"]) {
+    EXPECT_EQ(program["from_cache"], false);
+    EXPECT_EQ(program["argument_bytes"].get<int64_t>() + program["output_bytes"].get<int64_t>() -
+                  program["aliased_bytes"].get<int64_t>() +
+                  program["temporary_bytes"].get<int64_t>() + program["code_bytes"].get<int64_t>(),
+              program["total_bytes"].get<int64_t>());
+  }
+  const auto again = compile({"--json"}).json();
+  EXPECT_EQ(again["compiled"], 0);
+  EXPECT_EQ(again["loaded"], count);
+
+  const ProcessResult answer =
+      run({"run", kModel, "-c", "64", "-ub", "32", "--backend", "pjrt", "--prompt-ids",
+           "3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19", "-n", "4", "--ignore-eos", "--json"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  const auto programs = answer.json()["backend"]["programs"];
+  EXPECT_EQ(programs["compiled"], 0);
+  EXPECT_GE(programs["loaded"], 3);
+}
+
+TEST_F(CompileCommand, SaysWhatEachProgramNeeds) {
+  const ProcessResult result = compile({"-t", "2"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, StartsWith("program"));
+  EXPECT_THAT(result.out, HasSubstr("\n1x1 rows, 1 logit rows, 64 positions"));
+  EXPECT_THAT(result.out, HasSubstr("\n1x32 rows, 1 logit rows, 64 positions"));
+  EXPECT_THAT(result.err, HasSubstr(" compiled, 0 loaded in "));
+  EXPECT_THAT(result.err, HasSubstr("kept in " + folder_.file("compiled")));
+}
+
+TEST_F(CompileCommand, OptionsAreOtherPrograms) {
+  ASSERT_EQ(compile({"-q"}).code, 0);
+  const auto json = compile({"--json", "--xla-option", "xla_backend_optimization_level=0"}).json();
+  EXPECT_EQ(json["compiled"], json["programs"].size());
+  const ProcessResult unknown = compile({"--xla-option", "xla_no_such_option=1"});
+  EXPECT_EQ(unknown.code, 5);
+  EXPECT_THAT(unknown.err, HasSubstr("xla_no_such_option"));
+}
+
+TEST_F(CompileCommand, WhatASurelyTooLargeModelNeedsIsTheError) {
+  const std::string config = DUNLIN_SOURCE_DIR "/docs/planning/llama-3.1-70b.json";
+  for (const char* topology : {"h100", "v5e:1x1"}) {
+    const ProcessResult result = run({"compile", config, "--topology", topology});
+    EXPECT_EQ(result.code, 4) << topology;
+    // 70.55e9 parameters in bf16.
+    EXPECT_THAT(result.err, HasSubstr("(weights of 131.4")) << topology;
+    EXPECT_THAT(result.err, HasSubstr("a KV cache of 2.50 GiB)")) << topology;
+    EXPECT_EQ(result.out, "");
+  }
+}
+
+TEST_F(CompileCommand, WrongTopologiesAreRefused) {
+  for (const char* topology :
+       {"npu", "v5e", "v5e:4", "v5e:0x1", "v5e:1x1x1x1", "v:1x1", "h100:2"}) {
+    const ProcessResult result = compile({"--topology", topology});
+    EXPECT_EQ(result.code, 2) << topology;
+    EXPECT_THAT(result.err, HasSubstr(topology));
+  }
+  const ProcessResult slice = compile({"--topology", "v5e:4x4"});
+  EXPECT_EQ(slice.code, 5);
+  EXPECT_THAT(slice.err, HasSubstr("it has 16 devices, and programs are not sharded"));
+  EXPECT_EQ(compile({"-c", "100k"}).code, 2);
+  EXPECT_EQ(compile({"--device", "/no/plugin.so"}).code, 5);
+  EXPECT_EQ(compile({"--topology", "v5e:1x1", "--device", "/no/plugin.so"}).code, 5);
+  EXPECT_EQ(run({"compile", "/no/such/model"}).code, 3);
+}
+
+// Whatever is wrong with the kept programs, the answer comes.
+TEST_F(CompileCommand, DamagedProgramsAreMadeAgain) {
+  ASSERT_EQ(compile({"-q"}).code, 0);
+  for (const auto& entry : std::filesystem::directory_iterator(folder_.file("compiled")))
+    std::filesystem::resize_file(entry.path(), 100);
+  const ProcessResult result = compile({"--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  EXPECT_EQ(result.json()["loaded"], 0);
+  EXPECT_THAT(result.err, HasSubstr("warning: a program is compiled again: "));
+  EXPECT_EQ(compile({"--json"}).json()["compiled"], 0);
+}
+
+}  // namespace
+}  // namespace dunlin
