@@ -224,8 +224,10 @@ Result<void> Chat::generate(Answer& answer) {
                                          [&answer](const Event& event) { answer.receive(event); }));
   size_t printed = 0;
   bool more = true;
+  StatusLine thinking(!options_.quiet && !options_.json);
   while (more && pending_interrupt() == 0 && stdout_is_intact()) {
     more = engine_.step();
+    thinking.show(thinking_text(answer));
     if (!options_.json) print_from(answer.shown, printed);
   }
   if (!more) return {};
