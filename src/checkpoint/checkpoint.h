@@ -27,6 +27,7 @@ struct TensorInfo {
   std::string file;
   uint64_t offset = 0;  // of the data, from the start of `file`
   bool raw = false;     // bytes (U8 of safetensors) that are no numbers by themselves; no `format`
+  bool neighbours = false;  // MXFP4 in whose file, not source, a byte has two neighbours
 };
 
 // A weight that a model may read.

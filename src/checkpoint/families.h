@@ -34,8 +34,12 @@ struct StoredFamily {
   bool post_attention_norm;  // what GGUF calls the norm before the feed-forward layer, or ffn_norm
   // The range of YaRN's ramp is cut to whole pairs (truncate) in GGUF files, which do not say so.
   bool yarn_truncates;
-  bool yarn_by_default;  // what a config.json without rope scaling means
+  bool yarn_by_default;       // what a config.json without rope scaling means
+  bool ollama_names = false;  // GGUF files that ollama converted; weight_parts.h has their names
 };
+
+// The architecture of gpt-oss in GGUF files that ollama converted (ollama, convert_gptoss.go).
+inline constexpr std::string_view kOllamaGptOss = "gptoss";
 
 // By model_type, or by GGUF's architecture. The error names `origin` and lists what is supported.
 // Lives as long as the program.

@@ -9,10 +9,13 @@
 #include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
 #include "checkpoint/families.h"
+#include "checkpoint/mxfp4_pairs.h"
 #include "checkpoint/stored_checkpoint.h"
 
 namespace dunlin {
 namespace {
+
+constexpr size_t kMostEndIds = 1000;
 
 Result<int64_t> positive(const Metadata& config, const char* key) {
   return config.integer(key, 1, 1 << 30);
@@ -140,6 +143,17 @@ Result<void> read_special_tokens(Metadata& config, const Metadata& header) {
     DUNLIN_ASSIGN_OR_RETURN(const int64_t id, header.integer(key, 0, UINT32_MAX));
     DUNLIN_RETURN_IF_ERROR(add_eos_token(config, id));
   }
+  // ollama's converter lists all of them.
+  if (const auto* ids = header.find("tokenizer.ggml.eos_token_ids")) {
+    const auto* const list = std::get_if<std::vector<int64_t>>(ids);
+    const auto negative = [](int64_t id) { return id < 0; };
+    if (list == nullptr || list->size() > kMostEndIds || std::ranges::any_of(*list, negative)) {
+      return model_error(
+          fmt::format("{}: tokenizer.ggml.eos_token_ids is not a list of at most {} ids",
+                      header.origin(), kMostEndIds));
+    }
+    for (const int64_t id : *list) DUNLIN_RETURN_IF_ERROR(add_eos_token(config, id));
+  }
   if (header.has("tokenizer.ggml.bos_token_id")) {
     DUNLIN_ASSIGN_OR_RETURN(const int64_t id,
                             header.integer("tokenizer.ggml.bos_token_id", 0, UINT32_MAX));
@@ -212,6 +226,11 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
   }
   DUNLIN_RETURN_IF_ERROR(read_special_tokens(config, header));
   DUNLIN_RETURN_IF_ERROR(add_generation(config, header, ConfigSpelling::gguf));
+  for (size_t i = 0; i < file.tensors.size(); ++i) {
+    const TensorInfo& tensor = file.tensors[i];
+    if (tensor.neighbours)
+      model.sources[i] = neighbours_source(model.sources[i], tensor.offset, tensor.bytes);
+  }
 
   return make_checkpoint({source->name(), "gguf", std::move(config), std::move(file.metadata),
                           std::move(file.tensors), std::move(model.sources)});

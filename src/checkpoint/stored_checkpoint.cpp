@@ -27,7 +27,13 @@ Result<Layout> layout_of(const CheckpointParts& parts) {
   Layout layout;
   layout.gguf_names = std::string_view(parts.container) == "gguf";
   DUNLIN_ASSIGN_OR_RETURN(layout.tied, parts.config.boolean("tie_word_embeddings"));
-  DUNLIN_ASSIGN_OR_RETURN(layout.family, stored_family(parts.config));
+  if (layout.gguf_names) {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string architecture,
+                            parts.header.text("general.architecture"));
+    DUNLIN_ASSIGN_OR_RETURN(layout.family, gguf_family(parts.header.origin(), architecture));
+  } else {
+    DUNLIN_ASSIGN_OR_RETURN(layout.family, stored_family(parts.config));
+  }
   if (layout.gguf_names && layout.family->permuted_rope) {
     DUNLIN_ASSIGN_OR_RETURN(layout.rope_head_dim, parts.config.integer("head_dim", 2, 4096));
   }

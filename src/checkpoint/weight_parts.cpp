@@ -13,7 +13,7 @@
 namespace dunlin {
 namespace {
 
-enum class Spelling { hugging_face, openai, gguf };
+enum class Spelling { hugging_face, openai, gguf, ollama };
 
 enum class Order {
   same,
@@ -68,6 +68,20 @@ constexpr StoredWeights kLayers[] = {
     {openai, "mlp.mlp2_bias", {kDownBias}, Order::same},
     {gguf, "ffn_gate_up_exps.weight", {kGate, kUp}, Order::halves},
     {gguf, "ffn_gate_up_exps.bias", {kGateBias, kUpBias}, Order::halves},
+    {ollama, "attn_sinks", {"self_attn.sinks"}, Order::same},
+    {ollama, "attn_out.weight", {"self_attn.o_proj.weight"}, Order::same},
+    {ollama, "attn_out.bias", {"self_attn.o_proj.bias"}, Order::same},
+    {ollama,
+     "attn_qkv.weight",
+     {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"},
+     Order::one_behind_another},
+    {ollama,
+     "attn_qkv.bias",
+     {"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"},
+     Order::one_behind_another},
+    {ollama, "ffn_norm.weight", {"post_attention_layernorm.weight"}, Order::same},
+    {ollama, "ffn_gate_up_exps.weight", {kGate, kUp}, Order::interleaved},
+    {ollama, "ffn_gate_up_exps.bias", {kGateBias, kUpBias}, Order::interleaved},
 };
 
 constexpr StoredWeights kGlobals[] = {
@@ -78,7 +92,7 @@ constexpr StoredWeights kGlobals[] = {
 
 constexpr std::string_view kCanonicalLayer = "model.layers.";
 constexpr std::pair<Spelling, std::string_view> kPrefixes[] = {
-    {hugging_face, kCanonicalLayer}, {openai, "block."}, {gguf, "blk."}};
+    {hugging_face, kCanonicalLayer}, {openai, "block."}, {gguf, "blk."}, {ollama, "blk."}};
 
 // The number of a layer and what stands behind it; both empty for other names.
 struct LayerName {
@@ -98,11 +112,18 @@ struct Found {
   std::string_view layer = {};
 };
 
-Found find(std::string_view name, bool gguf_names) {
+// Whether files of the container have names of this spelling; those of ollama others, too, which are
+// GGUF's.
+bool is_spelled(Spelling spelling, const StoredFamily& family, bool gguf_names) {
+  if (!gguf_names) return spelling == hugging_face || spelling == openai;
+  return spelling == (family.ollama_names ? ollama : gguf);
+}
+
+Found find(std::string_view name, const StoredFamily& family, bool gguf_names) {
   const auto* const whole = std::ranges::find(kGlobals, name, &StoredWeights::stored);
   if (!gguf_names && whole != std::end(kGlobals)) return {whole, {}};
   for (const auto& [spelling, prefix] : kPrefixes) {
-    if ((spelling == gguf) != gguf_names) continue;
+    if (!is_spelled(spelling, family, gguf_names)) continue;
     const LayerName parsed = split(name, prefix);
     for (const StoredWeights& row : kLayers) {
       if (row.spelling == spelling && row.stored == parsed.rest) return {&row, parsed.layer};
@@ -217,7 +238,7 @@ Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gg
                                              const TensorInfo& tensor, const Metadata& config) {
   std::vector<WeightPart> parts;
   if (!family.mixture) return parts;
-  const Found found = find(tensor.name, gguf_names);
+  const Found found = find(tensor.name, family, gguf_names);
   if (found.row == nullptr) return parts;
   for (const std::string_view weight : found.row->weights) {
     if (weight.empty()) continue;

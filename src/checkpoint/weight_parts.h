@@ -32,6 +32,8 @@ struct WeightPart {
 //   original/    block.N.mlp.mlp1_weight.blocks, mlp1_bias, mlp2_weight.blocks, mlp2_bias: the same;
 //                block.N.attn.qkv [(H + 2 K) h, D], rows of q, then k, then v
 //   GGUF         ffn_gate_up_exps.weight [E, 2F, D] and .bias [E, 2F], first all of gate
+//   ollama's     attn_sinks, attn_out, ffn_norm; attn_qkv as in original/; ffn_gate_up_exps with gate
+//                and up in turn; else as GGUF (ollama, convert/convert_gptoss.go)
 Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gguf_names,
                                              const TensorInfo& tensor, const Metadata& config);
 
