@@ -174,9 +174,10 @@ class StoredCheckpoint final : public Checkpoint {
 
   // As the user finds it in the file.
   std::string stored_name(const std::string& canonical_name) const {
-    if (!layout_.gguf_names) return hf_name_of_expert(canonical_name);
-    const auto name = gguf_tensor_name(*layout_.family, canonical_name);
-    return name ? fmt::format("{} ({})", *name, canonical_name) : canonical_name;
+    std::string name = name_in_files(*layout_.family, layout_.gguf_names, parts_.config,
+                                     parts_.tensors, canonical_name);
+    if (layout_.gguf_names && name != canonical_name) name += fmt::format(" ({})", canonical_name);
+    return name;
   }
 
   CheckpointParts parts_;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -37,8 +38,8 @@ struct WeightPart {
 Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gguf_names,
                                              const TensorInfo& tensor, const Metadata& config);
 
-// Where a Hugging Face directory has a canonical weight of a mixture, for messages; the name itself
-// for other weights.
-std::string hf_name_of_expert(const std::string& canonical_name);
+// How files with these tensors would call the one that holds a canonical weight, for messages.
+std::string name_in_files(const StoredFamily& family, bool gguf_names, const Metadata& config,
+                          std::span<const TensorInfo> tensors, const std::string& canonical_name);
 
 }  // namespace dunlin

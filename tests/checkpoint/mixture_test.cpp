@@ -328,14 +328,28 @@ TEST(MixtureContradiction, BytesThatAreNoNumbers) {
       "mlp.router.bias is stored as U8");
 }
 
+void expect_missing(const Result<std::unique_ptr<Checkpoint>>& checkpoint,
+                    const std::string& weight, const std::string& stored) {
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  const auto missing = (*checkpoint)->weight(weight);
+  ASSERT_FALSE(missing.ok()) << weight;
+  EXPECT_THAT(missing.error().message, testing::HasSubstr("the tensor " + stored + " is missing"));
+}
+
 TEST(MixtureContradiction, MissingTensorsHaveTheirStoredNames) {
-  Tensors tensors = mxfp4_tensors();
-  tensors.erase(kStacks + "gate_up_proj_blocks");
-  tensors.erase(kStacks + "gate_up_proj_scales");
-  const auto checkpoint = open_ok(tensors);
-  const auto missing = checkpoint->weight(kStacks + "up_proj.weight");
-  ASSERT_FALSE(missing.ok());
-  EXPECT_THAT(missing.error().message, testing::HasSubstr("gate_up_proj_blocks is missing"));
+  Tensors pairs = mxfp4_tensors();
+  pairs.erase(kStacks + "gate_up_proj_blocks");
+  pairs.erase(kStacks + "gate_up_proj_scales");
+  expect_missing(open(pairs), kStacks + "up_proj.weight", kStacks + "gate_up_proj_blocks");
+  pairs.erase(kStacks + "down_proj_blocks");
+  pairs.erase(kStacks + "down_proj_scales");  // what the configuration says remains
+  expect_missing(open(pairs), kStacks + "down_proj.weight", kStacks + "down_proj_blocks");
+  Tensors plain = plain_tensors();
+  for (const char* name : {"gate_up_proj", "gate_up_proj_bias"}) plain.erase(kStacks + name);
+  plain.erase("model.norm.weight");
+  expect_missing(open(plain), kStacks + "up_proj.weight", kStacks + "gate_up_proj");
+  expect_missing(open(plain), kStacks + "up_proj.bias", kStacks + "gate_up_proj_bias");
+  expect_missing(open(plain), "model.norm.weight", "model.norm.weight");
 }
 
 // ---- original/ ----
@@ -421,6 +435,20 @@ TEST(MixtureOriginal, Contradictions) {
                      "block.0.attn.qkv.weight holds several weights in F8_E4M3");
 }
 
+TEST(MixtureOriginal, MissingTensorsHaveTheirStoredNames) {
+  Tensors tensors = original_tensors(mxfp4_tensors());
+  for (const char* name : {"mlp.mlp1_weight.blocks", "mlp.mlp1_weight.scales", "attn.qkv.bias"})
+    tensors.erase(std::string("block.0.") + name);
+  tensors.erase("norm.scale");
+  const auto expect = [&](const std::string& weight, const std::string& stored) {
+    expect_missing(open(tensors, original_config()), weight, stored);
+  };
+  expect(kStacks + "gate_proj.weight", "block.0.mlp.mlp1_weight.blocks");
+  expect(std::string(kLayer) + "self_attn.k_proj.bias", "block.0.attn.qkv.bias");
+  expect("model.layers.7.mlp.router.bias", "block.7.mlp.gate.bias");
+  expect("model.norm.weight", "norm.scale");
+}
+
 // ---- GGUF ----
 
 GgufBuilder gguf_header() {
@@ -488,6 +516,20 @@ TEST(MixtureGguf, KeysBecomeTheConfiguration) {
   EXPECT_EQ(*config.number("rope_scaling.factor", 1, 100), 16.0);
   EXPECT_EQ(*config.integer("rope_scaling.original_max_position_embeddings", 1, 100), 64);
   EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
+}
+
+TEST(MixtureGguf, MissingTensorsHaveTheirStoredNames) {
+  GgufBuilder merged = merged_gguf();
+  std::erase_if(merged.tensors,
+                [](const GgufTensor& each) { return each.name.ends_with("exps.weight"); });
+  const auto expect = [](const GgufBuilder& builder, const std::string& weight,
+                         const std::string& stored) {
+    expect_missing(open_gguf_bytes(builder.build()), weight, stored + " (" + weight + ")");
+  };
+  const std::string up = kStacks + "up_proj.weight";
+  expect(merged, up, "blk.0.ffn_gate_up_exps.weight");
+  expect(gguf_header(), up, "blk.0.ffn_up_exps.weight");
+  expect(gguf_header(), kStacks + "down_proj.bias", "blk.0.ffn_down_exps.bias");
 }
 
 TEST(MixtureGguf, AFactorWithoutATypeIsYarns) {
@@ -652,6 +694,20 @@ TEST(MixtureOllama, KeysBecomeTheConfiguration) {
   EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
   EXPECT_EQ(std::get<std::vector<int64_t>>(*config.find("eos_token_id")),
             (std::vector<int64_t>{7, 9, 11}));
+}
+
+TEST(MixtureOllama, MissingTensorsHaveTheirStoredNames) {
+  const std::string attention = std::string(kLayer) + "self_attn.";
+  const auto expect = [](const GgufBuilder& builder, const std::string& weight,
+                         const std::string& stored) {
+    expect_missing(open_gguf_bytes(builder.build()), weight, stored + " (" + weight + ")");
+  };
+  expect(ollama_header().u32("gptoss.vocab_size", kVocabulary), attention + "o_proj.bias",
+         "blk.0.attn_out.bias");
+  GgufBuilder builder = first_ollama_gguf();
+  std::erase_if(builder.tensors,
+                [](const GgufTensor& each) { return each.name == "blk.0.attn_qkv.bias"; });
+  expect(builder, attention + "v_proj.bias", "blk.0.attn_qkv.bias");
 }
 
 TEST(MixtureOllama, Contradictions) {
