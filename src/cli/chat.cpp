@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 
@@ -9,6 +10,7 @@
 #include "cli/chat_file.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "program/program.h"
 
 namespace dunlin {
 namespace {
@@ -24,6 +26,11 @@ std::string path_of(const std::string& argument) {
   const std::string path = argument.substr(first, argument.find_last_not_of(' ') - first + 1);
   const char* const home = std::getenv("HOME");
   return path.starts_with("~/") && home != nullptr ? home + path.substr(1) : path;
+}
+
+bool has_windows(const Program& program) {
+  return std::ranges::any_of(program.kv_groups,
+                             [](const KvGroup& group) { return group.window > 0; });
 }
 
 void print_from(const std::string& text, size_t& printed) {
@@ -156,7 +163,15 @@ Result<void> Chat::save(const std::string& path) {
   if (path.empty()) return usage_error("/save takes the name of a file");
   DUNLIN_ASSIGN_OR_RETURN(const ChatFileSummary saved,
                           save_chat(path, messages_, kSession, engine_));
-  note("saved {} messages and the KV cache of {} tokens\n", saved.messages, saved.cached);
+  if (saved.cached == 0 && has_windows(model_.program) && !last_.prompt_ids.empty()) {
+    note(
+        "saved {} messages without their KV cache: layers with a window have only the end of it, "
+        "so "
+        "after /load all is computed again\n",
+        saved.messages);
+  } else {
+    note("saved {} messages and the KV cache of {} tokens\n", saved.messages, saved.cached);
+  }
   return {};
 }
 
@@ -165,7 +180,9 @@ Result<void> Chat::load(const std::string& path) {
   DUNLIN_ASSIGN_OR_RETURN(const ChatFileSummary loaded,
                           load_chat(path, messages_, kSession, engine_));
   last_ = Answer();
-  if (loaded.why_not_cached.empty()) {
+  if (loaded.why_not_cached.empty() && loaded.cached == 0 && loaded.messages > 0) {
+    note("loaded {} messages, which were saved without a KV cache\n", loaded.messages);
+  } else if (loaded.why_not_cached.empty()) {
     note("loaded {} messages and the KV cache of {} tokens\n", loaded.messages, loaded.cached);
   } else {
     note(
