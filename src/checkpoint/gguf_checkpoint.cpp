@@ -42,9 +42,13 @@ Result<void> refuse_unsupported(const Metadata& header, const StoredFamily& fami
 Result<void> read_rope_scaling(Metadata& config, const Metadata& header,
                                const StoredFamily& family) {
   const std::string prefix = fmt::format("{}.rope.scaling.", family.gguf_architecture);
+  // The name that the factor had in files of 2023.
+  const std::string old_key = fmt::format("{}.rope.scale_linear", family.gguf_architecture);
+  const std::string new_key = prefix + "factor";
+  const std::string& factor_key = !header.has(new_key) && header.has(old_key) ? old_key : new_key;
   // A factor without a type is a linear one (llama.cpp, llama-model.cpp), unless the family knows
   // YaRN only: converters of ollama's files leave it out.
-  DUNLIN_ASSIGN_OR_RETURN(const double scale, header.number_or(prefix + "factor", 0, 1e6, 1));
+  DUNLIN_ASSIGN_OR_RETURN(const double scale, header.number_or(factor_key, 0, 1e6, 1));
   const bool scaled = scale != 0.0 && scale != 1.0;
   const char* const unnamed = !scaled ? "none" : family.yarn_by_default ? "yarn" : "linear";
   DUNLIN_ASSIGN_OR_RETURN(const std::string type, header.text_or(prefix + "type", unnamed));
@@ -55,7 +59,7 @@ Result<void> read_rope_scaling(Metadata& config, const Metadata& header,
         "{}: {}type {} is not supported; supported: none, yarn, or a rope_freqs.weight tensor",
         header.origin(), prefix, quoted_text(type)));
   }
-  DUNLIN_ASSIGN_OR_RETURN(const double factor, header.number(prefix + "factor", 1, 1e6));
+  DUNLIN_ASSIGN_OR_RETURN(const double factor, header.number(factor_key, 1, 1e6));
   config.set("rope_scaling.factor", factor);
   DUNLIN_ASSIGN_OR_RETURN(const int64_t positions, positive(config, "max_position_embeddings"));
   DUNLIN_ASSIGN_OR_RETURN(

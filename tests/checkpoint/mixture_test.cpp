@@ -541,6 +541,14 @@ TEST(MixtureGguf, AFactorWithoutATypeIsYarns) {
   EXPECT_EQ(*config.number("rope_scaling.factor", 1, 100), 16.0);
 }
 
+TEST(MixtureGguf, TheFactorMayHaveItsOldName) {
+  GgufBuilder builder = merged_gguf().without("gpt-oss.rope.scaling.factor");
+  builder.f32("gpt-oss.rope.scale_linear", 8.0f);
+  const auto checkpoint = open_gguf_bytes(builder.build());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  EXPECT_EQ(*(*checkpoint)->config().number("rope_scaling.factor", 1, 100), 8.0);
+}
+
 TEST(MixtureGguf, SaysWhetherYarnIsCut) {
   GgufBuilder builder = merged_gguf();
   builder.set("gpt-oss.rope.scaling.yarn_truncate", kBool, std::string(1, '\1'));
