@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,14 @@ namespace dunlin {
 
 class PreparedFiles;
 
+// Bytes of a file.
+struct StoredBytes {
+  std::string name;  // of the tensor they are
+  std::string file;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
+
 // One tensor as the file lists it.
 struct TensorInfo {
   std::string name;            // as stored
@@ -27,6 +36,9 @@ struct TensorInfo {
   std::string file;
   uint64_t offset = 0;  // of the data, from the start of `file`
   bool raw = false;     // bytes (U8 of safetensors) that are no numbers by themselves; no `format`
+  // Of MXFP4 in safetensors, where exponents are a tensor of their own: `bytes` counts them, and what
+  // is at `offset` are the codes.
+  std::optional<StoredBytes> exponents = {};
   bool neighbours = false;  // MXFP4 in whose file, not source, a byte has two neighbours
 };
 

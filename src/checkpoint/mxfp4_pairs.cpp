@@ -180,6 +180,7 @@ TensorInfo joined(const TensorInfo& blocks, const TensorInfo& scales) {
   tensor.shape.pop_back();
   tensor.shape.back() *= 2 * kCodeBytes;
   tensor.bytes = blocks.bytes + scales.bytes;
+  tensor.exponents = StoredBytes{scales.name, scales.file, scales.offset, scales.bytes};
   return tensor;
 }
 

@@ -234,6 +234,9 @@ TEST(Mixture, TensorsAreListedAsOne) {
     EXPECT_EQ(tensor.format, Format::mxfp4);
     EXPECT_THAT(tensor.shape, ElementsAre(kExperts, 2 * kFfn, kWidth));
     EXPECT_EQ(tensor.bytes, static_cast<uint64_t>(kExperts * 2 * kFfn * kWidth / 32 * 17));
+    ASSERT_TRUE(tensor.exponents.has_value());
+    EXPECT_EQ(tensor.exponents->name, kStacks + "gate_up_proj_scales");
+    EXPECT_EQ(tensor.exponents->bytes, tensor.bytes / 17);
   }
   EXPECT_EQ(found, 1u);
   for (const WeightInfo& weight : checkpoint->weights()) {
