@@ -6,6 +6,7 @@
 
 #include "base/byte_source.h"
 #include "base/owned_json.h"
+#include "checkpoint/text_directory.h"
 
 namespace dunlin {
 namespace {
@@ -42,7 +43,7 @@ Result<std::string> template_of_config(const fs::path& path) {
 Result<std::string> chat_template_source(const Checkpoint& checkpoint) {
   if (!checkpoint.header().values().empty())
     return checkpoint.header().text("tokenizer.chat_template");
-  const fs::path directory(checkpoint.path());
+  const fs::path directory(text_directory(checkpoint));
   const fs::path own_file = directory / "chat_template.jinja";
   std::error_code ignored;
   if (fs::exists(own_file, ignored)) return read_text_file(own_file.string(), kMaxConfigBytes);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -15,6 +16,14 @@
 namespace dunlin {
 
 class PreparedFiles;
+
+// Bytes of a file.
+struct StoredBytes {
+  std::string name;  // of the tensor they are
+  std::string file;
+  uint64_t offset = 0;
+  uint64_t bytes = 0;
+};
 
 // One tensor as the file lists it.
 struct TensorInfo {
@@ -29,6 +38,10 @@ struct TensorInfo {
   bool raw = false;     // bytes (U8 of safetensors) that are no numbers by themselves; no `format`
   // > 0: each row begins with its scales, one for so many columns (formats/row_form.h).
   int64_t scale_columns = 0;
+  // Of MXFP4 in safetensors, where exponents are a tensor of their own: `bytes` counts them, and what
+  // is at `offset` are the codes.
+  std::optional<StoredBytes> exponents = {};
+  bool neighbours = false;  // MXFP4 in whose file, not source, a byte has two neighbours
 };
 
 // A weight that a model may read.

@@ -19,6 +19,27 @@ constexpr DefaultValue kGptOssDefaults[] = {
     {"sliding_window", 128},
 };
 
+constexpr StoredFamily kGptOss{.model_type = "gpt_oss",
+                               .gguf_architecture = "gpt-oss",
+                               .architecture = "GptOssForCausalLM",
+                               .defaults = kGptOssDefaults,
+                               .configured_biases = false,
+                               .permuted_rope = false,
+                               .mixture = true,
+                               .sinks = true,
+                               .windows = true,
+                               .post_attention_norm = true,
+                               .yarn_truncates = false,
+                               .yarn_by_default = true,
+                               .masked_diffusion = false};
+
+constexpr StoredFamily of_ollama(StoredFamily family, std::string_view architecture) {
+  family.gguf_architecture = architecture;
+  family.ollama_names = true;
+  return family;
+}
+
+// Of two with one model_type the first is that of Hugging Face directories.
 constexpr StoredFamily kFamilies[] = {
     {.model_type = "llama",
      .gguf_architecture = "llama",
@@ -46,19 +67,8 @@ constexpr StoredFamily kFamilies[] = {
      .yarn_truncates = true,
      .yarn_by_default = false,
      .masked_diffusion = false},
-    {.model_type = "gpt_oss",
-     .gguf_architecture = "gpt-oss",
-     .architecture = "GptOssForCausalLM",
-     .defaults = kGptOssDefaults,
-     .configured_biases = false,
-     .permuted_rope = false,
-     .mixture = true,
-     .sinks = true,
-     .windows = true,
-     .post_attention_norm = true,
-     .yarn_truncates = false,
-     .yarn_by_default = true,
-     .masked_diffusion = false},
+    kGptOss,
+    of_ollama(kGptOss, kOllamaGptOss),
     {.model_type = "Dream",
      .gguf_architecture = "dream",
      .architecture = "DreamModel",
@@ -79,8 +89,12 @@ Result<const StoredFamily*> find_family(const std::string& origin, std::string_v
   const auto* const family = std::ranges::find(kFamilies, name, column);
   if (family != std::end(kFamilies)) return family;
   std::string known;
-  for (const StoredFamily& each : kFamilies)
-    known += fmt::format("{}{}", known.empty() ? "" : ", ", each.*column);
+  std::string_view last;
+  for (const StoredFamily& each : kFamilies) {
+    if (each.*column == last) continue;
+    last = each.*column;
+    known += fmt::format("{}{}", known.empty() ? "" : ", ", last);
+  }
   return model_error(fmt::format("{}: models of type {} are not supported; supported: {}", origin,
                                  quoted_text(name), known));
 }

@@ -37,7 +37,11 @@ struct StoredFamily {
   bool yarn_by_default;  // what a config.json without rope scaling means
   // Fills in masks: the configuration has mask_token_id, pad_token_id and diffusion.shift_logits.
   bool masked_diffusion;
+  bool ollama_names = false;  // GGUF files that ollama converted; weight_parts.h has their names
 };
+
+// The architecture of gpt-oss in GGUF files that ollama converted (ollama, convert_gptoss.go).
+inline constexpr std::string_view kOllamaGptOss = "gptoss";
 
 // By model_type, or by GGUF's architecture. The error names `origin` and lists what is supported.
 // Lives as long as the program.

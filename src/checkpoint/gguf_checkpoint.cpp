@@ -9,10 +9,13 @@
 #include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
 #include "checkpoint/families.h"
+#include "checkpoint/mxfp4_pairs.h"
 #include "checkpoint/stored_checkpoint.h"
 
 namespace dunlin {
 namespace {
+
+constexpr size_t kMostEndIds = 1000;
 
 Result<int64_t> positive(const Metadata& config, const char* key) {
   return config.integer(key, 1, 1 << 30);
@@ -39,9 +42,13 @@ Result<void> refuse_unsupported(const Metadata& header, const StoredFamily& fami
 Result<void> read_rope_scaling(Metadata& config, const Metadata& header,
                                const StoredFamily& family) {
   const std::string prefix = fmt::format("{}.rope.scaling.", family.gguf_architecture);
+  // The name that the factor had in files of 2023.
+  const std::string old_key = fmt::format("{}.rope.scale_linear", family.gguf_architecture);
+  const std::string new_key = prefix + "factor";
+  const std::string& factor_key = !header.has(new_key) && header.has(old_key) ? old_key : new_key;
   // A factor without a type is a linear one (llama.cpp, llama-model.cpp), unless the family knows
   // YaRN only: converters of ollama's files leave it out.
-  DUNLIN_ASSIGN_OR_RETURN(const double scale, header.number_or(prefix + "factor", 0, 1e6, 1));
+  DUNLIN_ASSIGN_OR_RETURN(const double scale, header.number_or(factor_key, 0, 1e6, 1));
   const bool scaled = scale != 0.0 && scale != 1.0;
   const char* const unnamed = !scaled ? "none" : family.yarn_by_default ? "yarn" : "linear";
   DUNLIN_ASSIGN_OR_RETURN(const std::string type, header.text_or(prefix + "type", unnamed));
@@ -52,7 +59,7 @@ Result<void> read_rope_scaling(Metadata& config, const Metadata& header,
         "{}: {}type {} is not supported; supported: none, yarn, or a rope_freqs.weight tensor",
         header.origin(), prefix, quoted_text(type)));
   }
-  DUNLIN_ASSIGN_OR_RETURN(const double factor, header.number(prefix + "factor", 1, 1e6));
+  DUNLIN_ASSIGN_OR_RETURN(const double factor, header.number(factor_key, 1, 1e6));
   config.set("rope_scaling.factor", factor);
   DUNLIN_ASSIGN_OR_RETURN(const int64_t positions, positive(config, "max_position_embeddings"));
   DUNLIN_ASSIGN_OR_RETURN(
@@ -139,6 +146,17 @@ Result<void> read_special_tokens(Metadata& config, const Metadata& header) {
     if (!header.has(key)) continue;
     DUNLIN_ASSIGN_OR_RETURN(const int64_t id, header.integer(key, 0, UINT32_MAX));
     DUNLIN_RETURN_IF_ERROR(add_eos_token(config, id));
+  }
+  // ollama's converter lists all of them.
+  if (const auto* ids = header.find("tokenizer.ggml.eos_token_ids")) {
+    const auto* const list = std::get_if<std::vector<int64_t>>(ids);
+    const auto negative = [](int64_t id) { return id < 0; };
+    if (list == nullptr || list->size() > kMostEndIds || std::ranges::any_of(*list, negative)) {
+      return model_error(
+          fmt::format("{}: tokenizer.ggml.eos_token_ids is not a list of at most {} ids",
+                      header.origin(), kMostEndIds));
+    }
+    for (const int64_t id : *list) DUNLIN_RETURN_IF_ERROR(add_eos_token(config, id));
   }
   if (header.has("tokenizer.ggml.bos_token_id")) {
     DUNLIN_ASSIGN_OR_RETURN(const int64_t id,
@@ -235,6 +253,11 @@ Result<std::unique_ptr<Checkpoint>> open_gguf(std::shared_ptr<const ByteSource> 
   if (family->masked_diffusion)
     DUNLIN_RETURN_IF_ERROR(read_masked_diffusion(config, header, architecture));
   DUNLIN_RETURN_IF_ERROR(add_generation(config, header, ConfigSpelling::gguf));
+  for (size_t i = 0; i < file.tensors.size(); ++i) {
+    const TensorInfo& tensor = file.tensors[i];
+    if (tensor.neighbours)
+      model.sources[i] = neighbours_source(model.sources[i], tensor.offset, tensor.bytes);
+  }
 
   return make_checkpoint({source->name(), "gguf", std::move(config), std::move(file.metadata),
                           std::move(file.tensors), std::move(model.sources)});

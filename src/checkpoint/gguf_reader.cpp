@@ -11,7 +11,9 @@
 #include "base/checked.h"
 #include "base/text_checks.h"
 #include "checkpoint/buffered_reader.h"
+#include "checkpoint/families.h"
 #include "checkpoint/gguf_tensors.h"
+#include "formats/format.h"
 
 namespace dunlin {
 namespace {
@@ -24,6 +26,9 @@ constexpr uint64_t kSmallestRecord =
 constexpr uint64_t kReserveLimit = 65536;  // elements reserved before they were read
 constexpr uint32_t kDefaultAlignment = 32;
 constexpr uint32_t kAlignmentLimit = 1 << 20;
+// MXFP4 of ollama's first converter, before ggml had a number for it: ggml's blocks with the codes in
+// Hugging Face's order (ollama, ml/backend/ggml/ggml.go). ggml gave up type 4 before there was GGUF.
+constexpr uint32_t kOllamaMxfp4 = 4;
 
 enum class GgufType : uint32_t {
   u8,
@@ -74,6 +79,9 @@ class GgufParser {
   Result<GgufHeader> parse() {
     DUNLIN_RETURN_IF_ERROR(read_preamble());
     for (uint64_t i = 0; i < pair_count_; ++i) DUNLIN_RETURN_IF_ERROR(read_pair());
+    DUNLIN_ASSIGN_OR_RETURN(const std::string architecture,
+                            metadata_.text_or("general.architecture", ""));
+    of_ollama_ = architecture == kOllamaGptOss;
     std::vector<GgufTensorRecord> records;
     records.reserve(std::min(tensor_count_, kReserveLimit));
     for (uint64_t i = 0; i < tensor_count_; ++i) {
@@ -265,6 +273,8 @@ class GgufParser {
       record.extents.push_back(extent);
     }
     DUNLIN_ASSIGN_OR_RETURN(record.type, reader_.number<uint32_t>(record.name));
+    record.neighbours = of_ollama_ && record.type == kOllamaMxfp4;
+    if (record.neighbours) record.type = *traits(Format::mxfp4).ggml_type;
     DUNLIN_ASSIGN_OR_RETURN(record.offset, reader_.number<uint64_t>(record.name));
     return record;
   }
@@ -277,6 +287,7 @@ class GgufParser {
   uint64_t tensor_count_ = 0;
   uint64_t pair_count_ = 0;
   uint32_t alignment_ = kDefaultAlignment;
+  bool of_ollama_ = false;
 };
 
 }  // namespace

@@ -97,6 +97,7 @@ Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t
   info.bytes = *bytes;
   info.file = source.name();
   info.offset = *begin;
+  info.neighbours = record.neighbours;
   return info;
 }
 

@@ -17,6 +17,7 @@ struct GgufTensorRecord {
   std::vector<uint64_t> extents;  // innermost first, as stored
   uint32_t type = 0;              // ggml type id
   uint64_t offset = 0;            // from the start of the data section
+  bool neighbours = false;        // of TensorInfo
 };
 
 // The data section begins at the first multiple of `alignment` (a power of two) at or after

@@ -28,21 +28,16 @@ void repack(const std::byte* codes, std::byte exponent, std::byte* block) {
   }
 }
 
-struct Half {
-  std::shared_ptr<const ByteSource> source;
-  uint64_t offset;
-};
-
-// Its bytes begin at the offset of the blocks in their file.
-class JoinedSource final : public ByteSource {
+// Blocks whose codes lie as in pairs, as ggml's. Its bytes begin at the offset of the blocks in their
+// file.
+class RepackedSource : public ByteSource {
  public:
-  JoinedSource(Half blocks, Half scales, int64_t count)
-      : blocks_(std::move(blocks)), scales_(std::move(scales)), count_(count) {}
+  RepackedSource(uint64_t offset, int64_t count) : offset_(offset), count_(count) {}
 
   Result<void> read_at(uint64_t offset, std::span<std::byte> into) const override {
-    if (offset < blocks_.offset || offset > size() || into.size() > size() - offset)
+    if (offset < offset_ || offset > size() || into.size() > size() - offset)
       return model_error(name() + ": a read outside a tensor");
-    auto begin = static_cast<int64_t>(offset - blocks_.offset);
+    auto begin = static_cast<int64_t>(offset - offset_);
     std::vector<std::byte> codes;
     std::vector<std::byte> exponents;
     while (!into.empty()) {
@@ -52,22 +47,20 @@ class JoinedSource final : public ByteSource {
       const int64_t count = std::min(behind - first, kBlocksAtOnce);
       codes.resize(static_cast<size_t>(count * kCodeBytes));
       exponents.resize(static_cast<size_t>(count));
-      DUNLIN_RETURN_IF_ERROR(blocks_.source->read_at(
-          blocks_.offset + static_cast<uint64_t>(first * kCodeBytes), codes));
-      DUNLIN_RETURN_IF_ERROR(
-          scales_.source->read_at(scales_.offset + static_cast<uint64_t>(first), exponents));
+      DUNLIN_RETURN_IF_ERROR(fetch(first, codes, exponents));
       const int64_t done = give(codes, exponents, begin - first * kBlockBytes, into);
       begin += done;
       into = into.subspan(static_cast<size_t>(done));
     }
     return {};
   }
-  uint64_t size() const override {
-    return blocks_.offset + static_cast<uint64_t>(count_ * kBlockBytes);
-  }
-  const std::string& name() const override { return blocks_.source->name(); }
+  uint64_t size() const override { return offset_ + static_cast<uint64_t>(count_ * kBlockBytes); }
 
  private:
+  // Of the blocks from `first` on, one for each of the exponents.
+  virtual Result<void> fetch(int64_t first, std::span<std::byte> codes,
+                             std::span<std::byte> exponents) const = 0;
+
   // The bytes of blocks from the `skip`th on, as many as fit; returns how many.
   static int64_t give(const std::vector<std::byte>& codes, const std::vector<std::byte>& exponents,
                       int64_t skip, std::span<std::byte> into) {
@@ -84,8 +77,58 @@ class JoinedSource final : public ByteSource {
     return done;
   }
 
-  Half blocks_, scales_;
+  uint64_t offset_;
   int64_t count_;
+};
+
+struct Half {
+  std::shared_ptr<const ByteSource> source;
+  uint64_t offset;
+};
+
+class JoinedSource final : public RepackedSource {
+ public:
+  JoinedSource(Half blocks, Half scales, int64_t count)
+      : RepackedSource(blocks.offset, count),
+        blocks_(std::move(blocks)),
+        scales_(std::move(scales)) {}
+
+  const std::string& name() const override { return blocks_.source->name(); }
+
+ private:
+  Result<void> fetch(int64_t first, std::span<std::byte> codes,
+                     std::span<std::byte> exponents) const override {
+    DUNLIN_RETURN_IF_ERROR(
+        blocks_.source->read_at(blocks_.offset + static_cast<uint64_t>(first * kCodeBytes), codes));
+    return scales_.source->read_at(scales_.offset + static_cast<uint64_t>(first), exponents);
+  }
+
+  Half blocks_, scales_;
+};
+
+class NeighboursSource final : public RepackedSource {
+ public:
+  NeighboursSource(Half blocks, int64_t count)
+      : RepackedSource(blocks.offset, count), blocks_(std::move(blocks)) {}
+
+  const std::string& name() const override { return blocks_.source->name(); }
+
+ private:
+  Result<void> fetch(int64_t first, std::span<std::byte> codes,
+                     std::span<std::byte> exponents) const override {
+    std::vector<std::byte> stored(exponents.size() * static_cast<size_t>(kBlockBytes));
+    DUNLIN_RETURN_IF_ERROR(blocks_.source->read_at(
+        blocks_.offset + static_cast<uint64_t>(first * kBlockBytes), stored));
+    for (size_t i = 0; i < exponents.size(); ++i) {
+      const std::byte* const block = stored.data() + i * static_cast<size_t>(kBlockBytes);
+      exponents[i] = block[0];
+      std::memcpy(codes.data() + i * static_cast<size_t>(kCodeBytes), block + 1,
+                  static_cast<size_t>(kCodeBytes));
+    }
+    return {};
+  }
+
+  Half blocks_;
 };
 
 Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
@@ -137,6 +180,7 @@ TensorInfo joined(const TensorInfo& blocks, const TensorInfo& scales) {
   tensor.shape.pop_back();
   tensor.shape.back() *= 2 * kCodeBytes;
   tensor.bytes = blocks.bytes + scales.bytes;
+  tensor.exponents = StoredBytes{scales.name, scales.file, scales.offset, scales.bytes};
   return tensor;
 }
 
@@ -173,6 +217,12 @@ Result<void> join_mxfp4_pairs(std::vector<TensorInfo>& tensors,
   tensors = std::move(all);
   sources = std::move(places);
   return {};
+}
+
+std::shared_ptr<const ByteSource> neighbours_source(std::shared_ptr<const ByteSource> file,
+                                                    uint64_t offset, uint64_t bytes) {
+  return std::make_shared<NeighboursSource>(Half{std::move(file), offset},
+                                            static_cast<int64_t>(bytes) / kBlockBytes);
 }
 
 }  // namespace dunlin

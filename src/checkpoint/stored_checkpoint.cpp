@@ -27,7 +27,13 @@ Result<Layout> layout_of(const CheckpointParts& parts) {
   Layout layout;
   layout.gguf_names = std::string_view(parts.container) == "gguf";
   DUNLIN_ASSIGN_OR_RETURN(layout.tied, parts.config.boolean("tie_word_embeddings"));
-  DUNLIN_ASSIGN_OR_RETURN(layout.family, stored_family(parts.config));
+  if (layout.gguf_names) {
+    DUNLIN_ASSIGN_OR_RETURN(const std::string architecture,
+                            parts.header.text("general.architecture"));
+    DUNLIN_ASSIGN_OR_RETURN(layout.family, gguf_family(parts.header.origin(), architecture));
+  } else {
+    DUNLIN_ASSIGN_OR_RETURN(layout.family, stored_family(parts.config));
+  }
   if (layout.gguf_names && layout.family->permuted_rope) {
     DUNLIN_ASSIGN_OR_RETURN(layout.rope_head_dim, parts.config.integer("head_dim", 2, 4096));
   }
@@ -169,9 +175,10 @@ class StoredCheckpoint final : public Checkpoint {
 
   // As the user finds it in the file.
   std::string stored_name(const std::string& canonical_name) const {
-    if (!layout_.gguf_names) return hf_name_of_expert(canonical_name);
-    const auto name = gguf_tensor_name(*layout_.family, canonical_name);
-    return name ? fmt::format("{} ({})", *name, canonical_name) : canonical_name;
+    std::string name = name_in_files(*layout_.family, layout_.gguf_names, parts_.config,
+                                     parts_.tensors, canonical_name);
+    if (layout_.gguf_names && name != canonical_name) name += fmt::format(" ({})", canonical_name);
+    return name;
   }
 
   CheckpointParts parts_;

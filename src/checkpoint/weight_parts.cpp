@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <iterator>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -13,7 +14,7 @@
 namespace dunlin {
 namespace {
 
-enum class Spelling { hugging_face, openai, gguf };
+enum class Spelling { hugging_face, openai, gguf, ollama };
 
 enum class Order {
   same,
@@ -68,6 +69,20 @@ constexpr StoredWeights kLayers[] = {
     {openai, "mlp.mlp2_bias", {kDownBias}, Order::same},
     {gguf, "ffn_gate_up_exps.weight", {kGate, kUp}, Order::halves},
     {gguf, "ffn_gate_up_exps.bias", {kGateBias, kUpBias}, Order::halves},
+    {ollama, "attn_sinks", {"self_attn.sinks"}, Order::same},
+    {ollama, "attn_out.weight", {"self_attn.o_proj.weight"}, Order::same},
+    {ollama, "attn_out.bias", {"self_attn.o_proj.bias"}, Order::same},
+    {ollama,
+     "attn_qkv.weight",
+     {"self_attn.q_proj.weight", "self_attn.k_proj.weight", "self_attn.v_proj.weight"},
+     Order::one_behind_another},
+    {ollama,
+     "attn_qkv.bias",
+     {"self_attn.q_proj.bias", "self_attn.k_proj.bias", "self_attn.v_proj.bias"},
+     Order::one_behind_another},
+    {ollama, "ffn_norm.weight", {"post_attention_layernorm.weight"}, Order::same},
+    {ollama, "ffn_gate_up_exps.weight", {kGate, kUp}, Order::interleaved},
+    {ollama, "ffn_gate_up_exps.bias", {kGateBias, kUpBias}, Order::interleaved},
 };
 
 constexpr StoredWeights kGlobals[] = {
@@ -78,7 +93,7 @@ constexpr StoredWeights kGlobals[] = {
 
 constexpr std::string_view kCanonicalLayer = "model.layers.";
 constexpr std::pair<Spelling, std::string_view> kPrefixes[] = {
-    {hugging_face, kCanonicalLayer}, {openai, "block."}, {gguf, "blk."}};
+    {hugging_face, kCanonicalLayer}, {openai, "block."}, {gguf, "blk."}, {ollama, "blk."}};
 
 // The number of a layer and what stands behind it; both empty for other names.
 struct LayerName {
@@ -98,17 +113,29 @@ struct Found {
   std::string_view layer = {};
 };
 
-Found find(std::string_view name, bool gguf_names) {
+// Whether files of the container have names of this spelling; those of ollama others, too, which are
+// GGUF's.
+bool is_spelled(Spelling spelling, const StoredFamily& family, bool gguf_names) {
+  if (!gguf_names) return spelling == hugging_face || spelling == openai;
+  return spelling == (family.ollama_names ? ollama : gguf);
+}
+
+Found find(std::string_view name, const StoredFamily& family, bool gguf_names) {
   const auto* const whole = std::ranges::find(kGlobals, name, &StoredWeights::stored);
   if (!gguf_names && whole != std::end(kGlobals)) return {whole, {}};
   for (const auto& [spelling, prefix] : kPrefixes) {
-    if ((spelling == gguf) != gguf_names) continue;
+    if (!is_spelled(spelling, family, gguf_names)) continue;
     const LayerName parsed = split(name, prefix);
     for (const StoredWeights& row : kLayers) {
       if (row.spelling == spelling && row.stored == parsed.rest) return {&row, parsed.layer};
     }
   }
   return {};
+}
+
+bool is_openai(std::string_view name) {
+  return name.starts_with("block.") ||
+         std::ranges::find(kGlobals, name, &StoredWeights::stored) != std::end(kGlobals);
 }
 
 bool is_transposed(Order order) {
@@ -211,13 +238,60 @@ Result<void> check(Order order, const TensorInfo& tensor, const std::vector<Weig
   return {};
 }
 
+// In which of several ways the files of a model hold its weights, as far as their tensors tell.
+class Habits {
+ public:
+  Habits(const StoredFamily& family, bool gguf_names, const Metadata& config,
+         std::span<const TensorInfo> tensors)
+      : tensors_(tensors) {
+    if (gguf_names) {
+      spelling_ = family.ollama_names ? ollama : gguf;
+    } else if (any(is_openai)) {
+      spelling_ = openai;
+    }
+    const auto is_plain = [](std::string_view name) {
+      return name.ends_with(".gate_up_proj") || name.ends_with(".down_proj");
+    };
+    pairs_ = any([](std::string_view name) { return name.ends_with("_proj_blocks"); }) ||
+             (config.has("quantization_config.quant_method") && !any(is_plain));
+  }
+
+  // Whether a weight would be where the row says.
+  bool have(const StoredWeights& row) const {
+    if (row.spelling != spelling_) return false;
+    const bool blocks = row.stored.ends_with("_blocks");
+    if (spelling_ == hugging_face) return blocks ? pairs_ : !is_transposed(row.order) || !pairs_;
+    if (spelling_ == openai || row.weights[1].empty()) return true;
+    // Gate and up, or queries, keys and values, are in one tensor in some GGUF files.
+    const std::string_view stem = row.stored.substr(0, row.stored.find('.') + 1);
+    return any([stem](std::string_view name) { return name.find(stem) != name.npos; });
+  }
+
+  std::string spell(const StoredWeights& row, std::string_view layer) const {
+    if (layer.empty()) return std::string(row.stored);
+    const auto* const prefix =
+        std::ranges::find(kPrefixes, spelling_, [](const auto& each) { return each.first; });
+    return fmt::format("{}{}.{}", prefix->second, layer, row.stored);
+  }
+
+ private:
+  template <typename Holds>
+  bool any(Holds holds) const {
+    return std::ranges::any_of(tensors_, holds, &TensorInfo::name);
+  }
+
+  std::span<const TensorInfo> tensors_;
+  Spelling spelling_ = hugging_face;
+  bool pairs_ = false;  // experts are blocks and scales
+};
+
 }  // namespace
 
 Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gguf_names,
                                              const TensorInfo& tensor, const Metadata& config) {
   std::vector<WeightPart> parts;
   if (!family.mixture) return parts;
-  const Found found = find(tensor.name, gguf_names);
+  const Found found = find(tensor.name, family, gguf_names);
   if (found.row == nullptr) return parts;
   for (const std::string_view weight : found.row->weights) {
     if (weight.empty()) continue;
@@ -232,15 +306,22 @@ Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gg
   return parts;
 }
 
-std::string hf_name_of_expert(const std::string& canonical_name) {
-  const LayerName parsed = split(canonical_name, kCanonicalLayer);
-  if (parsed.rest.empty()) return canonical_name;
-  for (const StoredWeights& row : kLayers) {
-    if (row.spelling != hugging_face) continue;
-    if (std::ranges::find(row.weights, parsed.rest) != row.weights.end())
-      return fmt::format("{}{}.{}", kCanonicalLayer, parsed.layer, row.stored);
+std::string name_in_files(const StoredFamily& family, bool gguf_names, const Metadata& config,
+                          std::span<const TensorInfo> tensors, const std::string& canonical_name) {
+  if (family.mixture) {
+    const Habits habits(family, gguf_names, config, tensors);
+    const LayerName parsed = split(canonical_name, kCanonicalLayer);
+    const bool global = parsed.layer.empty();
+    const std::string_view weight = global ? std::string_view(canonical_name) : parsed.rest;
+    const std::span<const StoredWeights> rows =
+        global ? std::span<const StoredWeights>(kGlobals) : std::span<const StoredWeights>(kLayers);
+    for (const StoredWeights& row : rows) {
+      if (std::ranges::find(row.weights, weight) != row.weights.end() && habits.have(row))
+        return habits.spell(row, parsed.layer);
+    }
   }
-  return canonical_name;
+  if (!gguf_names) return canonical_name;
+  return gguf_tensor_name(family, canonical_name).value_or(canonical_name);
 }
 
 }  // namespace dunlin

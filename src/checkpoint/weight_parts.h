@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,11 +33,13 @@ struct WeightPart {
 //   original/    block.N.mlp.mlp1_weight.blocks, mlp1_bias, mlp2_weight.blocks, mlp2_bias: the same;
 //                block.N.attn.qkv [(H + 2 K) h, D], rows of q, then k, then v
 //   GGUF         ffn_gate_up_exps.weight [E, 2F, D] and .bias [E, 2F], first all of gate
+//   ollama's     attn_sinks, attn_out, ffn_norm; attn_qkv as in original/; ffn_gate_up_exps with gate
+//                and up in turn; else as GGUF (ollama, convert/convert_gptoss.go)
 Result<std::vector<WeightPart>> weight_parts(const StoredFamily& family, bool gguf_names,
                                              const TensorInfo& tensor, const Metadata& config);
 
-// Where a Hugging Face directory has a canonical weight of a mixture, for messages; the name itself
-// for other weights.
-std::string hf_name_of_expert(const std::string& canonical_name);
+// How files with these tensors would call the one that holds a canonical weight, for messages.
+std::string name_in_files(const StoredFamily& family, bool gguf_names, const Metadata& config,
+                          std::span<const TensorInfo> tensors, const std::string& canonical_name);
 
 }  // namespace dunlin

@@ -76,6 +76,12 @@ void Answer::show_heading(const std::string& heading) {
   shown += fmt::format("{}[{}]\n", shown.empty() ? "" : "\n\n", heading);
 }
 
+std::string thinking_text(const Answer& answer) {
+  const bool hidden = !answer.reasoning.empty() || !answer.calls.empty();
+  if (!hidden || answer.done || answer.show_reasoning || !answer.text.empty()) return {};
+  return fmt::format("thinking {} token{}", answer.ids.size(), answer.ids.size() == 1 ? "" : "s");
+}
+
 std::string empty_answer_note(const Answer& answer) {
   if (!answer.text.empty() || answer.show_reasoning) return {};
   if (!answer.calls.empty()) {

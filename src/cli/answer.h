@@ -51,6 +51,10 @@ struct Answer {
 // The object of `run --json`.
 nlohmann::ordered_json answer_json(const Answer& answer, const Model& model);
 
+// "thinking 128 tokens", while the model says what is not shown and the answer has not begun;
+// otherwise nothing.
+std::string thinking_text(const Answer& answer);
+
 // "note     the answer is empty: ...\n", where it is and what the model did instead is not shown;
 // otherwise nothing.
 std::string empty_answer_note(const Answer& answer);

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <csignal>
 #include <cstdlib>
 
 #include "cli/argv.h"
 #include "cli/interrupt.h"
 #include "cli/terminal.h"
+#include "program/program.h"
 
 namespace dunlin {
 namespace {
@@ -21,6 +23,11 @@ std::string path_of(const std::string& argument) {
   const std::string path = argument.substr(first, argument.find_last_not_of(' ') - first + 1);
   const char* const home = std::getenv("HOME");
   return path.starts_with("~/") && home != nullptr ? home + path.substr(1) : path;
+}
+
+bool has_windows(const Program& program) {
+  return std::ranges::any_of(program.kv_groups,
+                             [](const KvGroup& group) { return group.window > 0; });
 }
 
 void print_from(const std::string& text, size_t& printed) {
@@ -152,10 +159,15 @@ Result<void> Chat::set(const std::string& argument) {
 Result<void> Chat::save(const std::string& path) {
   if (path.empty()) return usage_error("/save takes the name of a file");
   DUNLIN_ASSIGN_OR_RETURN(const ChatFileSummary saved, partner_.save(path, messages_));
-  if (saved.has_cache) {
-    note("saved {} messages and the KV cache of {} tokens\n", saved.messages, saved.cached);
-  } else {
+  if (!saved.has_cache) {
     note("saved {} messages\n", saved.messages);
+  } else if (saved.cached == 0 && has_windows(model_.program) && !last_.prompt_ids.empty()) {
+    note(
+        "saved {} messages without their KV cache: layers with a window have only the end of it, "
+        "so after /load all is computed again\n",
+        saved.messages);
+  } else {
+    note("saved {} messages and the KV cache of {} tokens\n", saved.messages, saved.cached);
   }
   return {};
 }
@@ -166,6 +178,8 @@ Result<void> Chat::load(const std::string& path) {
   last_ = Answer();
   if (!loaded.has_cache) {
     note("loaded {} messages\n", loaded.messages);
+  } else if (loaded.why_not_cached.empty() && loaded.cached == 0 && loaded.messages > 0) {
+    note("loaded {} messages, which were saved without a KV cache\n", loaded.messages);
   } else if (loaded.why_not_cached.empty()) {
     note("loaded {} messages and the KV cache of {} tokens\n", loaded.messages, loaded.cached);
   } else {
@@ -215,11 +229,14 @@ Result<void> Chat::answer() {
 Result<void> Chat::generate(Answer& answer) {
   answer.seed = settings_.sampling.seed;
   size_t printed = 0;
+  StatusLine thinking(!options_.quiet && !options_.json);
   const auto go_on = [&] {
+    thinking.show(thinking_text(answer));
     if (!options_.json) print_from(answer.shown, printed);
     return pending_interrupt() == 0 && stdout_is_intact();
   };
   DUNLIN_ASSIGN_OR_RETURN(const bool complete, partner_.generate(settings_, go_on, answer));
+  thinking.clear();
   if (!options_.json) print_from(answer.shown, printed);
   if (complete) return {};
   const int signal = pending_interrupt();

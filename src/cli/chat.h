@@ -28,6 +28,7 @@ struct ChatOptions {
   bool ignore_eos = false;
   bool single_turn = false;
   bool json = false;
+  bool quiet = false;
   bool show_reasoning = false;
   std::optional<harmony::ReasoningEffort> effort = {};
 };

@@ -75,6 +75,7 @@ Result<int> chat(ChatFlags flags) {
   DUNLIN_ASSIGN_OR_RETURN(const auto model, load_with_banner(flags.model, options));
   DUNLIN_RETURN_IF_ERROR(model->text.require_chat_format());
   flags.chat.show_reasoning = flags.reasoning.show;
+  flags.chat.quiet = flags.model.quiet;
   flags.chat.effort = flags.reasoning.effort_for(model->text);
   DUNLIN_ASSIGN_OR_RETURN(const Beginning beginning, model->diffusion
                                                          ? begin_with_canvases(flags, *model)

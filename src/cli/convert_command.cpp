@@ -64,7 +64,9 @@ class Convert {
                             parse_shard_size(flags_.shard_size.value_or(kShardSize)));
     DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags_.in));
     DUNLIN_RETURN_IF_ERROR(check_complete(*checkpoint));
-    if (flags_.to == kPrepared) return write_prepared_directory(*checkpoint, shard_bytes);
+    // Nothing is written that could not be loaded.
+    DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint->config(), {}));
+    if (flags_.to == kPrepared) return write_prepared_directory(*checkpoint, program, shard_bytes);
     if (flags_.mesh || flags_.precision)
       return usage_error("--precision and --mesh are for --to prepared");
     DUNLIN_RETURN_IF_ERROR(check_no_mesh(*checkpoint));
@@ -109,14 +111,14 @@ class Convert {
                  });
   }
 
-  Result<int> write_prepared_directory(const Checkpoint& checkpoint, uint64_t file_bytes) const {
+  Result<int> write_prepared_directory(const Checkpoint& checkpoint, const Program& program,
+                                       uint64_t file_bytes) const {
     if (flags_.type != kAuto) {
       return usage_error(
           "--outtype: a prepared directory has the formats of its model; convert or quantize "
           "first");
     }
     DUNLIN_ASSIGN_OR_RETURN(const MeshShape mesh, parse_mesh_shape(flags_.mesh.value_or("data=1")));
-    DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint.config(), {}));
     return mesh.devices() == 1 ? write_packed(checkpoint, program, file_bytes)
                                : write_mesh(checkpoint, program, mesh);
   }

@@ -97,8 +97,11 @@ class Imatrix {
       const auto name = gguf_tensor_name(family, weight);
       if (!name || !wanted(*name)) continue;
       std::vector<float>& means = imatrix.columns[*name];
-      for (const double sum : inputs.sums)
-        means.push_back(static_cast<float>(sum / static_cast<double>(inputs.rows)));
+      const size_t columns = inputs.sums.size() / inputs.rows.size();
+      for (size_t i = 0; i < inputs.sums.size(); ++i) {
+        const auto rows = static_cast<double>(inputs.rows[i / columns]);
+        means.push_back(rows > 0 ? static_cast<float>(inputs.sums[i] / rows) : 1.0f);
+      }
       imatrix.rows[*name] = inputs.rows;
     }
     return imatrix;
@@ -148,7 +151,10 @@ void add_imatrix_command(CLI::App& app, int& exit_code) {
       "  dunlin quantize model/ model-Q4_K_M.gguf Q4_K_M --imatrix imatrix.gguf\n"
       "The text should be like what the model will read and write; 100 windows are enough. "
       "llama-quantize\n"
-      "reads the file too.");
+      "reads the file too. Of a mixture each expert's gate and up matrices are measured, over the "
+      "rows that\n"
+      "were routed to it, and not its down matrix: what it is multiplied with never leaves a "
+      "step.");
   command->callback([flags, &exit_code] {
     const auto result = Imatrix(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());

@@ -51,13 +51,19 @@ Json formats_json(const Checkpoint& checkpoint) {
 Json tensors_json(const Checkpoint& checkpoint) {
   Json array = Json::array();
   for (const TensorInfo& tensor : checkpoint.tensors()) {
+    const uint64_t beside = tensor.exponents ? tensor.exponents->bytes : 0;
     array.push_back({{"name", tensor.name},
                      {"canonical_name", tensor.canonical_name},
                      {"shape", tensor.shape},
                      {"format", traits(tensor.format).name},
-                     {"bytes", tensor.bytes},
+                     {"bytes", tensor.bytes - beside},
                      {"file", tensor.file},
                      {"offset", tensor.offset}});
+    if (!tensor.exponents) continue;
+    array.back()["exponents"] = {{"name", tensor.exponents->name},
+                                 {"bytes", tensor.exponents->bytes},
+                                 {"file", tensor.exponents->file},
+                                 {"offset", tensor.exponents->offset}};
   }
   return array;
 }

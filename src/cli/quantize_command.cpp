@@ -14,6 +14,7 @@
 #include "convert/imatrix.h"
 #include "convert/write_gguf.h"
 #include "convert/write_hf.h"
+#include "models/registry.h"
 #include "report/table.h"
 
 namespace dunlin {
@@ -75,6 +76,9 @@ class Quantize {
       DUNLIN_ASSIGN_OR_RETURN(imatrix_, read_imatrix(*flags_.imatrix));
     }
     DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(flags_.in));
+    // Nothing is written that could not be loaded.
+    if (const auto program = record_model(checkpoint->config(), {}); !program.ok())
+      return program.error();
     DUNLIN_RETURN_IF_ERROR(plan(*checkpoint, options));
     if (!flags_.allow_requantize) DUNLIN_RETURN_IF_ERROR(refuse_requantizing(tensors_));
     note_fallbacks();

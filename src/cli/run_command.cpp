@@ -51,7 +51,8 @@ class Runner {
         sampling_(sampling),
         model_(model),
         engine_(engine),
-        answers_(batch.prompts.size()) {}
+        answers_(batch.prompts.size()),
+        thinking_(!flags.model.quiet && !flags.json && model.options.watch == nullptr) {}
 
   int run() {
     const Watch* const watch = model_.options.watch.get();
@@ -62,6 +63,7 @@ class Runner {
       more = engine_.step() || submitted_ < answers_.size();
       print_ready();
     }
+    thinking_.clear();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
     if (hit()) {
       if (printed_ > 0) write_stdout("\n");
@@ -108,6 +110,7 @@ class Runner {
   void print_ready() {
     while (next_ < answers_.size()) {
       Answer& answer = answers_[next_];
+      thinking_.show(thinking_text(answer));
       if (!flags_.json) {
         write_stdout(std::string_view(answer.shown).substr(printed_));
         printed_ = answer.shown.size();
@@ -164,6 +167,7 @@ class Runner {
   Model& model_;
   Engine& engine_;
   std::vector<Answer> answers_;
+  StatusLine thinking_;   // of the answer that is being printed
   size_t submitted_ = 0;  // prompts the engine has, or has refused
   size_t next_ = 0;       // the answer that is being printed
   size_t printed_ = 0;    // bytes of it

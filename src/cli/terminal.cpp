@@ -48,27 +48,39 @@ int report_error(const Error& error) {
   return static_cast<int>(error.kind);
 }
 
-void ProgressBar::update(double fraction, const std::string& what) {
-  const auto now = Clock::now();
-  if (!enabled_ || now - last_ < std::chrono::milliseconds(100)) return;
-  last_ = now;
-  constexpr int kWidth = 30;
-  const double part = std::clamp(fraction, 0.0, 1.0);
-  const int filled = static_cast<int>(part * kWidth);
-  const double seconds = std::chrono::duration<double>(now - start_).count();
-  const std::string left =
-      part > 0.02 ? fmt::format("{:.0f} s left", seconds / part * (1.0 - part)) : std::string();
-  note("\r\x1b[K{} [{}{}] {:3.0f} % {}", what, std::string(static_cast<size_t>(filled), '#'),
-       std::string(static_cast<size_t>(kWidth - filled), '.'), 100.0 * part, left);
-  std::fflush(stderr);
-  drawn_ = true;
+bool StatusLine::is_due() const {
+  return enabled_ && Clock::now() - last_ >= std::chrono::milliseconds(100);
 }
 
-void ProgressBar::clear() {
+void StatusLine::show(const std::string& text) {
+  if (text.empty()) {
+    clear();
+  } else if (is_due()) {
+    last_ = Clock::now();
+    note("\r\x1b[K{}", text);
+    std::fflush(stderr);
+    drawn_ = true;
+  }
+}
+
+void StatusLine::clear() {
   if (!drawn_) return;
   note("\r\x1b[K");
   std::fflush(stderr);
   drawn_ = false;
+}
+
+void ProgressBar::update(double fraction, const std::string& what) {
+  if (!line_.is_due()) return;
+  constexpr int kWidth = 30;
+  const double part = std::clamp(fraction, 0.0, 1.0);
+  const int filled = static_cast<int>(part * kWidth);
+  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const std::string left =
+      part > 0.02 ? fmt::format("{:.0f} s left", seconds / part * (1.0 - part)) : std::string();
+  line_.show(
+      fmt::format("{} [{}{}] {:3.0f} % {}", what, std::string(static_cast<size_t>(filled), '#'),
+                  std::string(static_cast<size_t>(kWidth - filled), '.'), 100.0 * part, left));
 }
 
 }  // namespace dunlin

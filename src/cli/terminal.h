@@ -36,24 +36,38 @@ int finish_stdout(int exit_code);
 // Prints `error: ...` and returns the exit code of its kind.
 int report_error(const Error& error);
 
-// A bar with percentage and remaining time, redrawn at most ten times a second; shown only on a
-// terminal and only when the work takes longer than a blink. Removed when it is done.
-class ProgressBar {
+// A line that is redrawn in place, at most ten times a second; shown only on a terminal and only when
+// the work takes longer than a blink. Whatever is printed next must be preceded by clear().
+class StatusLine {
  public:
-  explicit ProgressBar(bool enabled) : enabled_(enabled && stderr_is_terminal()) {}
-  ~ProgressBar() { clear(); }
-  ProgressBar(const ProgressBar&) = delete;
-  ProgressBar& operator=(const ProgressBar&) = delete;
+  explicit StatusLine(bool enabled) : enabled_(enabled && stderr_is_terminal()) {}
+  ~StatusLine() { clear(); }
+  StatusLine(const StatusLine&) = delete;
+  StatusLine& operator=(const StatusLine&) = delete;
 
-  void update(double fraction, const std::string& what);  // fraction 0..1
+  bool is_due() const;                 // whether show() would draw now
+  void show(const std::string& text);  // an empty text clears
   void clear();
 
  private:
   using Clock = std::chrono::steady_clock;
   bool enabled_;
   bool drawn_ = false;
+  Clock::time_point last_ = Clock::now();
+};
+
+// A bar with percentage and remaining time. Removed when it is done.
+class ProgressBar {
+ public:
+  explicit ProgressBar(bool enabled) : line_(enabled) {}
+
+  void update(double fraction, const std::string& what);  // fraction 0..1
+  void clear() { line_.clear(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  StatusLine line_;
   Clock::time_point start_ = Clock::now();
-  Clock::time_point last_ = start_;
 };
 
 }  // namespace dunlin

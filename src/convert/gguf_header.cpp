@@ -15,6 +15,7 @@
 #include "checkpoint/families.h"
 #include "checkpoint/gguf_reader.h"
 #include "checkpoint/prepared_manifest.h"
+#include "checkpoint/text_directory.h"
 #include "convert/gguf_tokenizer.h"
 
 namespace dunlin {
@@ -154,12 +155,13 @@ Result<void> add_masked_diffusion(const Metadata& config, const StoredFamily& fa
 
 Result<void> add_text_side(const Checkpoint& checkpoint, GgufWriter& writer) {
   const Metadata& config = checkpoint.config();
+  const std::string folder = text_directory(checkpoint);
   std::error_code ignored;
-  if (!std::filesystem::exists(checkpoint.path() + "/tokenizer.json", ignored)) {
+  if (!std::filesystem::exists(folder + "/tokenizer.json", ignored)) {
     log_warning(checkpoint.path() + ": no tokenizer.json, so the GGUF file has no tokenizer");
     return add_special_ids(config, nullptr, writer);
   }
-  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, read_tokenizer_directory(checkpoint.path()));
+  DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, read_tokenizer_directory(folder));
   DUNLIN_RETURN_IF_ERROR(add_special_ids(config, &parts, writer));
   if (const auto source = chat_template_source(checkpoint); source.ok())
     writer.set_text("tokenizer.chat_template", *source);

@@ -9,7 +9,7 @@ namespace dunlin {
 
 // Of a GGUF file: its keys as they are, without those of a split. Of a Hugging Face directory:
 // general.*, the architecture's sizes, the recommended sampling, and tokenizer.ggml.* with the chat
-// template. What GGUF has no key for is told as a warning. Errors (kind model): a tokenizer that
+// template (checkpoint/text_directory.h). What GGUF has no key for is told as a warning. Errors (kind model): a tokenizer that
 // GGUF has no form for.
 Result<void> add_gguf_header(const Checkpoint& checkpoint, GgufWriter& writer);
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <span>
 
 #include "checkpoint/gguf_reader.h"
@@ -18,7 +19,7 @@ constexpr const char* kType = "imatrix";
 constexpr const char* kDatasets = "imatrix.datasets";
 constexpr const char* kChunks = "imatrix.chunk_count";
 constexpr const char* kChunkSize = "imatrix.chunk_size";
-constexpr int64_t kMostColumns = int64_t{1} << 24;
+constexpr uint64_t kMostBytes = 256u << 20;  // of a tensor; gpt-oss-120b's have 1.5 MB
 
 Error wrong(const std::string& path, const std::string& tensor, std::string_view problem) {
   return model_error(fmt::format("{}: the tensor {} {}", path, tensor, problem));
@@ -26,18 +27,25 @@ Error wrong(const std::string& path, const std::string& tensor, std::string_view
 
 // The values of a tensor, all finite and not below zero.
 Result<std::vector<float>> read_values(const ByteSource& file, const TensorInfo& tensor) {
-  const bool matrix = tensor.shape.size() == 2 && tensor.shape[0] == 1;
-  if (tensor.format != Format::f32 || !(matrix || tensor.shape.size() == 1) ||
-      tensor.shape.back() > kMostColumns) {
-    return wrong(file.name(), tensor.name, "is not one row of F32");
+  if (tensor.format != Format::f32 || tensor.shape.size() > 2 || tensor.bytes > kMostBytes) {
+    return wrong(file.name(), tensor.name, "is not a row of F32, nor one for each expert");
   }
-  std::vector<float> values(static_cast<size_t>(tensor.shape.back()));
+  std::vector<float> values(tensor.bytes / sizeof(float));
   DUNLIN_RETURN_IF_ERROR(file.read_at(tensor.offset, std::as_writable_bytes(std::span(values))));
   for (const float value : values) {
     if (!(value >= 0.0f) || !std::isfinite(value))
       return wrong(file.name(), tensor.name, fmt::format("holds {}, no mean square", value));
   }
   return values;
+}
+
+// Sums [experts, columns] to means. Without a measurement all columns count alike.
+void divide(std::span<const float> counts, std::vector<float>& values) {
+  const size_t columns = values.size() / counts.size();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const float count = counts[i / columns];
+    values[i] = count > 0 ? values[i] / count : 1.0f;
+  }
 }
 
 }  // namespace
@@ -67,11 +75,16 @@ Result<ImportanceMatrix> read_imatrix(const std::string& path) {
     if (counts == header->tensors.end())
       return wrong(path, name + std::string(kCounts), "is missing");
     DUNLIN_ASSIGN_OR_RETURN(std::vector<float> values, read_values(*file, tensor));
-    DUNLIN_ASSIGN_OR_RETURN(const std::vector<float> count, read_values(*file, *counts));
-    // Without a measurement all columns count alike.
-    for (float& value : values) value = count[0] > 0 ? value / count[0] : 1.0f;
+    DUNLIN_ASSIGN_OR_RETURN(const std::vector<float> of_rows, read_values(*file, *counts));
+    const size_t experts = values.size() / static_cast<size_t>(tensor.shape.back());
+    if (of_rows.size() != experts) {
+      return wrong(path, counts->name,
+                   fmt::format("has {} numbers for {} rows of sums", of_rows.size(), experts));
+    }
+    divide(of_rows, values);
     imatrix.columns.emplace(name, std::move(values));
-    imatrix.rows.emplace(name, static_cast<int64_t>(std::min(count[0], 0x1p62f)));
+    for (const float count : of_rows)
+      imatrix.rows[name].push_back(static_cast<int64_t>(std::min(count, 0x1p62f)));
   }
   if (imatrix.columns.empty()) return model_error(path + ": the importance matrix has no entries");
   return imatrix;
@@ -85,11 +98,14 @@ Result<void> write_imatrix(const ImportanceMatrix& imatrix, const std::string& p
   writer.set_u32(kChunkSize, static_cast<uint32_t>(imatrix.chunk_size));
   std::vector<float> data;
   for (const auto& [name, means] : imatrix.columns) {
-    const auto rows = static_cast<float>(imatrix.rows.at(name));
-    writer.add_tensor(name + std::string(kSums), {1, std::ssize(means)}, Format::f32);
-    writer.add_tensor(name + std::string(kCounts), {1, 1}, Format::f32);
-    for (const float mean : means) data.push_back(mean * rows);
-    data.push_back(rows);
+    const std::vector<int64_t>& rows = imatrix.rows.at(name);
+    const int64_t experts = std::ssize(rows);
+    const auto columns = std::ssize(means) / experts;
+    writer.add_tensor(name + std::string(kSums), {experts, columns}, Format::f32);
+    writer.add_tensor(name + std::string(kCounts), {experts, 1}, Format::f32);
+    for (size_t i = 0; i < means.size(); ++i)
+      data.push_back(means[i] * static_cast<float>(rows[i / static_cast<size_t>(columns)]));
+    for (const int64_t count : rows) data.push_back(static_cast<float>(count));
   }
   DUNLIN_RETURN_IF_ERROR(writer.begin_data());
   DUNLIN_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(data))));
@@ -108,11 +124,13 @@ Result<std::vector<std::string>> apply_imatrix(const ImportanceMatrix& imatrix,
       without.push_back(tensor.name);
       continue;
     }
-    if (std::ssize(it->second) != tensor.view.columns) {
-      return model_error(
-          fmt::format("the importance matrix has {} columns for {}, the model {}: it was measured "
-                      "with another model",
-                      it->second.size(), tensor.name, tensor.view.columns));
+    const int64_t experts = tensor.shape.size() == 3 ? tensor.shape[0] : 1;
+    if (std::ssize(it->second) != experts * tensor.view.columns) {
+      return model_error(fmt::format(
+          "the importance matrix has {} columns for {}, the model {}{}: it was measured with "
+          "another model",
+          it->second.size(), tensor.name, experts * tensor.view.columns,
+          experts > 1 ? fmt::format(" of {} experts", experts) : std::string()));
     }
     tensor.importance = it->second;
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <optional>
 
@@ -88,9 +89,12 @@ Result<void> RowEncoder::encode(int64_t first, int64_t count, std::byte* rows) {
       form.format->encode(values_.data(), some * view_.columns, nullptr, out);
       continue;
     }
+    const int64_t stack_rows = view_.rows * view_.columns / std::ssize(target_.importance);
     for (int64_t i = 0; i < some; ++i) {
-      form.format->encode(values_.data() + i * view_.columns, view_.columns,
-                          target_.importance.data(), out + static_cast<size_t>(i) * bytes);
+      const float* const importance =
+          target_.importance.data() + (row + i) / stack_rows * view_.columns;
+      form.format->encode(values_.data() + i * view_.columns, view_.columns, importance,
+                          out + static_cast<size_t>(i) * bytes);
     }
   }
   return {};

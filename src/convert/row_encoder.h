@@ -19,7 +19,7 @@ struct RowTarget {
   // > 0: rows go from canonical order to that of GGUF's query and key matrices, the inverse of
   // RowMap::rope_head_dim: h*D + j is row h*D + (j mod 2)*(D/2) + j div 2 of the view.
   int64_t interleaved_head_dim = 0;
-  // How much an error counts, by column; empty: all columns alike.
+  // How much an error counts, by column, of a stack [stacks, columns]; empty: all columns alike.
   std::span<const float> importance = {};
 };
 

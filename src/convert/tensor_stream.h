@@ -32,7 +32,7 @@ struct TensorPlan {
   Format format;               // they are written in; rows are whole blocks
   // > 0: rows go to the order of GGUF's query and key matrices (RowTarget).
   int64_t interleaved_head_dim = 0;
-  // How much an error counts, by column; empty: all columns alike.
+  // How much an error counts, by column, of experts by expert and column; empty: all columns alike.
   std::vector<float> importance = {};
   std::optional<Scaling> scaling = {};
   bool scales = false;  // this is the tensor of scales, not that of elements

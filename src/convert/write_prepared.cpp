@@ -14,6 +14,7 @@
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/gguf_writer.h"
 #include "checkpoint/prepared_manifest.h"
+#include "checkpoint/text_directory.h"
 #include "convert/gguf_header.h"
 #include "convert/gguf_tensors.h"
 #include "convert/resume_key.h"
@@ -149,8 +150,9 @@ class PreparedWriter {
       DUNLIN_RETURN_IF_ERROR(writer.finish());
       return list_file(folder, kHeaderFile);
     }
+    const std::string text_folder = text_directory(checkpoint_);
     for (const char* name : kTextFiles) {
-      const std::string from = checkpoint_.path() + "/" + name;
+      const std::string from = text_folder + "/" + name;
       std::error_code ignored;
       if (!fs::exists(from, ignored)) continue;
       DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(from, kMostTextBytes));

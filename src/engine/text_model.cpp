@@ -7,6 +7,7 @@
 
 #include "base/owned_json.h"
 #include "checkpoint/chat_template_source.h"
+#include "checkpoint/text_directory.h"
 #include "tokenizer/harmony/chat_messages.h"
 #include "tokenizer/harmony/render.h"
 #include "tokenizer/jinja/chat_inputs.h"
@@ -23,7 +24,7 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkp
       return model_error(checkpoint.path() + ": no tokenizer");
     return Tokenizer::from_gguf(checkpoint.header());
   }
-  const std::string& directory = checkpoint.path();
+  const std::string directory = text_directory(checkpoint);
   std::error_code ignored;
   if (!std::filesystem::exists(directory + "/tokenizer.json", ignored))
     return model_error(directory + ": no tokenizer.json");

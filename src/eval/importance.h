@@ -1,6 +1,7 @@
 // ImportanceMeasurement: how large the inputs of each matrix are over a text. An encoder that cannot
 // keep every bit spends its error where inputs are small: the error of a product is the sum of the
-// weights' errors times the inputs. What llama.cpp's llama-imatrix measures.
+// weights' errors times the inputs. What llama.cpp's llama-imatrix measures, but for the down
+// projections of experts, whose inputs no node has.
 #pragma once
 
 #include <cstdint>
@@ -16,8 +17,8 @@
 namespace dunlin {
 
 struct InputSquares {
-  std::vector<double> sums;  // by column of the matrix: the squares of its inputs
-  int64_t rows = 0;          // that were summed
+  std::vector<double> sums;   // by expert and column: the squares of the inputs; else by column
+  std::vector<int64_t> rows;  // that were summed, by expert; else one number
 };
 
 class ImportanceMeasurement {
@@ -33,9 +34,9 @@ class ImportanceMeasurement {
   std::map<std::string, InputSquares> squares() const;
 
  private:
-  struct Measured;  // by node
+  struct Measured;  // by value
 
-  std::map<std::string, std::string> node_of_weight_ = {};
+  std::map<std::string, std::string> value_of_weight_ = {};
   std::shared_ptr<Measured> measured_ = {};
   std::shared_ptr<Watch> watch_ = {};
 };

@@ -33,8 +33,16 @@ constexpr Pre kPres[] = {
     {"gpt-2", &kGpt2Splitter, false, false, false},
 };
 
+// ollama's converter calls every splitter that it does not know "default", that of gpt-oss among
+// them (ollama, convert/tokenizer.go).
+Result<std::string> pre_name(const Metadata& raw) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string architecture, raw.text_or("general.architecture", ""));
+  if (architecture == "gptoss") return std::string("gpt-4o");
+  return raw.text("tokenizer.ggml.pre");
+}
+
 Result<Pre> read_pre(const Metadata& raw) {
-  DUNLIN_ASSIGN_OR_RETURN(const std::string name, raw.text("tokenizer.ggml.pre"));
+  DUNLIN_ASSIGN_OR_RETURN(const std::string name, pre_name(raw));
   std::string supported;
   for (const Pre& pre : kPres) {
     if (pre.name == name) return pre;

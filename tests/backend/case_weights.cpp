@@ -1,5 +1,6 @@
 // Random weights in memory, encoded to the format of the case.
 #include <cmath>
+#include <limits>
 #include <map>
 
 #include "case_random.h"
@@ -17,6 +18,12 @@ std::vector<float> random_row(CaseRandom& random, const std::string& name, bool 
   const float middle = name.find("norm") != std::string::npos ? 1.0f : 0.0f;
   std::vector<float> values(static_cast<size_t>(columns));
   for (float& value : values) value = middle + spread * random.centered();
+  for (size_t i = 0; i < values.size() && name.ends_with("_with_nan"); ++i) {
+    if (i % 5 == 3) values[i] = std::numeric_limits<float>::quiet_NaN();
+  }
+  for (size_t i = 0; i < values.size() && name.ends_with("_with_few_numbers"); ++i) {
+    if (i % 11 != 5) values[i] = std::numeric_limits<float>::quiet_NaN();
+  }
   if (input && row % kZeroToken == kZeroToken - 1) values.assign(values.size(), 0.0f);
   return values;
 }

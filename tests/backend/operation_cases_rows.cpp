@@ -1,4 +1,7 @@
 // Cases of the operations that compute each row alone, and of those that choose rows.
+#include <string>
+#include <utility>
+
 #include "operation_cases.h"
 #include "program/ops.h"
 
@@ -84,17 +87,21 @@ std::vector<CaseStep> mixed_steps() {
   return {{{{RowClass::generated, 1, {0, 1}}, {RowClass::prompt, 9, {2}}}}};
 }
 
-OperationCase route_case(const std::string& name, const RouteAttributes& attributes, bool bias) {
+// Without a bias where that has no name.
+OperationCase route_case(const std::string& name, const RouteAttributes& attributes,
+                         const std::string& bias) {
   OperationCase result;
   result.name = name;
   result.record = [=](Recorder& r) {
     const Tensor weight =
         r.weights().matrix("router.weight", {{Axis::experts, 32}}, {{Axis::embed, 96}});
-    const Tensor b = bias ? r.weights().vector("router.bias", {{Axis::experts, 32}}) : Tensor();
+    const Tensor b = bias.empty() ? Tensor() : r.weights().vector(bias, {{Axis::experts, 32}});
     const Routes routes = route(case_input(r, "x", 96), weight, b, attributes);
     r.output("experts", routes.experts);
     r.output("weights", routes.weights);
   };
+  // A NaN is in the sum over all experts, and else among the experts that were not chosen or weigh 0.
+  result.finite = !attributes.softmax_first || bias.empty();
   result.steps = few_steps();
   return result;
 }
@@ -247,9 +254,15 @@ std::vector<OperationCase> row_operation_cases() {
   }
   cases.push_back(embed_case("embed_scaled", Format::bf16, 16.0f));
   add_element_cases(cases);
-  cases.push_back(route_case("route_top4_softmax_chosen", {4, false}, true));
-  cases.push_back(route_case("route_top4_softmax_all", {4, true}, false));
-  cases.push_back(route_case("route_top1", {1, false}, false));
+  cases.push_back(route_case("route_top4_softmax_chosen", {4, false}, "router.bias"));
+  cases.push_back(route_case("route_top4_softmax_all", {4, true}, ""));
+  for (const auto& [ending, first] : {std::pair("chosen", false), std::pair("all", true)}) {
+    for (const char* scores : {"with_nan", "with_few_numbers"}) {
+      cases.push_back(route_case(std::string("route_top4_softmax_") + ending + "_" + scores,
+                                 {4, first}, std::string("router.bias_") + scores));
+    }
+  }
+  cases.push_back(route_case("route_top1", {1, false}, ""));
   add_experts_cases(cases);
   cases.push_back(rows_case("gather_rows", [](Recorder& r, Tensor x) {
     return gather_rows(reshape(x, {Symbol::rows, 6, 8}), r.logit_rows());

@@ -238,7 +238,15 @@ TEST(GgufContradiction, RopeScalingOfAnotherKind) {
   expect_error(tiny_gguf().text("llama.rope.scaling.type", "yarn"), "llama.rope.scaling.factor");
   // Without a type a factor is linear.
   expect_error(tiny_gguf().f32("llama.rope.scaling.factor", 4.0f), "\"linear\" is not supported");
+  expect_error(tiny_gguf().f32("llama.rope.scale_linear", 4.0f), "\"linear\" is not supported");
   EXPECT_TRUE(open_gguf_bytes(tiny_gguf().f32("llama.rope.scaling.factor", 1.0f).build()).ok());
+  EXPECT_TRUE(open_gguf_bytes(tiny_gguf().f32("llama.rope.scale_linear", 1.0f).build()).ok());
+  // The new name comes first.
+  EXPECT_TRUE(open_gguf_bytes(tiny_gguf()
+                                  .f32("llama.rope.scaling.factor", 1.0f)
+                                  .f32("llama.rope.scale_linear", 4.0f)
+                                  .build())
+                  .ok());
   EXPECT_TRUE(open_gguf_bytes(tiny_gguf().text("llama.rope.scaling.type", "none").build()).ok());
 }
 

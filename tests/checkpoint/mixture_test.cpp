@@ -243,6 +243,9 @@ TEST(Mixture, TensorsAreListedAsOne) {
     EXPECT_EQ(tensor.format, Format::mxfp4);
     EXPECT_THAT(tensor.shape, ElementsAre(kExperts, 2 * kFfn, kWidth));
     EXPECT_EQ(tensor.bytes, static_cast<uint64_t>(kExperts * 2 * kFfn * kWidth / 32 * 17));
+    ASSERT_TRUE(tensor.exponents.has_value());
+    EXPECT_EQ(tensor.exponents->name, kStacks + "gate_up_proj_scales");
+    EXPECT_EQ(tensor.exponents->bytes, tensor.bytes / 17);
   }
   EXPECT_EQ(found, 1u);
   for (const WeightInfo& weight : checkpoint->weights()) {
@@ -380,14 +383,28 @@ TEST(MixtureContradiction, BytesThatAreNoNumbers) {
       "mlp.router.bias is stored as U8");
 }
 
+void expect_missing(const Result<std::unique_ptr<Checkpoint>>& checkpoint,
+                    const std::string& weight, const std::string& stored) {
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  const auto missing = (*checkpoint)->weight(weight);
+  ASSERT_FALSE(missing.ok()) << weight;
+  EXPECT_THAT(missing.error().message, testing::HasSubstr("the tensor " + stored + " is missing"));
+}
+
 TEST(MixtureContradiction, MissingTensorsHaveTheirStoredNames) {
-  Tensors tensors = mxfp4_tensors();
-  tensors.erase(kStacks + "gate_up_proj_blocks");
-  tensors.erase(kStacks + "gate_up_proj_scales");
-  const auto checkpoint = open_ok(tensors);
-  const auto missing = checkpoint->weight(kStacks + "up_proj.weight");
-  ASSERT_FALSE(missing.ok());
-  EXPECT_THAT(missing.error().message, testing::HasSubstr("gate_up_proj_blocks is missing"));
+  Tensors pairs = mxfp4_tensors();
+  pairs.erase(kStacks + "gate_up_proj_blocks");
+  pairs.erase(kStacks + "gate_up_proj_scales");
+  expect_missing(open(pairs), kStacks + "up_proj.weight", kStacks + "gate_up_proj_blocks");
+  pairs.erase(kStacks + "down_proj_blocks");
+  pairs.erase(kStacks + "down_proj_scales");  // what the configuration says remains
+  expect_missing(open(pairs), kStacks + "down_proj.weight", kStacks + "down_proj_blocks");
+  Tensors plain = plain_tensors();
+  for (const char* name : {"gate_up_proj", "gate_up_proj_bias"}) plain.erase(kStacks + name);
+  plain.erase("model.norm.weight");
+  expect_missing(open(plain), kStacks + "up_proj.weight", kStacks + "gate_up_proj");
+  expect_missing(open(plain), kStacks + "up_proj.bias", kStacks + "gate_up_proj_bias");
+  expect_missing(open(plain), "model.norm.weight", "model.norm.weight");
 }
 
 // ---- original/ ----
@@ -473,6 +490,20 @@ TEST(MixtureOriginal, Contradictions) {
                      "block.0.attn.qkv.weight holds several weights in F8_E4M3");
 }
 
+TEST(MixtureOriginal, MissingTensorsHaveTheirStoredNames) {
+  Tensors tensors = original_tensors(mxfp4_tensors());
+  for (const char* name : {"mlp.mlp1_weight.blocks", "mlp.mlp1_weight.scales", "attn.qkv.bias"})
+    tensors.erase(std::string("block.0.") + name);
+  tensors.erase("norm.scale");
+  const auto expect = [&](const std::string& weight, const std::string& stored) {
+    expect_missing(open(tensors, original_config()), weight, stored);
+  };
+  expect(kStacks + "gate_proj.weight", "block.0.mlp.mlp1_weight.blocks");
+  expect(std::string(kLayer) + "self_attn.k_proj.bias", "block.0.attn.qkv.bias");
+  expect("model.layers.7.mlp.router.bias", "block.7.mlp.gate.bias");
+  expect("model.norm.weight", "norm.scale");
+}
+
 // ---- GGUF ----
 
 GgufBuilder gguf_header() {
@@ -542,6 +573,20 @@ TEST(MixtureGguf, KeysBecomeTheConfiguration) {
   EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
 }
 
+TEST(MixtureGguf, MissingTensorsHaveTheirStoredNames) {
+  GgufBuilder merged = merged_gguf();
+  std::erase_if(merged.tensors,
+                [](const GgufTensor& each) { return each.name.ends_with("exps.weight"); });
+  const auto expect = [](const GgufBuilder& builder, const std::string& weight,
+                         const std::string& stored) {
+    expect_missing(open_gguf_bytes(builder.build()), weight, stored + " (" + weight + ")");
+  };
+  const std::string up = kStacks + "up_proj.weight";
+  expect(merged, up, "blk.0.ffn_gate_up_exps.weight");
+  expect(gguf_header(), up, "blk.0.ffn_up_exps.weight");
+  expect(gguf_header(), kStacks + "down_proj.bias", "blk.0.ffn_down_exps.bias");
+}
+
 TEST(MixtureGguf, AFactorWithoutATypeIsYarns) {
   const GgufBuilder builder = merged_gguf().without("gpt-oss.rope.scaling.type");
   const auto checkpoint = open_gguf_bytes(builder.build());
@@ -549,6 +594,14 @@ TEST(MixtureGguf, AFactorWithoutATypeIsYarns) {
   const Metadata& config = (*checkpoint)->config();
   EXPECT_EQ(*config.text("rope_scaling.rope_type"), "yarn");
   EXPECT_EQ(*config.number("rope_scaling.factor", 1, 100), 16.0);
+}
+
+TEST(MixtureGguf, TheFactorMayHaveItsOldName) {
+  GgufBuilder builder = merged_gguf().without("gpt-oss.rope.scaling.factor");
+  builder.f32("gpt-oss.rope.scale_linear", 8.0f);
+  const auto checkpoint = open_gguf_bytes(builder.build());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  EXPECT_EQ(*(*checkpoint)->config().number("rope_scaling.factor", 1, 100), 8.0);
 }
 
 TEST(MixtureGguf, SaysWhetherYarnIsCut) {
@@ -575,6 +628,166 @@ TEST(MixtureGguf, Contradictions) {
   GgufBuilder dense = merged_gguf();
   add(dense, "blk.0.ffn_gate.weight", counted({kFfn, kWidth}, 0));
   expect(dense, "blk.0.ffn_gate.weight is not part of a gpt_oss model");
+}
+
+// ---- GGUF of ollama ----
+
+// The keys that its converter writes.
+GgufBuilder ollama_header() {
+  GgufBuilder builder;
+  const std::string prefix = "gptoss.";
+  builder.text("general.architecture", "gptoss")
+      .u32(prefix + "block_count", 1)
+      .u32(prefix + "context_length", 128)
+      .u32(prefix + "embedding_length", kWidth)
+      .u32(prefix + "feed_forward_length", kFfn)
+      .u32(prefix + "expert_count", kExperts)
+      .u32(prefix + "expert_used_count", 2)
+      .u32(prefix + "attention.head_count", kHeads)
+      .u32(prefix + "attention.head_count_kv", 1)
+      .u32(prefix + "attention.key_length", kHeadDim)
+      .u32(prefix + "attention.value_length", kHeadDim)
+      .f32(prefix + "attention.layer_norm_rms_epsilon", 1e-5f)
+      .u32(prefix + "attention.sliding_window", 4)
+      .f32(prefix + "rope.freq_base", 150000.0f)
+      .f32(prefix + "rope.scaling.factor", 32.0f)
+      .u32(prefix + "rope.scaling.original_context_length", 64)
+      .u32("tokenizer.ggml.eos_token_id", 7)
+      .array("tokenizer.ggml.eos_token_ids", kI32, 3,
+             raw<int32_t>(7) + raw<int32_t>(9) + raw<int32_t>(11));
+  return builder;
+}
+
+GgufBuilder ollama_gguf(const Tensors& tensors) {
+  GgufBuilder builder = ollama_header();
+  const std::string layer = kLayer;
+  const std::string attention = layer + "self_attn.";
+  const std::pair<std::string, std::string> names[] = {
+      {"model.embed_tokens.weight", "token_embd.weight"},
+      {"model.norm.weight", "output_norm.weight"},
+      {"lm_head.weight", "output.weight"},
+      {layer + "input_layernorm.weight", "blk.0.attn_norm.weight"},
+      {layer + "post_attention_layernorm.weight", "blk.0.ffn_norm.weight"},
+      {attention + "sinks", "blk.0.attn_sinks"},
+      {attention + "o_proj.weight", "blk.0.attn_out.weight"},
+      {attention + "o_proj.bias", "blk.0.attn_out.bias"},
+      {layer + "mlp.router.weight", "blk.0.ffn_gate_inp.weight"},
+      {layer + "mlp.router.bias", "blk.0.ffn_gate_inp.bias"},
+      {kStacks + "down_proj_bias", "blk.0.ffn_down_exps.bias"}};
+  for (const auto& [from, to] : names) add(builder, to, tensors.at(from));
+  return builder;
+}
+
+void expect_weights_of_pairs(const GgufBuilder& builder) {
+  const auto wanted = open_ok(mxfp4_tensors());
+  const auto opened = open_gguf_bytes(builder.build());
+  ASSERT_TRUE(opened.ok()) << opened.error().message;
+  EXPECT_EQ((*opened)->weights().size(), wanted->weights().size());
+  for (const WeightInfo& weight : wanted->weights())
+    EXPECT_EQ(weight_values(**opened, weight.name), weight_values(*wanted, weight.name))
+        << weight.name;
+}
+
+// Type 4: an exponent, then the codes as safetensors has them.
+std::string blocks_of_type_4(const Tensors& tensors, const std::string& pair) {
+  const std::string& codes = tensors.at(pair + "_blocks").bytes;
+  std::string bytes;
+  for (const char exponent : tensors.at(pair + "_scales").bytes) {
+    bytes += exponent;
+    bytes += codes.substr(bytes.size() / 17 * 16, 16);
+  }
+  return bytes;
+}
+
+GgufBuilder first_ollama_gguf() {
+  const Tensors tensors = mxfp4_tensors();
+  const Tensors original = original_tensors(tensors);
+  GgufBuilder builder = ollama_gguf(tensors);
+  for (const std::string kind : {"weight", "bias"})
+    add(builder, "blk.0.attn_qkv." + kind, original.at("block.0.attn.qkv." + kind));
+  builder.tensors.push_back({"blk.0.ffn_gate_up_exps.weight",
+                             {kWidth, 2 * kFfn, kExperts},
+                             4,
+                             blocks_of_type_4(tensors, kStacks + "gate_up_proj")});
+  add(builder, "blk.0.ffn_gate_up_exps.bias", tensors.at(kStacks + "gate_up_proj_bias"));
+  builder.tensors.push_back({"blk.0.ffn_down_exps.weight",
+                             {kFfn, kWidth, kExperts},
+                             4,
+                             blocks_of_type_4(tensors, kStacks + "down_proj")});
+  return builder;
+}
+
+TEST(MixtureOllama, TheFirstConvertersFile) {
+  expect_weights_of_pairs(first_ollama_gguf());
+}
+
+TEST(MixtureOllama, TheSecondConvertersFile) {
+  const Tensors tensors = mxfp4_tensors();
+  GgufBuilder builder = ollama_gguf(tensors);
+  for (const std::string name : {"q", "k", "v"}) {
+    for (const std::string kind : {".weight", ".bias"})
+      add(builder, "blk.0.attn_" + name + kind,
+          tensors.at(std::string(kLayer) + "self_attn." + name + "_proj" + kind));
+  }
+  const auto pairs = open_ok(tensors);
+  for (const std::string name : {"gate", "up", "down"}) {
+    const WeightView view = pairs->weight(kStacks + name + "_proj.weight").value();
+    std::vector<std::byte> blocks(static_cast<size_t>(view.rows * view.bytes_per_row()));
+    ASSERT_TRUE(view.read_rows(0, view.rows, blocks).ok());
+    builder.tensors.push_back(
+        {"blk.0.ffn_" + name + "_exps.weight",
+         {static_cast<uint64_t>(view.columns), static_cast<uint64_t>(view.rows / kExperts),
+          kExperts},
+         39,
+         std::string(reinterpret_cast<const char*>(blocks.data()), blocks.size())});
+    if (name == "down") continue;
+    const std::vector<float> bias = weight_values(*pairs, kStacks + name + "_proj.bias");
+    add(builder, "blk.0.ffn_" + name + "_exps.bias", {"F32", {kExperts, kFfn}, raw_floats(bias)});
+  }
+  expect_weights_of_pairs(builder);
+}
+
+TEST(MixtureOllama, KeysBecomeTheConfiguration) {
+  const auto checkpoint = open_gguf_bytes(first_ollama_gguf().build());
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
+  const Metadata& config = (*checkpoint)->config();
+  EXPECT_EQ(*config.text("model_type"), "gpt_oss");
+  EXPECT_EQ(*config.integer("intermediate_size", 0, 100), kFfn);
+  EXPECT_EQ(*config.text("rope_scaling.rope_type"), "yarn");
+  EXPECT_FALSE(*config.boolean("rope_scaling.truncate"));
+  EXPECT_EQ(std::get<std::vector<int64_t>>(*config.find("eos_token_id")),
+            (std::vector<int64_t>{7, 9, 11}));
+}
+
+TEST(MixtureOllama, MissingTensorsHaveTheirStoredNames) {
+  const std::string attention = std::string(kLayer) + "self_attn.";
+  const auto expect = [](const GgufBuilder& builder, const std::string& weight,
+                         const std::string& stored) {
+    expect_missing(open_gguf_bytes(builder.build()), weight, stored + " (" + weight + ")");
+  };
+  expect(ollama_header().u32("gptoss.vocab_size", kVocabulary), attention + "o_proj.bias",
+         "blk.0.attn_out.bias");
+  GgufBuilder builder = first_ollama_gguf();
+  std::erase_if(builder.tensors,
+                [](const GgufTensor& each) { return each.name == "blk.0.attn_qkv.bias"; });
+  expect(builder, attention + "v_proj.bias", "blk.0.attn_qkv.bias");
+}
+
+TEST(MixtureOllama, Contradictions) {
+  const auto expect = [](const GgufBuilder& builder, const std::string& problem) {
+    expect_model_error([&] { return open_gguf_bytes(builder.build()); }, "tiny.gguf", problem);
+  };
+  GgufBuilder twice = first_ollama_gguf();
+  add(twice, "blk.0.attn_output.bias", counted({kWidth}, 0));
+  expect(twice, "holds model.layers.0.self_attn.o_proj.bias, and so does blk.0.attn_out.bias");
+  expect(first_ollama_gguf().u32("gptoss.expert_count", 2), "the configuration gives [2");
+  expect(first_ollama_gguf().text("tokenizer.ggml.eos_token_ids", "7"),
+         "tokenizer.ggml.eos_token_ids is not a list of at most 1000 ids");
+  // Type 4 and these names belong to ollama's files.
+  expect(first_ollama_gguf().text("general.architecture", "gpt-oss"), "the unknown type 4");
+  GgufBuilder other = gguf_header();
+  add(other, "blk.0.attn_sinks", counted({kHeads}, 0));
+  expect(other, "blk.0.attn_sinks is not part of a gpt_oss model");
 }
 
 }  // namespace

@@ -167,5 +167,44 @@ TEST_F(ChatFile, ANewConversationMayBeSavedAndTheHomeFolderNamed) {
             chat("Hello\n", {"-sys", "Be brief."}).json()["prompt_ids"]);
 }
 
+// A model with windows of 5 positions, which has given the first pages back when it is saved.
+TEST(ChatFileOfWindows, SaysWhyTheCacheIsNotSaved) {
+  TemporaryFolder folder;
+  std::filesystem::copy(test_data("data/gpt_oss_bf16/model"), folder.path());
+  // Its vocabulary has 160 ids: those of ASCII.
+  nlohmann::json vocabulary = {{"\xC4\xA0", static_cast<int>(' ')}};
+  for (char letter = '!'; letter <= '~'; ++letter)
+    vocabulary[std::string(1, letter)] = static_cast<int>(letter);
+  const nlohmann::json tokenizer = {{"version", "1.0"},
+                                    {"added_tokens", nlohmann::json::array()},
+                                    {"normalizer", nullptr},
+                                    {"pre_tokenizer",
+                                     {{"type", "ByteLevel"},
+                                      {"add_prefix_space", false},
+                                      {"trim_offsets", true},
+                                      {"use_regex", true}}},
+                                    {"decoder", {{"type", "ByteLevel"}}},
+                                    {"model",
+                                     {{"type", "BPE"},
+                                      {"ignore_merges", true},
+                                      {"vocab", vocabulary},
+                                      {"merges", nlohmann::json::array()}}}};
+  write_all(folder.file("tokenizer.json"), tokenizer.dump());
+  write_all(folder.file("chat_template.jinja"),
+            "{% for message in messages %}{{ message.content }}{% endfor %}");
+  const std::string file = folder.file("chat.dunlin");
+  const auto chat = [&](const std::string& input) {
+    return run_dunlin({"chat", folder.path(), "--temp", "0", "-n", "60", "-q", "--ignore-eos"},
+                      {.text = input});
+  };
+  const ProcessResult saved = chat("Hello\n/save " + file + "\n");
+  EXPECT_EQ(saved.code, 0) << saved.err;
+  EXPECT_THAT(saved.err,
+              HasSubstr("saved 2 messages without their KV cache: layers with a window"));
+  const ProcessResult loaded = chat("/load " + file + "\n");
+  EXPECT_EQ(loaded.code, 0) << loaded.err;
+  EXPECT_THAT(loaded.err, HasSubstr("loaded 2 messages, which were saved without a KV cache"));
+}
+
 }  // namespace
 }  // namespace dunlin

@@ -6,7 +6,9 @@
 
 #include <algorithm>
 #include <cctype>
+#include <cstring>
 #include <filesystem>
+#include <utility>
 
 #include "base/cpu_features.h"
 #include "planner/cpu_rates.h"
@@ -158,6 +160,30 @@ TEST(Inspect, JsonListsConfigTokenizerAndTensors) {
     }
     EXPECT_EQ(json["bytes"], bytes);
     EXPECT_EQ(json["tensors"].size(), 21u);
+  }
+}
+
+// What is listed at an offset is there: codes and exponents of MXFP4 are two tensors of a file.
+TEST(Inspect, PairsAreListedWithBothPlaces) {
+  const std::string model = test_data("data/gpt_oss_mxfp4/model");
+  const auto tensors = run_dunlin({"inspect", model, "--json"}).json()["tensors"];
+  const std::string stem = "model.layers.1.mlp.experts.down_proj_";
+  const auto pair = std::ranges::find_if(
+      tensors, [&](const auto& tensor) { return tensor["name"] == stem + "blocks"; });
+  ASSERT_NE(pair, tensors.end());
+  const int64_t blocks = 6 * 64;  // experts, rows; a row is one block
+  EXPECT_EQ((*pair)["bytes"], 16 * blocks);
+  EXPECT_EQ((*pair)["exponents"]["bytes"], blocks);
+  EXPECT_EQ((*pair)["exponents"]["name"], stem + "scales");
+  const std::string file = read_all(model + "/model.safetensors");
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
+  const auto header = nlohmann::json::parse(file.substr(8, header_bytes));
+  for (const auto& [half, listed] : {std::pair<std::string, nlohmann::json>("blocks", *pair),
+                                     {"scales", (*pair)["exponents"]}}) {
+    const auto offsets = header[stem + half]["data_offsets"];
+    EXPECT_EQ(listed["offset"], 8 + header_bytes + offsets[0].get<uint64_t>()) << half;
+    EXPECT_EQ(listed["bytes"], offsets[1].get<uint64_t>() - offsets[0].get<uint64_t>()) << half;
   }
 }
 

@@ -140,6 +140,21 @@ TEST_F(ConvertCommand, APreparedDirectoryIsAModelEverywhere) {
   EXPECT_THAT(other.err, HasSubstr("use the model it was made from, " + gguf_));
 }
 
+// What could not be loaded is not written.
+TEST_F(ConvertCommand, AListOfLayersThatIsTooShortIsNotConverted) {
+  const std::string model = folder_.file("mixture");
+  fs::copy(test_data("data/gpt_oss_bf16/model"), model);
+  auto config = nlohmann::json::parse(read_all(model + "/config.json"));
+  config["layer_types"].erase(1);
+  write_all(model + "/config.json", config.dump());
+  const std::string message = "layer_types is not a list of 2 names, one for each layer";
+  const ErrorCase converted[] = {{{model, gguf_}, 3, message},
+                                 {{model, back_, "--to", "prepared"}, 3, message}};
+  expect_errors("convert", converted, folder_);
+  const ErrorCase quantised[] = {{{model, gguf_, "Q8_0"}, 3, message}};
+  expect_errors("quantize", quantised, folder_);
+}
+
 TEST_F(ConvertCommand, BadInputIsNamed) {
   ASSERT_EQ(convert({model_.path(), gguf_, "-q"}).code, 0);
   const std::string small = folder_.file("small.gguf");

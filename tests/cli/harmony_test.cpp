@@ -8,6 +8,7 @@
 #include "process.h"
 #include "support/harmony_tokenizer.h"
 #include "support/text_model_folder.h"
+#include "terminal_session.h"
 #include "tokenizer/tokenizer.h"
 
 namespace dunlin {
@@ -74,6 +75,44 @@ TEST_F(HarmonyCli, ShowReasoningPrintsEachMessageBelowItsChannel) {
   EXPECT_EQ(run(kCall, {"-q", "--show-reasoning"}).out, "[commentary to functions.f]\n{}\n");
   EXPECT_EQ(chat("Hello\n", kThoughtAndAnswer, {"--show-reasoning"}).out,
             "[analysis]\n hmm\n\n[final]\nHi\n");
+}
+
+// A thought of some seconds: the prompt ends within it, and it has no end.
+class HarmonyThought : public HarmonyCli {
+ protected:
+  // What the terminal shows until the program ends, and at least until `last`.
+  std::string screen_of(const std::vector<std::string>& more, const std::string& last = {}) const {
+    std::vector<std::string> arguments = {"run",
+                                          folder_.path(),
+                                          "--raw",
+                                          "<|start|>assistant<|channel|>analysis<|message|>",
+                                          "--backend",
+                                          "reference",
+                                          "-n",
+                                          "400",
+                                          "--temp",
+                                          "0",
+                                          fmt::format("--logit-bias={}+5000", harmony_id(" hmm"))};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    TerminalSession session(arguments,
+                            {{"HOME", folder_.path()}, {"XDG_CONFIG_HOME", folder_.path()}},
+                            folder_.file("out"));
+    EXPECT_TRUE(session.shows(last)) << session.screen();
+    EXPECT_EQ(session.exit_code(), 0) << session.screen();
+    return session.screen();
+  }
+};
+
+TEST_F(HarmonyThought, IsCountedAtATerminal) {
+  const std::string screen = screen_of({}, "answer   ");
+  EXPECT_THAT(screen, testing::ContainsRegex("\r\x1b\\[Kthinking [0-9]+ tokens"));
+  // Gone before anything else is printed.
+  EXPECT_THAT(screen, HasSubstr("tokens\r\x1b[Knote     the answer is empty"));
+}
+
+TEST_F(HarmonyThought, IsNotCountedWhereNobodyAsks) {
+  for (const char* flag : {"-q", "--json", "--show-reasoning"})
+    EXPECT_THAT(screen_of({flag}), Not(HasSubstr("thinking"))) << flag;
 }
 
 TEST_F(HarmonyCli, JsonHasReasoningAndCallsApart) {

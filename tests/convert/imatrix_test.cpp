@@ -20,6 +20,7 @@ using testing::HasSubstr;
 struct Entry {
   std::string name;
   std::vector<float> values;
+  int64_t experts = 1;
 };
 
 class Imatrix : public testing::Test {
@@ -37,7 +38,8 @@ class Imatrix : public testing::Test {
     writer->set_u32("imatrix.chunk_count", 12);
     writer->set_texts("imatrix.datasets", std::vector<std::string>{"wiki.txt"});
     for (const Entry& entry : entries)
-      writer->add_tensor(entry.name, {1, std::ssize(entry.values)}, Format::f32);
+      writer->add_tensor(entry.name, {entry.experts, std::ssize(entry.values) / entry.experts},
+                         Format::f32);
     ASSERT_TRUE(writer->begin_data().ok());
     for (const Entry& entry : entries)
       ASSERT_TRUE(writer->write(std::as_bytes(std::span(entry.values))).ok());
@@ -61,9 +63,18 @@ TEST_F(Imatrix, SumsAreDividedByTheirCounts) {
   EXPECT_THAT(imatrix->columns.at("blk.1.attn_q.weight"), ElementsAre(1.0f, 1.0f));
 }
 
+TEST_F(Imatrix, ExpertsHaveColumnsOfTheirOwn) {
+  const std::string name = "blk.0.ffn_down_exps.weight";
+  write({{name + ".in_sum2", {2, 4, 3, 9, 0, 0}, 3}, {name + ".counts", {2, 3, 0}, 3}});
+  const auto imatrix = read_imatrix(path_);
+  ASSERT_TRUE(imatrix.ok()) << imatrix.error().message;
+  EXPECT_THAT(imatrix->columns.at(name), ElementsAre(1, 2, 1, 3, 1, 1));
+  EXPECT_THAT(imatrix->rows.at(name), ElementsAre(2, 3, 0));
+}
+
 TEST_F(Imatrix, WhatIsWrittenIsReadBack) {
-  const ImportanceMatrix wanted = {.columns = {{"a", {1.5f, 0}}, {"b", {2, 4, 8}}},
-                                   .rows = {{"a", 4}, {"b", 1000}},
+  const ImportanceMatrix wanted = {.columns = {{"a", {1.5f, 0}}, {"b", {2, 4, 8, 1, 1, 1}}},
+                                   .rows = {{"a", {4}}, {"b", {1000, 0}}},
                                    .datasets = {"text.txt"},
                                    .chunks = 3,
                                    .chunk_size = 512};
@@ -95,6 +106,14 @@ TEST_F(Imatrix, EncodedMatricesGetTheirColumns) {
   EXPECT_THAT(*without, ElementsAre("b"));
   EXPECT_THAT(tensors[0].importance, ElementsAre(1, 2, 3));
   EXPECT_TRUE(tensors[2].importance.empty());
+  TensorPlan stack = tensor("a", Format::f32, Format::q8_0, 3);
+  stack.shape = {2, 1, 3};
+  tensors = {stack};
+  const auto too_few = apply_imatrix(imatrix, tensors);
+  ASSERT_FALSE(too_few.ok());
+  EXPECT_THAT(too_few.error().message, HasSubstr("3 columns for a, the model 6 of 2 experts"));
+  ASSERT_TRUE(apply_imatrix({.columns = {{"a", {1, 2, 3, 4, 5, 6}}}}, tensors).ok());
+  EXPECT_THAT(tensors[0].importance, ElementsAre(1, 2, 3, 4, 5, 6));
   tensors = {tensor("a", Format::f32, Format::q8_0, 4)};
   const auto other = apply_imatrix(imatrix, tensors);
   ASSERT_FALSE(other.ok());
@@ -119,6 +138,8 @@ TEST_F(Imatrix, WrongFilesAreErrors) {
   EXPECT_THAT(problem(), HasSubstr("no entries"));
   write({{"a.in_sum2", {1}}});
   EXPECT_THAT(problem(), HasSubstr("a.counts is missing"));
+  write({{"a.in_sum2", {1, 2, 3}, 3}, {"a.counts", {1, 1}, 2}});
+  EXPECT_THAT(problem(), HasSubstr("a.counts has 2 numbers for 3 rows of sums"));
   for (const float bad :
        {-1.0f, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
     write({{"a.in_sum2", {1, bad}}, {"a.counts", {1}}});

@@ -142,6 +142,26 @@ TEST(TensorStream, ImportanceCountsByColumn) {
   EXPECT_FALSE(*bytes == encoded(Format::q4_k, values));
 }
 
+// Pieces and tasks end within experts.
+TEST(TensorStream, ImportanceOfExpertsIsTheirOwn) {
+  constexpr int64_t kExperts = 3;
+  constexpr int64_t kRows = 100;
+  constexpr int64_t kColumns = 256;
+  const auto values = random_values(kExperts * kRows * kColumns);
+  TensorPlan plan =
+      plan_of(encoded(Format::f32, values), Format::f32, Format::q4_k, kExperts * kRows, kColumns);
+  for (int64_t i = 0; i < kExperts * kColumns; ++i)
+    plan.importance.push_back(1.0f + static_cast<float>(i * i % 97));
+  std::vector<float> repeated;
+  for (int64_t row = 0; row < kExperts * kRows; ++row) {
+    const auto begin = plan.importance.begin() + row / kRows * kColumns;
+    repeated.insert(repeated.end(), begin, begin + kColumns);
+  }
+  const auto bytes = written(plan, 2);
+  ASSERT_TRUE(bytes.ok());
+  EXPECT_TRUE(*bytes == encoded(Format::q4_k, values, repeated));
+}
+
 // Interleaving undoes what reading such a file does, for matrices and for vectors.
 TEST(TensorStream, InterleavedRowsAreTheInverse) {
   constexpr int64_t kHeadDim = 8;

@@ -128,6 +128,25 @@ TEST_F(WriteGguf, DirectoriesEqualTheFilesOfTheGgufPackage) {
   }
 }
 
+// gpt-oss's original/ has weights only.
+TEST_F(WriteGguf, OriginalHasTheTokenizerOfTheFolderAboveIt) {
+  const std::string model = folder_ + "/model";
+  const std::string weights = model + "/original";
+  fs::create_directories(weights);
+  write_text_model(model);
+  for (const char* name : {"config.json", "model.safetensors"})
+    fs::rename(fs::path(model) / name, fs::path(weights) / name);
+  const auto written = quantize(weights + "/", "COPY");
+  ASSERT_TRUE(written.ok()) << written.error().message;
+  const auto gguf = open(out_);
+  EXPECT_TRUE(gguf->header().has("tokenizer.ggml.tokens"));
+  EXPECT_TRUE(gguf->header().has("tokenizer.chat_template"));
+  // A folder of another name is somebody else's.
+  fs::rename(weights, model + "/weights");
+  ASSERT_TRUE(quantize(model + "/weights", "COPY").ok());
+  EXPECT_FALSE(open(out_)->header().has("tokenizer.ggml.tokens"));
+}
+
 TEST_F(WriteGguf, StopsAndSamplingOfADirectoryComeAlong) {
   ASSERT_TRUE(quantize(test_data("data/llama_plain/model"), "COPY").ok());
   const auto written = open(out_);

@@ -52,7 +52,7 @@ void expect_equal_to_compiled(const TinyModel& model, const CompileOptions& opti
 class FootprintOfFormat : public testing::TestWithParam<const char*> {};
 
 TEST_P(FootprintOfFormat, IsWhatCompileHolds) {
-  for (const char* family : {"llama", "qwen2"}) {
+  for (const char* family : {"llama", "qwen2", "gpt_oss"}) {
     const TinyModel model = tiny_model(family, GetParam());
     for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
       for (const int threads : {1, 3}) {

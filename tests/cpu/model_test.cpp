@@ -92,36 +92,51 @@ INSTANTIATE_TEST_SUITE_P(All, TinyModels,
                            return std::get<0>(info.param) + "_" + std::get<1>(info.param);
                          });
 
+struct BatchModel {
+  const char* family;
+  const char* format;
+};
+constexpr BatchModel kBatchModels[] = {
+    {"llama", "mixed"}, {"qwen2", "mixed"}, {"gpt_oss", "MXFP4"}, {"gpt_oss", "mixed"}};
+
 // A decoding sequence, another that decodes two drafts, and a prompt in one step: each as alone.
 TEST(Batch, OtherSequencesChangeNothing) {
   const auto cpu = make_cpu_backend();
-  const TinyModel model = tiny_model("llama", "mixed");
   const CompileOptions options = tiny_options(Precision::automatic, 2);
-  TinySession alone(*cpu, model, options);
-  const Logits expected = prompt_and_decode(alone, 0, kPrompt, kPrompt, kDecodes);
-  TinySession session(*cpu, model, options);
-  session.step({{0, kPrompt, RowClass::prompt}, {1, 70, RowClass::prompt}});
-  Logits logits;
-  for (int32_t i = 0; i < kDecodes; ++i) {
-    const Logits rows = session.step(
-        {{0, 1, RowClass::generated}, {1, 3, RowClass::generated}, {2, 9, RowClass::prompt}});
-    logits.push_back(rows.front());
+  for (const auto& [family, format] : kBatchModels) {
+    const TinyModel model = tiny_model(family, format);
+    TinySession alone(*cpu, model, options);
+    const Logits expected = prompt_and_decode(alone, 0, kPrompt, kPrompt, kDecodes);
+    TinySession session(*cpu, model, options);
+    session.step({{0, kPrompt, RowClass::prompt}, {1, 70, RowClass::prompt}});
+    Logits logits;
+    for (int32_t i = 0; i < kDecodes; ++i) {
+      const Logits rows = session.step(
+          {{0, 1, RowClass::generated}, {1, 3, RowClass::generated}, {2, 9, RowClass::prompt}});
+      logits.push_back(rows.front());
+    }
+    EXPECT_EQ(difference(logits, Logits(expected.begin() + 1, expected.end())), "")
+        << family << ' ' << format;
   }
-  EXPECT_EQ(difference(logits, Logits(expected.begin() + 1, expected.end())), "");
 }
 
 // Prompt rows between generated ones: more runs of one class than a plan of the scheduler has.
 TEST(Batch, ClassesMayAlternate) {
   const auto cpu = make_cpu_backend();
   const auto reference = make_reference_backend();
-  const TinyModel model = tiny_model("qwen2", "mixed");
   const std::vector<Chunk> chunks{{0, 2, RowClass::prompt},  {1, 1, RowClass::generated},
                                   {2, 17, RowClass::prompt}, {3, 3, RowClass::generated},
                                   {4, 33, RowClass::prompt}, {5, 1, RowClass::generated},
                                   {6, 1, RowClass::prompt},  {7, 20, RowClass::generated}};
-  TinySession expected(*reference, model, tiny_options(Precision::automatic));
-  TinySession actual(*cpu, model, tiny_options(Precision::automatic, 2));
-  for (int i = 0; i < 3; ++i) EXPECT_EQ(difference(actual.step(chunks), expected.step(chunks)), "");
+  for (const auto& [family, format] : kBatchModels) {
+    const TinyModel model = tiny_model(family, format);
+    TinySession expected(*reference, model, tiny_options(Precision::automatic));
+    TinySession actual(*cpu, model, tiny_options(Precision::automatic, 2));
+    for (int i = 0; i < 3; ++i) {
+      EXPECT_EQ(difference(actual.step(chunks), expected.step(chunks)), "")
+          << family << ' ' << format;
+    }
+  }
 }
 
 // Past 512 positions decodes are cut into splits over the threads.

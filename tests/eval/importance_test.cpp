@@ -2,6 +2,7 @@
 // the text is put into steps.
 #include "eval/importance.h"
 
+#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -40,7 +41,8 @@ std::vector<double> squares_of_columns(const Array& rows) {
   return sums;
 }
 
-void expect_near(const InputSquares& measured, const std::vector<double>& expected, int64_t rows) {
+void expect_near(const InputSquares& measured, const std::vector<double>& expected,
+                 const std::vector<int64_t>& rows) {
   EXPECT_EQ(measured.rows, rows);
   ASSERT_EQ(measured.sums.size(), expected.size());
   for (size_t k = 0; k < expected.size(); ++k)
@@ -61,16 +63,53 @@ TEST(Importance, IsThatOfTheReferenceValues) {
     };
     const std::vector<double> attention = squares_of_columns(golden.read("norm1.1").value());
     for (const char* weight : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"})
-      expect_near(of(weight), attention, rows);
+      expect_near(of(weight), attention, {rows});
     const std::vector<double> feed_forward = squares_of_columns(golden.read("norm2.1").value());
     for (const char* weight : {"mlp.gate_proj", "mlp.up_proj"})
-      expect_near(of(weight), feed_forward, rows);
+      expect_near(of(weight), feed_forward, {rows});
     Array gated = golden.read("gate.1").value();
     const Array up = golden.read("up.1").value();
     for (size_t i = 0; i < gated.floats.size(); ++i)
       gated.floats[i] *= up.floats[i] / (1.0f + std::exp(-gated.floats[i]));
-    expect_near(of("mlp.down_proj"), squares_of_columns(gated), rows);
+    expect_near(of("mlp.down_proj"), squares_of_columns(gated), {rows});
     EXPECT_TRUE(squares.contains("model.layers.0.self_attn.o_proj.weight"));
+  }
+}
+
+// An expert's inputs are the rows that were routed to it.
+TEST(Importance, OfExpertsIsThatOfTheirRows) {
+  const std::string model = "data/gpt_oss_bf16/";
+  const auto golden = ArrayFile::open(test_data(model + "golden.safetensors")).value();
+  std::vector<int32_t> ids = golden.read("input_ids")->integers;
+  const auto rows = std::ssize(ids);
+  ids.push_back(0);
+  const Array inputs = golden.read("norm2.1").value();
+  const Array routes = golden.read("router_idx.1").value();
+  const auto columns = static_cast<size_t>(inputs.shape.back());
+  const auto each = static_cast<size_t>(routes.shape.back());
+  constexpr size_t kExperts = 6;
+  std::vector<double> sums(kExperts * columns);
+  std::vector<int64_t> counts(kExperts);
+  for (size_t i = 0; i < routes.integers.size(); ++i) {
+    const auto expert = static_cast<size_t>(routes.integers[i]);
+    ++counts[expert];
+    for (size_t k = 0; k < columns; ++k) {
+      const auto x = static_cast<double>(inputs.floats[i / each * columns + k]);
+      sums[expert * columns + k] += x * x;
+    }
+  }
+  for (const char* container : {"model", "model.gguf"}) {
+    for (const int64_t at_once : {64, 5}) {
+      SCOPED_TRACE(container);
+      const Squares squares = measured(test_data(model + container), ids, rows + 1,
+                                       {.precision = Precision::f32, .rows = at_once});
+      for (const char* weight : {"gate_proj", "up_proj"}) {
+        expect_near(squares.at(fmt::format("model.layers.1.mlp.experts.{}.weight", weight)), sums,
+                    counts);
+      }
+      EXPECT_TRUE(squares.contains("model.layers.1.self_attn.o_proj.weight"));
+      EXPECT_FALSE(squares.contains("model.layers.1.mlp.experts.down_proj.weight"));
+    }
   }
 }
 
@@ -84,7 +123,7 @@ TEST(Importance, DoesNotDependOnSteps) {
   for (const auto& [weight, squares] : whole) {
     const auto& other = pieces.at(weight);
     const bool output = weight == "lm_head.weight";  // rows that are scored only
-    EXPECT_EQ(squares.rows, output ? 3 * 15 : 3 * 31) << weight;
+    EXPECT_EQ(squares.rows, std::vector<int64_t>{output ? 3 * 15 : 3 * 31}) << weight;
     EXPECT_EQ(other.rows, squares.rows) << weight;
     for (size_t k = 0; k < squares.sums.size(); ++k)
       EXPECT_NEAR(other.sums[k], squares.sums[k], 1e-9 * squares.sums[k]) << weight;

@@ -77,6 +77,19 @@ TEST(Parser, WithoutMessageMarkTheRestOfTheHeaderIsContent) {
       ElementsAre(Found{.header = {.recipient = "functions.f"}, .content = " {}", .ended = true}));
 }
 
+TEST(Parser, AHeaderThatTheEndCutsShortIsNoText) {
+  for (const char* header :
+       {"", "assist", "assistant", "functions.get", "assistant to", "assistant to=functions.f",
+        "functions.f to=assistant«channel»comm", "assistant«channel»commentary t",
+        "assistant«channel»commentary to=functions.f «constrain»js"}) {
+    EXPECT_THAT(answer(std::string("«channel»analysis«message»a«end»«start»") + header),
+                ElementsAre(said("analysis", "a")))
+        << header;
+  }
+  EXPECT_THAT(answer("«start»assistant 42 it is"), ElementsAre(said("", " 42 it is")));
+  EXPECT_THAT(answer("«start»42 it is"), ElementsAre(said("", "42 it is")));
+}
+
 TEST(Parser, DoubledHeadersAreOne) {
   EXPECT_THAT(answer("«start»assistant«channel»final«message»x«end»"),
               ElementsAre(said("final", "x")));

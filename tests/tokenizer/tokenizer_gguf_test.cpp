@@ -66,6 +66,17 @@ TEST(TokenizerGguf, IdsEqualThoseOfTokenizerJson) {
   }
 }
 
+TEST(TokenizerGguf, OfOllamaHasTheSplitterOfItsModel) {
+  Metadata metadata = small_gguf("small_o200k");
+  metadata.set("tokenizer.ggml.pre", std::string("default"));
+  metadata.set("general.architecture", std::string("gptoss"));
+  const auto from_gguf = Tokenizer::from_gguf(metadata);
+  ASSERT_TRUE(from_gguf.ok()) << from_gguf.error().message;
+  const auto from_json = small_tokenizer("small_o200k");
+  for (const std::string& text : corpus())
+    EXPECT_EQ(encode(**from_gguf, text), encode(*from_json, text)) << text;
+}
+
 TEST(TokenizerGguf, UnusedTokensDecodeToNothing) {
   const auto tokenizer = Tokenizer::from_gguf(small_gguf("small_qwen2")).value();
   EXPECT_EQ(tokenizer->token_bytes(999), "");

@@ -104,13 +104,16 @@ void ExpertsStep::plan_scratch() {
   output_bytes_ = round_up(choices * width * int64_t{sizeof(float)}, kCacheLine);
   input_bytes_ = round_up(input_bytes_, kCacheLine);
   hidden_bytes_ = round_up(hidden_bytes_, kCacheLine);
-  scratch_bytes_ = input_bytes_ + 2 * middle_bytes_ + hidden_bytes_ + output_bytes_;
-  activations_.resize(static_cast<size_t>(choices));
+  table_bytes_ = round_up(groups_.bytes() + choices * int64_t{sizeof(Activations)}, kCacheLine);
+  scratch_bytes_ = input_bytes_ + 2 * middle_bytes_ + hidden_bytes_ + table_bytes_ + output_bytes_;
 }
 
 void ExpertsStep::run(const RunContext& context) noexcept {
-  groups_.read(settings_.chosen, context.tables.runs(Symbol::rows), one_class_);
   scratch_ = context.scratch;
+  std::byte* const tables = scratch_ + input_bytes_ + 2 * middle_bytes_ + hidden_bytes_;
+  groups_.read(tables, settings_.chosen, context.tables.runs(Symbol::rows), one_class_);
+  activations_ = {reinterpret_cast<Activations*>(tables + groups_.bytes()),
+                  groups_.groups().size()};
   const auto groups = groups_.groups();
   size_t begin = 0;
   while (begin < groups.size()) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -79,12 +80,13 @@ class ExpertsStep final : public BoundStep {
   ExpertsSettings settings_;
   bool one_class_ = false;  // both classes use the same arithmetic everywhere
   ExpertGroups groups_;
-  std::vector<Activations> activations_;  // by group
-  int64_t capacity_ = 0;                  // of a round: rows, each group's in whole tiles
+  std::span<Activations> activations_ = {};  // by group
+  int64_t capacity_ = 0;                     // of a round: rows, each group's in whole tiles
   // Bytes of scratch memory, in this order.
   int64_t input_bytes_ = 0;   // prepared x of a round
   int64_t middle_bytes_ = 0;  // gate or up of a round
   int64_t hidden_bytes_ = 0;  // prepared act(gate) * up of a round
+  int64_t table_bytes_ = 0;   // of groups_ and activations_
   int64_t output_bytes_ = 0;  // of every choice
   int64_t scratch_bytes_ = 0;
   std::byte* scratch_ = nullptr;  // of the step that runs

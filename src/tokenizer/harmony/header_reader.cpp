@@ -138,6 +138,22 @@ HeaderReader::Remains HeaderReader::remains() {
   return {header_, is_blank(rest) ? std::string() : std::string(rest)};
 }
 
+bool HeaderReader::is_cut_short() const {
+  if (!started_) return false;
+  HeaderReader probe = *this;
+  probe.close_part();
+  std::string_view rest = probe.words_;
+  std::string_view after_word = rest;
+  const std::string_view role = take_word(after_word);
+  const bool names_tool = !role_is_known_ && !role.starts_with(kRecipient);
+  if (probe.take_role(role) || names_tool) rest = after_word;
+  after_word = rest;
+  const std::string_view word = take_word(after_word);
+  const bool part = kRecipient.starts_with(word) && after_word.empty();
+  if (word.starts_with(kRecipient) || part) rest = after_word;
+  return is_blank(rest);
+}
+
 std::string HeaderReader::take_stray_text() {
   if (started_ || part_ != Part::words) return {};
   std::string_view text = part_text_;

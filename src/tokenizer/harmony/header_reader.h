@@ -38,6 +38,10 @@ class HeaderReader {
   };
   Remains remains();
 
+  // Where the stream ends within it: whether all there is may be the beginning of a header behind
+  // <|start|>, a role and a recipient or parts of them, so that nothing of it is text.
+  bool is_cut_short() const;
+
   // The text before the first mark of a header that did not begin with <|start|> and names no role:
   // it belongs to no message. White space alone is no text.
   std::string take_stray_text();

@@ -45,6 +45,10 @@ std::vector<ParseEvent> Parser::feed(int32_t id) {
 
 std::vector<ParseEvent> Parser::finish() {
   Events events;
+  if (state_ == State::header) {
+    flush_header_text();
+    if (reader_.is_cut_short()) state_ = State::between;
+  }
   close(events);
   return events;
 }

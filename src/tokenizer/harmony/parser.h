@@ -3,9 +3,9 @@
 // Where openai-harmony's strict parser takes a stream, this finds the same messages, but for
 // <|start|>, which begins a message wherever it stands, and <|endoftext|>, which ends all. What that
 // parser refuses is read as well as can be: nothing is an error, and no text is lost but blanks
-// between messages and what a header has too much. A message whose header lacks <|message|> has
-// what follows the header's words as its content. Special tokens within a content that mean nothing
-// there are text.
+// between messages, what a header has too much and a header that the end of the stream cuts short. A
+// message whose header lacks <|message|> has what follows the header's words as its content. Special
+// tokens within a content that mean nothing there are text.
 #pragma once
 
 #include <cstdint>
@@ -49,7 +49,8 @@ class Parser {
   // What becomes certain with the token. The parser holds no more than a header and the beginning of a
   // character.
   std::vector<ParseEvent> feed(int32_t id);
-  // The stream is over: ends the message that is open.
+  // The stream is over: ends the message that is open. Of a header that began with <|start|> and is
+  // cut short nothing becomes text.
   std::vector<ParseEvent> finish();
 
   // Of the message whose content comes; null between messages.
