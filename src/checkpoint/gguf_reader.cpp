@@ -18,6 +18,8 @@
 namespace dunlin {
 namespace {
 
+constexpr uint32_t kMagic = 0x46554747;  // "GGUF"
+constexpr uint32_t kSwappedMagic = 0x47475546;
 constexpr uint64_t kHeaderLimit = 64 << 20;
 constexpr uint64_t kKeyLimit = 65535;
 constexpr uint64_t kSmallestPair = 13;  // key length 8, key 1, type 4
@@ -100,9 +102,12 @@ class GgufParser {
   }
 
   Result<void> read_preamble() {
-    DUNLIN_ASSIGN_OR_RETURN(const std::string magic, reader_.text(4, "the magic number"));
-    if (magic == "FUGG") return error("a big-endian GGUF file; convert it to little-endian");
-    if (magic != "GGUF") return error("not a GGUF file: it begins with {}", quoted_text(magic));
+    DUNLIN_ASSIGN_OR_RETURN(const auto magic, reader_.number<uint32_t>("the magic number"));
+    if (magic == kSwappedMagic) return error("a big-endian GGUF file; convert it to little-endian");
+    if (magic != kMagic) {
+      return error("not a GGUF file: it begins with {}",
+                   quoted_text({reinterpret_cast<const char*>(&magic), sizeof(magic)}));
+    }
     DUNLIN_ASSIGN_OR_RETURN(const auto version, reader_.number<uint32_t>("the version"));
     if (version != 0 && (version & 0xffffu) == 0) {
       return error("a big-endian GGUF file; convert it to little-endian");
