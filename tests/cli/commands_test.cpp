@@ -168,8 +168,9 @@ TEST(Inspect, PairsAreListedWithBothPlaces) {
   const std::string model = test_data("data/gpt_oss_mxfp4/model");
   const auto tensors = run_dunlin({"inspect", model, "--json"}).json()["tensors"];
   const std::string stem = "model.layers.1.mlp.experts.down_proj_";
-  const auto pair = std::ranges::find_if(
-      tensors, [&](const auto& tensor) { return tensor["name"] == stem + "blocks"; });
+  const auto pair = std::ranges::find_if(tensors, [&](const nlohmann::json& tensor) {
+    return tensor["name"].get<std::string>() == stem + "blocks";
+  });
   ASSERT_NE(pair, tensors.end());
   const int64_t blocks = 6 * 64;  // experts, rows; a row is one block
   EXPECT_EQ((*pair)["bytes"], 16 * blocks);

@@ -200,6 +200,14 @@ std::vector<MessageCase> weight_messages() {
                    replaced(config, "sliding_attention", "chunked_attention"));
          return run_dunlin({"inspect", model, "--program"});
        }},
+      {"error: <file>: layer_types is not a list of <n> names, one for each layer",
+       [](Folder folder) {
+         const std::string model = mixture(folder);
+         auto config = nlohmann::json::parse(read_all(model + "/config.json"));
+         config["layer_types"].erase(0);
+         write_all(model + "/config.json", config.dump());
+         return run_dunlin({"convert", model, folder.file("out.gguf")});
+       }},
       {"error: <file>: the tensor <name> is not read by a <name> model with this configuration",
        [](Folder folder) {
          return run_hello(model_with_config(folder, {{"num_hidden_layers", 1}}));
