@@ -6,7 +6,6 @@
 #include <charconv>
 #include <chrono>
 #include <cmath>
-#include <cstdlib>
 #include <map>
 #include <numeric>
 #include <utility>
@@ -88,11 +87,6 @@ double standard_deviation(const std::vector<double>& values) {
   double squares = 0;
   for (const double value : values) squares += (value - middle) * (value - middle);
   return std::sqrt(squares / static_cast<double>(values.size() - 1));
-}
-
-double load_average() {
-  double loads[1] = {};
-  return getloadavg(loads, 1) == 1 ? loads[0] : 0.0;
 }
 
 Result<std::vector<int64_t>> parse_bench_list(const std::string& text) {

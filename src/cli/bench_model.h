@@ -42,9 +42,6 @@ double mean(const std::vector<double>& values);
 double standard_deviation(
     const std::vector<double>& values);  // of a sample: n - 1; 0 for one value
 
-// Of the machine, over the last minute; 0 where the system does not say.
-double load_average();
-
 // Integers from 0: "512", "1,2", "1-4", "1-9+4", "64-512*2". At most 1024 values. Errors are of kind
 // usage and name the text.
 Result<std::vector<int64_t>> parse_bench_list(const std::string& text);

@@ -19,6 +19,7 @@
 #include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/terminal.h"
+#include "cli/this_cpu.h"
 
 namespace dunlin {
 namespace {

@@ -37,7 +37,7 @@ Device cpu_device(CpuRates rates);
 // Program is as large as one that loads the model, but for what the back end holds.
 int64_t resident_bytes();
 
-// Processes that were running, on average over the last minute.
+// Processes that were running, on average over the last minute; 0 where the system does not say.
 double load_average();
 
 }  // namespace dunlin
