@@ -14,7 +14,6 @@ namespace dunlin {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AnyOf;
 using testing::HasSubstr;
 
 void limit_address_space() {
@@ -28,7 +27,11 @@ void expect_survival(const std::string& model, const std::string& file, const st
        {std::vector<std::string>{"inspect", model},
         {"run", model, "--prompt-ids", "1", "-n", "1"}}) {
     const ProcessResult result = run_dunlin(arguments, {.prepare = limit_address_space});
-    EXPECT_THAT(result.code, AnyOf(0, 2, 3)) << arguments[0] << " " << what << ": " << result.err;
+    // Weights of any bytes may give logits that are no numbers.
+    const bool no_numbers =
+        result.code == 1 && result.err.find("hold a NaN or an infinity") != std::string::npos;
+    EXPECT_TRUE(no_numbers || result.code == 0 || result.code == 2 || result.code == 3)
+        << arguments[0] << " " << what << ": exit code " << result.code << ", " << result.err;
     if (arguments[0] == "inspect") {
       EXPECT_NE(result.code, 2) << what << ": " << result.err;
     }

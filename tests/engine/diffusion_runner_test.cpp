@@ -73,7 +73,7 @@ std::vector<CanvasRequest> mixed_requests() {
                              .alg_temperature = 0.3,
                              .temperature = 0.7f,
                              .top_p = 0.9f,
-                             .seed = 5});
+                             .seed = 6});
   add(random_prompt(17, 3), {.max_tokens = 24,
                              .steps = 8,
                              .algorithm = confidence_threshold,

@@ -44,7 +44,8 @@ void write_model(const std::string& folder, const nlohmann::ordered_json& recipe
 
 void write_tokenizer(const std::string& folder) {
   std::filesystem::copy_file(test_data("tokenizer/data/small_smollm2/tokenizer.json"),
-                             folder + "/tokenizer.json");
+                             folder + "/tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing);
   const nlohmann::json config = {
       {"bos_token", "<|im_start|>"}, {"eos_token", "<|im_end|>"}, {"chat_template", kChatMl}};
   write_all(folder + "/tokenizer_config.json", config.dump());
