@@ -229,7 +229,7 @@ Result<void> Chat::answer() {
 Result<void> Chat::generate(Answer& answer) {
   answer.seed = settings_.sampling.seed;
   size_t printed = 0;
-  StatusLine thinking(!options_.quiet && !options_.json);
+  StatusLine thinking(!options_.quiet && !options_.json, /*at_once=*/true);
   const auto go_on = [&] {
     thinking.show(thinking_text(answer));
     if (!options_.json) print_from(answer.shown, printed);

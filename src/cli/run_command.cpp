@@ -52,7 +52,8 @@ class Runner {
         model_(model),
         engine_(engine),
         answers_(batch.prompts.size()),
-        thinking_(!flags.model.quiet && !flags.json && model.options.watch == nullptr) {}
+        thinking_(!flags.model.quiet && !flags.json && model.options.watch == nullptr,
+                  /*at_once=*/true) {}
 
   int run() {
     const Watch* const watch = model_.options.watch.get();

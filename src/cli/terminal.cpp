@@ -49,14 +49,14 @@ int report_error(const Error& error) {
 }
 
 bool StatusLine::is_due() const {
-  return enabled_ && Clock::now() - last_ >= std::chrono::milliseconds(100);
+  return enabled_ && StatusLine::Clock::now() - last_ >= std::chrono::milliseconds(100);
 }
 
 void StatusLine::show(const std::string& text) {
   if (text.empty()) {
     clear();
   } else if (is_due()) {
-    last_ = Clock::now();
+    last_ = StatusLine::Clock::now();
     note("\r\x1b[K{}", text);
     std::fflush(stderr);
     drawn_ = true;
@@ -75,7 +75,7 @@ void ProgressBar::update(double fraction, const std::string& what) {
   constexpr int kWidth = 30;
   const double part = std::clamp(fraction, 0.0, 1.0);
   const int filled = static_cast<int>(part * kWidth);
-  const double seconds = std::chrono::duration<double>(Clock::now() - start_).count();
+  const double seconds = std::chrono::duration<double>(StatusLine::Clock::now() - start_).count();
   const std::string left =
       part > 0.02 ? fmt::format("{:.0f} s left", seconds / part * (1.0 - part)) : std::string();
   line_.show(

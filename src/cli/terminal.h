@@ -36,11 +36,16 @@ int finish_stdout(int exit_code);
 // Prints `error: ...` and returns the exit code of its kind.
 int report_error(const Error& error);
 
-// A line that is redrawn in place, at most ten times a second; shown only on a terminal and only when
-// the work takes longer than a blink. Whatever is printed next must be preceded by clear().
+// A line that is redrawn in place, at most ten times a second; shown only on a terminal and, unless it
+// is wanted at once, only when the work takes longer than a blink. Whatever is printed next must be
+// preceded by clear().
 class StatusLine {
  public:
-  explicit StatusLine(bool enabled) : enabled_(enabled && stderr_is_terminal()) {}
+  using Clock = std::chrono::steady_clock;
+
+  explicit StatusLine(bool enabled, bool at_once = false)
+      : enabled_(enabled && stderr_is_terminal()),
+        last_(at_once ? Clock::time_point() : Clock::now()) {}
   ~StatusLine() { clear(); }
   StatusLine(const StatusLine&) = delete;
   StatusLine& operator=(const StatusLine&) = delete;
@@ -50,10 +55,9 @@ class StatusLine {
   void clear();
 
  private:
-  using Clock = std::chrono::steady_clock;
   bool enabled_;
   bool drawn_ = false;
-  Clock::time_point last_ = Clock::now();
+  Clock::time_point last_;
 };
 
 // A bar with percentage and remaining time. Removed when it is done.
@@ -65,9 +69,8 @@ class ProgressBar {
   void clear() { line_.clear(); }
 
  private:
-  using Clock = std::chrono::steady_clock;
   StatusLine line_;
-  Clock::time_point start_ = Clock::now();
+  StatusLine::Clock::time_point start_ = StatusLine::Clock::now();
 };
 
 }  // namespace dunlin

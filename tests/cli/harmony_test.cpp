@@ -77,7 +77,7 @@ TEST_F(HarmonyCli, ShowReasoningPrintsEachMessageBelowItsChannel) {
             "[analysis]\n hmm\n\n[final]\nHi\n");
 }
 
-// A thought of some seconds: the prompt ends within it, and it has no end.
+// A long thought: the prompt ends within it, and it has no end.
 class HarmonyThought : public HarmonyCli {
  protected:
   // What the terminal shows until the program ends, and at least until `last`.
