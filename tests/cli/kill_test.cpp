@@ -49,7 +49,9 @@ class Kill : public testing::Test {
     std::uniform_real_distribution<double> moment(0.001, whole_run.count());
     int killed = 0;
     for (int i = 0; i < times; ++i) {
-      Arguments words = {"-s", "KILL", std::to_string(moment(random)), DUNLIN_BINARY};
+      // --foreground: timeout outlives its signal and waits until the process, and its lock, are gone.
+      Arguments words = {"--foreground", "-s", "KILL", std::to_string(moment(random)),
+                         DUNLIN_BINARY};
       words.insert(words.end(), command.begin(), command.end());
       killed += run_program("/usr/bin/timeout", words).code == 128 + 9;
       if (fs::exists(out)) {
