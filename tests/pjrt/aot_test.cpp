@@ -169,11 +169,11 @@ TEST(AheadOfTimeTpu, AModelThatDoesNotFitIsToldSo) {
   const auto program = record_model(kLlama8b, {.logits_view_k = 64});
   ASSERT_TRUE(program.ok()) << program.error().message;
   AheadOptions options{.pjrt = {.device = ""}, .topology = "v5e:1x1"};
-  options.compile.limits = {.rows = 1, .logit_rows = 1, .sequences = 1, .context = 2048};
+  options.compile.limits = {.rows = 8, .logit_rows = 8, .sequences = 8, .context = 2048};
   const auto told = compile_ahead(*program, bf16_weights(*program), options);
   ASSERT_FALSE(told.ok());
   EXPECT_EQ(told.error().kind, ErrorKind::does_not_fit);
-  EXPECT_NE(told.error().message.find("(weights of 14.96 GiB, a KV cache of 0.25 GiB)"),
+  EXPECT_NE(told.error().message.find("(weights of 14.96 GiB, a KV cache of 2.00 GiB)"),
             std::string::npos)
       << told.error().message;
 }
