@@ -162,7 +162,7 @@ inline void tile_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
 
 template <typename Tiles, PackedForm F>
 inline void linear_tiles(const LinearArgs& args) noexcept {
-  Tiles::configure();
+  Tiles::configure_bf16();
   for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
     const int64_t left = args.row_end - row;
     const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
