@@ -1,96 +1,18 @@
-// The AMX kernels over emulated tiles and plain lanes, so that their logic is tested bit for bit on
-// any processor. Where the tiles exist, LinearTest runs the same kernels on them.
+// The AMX kernels over emulated tiles and plain lanes. Where the tiles exist, LinearTest and
+// AttentionTest run the same kernels on them.
+#include "attention_case.h"
 #include "backend/cpu/kernels/activations.h"
+#include "backend/cpu/kernels/attention.h"
 #include "backend/cpu/kernels/scalar/simd.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/scalar_math.h"
 #include "base/thread_pool.h"
+#include "emulated_tiles.h"
 #include "linear_case.h"
 
 namespace dunlin::amx {
 namespace {
 using namespace scalar;
-
-// Tile instructions as Intel documents them (architecture instruction set extensions reference,
-// TDPBF16PS and TDPBSSD): of bf16, even and odd columns are two chains of fused multiply-adds from
-// zero, their sum is added to the destination, and denormals are zero; of bytes, exact sums of four
-// products.
-struct EmulatedTiles {
-  static inline std::byte tiles[8][16][64];
-  static inline int rows[8];
-  static inline int bytes[8];  // of a row; 0: not configured, an undefined instruction on hardware
-
-  static void configure(int activation_bytes, int weight_rows) {
-    for (int tile = 0; tile < 8; ++tile) {
-      rows[tile] = tile < 6 ? 16 : weight_rows;
-      bytes[tile] = tile == 4 || tile == 5 ? activation_bytes : 64;
-    }
-    __builtin_memset(tiles, 0xff, sizeof(tiles));
-  }
-  static void configure_bf16() { configure(64, 16); }
-  static void configure_int8(int64_t group) {
-    configure(static_cast<int>(group), static_cast<int>(group / 4));
-  }
-  static void release() { __builtin_memset(bytes, 0, sizeof(bytes)); }
-
-  template <int Tile>
-  static void zero() {
-    __builtin_memset(tiles[Tile], 0, sizeof(tiles[Tile]));
-  }
-  template <int Tile>
-  static void load(const std::byte* p, int64_t stride = 64) {
-    if (bytes[Tile] == 0) __builtin_trap();
-    for (int row = 0; row < rows[Tile]; ++row) {
-      __builtin_memcpy(tiles[Tile][row], p + row * stride, static_cast<size_t>(bytes[Tile]));
-    }
-  }
-  template <int Tile>
-  static void store(std::byte* p) {
-    __builtin_memcpy(p, tiles[Tile], sizeof(tiles[Tile]));
-  }
-  template <typename T>
-  static T& element(int tile, int row, int column) {
-    return reinterpret_cast<T*>(tiles[tile][row])[column];
-  }
-  static float widen(uint16_t bits) {
-    const uint32_t word = static_cast<uint32_t>(bits) << 16;
-    float value;
-    __builtin_memcpy(&value, &word, 4);
-    return value;
-  }
-  static float chain(int row_tile, int m, int weight_tile, int n, int parity) {
-    float sum = 0.0f;
-    for (int k = 0; k < 16; ++k) {
-      const float x = widen(element<uint16_t>(row_tile, m, 2 * k + parity));
-      sum = __builtin_fmaf(x, widen(element<uint16_t>(weight_tile, k, 2 * n + parity)), sum);
-    }
-    return sum;
-  }
-  template <int Row, int Stripe>
-  static void dot_bf16() {
-    for (int m = 0; m < 16; ++m) {
-      for (int n = 0; n < 16; ++n) {
-        const float even = chain(4 + Row, m, 6 + Stripe, n, 0);
-        const float odd = chain(4 + Row, m, 6 + Stripe, n, 1);
-        float& sum = element<float>(2 * Row + Stripe, m, n);
-        sum = sum + (even + odd);
-      }
-    }
-  }
-  template <int Sum>
-  static void dot_int8() {
-    constexpr int kRows = 4 + Sum % 2;
-    constexpr int kWeights = 6 + Sum % 2;
-    for (int m = 0; m < 16; ++m) {
-      for (int n = 0; n < 16; ++n) {
-        int32_t& sum = element<int32_t>(Sum, m, n);
-        for (int k = 0; k < bytes[kRows]; ++k) {
-          sum += element<int8_t>(kRows, m, k) * element<int8_t>(kWeights, k / 4, 4 * n + k % 4);
-        }
-      }
-    }
-  }
-};
 
 // In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
@@ -101,9 +23,13 @@ struct EmulatedTiles {
 
 #include "backend/cpu/kernels/vector/quantise.inl.h"
 
+#include "backend/cpu/kernels/vector/attention.inl.h"
+
 #include "backend/cpu/kernels/amx/linear.inl.h"
 
 #include "backend/cpu/kernels/amx/int8.inl.h"
+
+#include "backend/cpu/kernels/amx/attention.inl.h"
 
 }  // namespace
 }  // namespace dunlin::amx
@@ -192,6 +118,24 @@ INSTANTIATE_TEST_SUITE_P(Forms, EmulatedAmxTest,
                                                          static_cast<int>(weight_cases().size())),
                                           testing::Values(32, 64, 96, 576, 1536)),
                          linear_case_name);
+
+class EmulatedAmxAttentionTest : public AttentionTest {};
+
+TEST_P(EmulatedAmxAttentionTest, EqualsThePlainLoops) {
+  const FlushToZero flush_to_zero;
+  if (case_->type != KvType::bf16) GTEST_SKIP() << "tiles are for bf16 pages";
+  write_pages(kernels(Isa::scalar));
+  const AlignedMemory workspace(attention_workspace_bytes(case_->head_dim));
+  const std::vector<float> wanted = expected();
+  std::vector<float> y(wanted.size());
+  amx::attention_tiles<amx::EmulatedTiles>(arguments(workspace.get()), y.data(),
+                                           case_->group * case_->head_dim);
+  EXPECT_TRUE(same_bits(y, wanted));
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, EmulatedAmxAttentionTest,
+                         testing::Range(0, static_cast<int>(attention_cases().size())),
+                         attention_case_name);
 
 }  // namespace
 }  // namespace dunlin

@@ -78,11 +78,11 @@ struct HardwareTiles {
     if constexpr (Tile == 7) _tile_loadd(7, p, stride);
   }
   template <int Tile>
-  static DUNLIN_INLINE void store(std::byte* p) {
-    if constexpr (Tile == 0) _tile_stored(0, p, 64);
-    if constexpr (Tile == 1) _tile_stored(1, p, 64);
-    if constexpr (Tile == 2) _tile_stored(2, p, 64);
-    if constexpr (Tile == 3) _tile_stored(3, p, 64);
+  static DUNLIN_INLINE void store(std::byte* p, int64_t stride = 64) {
+    if constexpr (Tile == 0) _tile_stored(0, p, stride);
+    if constexpr (Tile == 1) _tile_stored(1, p, stride);
+    if constexpr (Tile == 2) _tile_stored(2, p, stride);
+    if constexpr (Tile == 3) _tile_stored(3, p, stride);
     memory_barrier();
   }
   // Sum tile 2 * Row + Stripe += row tile 4 + Row times weight tile 6 + Stripe.
