@@ -42,8 +42,8 @@ struct EmulatedTiles {
     }
   }
   template <int Tile>
-  static void store(std::byte* p) {
-    __builtin_memcpy(p, tiles[Tile], sizeof(tiles[Tile]));
+  static void store(std::byte* p, int64_t stride = 64) {
+    for (int row = 0; row < 16; ++row) __builtin_memcpy(p + row * stride, tiles[Tile][row], 64);
   }
   template <typename T>
   static T& element(int tile, int row, int column) {
