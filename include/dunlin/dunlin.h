@@ -63,7 +63,12 @@ DUNLIN_API const char* dunlin_last_error(void);
 
 typedef struct dunlin_engine dunlin_engine;
 
-enum { DUNLIN_PRECISION_AUTO = 0, DUNLIN_PRECISION_EXACT = 1, DUNLIN_PRECISION_F32 = 2 };
+enum {
+  DUNLIN_PRECISION_AUTO = 0,
+  DUNLIN_PRECISION_EXACT = 1,
+  DUNLIN_PRECISION_F32 = 2,
+  DUNLIN_PRECISION_INT8 = 3
+};
 
 /* A field that is zero has its default. */
 typedef struct dunlin_load_options {

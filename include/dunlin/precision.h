@@ -8,6 +8,7 @@ namespace dunlin {
 enum class Precision : uint8_t {
   automatic,  // int8 for generated tokens of integer formats, bf16 otherwise
   exact,      // bf16 for all
+  int8,       // int8 for prompts of integer formats, too
   f32,        // for parity with other implementations
 };
 

@@ -11,6 +11,8 @@ const char* precision_name(Precision precision) {
       return "auto";
     case Precision::exact:
       return "exact";
+    case Precision::int8:
+      return "int8";
     case Precision::f32:
       break;
   }
@@ -19,10 +21,11 @@ const char* precision_name(Precision precision) {
 
 Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class) {
   if (precision == Precision::f32 || weight == Format::f32) return Arithmetic::f32;
-  const bool integer = traits(weight).group > 0;
+  if (traits(weight).group == 0) return Arithmetic::bf16;  // no integers to multiply
   const bool generated = row_class == RowClass::generated;
-  if (precision == Precision::automatic && integer && generated) return Arithmetic::int8;
-  return Arithmetic::bf16;
+  const bool int8 =
+      precision == Precision::int8 || (precision == Precision::automatic && generated);
+  return int8 ? Arithmetic::int8 : Arithmetic::bf16;
 }
 
 int64_t kv_pages(const KvGroup& group, const StepLimits& limits) {

@@ -26,7 +26,7 @@
 
 namespace dunlin {
 
-const char* precision_name(Precision precision);  // "auto", "exact", "f32"
+const char* precision_name(Precision precision);  // "auto", "exact", "int8", "f32"
 
 // The table of docs/decisions/0002-numerics.md.
 Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class);

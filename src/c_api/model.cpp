@@ -17,6 +17,8 @@ std::optional<Precision> precision_of(int32_t number) {
       return Precision::automatic;
     case DUNLIN_PRECISION_EXACT:
       return Precision::exact;
+    case DUNLIN_PRECISION_INT8:
+      return Precision::int8;
     case DUNLIN_PRECISION_F32:
       return Precision::f32;
     default:

@@ -219,7 +219,7 @@ void add_convert_command(CLI::App& app, int& exit_code) {
       ->default_str("5GB, prepared 1GB");
   add_flag(*command, "--precision", flags->precision,
            "of a prepared directory: the arithmetic that F16 weights are packed for")
-      ->check(one_of({kAuto, "exact", "f32"}))
+      ->check(one_of({kAuto, "exact", "int8", "f32"}))
       ->default_str(kAuto);
   add_flag(
       *command, "--mesh", flags->mesh,

@@ -146,7 +146,7 @@ void BackendFlags::add_to(CLI::App& command) {
            "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_xla_option_flag(command, xla_options);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
-      ->check(one_of({"auto", "exact", "f32"}));
+      ->check(one_of({"auto", "exact", "int8", "f32"}));
   add_flag(command, "--load-mode", load_mode,
            "of a prepared directory: copy its weights into memory, or map the files")
       ->check(one_of({"copy", "mmap"}));
@@ -168,8 +168,9 @@ Result<ModelOptions> BackendFlags::options() const {
 Result<Precision> parse_precision(const std::string& name) {
   if (name == "auto") return Precision::automatic;
   if (name == "exact") return Precision::exact;
+  if (name == "int8") return Precision::int8;
   if (name == "f32") return Precision::f32;
-  return usage_error(fmt::format("--precision {}: unknown profile (auto, exact, f32)", name));
+  return usage_error(fmt::format("--precision {}: unknown profile (auto, exact, int8, f32)", name));
 }
 
 Result<int64_t> parse_size(const std::string& field, const std::string& text) {

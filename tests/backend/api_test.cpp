@@ -19,7 +19,8 @@ TEST(Arithmetic, F32ProfileIsF32) {
 }
 
 TEST(Arithmetic, F32WeightsStayF32InEveryProfile) {
-  for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
+  for (const Precision precision :
+       {Precision::automatic, Precision::exact, Precision::int8, Precision::f32}) {
     for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
       EXPECT_EQ(linear_arithmetic(Format::f32, precision, row_class), Arithmetic::f32);
     }
@@ -29,7 +30,7 @@ TEST(Arithmetic, F32WeightsStayF32InEveryProfile) {
 TEST(Arithmetic, ShortFloatingFormatsAreBf16) {
   for (const Format format :
        {Format::f16, Format::bf16, Format::mxfp4, Format::f8_e4m3, Format::f8_e5m2}) {
-    for (const Precision precision : {Precision::automatic, Precision::exact}) {
+    for (const Precision precision : {Precision::automatic, Precision::exact, Precision::int8}) {
       for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
         EXPECT_EQ(linear_arithmetic(format, precision, row_class), Arithmetic::bf16);
       }
@@ -37,19 +38,22 @@ TEST(Arithmetic, ShortFloatingFormatsAreBf16) {
   }
 }
 
-TEST(Arithmetic, IntegerFormatsAreInt8ForGeneratedRowsUnderAutoOnly) {
+TEST(Arithmetic, IntegerFormatsAreInt8ForGeneratedRowsUnderAutoAndForAllUnderInt8) {
   for (const Format format : kIntegerFormats) {
     EXPECT_EQ(linear_arithmetic(format, Precision::automatic, RowClass::prompt), Arithmetic::bf16);
     EXPECT_EQ(linear_arithmetic(format, Precision::automatic, RowClass::generated),
               Arithmetic::int8);
     EXPECT_EQ(linear_arithmetic(format, Precision::exact, RowClass::prompt), Arithmetic::bf16);
     EXPECT_EQ(linear_arithmetic(format, Precision::exact, RowClass::generated), Arithmetic::bf16);
+    EXPECT_EQ(linear_arithmetic(format, Precision::int8, RowClass::prompt), Arithmetic::int8);
+    EXPECT_EQ(linear_arithmetic(format, Precision::int8, RowClass::generated), Arithmetic::int8);
   }
 }
 
 TEST(Precision, NamesAreThoseOfTheCommandLine) {
   EXPECT_STREQ(precision_name(Precision::automatic), "auto");
   EXPECT_STREQ(precision_name(Precision::exact), "exact");
+  EXPECT_STREQ(precision_name(Precision::int8), "int8");
   EXPECT_STREQ(precision_name(Precision::f32), "f32");
 }
 

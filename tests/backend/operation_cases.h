@@ -35,7 +35,8 @@ struct OperationCase {
   bool stateful = true;         // RecordOptions::stateful
   bool finite = true;           // all outputs are
   std::vector<std::string> taps;
-  std::vector<Precision> precisions{Precision::f32, Precision::automatic, Precision::exact};
+  std::vector<Precision> precisions{Precision::f32, Precision::automatic, Precision::exact,
+                                    Precision::int8};
 };
 
 // Tokens are below this.

@@ -96,7 +96,8 @@ TEST_P(EngineModels, IdsDoNotDependOnTheThreads) {
 }
 
 TEST_P(EngineModels, IdsDoNotDependOnTheInstructionSetOrTheBackEnd) {
-  for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
+  for (const Precision precision :
+       {Precision::automatic, Precision::exact, Precision::int8, Precision::f32}) {
     ModelOptions scalar = options(4);
     scalar.precision = precision;
     scalar.isa = "scalar";

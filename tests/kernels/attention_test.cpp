@@ -1,172 +1,10 @@
-// Attention over pages on every instruction set against the plain loops, bit for bit: head sizes,
-// groups, windows, sinks, caps, lengths around pages and splits, missing pages; and that no
+// Attention over pages on every instruction set against the plain loops, bit for bit; and that no
 // unwritten or invisible value is ever read into a sum.
+#include "attention_case.h"
 #include "base/thread_pool.h"
-#include "kernel_case.h"
 
 namespace dunlin {
 namespace {
-
-struct AttentionCase {
-  const char* name;
-  int64_t head_dim;
-  int64_t group;
-  int64_t length;
-  std::vector<int32_t> positions;
-  bool causal = true;
-  int64_t window = 0;
-  float softcap = 0.0f;
-  bool sinks = false;
-  std::vector<int64_t> missing = {};
-  KvType type = KvType::bf16;
-};
-
-std::vector<int32_t> last_rows(int32_t length, int32_t rows) {
-  std::vector<int32_t> positions;
-  for (int32_t t = length - rows; t < length; ++t) positions.push_back(t);
-  return positions;
-}
-
-const std::vector<AttentionCase>& attention_cases() {
-  static const std::vector<AttentionCase> cases = {
-      {"one_key", 64, 3, 1, {0}},
-      {"page_border_15", 64, 3, 15, {14}},
-      {"page_border_16", 64, 3, 16, {15}},
-      {"page_border_17", 64, 3, 17, {16}},
-      {"block_border_32", 64, 1, 32, {31}},
-      {"block_border_33", 64, 8, 33, {32}},
-      {"split_border_255", 64, 7, 255, {254}},
-      {"split_border_256", 64, 7, 256, {255}},
-      {"split_border_257", 64, 7, 257, {256}},
-      {"three_splits_128", 128, 4, 700, {699}},
-      {"head_80", 80, 3, 300, last_rows(300, 5)},
-      {"head_40", 40, 2, 50, last_rows(50, 3)},
-      {"head_256", 256, 2, 70, last_rows(70, 2)},
-      {"prompt", 64, 3, 300, last_rows(300, 300)},
-      {"prompt_chunk", 128, 7, 530, last_rows(530, 19)},
-      {"window", 64, 3, 600, last_rows(600, 9), true, 100},
-      {"window_of_one_split", 64, 3, 600, last_rows(600, 33), true, 256},
-      {"window_of_one_key", 64, 1, 40, last_rows(40, 4), true, 1},
-      {"full", 64, 3, 290, last_rows(290, 32), false},
-      {"full_rows_anywhere", 64, 3, 290, {7, 250, 16, 289}, false},
-      {"sinks", 64, 8, 270, last_rows(270, 6), true, 128, 0.0f, true},
-      {"softcap", 64, 3, 100, last_rows(100, 6), true, 0, 30.0f},
-      {"missing_pages", 64, 3, 600, last_rows(600, 7), true, 0, 0.0f, false, {0, 1, 5, 17, 18, 36}},
-      {"missing_split",
-       64,
-       3,
-       600,
-       last_rows(600, 7),
-       true,
-       0,
-       0.0f,
-       true,
-       {16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31}},
-      {"float_cache", 64, 3, 300, last_rows(300, 20), true, 0, 0.0f, false, {2}, KvType::f32},
-      {"float_cache_80", 80, 7, 270, last_rows(270, 3), true, 90, 20.0f, true, {}, KvType::f32},
-  };
-  return cases;
-}
-
-// Two kv heads share the page table, as in a real cache; every slot starts as NaN.
-class AttentionTest : public testing::TestWithParam<int> {
- protected:
-  void SetUp() override {
-    case_ = &attention_cases()[static_cast<size_t>(GetParam())];
-    const AttentionCase& c = *case_;
-    std::mt19937 random(static_cast<uint32_t>(GetParam()));
-    const int64_t pages = (c.length + 15) / 16;
-    page_ids_.resize(static_cast<size_t>(pages));
-    for (int64_t p = 0; p < pages; ++p)
-      page_ids_[static_cast<size_t>(p)] = static_cast<int32_t>((p * 7 + 3) % (pages * 8));
-    std::shuffle(page_ids_.begin(), page_ids_.end(), random);
-    cache_.head_dim = c.head_dim;
-    cache_.length = c.length;
-    cache_.k = random_floats(c.length * c.head_dim, random);
-    cache_.v = random_floats(c.length * c.head_dim, random);
-    cache_.page_there.assign(static_cast<size_t>(pages), true);
-    for (const int64_t page : c.missing) {
-      cache_.page_there[static_cast<size_t>(page)] = false;
-      page_ids_[static_cast<size_t>(page)] = -1;
-    }
-    q_stride_ = c.group * c.head_dim + 5;
-    q_ = random_floats(static_cast<int64_t>(c.positions.size()) * q_stride_, random, 2.0f);
-    sinks_ = random_floats(c.group, random);
-  }
-
-  void write_pages(const Kernels& table) {
-    const AttentionCase& c = *case_;
-    page_bytes_ = kv_page_bytes(c.type, c.head_dim);
-    const int64_t blocks = static_cast<int64_t>(page_ids_.size()) * 8 + 1;
-    memory_ = std::make_shared<AlignedMemory>(blocks * page_bytes_);
-    for (int64_t u = 0; u < c.length; ++u) {
-      const int32_t id = page_ids_[static_cast<size_t>(u / 16)];
-      if (id < 0) continue;
-      table.kv_write[static_cast<int>(c.type)].run(cache_.k.data() + u * c.head_dim,
-                                                   cache_.v.data() + u * c.head_dim, c.head_dim,
-                                                   u % 16, memory_->get() + id * page_bytes_);
-    }
-  }
-
-  AttentionArgs arguments(std::byte* workspace) const {
-    const AttentionCase& c = *case_;
-    AttentionArgs args{};
-    args.q = q_.data();
-    args.q_stride = q_stride_;
-    args.rows = static_cast<int64_t>(c.positions.size());
-    args.positions = c.positions.data();
-    args.group = c.group;
-    args.head_dim = c.head_dim;
-    args.pages = memory_->get();
-    args.page_stride = page_bytes_;
-    args.page_ids = page_ids_.data();
-    args.length = c.length;
-    args.causal = c.causal;
-    args.window = c.window;
-    args.scale = 0.125f;
-    args.softcap = c.softcap;
-    args.sinks = c.sinks ? sinks_.data() : nullptr;
-    args.workspace = workspace;
-    return args;
-  }
-
-  // [rows][group][head_dim]
-  std::vector<float> expected() const {
-    const AttentionCase& c = *case_;
-    reference::Cache cache = cache_;
-    if (c.type == KvType::bf16) {
-      for (float& x : cache.k) x = reference::bf16(x);
-      for (float& x : cache.v) x = reference::bf16(x);
-    }
-    std::vector<float> y;
-    for (size_t row = 0; row < c.positions.size(); ++row) {
-      for (int64_t head = 0; head < c.group; ++head) {
-        const float* q = q_.data() + static_cast<int64_t>(row) * q_stride_ + head * c.head_dim;
-        reference::AttentionQuery query;
-        query.position = c.positions[row];
-        query.causal = c.causal;
-        query.window = c.window;
-        query.scale = 0.125f;
-        query.softcap = c.softcap;
-        query.sink = c.sinks ? &sinks_[static_cast<size_t>(head)] : nullptr;
-        query.round = c.type == KvType::bf16;
-        const std::vector<float> o =
-            reference::attention(std::vector<float>(q, q + c.head_dim), cache, query);
-        y.insert(y.end(), o.begin(), o.end());
-      }
-    }
-    return y;
-  }
-
-  const AttentionCase* case_ = nullptr;
-  reference::Cache cache_;
-  std::vector<int32_t> page_ids_;
-  std::vector<float> q_;
-  std::vector<float> sinks_;
-  int64_t q_stride_ = 0;
-  int64_t page_bytes_ = 0;
-  std::shared_ptr<AlignedMemory> memory_;
-};
 
 TEST_P(AttentionTest, WholeAndSplitFormsEqualThePlainLoops) {
   const FlushToZero flush_to_zero;
@@ -231,10 +69,7 @@ TEST_P(AttentionTest, ARowDoesNotDependOnItsNeighbours) {
 
 INSTANTIATE_TEST_SUITE_P(Cases, AttentionTest,
                          testing::Range(0, static_cast<int>(attention_cases().size())),
-                         [](const auto& info) {
-                           return std::string(
-                               attention_cases()[static_cast<size_t>(info.param)].name);
-                         });
+                         attention_case_name);
 
 }  // namespace
 }  // namespace dunlin

@@ -27,6 +27,10 @@ class PjrtBackend final : public Backend {
     if (!options.isa.empty()) {
       return usage_error("the pjrt back end takes no instruction set; --device chooses");
     }
+    if (options.precision == Precision::int8) {
+      return usage_error(
+          "the pjrt back end has no int8 arithmetic; --precision auto computes in bf16");
+    }
     try {
       DUNLIN_ASSIGN_OR_RETURN(
           auto executable, pjrt::PjrtExecutable::create(device_.client, program, weights, options,

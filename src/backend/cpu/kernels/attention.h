@@ -59,4 +59,56 @@ struct AttentionWorkspace {
   float* states;    // [block][attention_partial_floats]: the merge so far
 };
 
+// Memory of the tile kernel: at most kTileQueries queries at a time, two row tiles of 16 of them over
+// a split.
+inline constexpr int64_t kTileQueries = 128;
+
+struct AttentionTileWorkspace {
+  static constexpr int64_t kTile = 1024;  // bytes
+  static constexpr int64_t kPair = 32;    // queries
+  static constexpr int64_t kBlocks = kSplitTokens / 32;
+
+  static int64_t q_bytes(int64_t head_dim) {
+    return kTileQueries / 16 * kv_key_dims(head_dim) / 32 * kTile;
+  }
+  static int64_t value_bytes(int64_t head_dim) {
+    return kv_value_dims(head_dim) / 16 * kBlocks * kTile;
+  }
+  static int64_t bytes(int64_t head_dim) {
+    const int64_t tiles = q_bytes(head_dim) + value_bytes(head_dim) + (2 * kBlocks + 4) * kTile;
+    const int64_t floats = kPair * (kSplitTokens + 4) + kTileQueries * (kv_value_dims(head_dim) + 2);
+    return tiles + floats * static_cast<int64_t>(sizeof(float)) + AttentionWorkspace::bytes(head_dim);
+  }
+
+  AttentionTileWorkspace(std::byte* memory, int64_t head_dim) {
+    q = memory;
+    values = q + q_bytes(head_dim);
+    weights = values + value_bytes(head_dim);
+    products = weights + 2 * kBlocks * kTile;
+    scores = reinterpret_cast<float*>(products + 4 * kTile);
+    split_m = scores + kPair * kSplitTokens;
+    split_l = split_m + kPair;
+    keep = split_l + kPair;
+    take = keep + kPair;
+    m = take + kPair;
+    l = m + kTileQueries;
+    o = l + kTileQueries;
+    plain = reinterpret_cast<std::byte*>(o + kTileQueries * kv_value_dims(head_dim));
+  }
+
+  std::byte* q;         // row tiles [queries / 16][key_dims / 32], bf16
+  std::byte* values;    // weight tiles [value_dims / 16][kBlocks], bf16
+  std::byte* weights;   // row tiles [2][kBlocks], probabilities in bf16
+  std::byte* products;  // four sum tiles
+  float* scores;        // [kPair][256]
+  float* split_m;       // [kPair], of one split
+  float* split_l;
+  float* keep;  // [kPair], factors of the merge
+  float* take;
+  float* m;  // [kTileQueries], the merge so far
+  float* l;
+  float* o;          // [kTileQueries][value_dims]
+  std::byte* plain;  // AttentionWorkspace
+};
+
 }  // namespace dunlin

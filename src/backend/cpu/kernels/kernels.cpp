@@ -40,6 +40,7 @@ std::array<Kernels, kIsas> build_tables() {
   amx = avx512;
   amx.isa = Isa::amx;
   add_amx_linear(amx);
+  add_amx_attention(amx);
   return tables;
 }
 
@@ -57,7 +58,7 @@ int64_t activation_bytes(Arithmetic arithmetic, int64_t rows, int64_t columns) {
 }
 
 int64_t attention_workspace_bytes(int64_t head_dim) {
-  return AttentionWorkspace::bytes(head_dim);
+  return AttentionTileWorkspace::bytes(head_dim);  // holds the other as well
 }
 
 SplitRange attention_splits(const AttentionArgs& args) {

@@ -17,6 +17,7 @@ void add_avx512_linear(Kernels& table);
 void add_avx512_rows(Kernels& table);
 void add_avx512_attention(Kernels& table);
 void add_amx_linear(Kernels& table);
+void add_amx_attention(Kernels& table);
 
 // ln(z), evaluated in double by the C library and rounded once.
 float log_once(float z);

@@ -1,4 +1,4 @@
-// `linear` in the bf16 arithmetic on AMX; few rows go to AVX-512.
+// `linear` in the bf16 and int8 arithmetic on AMX; few rows go to AVX-512.
 #include "backend/cpu/kernels/activations.h"
 #include "backend/cpu/kernels/amx/tiles.h"
 #include "backend/cpu/kernels/avx512/simd.h"
@@ -16,7 +16,11 @@ using namespace avx512;  // the sixteen lanes; this file's target includes their
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
+#include "backend/cpu/kernels/vector/quantise.inl.h"
+
 #include "backend/cpu/kernels/amx/linear.inl.h"
+
+#include "backend/cpu/kernels/amx/int8.inl.h"
 
 template <PackedForm F>
 void linear_bf16(const LinearArgs& args) noexcept {
@@ -32,6 +36,23 @@ void prepare_bf16(const PrepareArgs& args) noexcept {
     prepare_tiles(args);
   } else {
     kernels(Isa::avx512).prepare[int(Arithmetic::bf16)].run(args);
+  }
+}
+
+template <PackedForm F>
+void linear_int8(const LinearArgs& args) noexcept {
+  if (args.rows >= kTileRows) {
+    linear_int8_tiles<HardwareTiles, F>(args);
+  } else {
+    kernels(Isa::avx512).linear[int(Arithmetic::int8)][int(F)].run(args);
+  }
+}
+
+void prepare_int8(const PrepareArgs& args) noexcept {
+  if (args.rows >= kTileRows) {
+    prepare_int8_tiles(args);
+  } else {
+    kernels(Isa::avx512).prepare[int(Arithmetic::int8)].run(args);
   }
 }
 
@@ -52,6 +73,13 @@ void add_amx_linear(Kernels& table) {
   DUNLIN_LINEAR_ROW(table, amx, bf16, q6, linear_bf16<PackedForm::q6>);
   DUNLIN_LINEAR_ROW(table, amx, bf16, q8, linear_bf16<PackedForm::q8>);
   DUNLIN_LINEAR_ROW(table, amx, bf16, mxfp4, linear_bf16<PackedForm::mxfp4>);
+  DUNLIN_ROW(table, amx, prepare[int(Arithmetic::int8)], "prepare_int8", prepare_int8);
+  DUNLIN_LINEAR_ROW(table, amx, int8, q4, linear_int8<PackedForm::q4>);
+  DUNLIN_LINEAR_ROW(table, amx, int8, q4_min, linear_int8<PackedForm::q4_min>);
+  DUNLIN_LINEAR_ROW(table, amx, int8, q5, linear_int8<PackedForm::q5>);
+  DUNLIN_LINEAR_ROW(table, amx, int8, q5_min, linear_int8<PackedForm::q5_min>);
+  DUNLIN_LINEAR_ROW(table, amx, int8, q6, linear_int8<PackedForm::q6>);
+  DUNLIN_LINEAR_ROW(table, amx, int8, q8, linear_int8<PackedForm::q8>);
 }
 
 }  // namespace dunlin

@@ -20,81 +20,108 @@ DUNLIN_INLINE Ints pack_pairs(Floats even, Floats odd) {
   return bit_or(shift_right<16>(as_ints(even)), bit_and(as_ints(odd), broadcast_int(-65536)));
 }
 
+// 32 values, of which the first `count` are at x and the others zero, as a row of a bf16 tile.
+DUNLIN_INLINE void store_tile_row(const float* x, int64_t count, std::byte* line) {
+  float values[32];
+  for (int64_t half = 0; half < 2; ++half) {
+    const int64_t left = count - 16 * half;
+    store(values + 16 * half, left <= 0 ? zero() : round_bf16(load_first(x + 16 * half, left)));
+  }
+  Floats even;
+  Floats odd;
+  load_pairs(values, &even, &odd);
+  store(reinterpret_cast<float*>(line), as_floats(pack_pairs(even, odd)));
+}
+
 inline void prepare_tiles(const PrepareArgs& args) noexcept {
   const int64_t blocks = padded_columns(args.columns) / 32;
   const int64_t row_end = args.row_end == args.rows ? (args.rows + 15) / 16 * 16 : args.row_end;
   for (int64_t row = args.row_begin; row < row_end; ++row) {
     const float* x = args.x + row * args.x_stride;
+    std::byte* lines = args.out + row / 16 * blocks * kTileBytes + row % 16 * 64;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t left = row < args.rows ? args.columns - 32 * block : 0;
-      float values[32];
-      for (int64_t half = 0; half < 2; ++half) {
-        const int64_t count = left - 16 * half;
-        store(values + 16 * half,
-              count <= 0 ? zero() : round_bf16(load_first(x + 32 * block + 16 * half, count)));
-      }
-      Floats even;
-      Floats odd;
-      load_pairs(values, &even, &odd);
-      std::byte* line = args.out + (row / 16 * blocks + block) * kTileBytes + row % 16 * 64;
-      store(reinterpret_cast<float*>(line), as_floats(pack_pairs(even, odd)));
+      store_tile_row(x + 32 * block, left, lines + block * kTileBytes);
     }
   }
 }
 
-// Weight tile of 32 columns of a stripe: in place for bf16, else expanded into `tile`.
+// Weight tiles of `blocks` x 32 columns of a stripe: in place for bf16, else expanded into `tiles`.
 template <PackedForm F>
-DUNLIN_INLINE const std::byte* weight_tile(const PackedLayout& layout, const std::byte* stripe,
-                                           int64_t block, std::byte* tile) {
+DUNLIN_INLINE const std::byte* weight_tiles(const PackedLayout& layout, const std::byte* stripe,
+                                            int64_t block, int64_t blocks, std::byte* tiles) {
   if constexpr (F == PackedForm::bf16) {
     return stripe + block * kTileBytes;
   } else {
-    float values[32 * 16];
-    expand_block<F, true>(layout, stripe, block, values, 16);
-    for (int j = 0; j < 16; ++j) {
-      const Ints pairs = pack_pairs(load(values + 32 * j), load(values + 32 * j + 16));
-      store(reinterpret_cast<float*>(tile + 64 * j), as_floats(pairs));
+    for (int64_t b = 0; b < blocks; ++b) {
+      float values[32 * 16];
+      expand_block<F, true>(layout, stripe, block + b, values, 16);
+      for (int j = 0; j < 16; ++j) {
+        const Ints pairs = pack_pairs(load(values + 32 * j), load(values + 32 * j + 16));
+        store(reinterpret_cast<float*>(tiles + b * kTileBytes + 64 * j), as_floats(pairs));
+      }
     }
-    return tile;
+    return tiles;
   }
+}
+
+// Sum tiles 2 r + s += chain sums over `blocks` x 32 columns of R row tiles and S weight tiles, the
+// tiles of each 1 KB apart.
+template <typename Tiles, int R, int S>
+DUNLIN_INLINE void add_products(const std::byte* const (&rows)[2],
+                                const std::byte* const (&weights)[2], int64_t blocks) {
+  for (int64_t b = 0; b < blocks; ++b) {
+    Tiles::template load<4>(rows[0] + b * kTileBytes);
+    Tiles::template load<6>(weights[0] + b * kTileBytes);
+    Tiles::template dot_bf16<0, 0>();
+    if constexpr (S == 2) {
+      Tiles::template load<7>(weights[1] + b * kTileBytes);
+      Tiles::template dot_bf16<0, 1>();
+    }
+    if constexpr (R == 2) {
+      Tiles::template load<5>(rows[1] + b * kTileBytes);
+      Tiles::template dot_bf16<1, 0>();
+      if constexpr (S == 2) Tiles::template dot_bf16<1, 1>();
+    }
+  }
+}
+
+template <typename Tiles, int R, int S>
+DUNLIN_INLINE void zero_sums() {
+  Tiles::template zero<0>();
+  if constexpr (S == 2) Tiles::template zero<1>();
+  if constexpr (R == 2) Tiles::template zero<2>();
+  if constexpr (R == 2 && S == 2) Tiles::template zero<3>();
+}
+
+// Sum tiles of R x S to memory: row blocks row_step bytes apart, stripes stripe_step, lines of a
+// tile `stride`.
+template <typename Tiles, int R, int S>
+DUNLIN_INLINE void store_sums(std::byte* sums, int64_t row_step, int64_t stripe_step,
+                              int64_t stride) {
+  Tiles::template store<0>(sums, stride);
+  if constexpr (S == 2) Tiles::template store<1>(sums + stripe_step, stride);
+  if constexpr (R == 2) Tiles::template store<2>(sums + row_step, stride);
+  if constexpr (R == 2 && S == 2) Tiles::template store<3>(sums + row_step + stripe_step, stride);
 }
 
 // Sums of R row blocks x S stripes (tiles at sums + (r * S + s) KB) plus `blocks` blocks.
 template <typename Tiles, int R, int S>
 DUNLIN_INLINE void tile_step(const LinearArgs& args, int64_t row_block, int64_t block,
-                             int64_t blocks, const std::byte* const (&weights)[2][kStepBlocks],
+                             int64_t blocks, const std::byte* const (&weights)[2],
                              std::byte* sums) {
   if (block == 0) {
-    Tiles::template zero<0>();
-    if constexpr (S == 2) Tiles::template zero<1>();
-    if constexpr (R == 2) Tiles::template zero<2>();
-    if constexpr (R == 2 && S == 2) Tiles::template zero<3>();
+    zero_sums<Tiles, R, S>();
   } else {
     Tiles::template load<0>(sums);
     if constexpr (S == 2) Tiles::template load<1>(sums + kTileBytes);
     if constexpr (R == 2) Tiles::template load<2>(sums + S * kTileBytes);
     if constexpr (R == 2 && S == 2) Tiles::template load<3>(sums + 3 * kTileBytes);
   }
-  const std::byte* first_rows = row_tile(args, row_block, block);
-  const std::byte* next_rows = R == 2 ? row_tile(args, row_block + 1, block) : nullptr;
-  for (int64_t b = 0; b < blocks; ++b) {
-    Tiles::template load<4>(first_rows + b * kTileBytes);
-    Tiles::template load<6>(weights[0][b]);
-    Tiles::template dot_bf16<0, 0>();
-    if constexpr (S == 2) {
-      Tiles::template load<7>(weights[1][b]);
-      Tiles::template dot_bf16<0, 1>();
-    }
-    if constexpr (R == 2) {
-      Tiles::template load<5>(next_rows + b * kTileBytes);
-      Tiles::template dot_bf16<1, 0>();
-      if constexpr (S == 2) Tiles::template dot_bf16<1, 1>();
-    }
-  }
-  Tiles::template store<0>(sums);
-  if constexpr (S == 2) Tiles::template store<1>(sums + kTileBytes);
-  if constexpr (R == 2) Tiles::template store<2>(sums + S * kTileBytes);
-  if constexpr (R == 2 && S == 2) Tiles::template store<3>(sums + 3 * kTileBytes);
+  const std::byte* const rows[2] = {row_tile(args, row_block, block),
+                                    R == 2 ? row_tile(args, row_block + 1, block) : nullptr};
+  add_products<Tiles, R, S>(rows, weights, blocks);
+  store_sums<Tiles, R, S>(sums, S * kTileBytes, kTileBytes, 64);
 }
 
 // S stripes x row blocks [first, last) over one step of columns. Sum tiles: row block, then stripe.
@@ -102,13 +129,11 @@ template <typename Tiles, PackedForm F, int S>
 inline void tile_rows(const LinearArgs& args, int64_t stripe, int64_t block, int64_t blocks,
                       int64_t first, int64_t last, std::byte* panel, std::byte* sums) {
   const PackedLayout& layout = args.weight.layout;
-  const std::byte* weights[2][kStepBlocks];
+  const std::byte* weights[2] = {};
   for (int s = 0; s < S; ++s) {
     const std::byte* packed = args.weight.data + (stripe + s) * layout.stripe_bytes();
-    for (int64_t b = 0; b < blocks; ++b) {
-      std::byte* tile = panel + (s * kStepBlocks + b) * kTileBytes;
-      weights[s][b] = weight_tile<F>(layout, packed, block + b, tile);
-    }
+    std::byte* tiles = panel + s * kStepBlocks * kTileBytes;
+    weights[s] = weight_tiles<F>(layout, packed, block, blocks, tiles);
   }
   int64_t row_block = first;
   for (; last - row_block >= 2; row_block += 2) {
@@ -162,7 +187,7 @@ inline void tile_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
 
 template <typename Tiles, PackedForm F>
 inline void linear_tiles(const LinearArgs& args) noexcept {
-  Tiles::configure();
+  Tiles::configure_bf16();
   for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
     const int64_t left = args.row_end - row;
     const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;

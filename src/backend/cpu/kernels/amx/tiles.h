@@ -1,6 +1,6 @@
-// The AMX tile instructions behind the interface that amx/linear.inl.h is written against; tests
-// put an emulation in its place. Eight tiles of 16 rows x 64 bytes: 0..3 are sums (2 row blocks x 2
-// stripes), 4 and 5 rows, 6 and 7 weights.
+// The AMX tile instructions behind the interface that amx/linear.inl.h and amx/int8.inl.h are
+// written against; tests put an emulation in its place. Eight tiles of at most 16 rows x 64 bytes:
+// 0..3 are sums, 4 and 5 rows of activations, 6 and 7 weights.
 #pragma once
 
 #include <immintrin.h>
@@ -23,7 +23,17 @@ struct alignas(64) TileConfiguration {
 };
 static_assert(sizeof(TileConfiguration) == 64);
 
-constexpr TileConfiguration kTileConfiguration;
+constexpr TileConfiguration kBf16Tiles;
+
+// Rows of `group` codes, and weights with four codes of a channel in a row's 4 bytes.
+constexpr TileConfiguration int8_tiles(int group) {
+  TileConfiguration tiles;
+  for (int tile = 4; tile < 6; ++tile) tiles.row_bytes[tile] = static_cast<uint16_t>(group);
+  for (int tile = 6; tile < 8; ++tile) tiles.rows[tile] = static_cast<uint8_t>(group / 4);
+  return tiles;
+}
+constexpr TileConfiguration kInt8Tiles = int8_tiles(32);
+constexpr TileConfiguration kInt8HalfTiles = int8_tiles(16);
 
 // The tile loads of g++ 12 name none of the memory they read: without a barrier it drops or moves
 // the stores before them.
@@ -35,10 +45,14 @@ struct HardwareTiles {
   // _tile_loadconfig of g++ 12 names only 8 of the 64 bytes as read: stores to the others would be
   // dropped, and the 8 of a constant could be folded. So a constant, at an address that the
   // compiler cannot see through.
-  static DUNLIN_INLINE void configure() {
-    const TileConfiguration* configuration = &kTileConfiguration;
+  static DUNLIN_INLINE void configure(const TileConfiguration* configuration) {
     asm("" : "+r"(configuration));
     _tile_loadconfig(configuration);
+  }
+  static DUNLIN_INLINE void configure_bf16() { configure(&kBf16Tiles); }
+  // For weight groups of 32 or 16 columns.
+  static DUNLIN_INLINE void configure_int8(int64_t group) {
+    configure(group == 32 ? &kInt8Tiles : &kInt8HalfTiles);
   }
   static DUNLIN_INLINE void release() { _tile_release(); }
 
@@ -50,24 +64,25 @@ struct HardwareTiles {
     if constexpr (Tile == 2) _tile_zero(2);
     if constexpr (Tile == 3) _tile_zero(3);
   }
+  // `stride`: bytes from row to row of the tile.
   template <int Tile>
-  static DUNLIN_INLINE void load(const std::byte* p) {
+  static DUNLIN_INLINE void load(const std::byte* p, int64_t stride = 64) {
     memory_barrier();
-    if constexpr (Tile == 0) _tile_loadd(0, p, 64);
-    if constexpr (Tile == 1) _tile_loadd(1, p, 64);
-    if constexpr (Tile == 2) _tile_loadd(2, p, 64);
-    if constexpr (Tile == 3) _tile_loadd(3, p, 64);
-    if constexpr (Tile == 4) _tile_loadd(4, p, 64);
-    if constexpr (Tile == 5) _tile_loadd(5, p, 64);
-    if constexpr (Tile == 6) _tile_loadd(6, p, 64);
-    if constexpr (Tile == 7) _tile_loadd(7, p, 64);
+    if constexpr (Tile == 0) _tile_loadd(0, p, stride);
+    if constexpr (Tile == 1) _tile_loadd(1, p, stride);
+    if constexpr (Tile == 2) _tile_loadd(2, p, stride);
+    if constexpr (Tile == 3) _tile_loadd(3, p, stride);
+    if constexpr (Tile == 4) _tile_loadd(4, p, stride);
+    if constexpr (Tile == 5) _tile_loadd(5, p, stride);
+    if constexpr (Tile == 6) _tile_loadd(6, p, stride);
+    if constexpr (Tile == 7) _tile_loadd(7, p, stride);
   }
   template <int Tile>
-  static DUNLIN_INLINE void store(std::byte* p) {
-    if constexpr (Tile == 0) _tile_stored(0, p, 64);
-    if constexpr (Tile == 1) _tile_stored(1, p, 64);
-    if constexpr (Tile == 2) _tile_stored(2, p, 64);
-    if constexpr (Tile == 3) _tile_stored(3, p, 64);
+  static DUNLIN_INLINE void store(std::byte* p, int64_t stride = 64) {
+    if constexpr (Tile == 0) _tile_stored(0, p, stride);
+    if constexpr (Tile == 1) _tile_stored(1, p, stride);
+    if constexpr (Tile == 2) _tile_stored(2, p, stride);
+    if constexpr (Tile == 3) _tile_stored(3, p, stride);
     memory_barrier();
   }
   // Sum tile 2 * Row + Stripe += row tile 4 + Row times weight tile 6 + Stripe.
@@ -77,6 +92,14 @@ struct HardwareTiles {
     if constexpr (Row == 0 && Stripe == 1) _tile_dpbf16ps(1, 4, 7);
     if constexpr (Row == 1 && Stripe == 0) _tile_dpbf16ps(2, 5, 6);
     if constexpr (Row == 1 && Stripe == 1) _tile_dpbf16ps(3, 5, 7);
+  }
+  // Sum tile Sum += row tile 4 + Sum % 2 times weight tile 6 + Sum % 2, signed codes.
+  template <int Sum>
+  static DUNLIN_INLINE void dot_int8() {
+    if constexpr (Sum == 0) _tile_dpbssd(0, 4, 6);
+    if constexpr (Sum == 1) _tile_dpbssd(1, 5, 7);
+    if constexpr (Sum == 2) _tile_dpbssd(2, 4, 6);
+    if constexpr (Sum == 3) _tile_dpbssd(3, 5, 7);
   }
 };
 

@@ -10,6 +10,8 @@ namespace {
 // In this order: each uses the names of those before.
 #include "backend/cpu/kernels/vector/math.inl.h"
 
+#include "backend/cpu/kernels/vector/quantise.inl.h"
+
 #include "backend/cpu/kernels/vector/rows.inl.h"
 }  // namespace
 }  // namespace dunlin::avx2

@@ -174,6 +174,9 @@ DUNLIN_INLINE Ints bit_and(Ints a, Ints b) {
 DUNLIN_INLINE Ints bit_or(Ints a, Ints b) {
   return {_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
 }
+DUNLIN_INLINE Ints bit_xor(Ints a, Ints b) {
+  return {_mm256_xor_si256(a.low, b.low), _mm256_xor_si256(a.high, b.high)};
+}
 template <int N>
 DUNLIN_INLINE Ints shift_left(Ints x) {
   return {_mm256_slli_epi32(x.low, N), _mm256_slli_epi32(x.high, N)};

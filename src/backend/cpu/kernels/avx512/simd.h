@@ -142,6 +142,9 @@ DUNLIN_INLINE Ints bit_and(Ints a, Ints b) {
 DUNLIN_INLINE Ints bit_or(Ints a, Ints b) {
   return _mm512_or_si512(a, b);
 }
+DUNLIN_INLINE Ints bit_xor(Ints a, Ints b) {
+  return _mm512_xor_si512(a, b);
+}
 template <int N>
 DUNLIN_INLINE Ints shift_left(Ints x) {
   return _mm512_slli_epi32(x, N);

@@ -197,6 +197,9 @@ inline Ints bit_and(Ints a, Ints b) {
 inline Ints bit_or(Ints a, Ints b) {
   return map<Ints>(a, b, [](int32_t x, int32_t y) { return x | y; });
 }
+inline Ints bit_xor(Ints a, Ints b) {
+  return map<Ints>(a, b, [](int32_t x, int32_t y) { return x ^ y; });
+}
 template <int N>
 inline Ints shift_left(Ints x) {
   return map<Ints>(x,

@@ -17,13 +17,16 @@ struct SplitView {
   const std::byte* pages[kSplitTokens / kPageTokens];  // null: not there
 };
 
+// Queries [query, query + count), count <= R: the others see nothing.
 template <int R>
-inline void view_split(const AttentionArgs& args, int64_t split, int64_t query,
+inline void view_split(const AttentionArgs& args, int64_t split, int64_t query, int64_t count,
                        SplitView<R>* view) {
   const int64_t base = split * kSplitTokens;
   view->lowest = kSplitTokens;
   view->highest = 0;
   for (int r = 0; r < R; ++r) {
+    view->low[r] = view->high[r] = 0;
+    if (r >= count) continue;
     const VisibleRange range = visible_range(args, (query + r) / args.group);
     const int64_t low = range.begin - base;
     const int64_t high = range.end - base;
@@ -42,6 +45,14 @@ inline void view_split(const AttentionArgs& args, int64_t split, int64_t query,
   }
 }
 
+// Chain sums to scores: times the scale, capped.
+DUNLIN_INLINE Floats scaled_score(const AttentionArgs& args, Floats sum) {
+  const Floats score = mul(sum, broadcast(args.scale));
+  if (args.softcap == 0.0f) return score;
+  const Floats cap = broadcast(args.softcap);
+  return mul(cap, tanh(div(score, cap)));
+}
+
 // scores[r][256]: chain(q, k) * scale, capped. q[R][key_dims].
 template <KvType T, int R>
 inline void score_pages(const AttentionArgs& args, const SplitView<R>& view, const float* q,
@@ -57,12 +68,7 @@ inline void score_pages(const AttentionArgs& args, const SplitView<R>& view, con
       chain_record<kForm, R>(view.pages[page] + block * block_bytes, q + 32 * block, dims, sum);
     }
     for (int r = 0; r < R; ++r) {
-      Floats score = mul(sum[r], broadcast(args.scale));
-      if (args.softcap != 0.0f) {
-        const Floats cap = broadcast(args.softcap);
-        score = mul(cap, tanh(div(score, cap)));
-      }
-      store(scores + r * kSplitTokens + page * kPageTokens, score);
+      store(scores + r * kSplitTokens + page * kPageTokens, scaled_score(args, sum[r]));
     }
   }
 }
@@ -206,7 +212,7 @@ template <KvType T, int R>
 inline void split_queries(const AttentionArgs& args, int64_t split, int64_t query, const float* q,
                           float* scores, float* partials, int64_t stride) {
   SplitView<R> view;
-  view_split<R>(args, split, query, &view);
+  view_split<R>(args, split, query, R, &view);
   score_pages<T, R>(args, view, q, scores);
   for (int r = 0; r < R; ++r)
     split_softmax<T, R>(view, r, scores + r * kSplitTokens, partials + r * stride);
