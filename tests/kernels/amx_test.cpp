@@ -110,7 +110,7 @@ TEST_P(EmulatedAmxTest, Int8EqualsThePlainLoops) {
   LinearFunction* linear = emulated_int8(weight_->form);
   ASSERT_EQ(linear != nullptr, is_integer(weight_->form));
   if (linear == nullptr) return;
-  expect_the_plain_loops(amx::prepare_int8_tiles, linear, Arithmetic::int8);
+  expect_the_plain_loops(amx::prepare_row_tiles, linear, Arithmetic::int8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, EmulatedAmxTest,

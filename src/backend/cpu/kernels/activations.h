@@ -4,8 +4,8 @@
 //   the row stride an odd number of 64-byte lines so that neighbouring rows do not fall into one
 //   cache set. The line behind a row holds the smallest magnitude of a value that is not zero
 //   (1 without any) and the largest (1).
-//   int8:   per row the codes[K padded to 64], scales[K / 32], sums of 32 codes [K / 32], sums of
-//   16 codes [K / 16].
+//   int8:   [rows / R][K / 32] of Int8Tile<R>; R is 1 for a single row, else kInt8TileRows (16 on AMX
+//   from 16 rows on). Rows of the last tile beyond the last row are not used.
 #pragma once
 
 #include <cstdint>
@@ -24,19 +24,17 @@ inline constexpr int64_t float_row_stride(int64_t columns) {
 inline constexpr int64_t kRowSmallest = 0;  // in the line behind a row
 inline constexpr int64_t kRowLargest = 1;
 
-struct Int8RowLayout {
-  explicit constexpr Int8RowLayout(int64_t columns)
-      : groups(columns / 32),
-        scales((columns + 63) / 64 * 64),
-        sums(scales + 4 * groups),
-        half_sums(sums + 4 * groups),
-        row_bytes((half_sums + 8 * groups + 63) / 64 * 64) {}
-
-  int64_t groups;
-  int64_t scales;  // byte offsets from the start of a row
-  int64_t sums;
-  int64_t half_sums;
-  int64_t row_bytes;
+// What the int8 arithmetic reads of Rows rows and 32 columns. Sums are whole numbers of at most four
+// digits.
+template <int Rows>
+struct Int8Tile {
+  int8_t codes[Rows][32];
+  float scales[Rows];
+  float sums[Rows];          // of 32 codes
+  float half_sums[2][Rows];  // of the first and the last 16
 };
+inline constexpr int kInt8TileRows = 8;
+inline constexpr int64_t kInt8BlockBytes = sizeof(Int8Tile<1>);  // of one row
+static_assert(sizeof(Int8Tile<kInt8TileRows>) == kInt8TileRows * kInt8BlockBytes);
 
 }  // namespace dunlin

@@ -76,8 +76,10 @@ struct AttentionTileWorkspace {
   }
   static int64_t bytes(int64_t head_dim) {
     const int64_t tiles = q_bytes(head_dim) + value_bytes(head_dim) + (2 * kBlocks + 4) * kTile;
-    const int64_t floats = kPair * (kSplitTokens + 4) + kTileQueries * (kv_value_dims(head_dim) + 2);
-    return tiles + floats * static_cast<int64_t>(sizeof(float)) + AttentionWorkspace::bytes(head_dim);
+    const int64_t floats =
+        kPair * (kSplitTokens + 4) + kTileQueries * (kv_value_dims(head_dim) + 2);
+    return tiles + floats * static_cast<int64_t>(sizeof(float)) +
+           AttentionWorkspace::bytes(head_dim);
   }
 
   AttentionTileWorkspace(std::byte* memory, int64_t head_dim) {

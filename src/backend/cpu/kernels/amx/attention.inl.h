@@ -240,8 +240,8 @@ inline void split_plainly(const AttentionArgs& args, const AttentionTileWorkspac
     const int64_t left = first + count - at;
     const int64_t block = left < kAttentionBlock ? left : kAttentionBlock;
     round_queries<KvType::bf16>(args, query + at, block, plain.q);
-    split_block<KvType::bf16, kAttentionRows>(args, split, query + at, block, plain.q,
-                                              plain.scores, plain.partials, stride);
+    split_block<KvType::bf16, kAttentionRows>(args, split, query + at, block, plain.q, plain.scores,
+                                              plain.partials, stride);
     for (int64_t i = 0; i < block; ++i) {
       float state[2] = {memory.m[at + i], memory.l[at + i]};
       merge_partial(plain.partials + i * stride, dims, state, memory.o + (at + i) * dims);
@@ -304,8 +304,7 @@ inline void attend_tiles(const AttentionArgs& args, int64_t query, int64_t count
     const float state[2] = {memory.m[i], memory.l[i]};
     const int64_t row = (query + i) / args.group;
     const int64_t head = (query + i) % args.group;
-    end_merge(state, memory.o + i * dims, args.head_dim,
-              y + row * y_stride + head * args.head_dim);
+    end_merge(state, memory.o + i * dims, args.head_dim, y + row * y_stride + head * args.head_dim);
   }
 }
 

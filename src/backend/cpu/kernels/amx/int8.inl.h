@@ -4,53 +4,24 @@
 // target region of an instruction set, after vector/linear.inl.h and vector/quantise.inl.h; `Tiles`
 // is amx/tiles.h or an emulation.
 //
-// Activations are tiles: row block of 16, then 32 columns, kInt8TileBytes each; rows that fill the
-// last block are zero. A tile's products wait in memory while the next two are under way, as the
-// multiply-adds of a group take longer than its tile instructions.
-
-constexpr int64_t kInt8TileBytes = 768;  // codes[16][32], then what the int8 arithmetic adds:
-constexpr int64_t kTileScales = 512;     // scales[16]
-constexpr int64_t kTileSums = 576;       // sums of 32 codes [16], float32
-constexpr int64_t kTileHalfSums = 640;   // sums of the first and last 16 codes [2][16], float32
+// Activations are Int8Tile<16>; rows that fill the last are zero. The products of a group wait in
+// memory while the next two groups are under way, as the multiply-adds of a group take longer than
+// its tile instructions.
 
 // 512 columns: two row blocks, the expanded weights and their scales are 36 KB of a 48 KB L1.
 constexpr int64_t kChunkBlocks = 16;
 constexpr int64_t kGroupsInFlight = 2;
+using RowTile = Int8Tile<16>;
 
-DUNLIN_INLINE float* tile_floats(std::byte* tile, int64_t at) {
-  return reinterpret_cast<float*>(tile + at);
-}
-DUNLIN_INLINE const float* tile_floats(const std::byte* tile, int64_t at) {
-  return reinterpret_cast<const float*>(tile + at);
-}
-
-// Row `row` of a row block, from its 32 columns; zeros without any.
-DUNLIN_INLINE void prepare_int8_tile(const float* x, std::byte* tile, int64_t row) {
-  int8_t* codes = reinterpret_cast<int8_t*>(tile + 32 * row);
-  float* scale = tile_floats(tile, kTileScales) + row;
-  if (x == nullptr) {
-    __builtin_memset(codes, 0, 32);
-    *scale = 0.0f;
-  } else {
-    quantise_group(x, codes, scale);
-  }
-  const int32_t first = sum_codes(codes);
-  const int32_t last = sum_codes(codes + 16);
-  tile_floats(tile, kTileSums)[row] = static_cast<float>(first + last);
-  tile_floats(tile, kTileHalfSums)[row] = static_cast<float>(first);
-  tile_floats(tile, kTileHalfSums)[16 + row] = static_cast<float>(last);
-}
-
-inline void prepare_int8_tiles(const PrepareArgs& args) noexcept {
+inline void prepare_row_tiles(const PrepareArgs& args) noexcept {
+  prepare_int8_tiles<16>(args);
+  if (args.row_end != args.rows) return;
+  const float zeros[32] = {};
   const int64_t blocks = args.columns / 32;
-  const int64_t row_end = args.row_end == args.rows ? (args.rows + 15) / 16 * 16 : args.row_end;
-  for (int64_t row = args.row_begin; row < row_end; ++row) {
-    const float* x = row < args.rows ? args.x + row * args.x_stride : nullptr;
-    std::byte* tiles = args.out + row / 16 * blocks * kInt8TileBytes;
-    for (int64_t block = 0; block < blocks; ++block) {
-      prepare_int8_tile(x == nullptr ? nullptr : x + 32 * block, tiles + block * kInt8TileBytes,
-                        row % 16);
-    }
+  RowTile* tiles = reinterpret_cast<RowTile*>(args.out) + args.rows / 16 * blocks;
+  for (int64_t row = args.rows; row % 16 != 0; ++row) {
+    for (int64_t block = 0; block < blocks; ++block)
+      fill_int8_row<16>(zeros, row % 16, tiles + block);
   }
 }
 
@@ -91,23 +62,22 @@ static_assert(kChunkBlocks * (512 + 4 * 64) + 4 * 1024 +
               kLinearWorkspaceBytes);
 
 template <PackedForm F>
-inline void expand_chunk(const PackedLayout& layout, const std::byte* stripe, int64_t block,
+inline void expand_chunk(const Records<F>& records, const std::byte* stripe, int64_t block,
                          int64_t blocks, const Int8Chunk& chunk) {
-  const int64_t record_blocks = layout.record_columns() / 32;
-  const int64_t groups = 32 / layout.group;  // of a block
   for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t at = block + b;
-    const std::byte* record = stripe + at / record_blocks * layout.record_bytes();
-    const RecordScales<F> scales = RecordScales<F>::of(layout, record);
-    const BlockCodes<F> codes = BlockCodes<F>::of(layout, record, at % record_blocks);
+    const std::byte* record = records.record(stripe, block + b);
+    const int64_t within = records.within(block + b);
+    const RecordScales<F> scales = RecordScales<F>::of(records, record);
+    const BlockCodes<F> codes = BlockCodes<F>::of(records, record, within);
     float* to = reinterpret_cast<float*>(chunk.codes + 512 * b);
     for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
       store(to + 16 * C, as_floats(signed_codes<F>(codes.template four<C>())));
     });
-    for (int64_t i = 0; i < groups; ++i) {
-      const int64_t group = groups * (at % record_blocks) + i;
-      store(chunk.scales + 16 * (groups * b + i), scales.scale(group));
-      if constexpr (has_min(F)) store(chunk.mins + 16 * (groups * b + i), scales.min(group));
+    for (int64_t i = 0; i < records.groups; ++i) {
+      const int64_t group = records.groups * within + i;
+      const int64_t at = 16 * (records.groups * b + i);
+      store(chunk.scales + at, scales.scale(group));
+      if constexpr (has_min(F)) store(chunk.mins + at, scales.min(group));
     }
   }
 }
@@ -127,17 +97,16 @@ struct Ahead {
 template <typename Tiles, PackedForm F, bool Half>
 struct Int8Groups {
   const Int8Chunk& chunk;
-  const std::byte* rows;  // the row block's tiles from the chunk's first block on
+  const RowTile* rows;  // the row block's tiles from the chunk's first block on
 
-  DUNLIN_INLINE const std::byte* tile(int64_t group) const {
-    return rows + (Half ? group / 2 : group) * kInt8TileBytes;
-  }
+  DUNLIN_INLINE const RowTile& tile(int64_t group) const { return rows[Half ? group / 2 : group]; }
 
   // The exact sums of a group, to the products' tile Sum.
   template <int Sum>
   DUNLIN_INLINE void multiply(int64_t group) const {
     Tiles::template zero<Sum>();
-    Tiles::template load<4 + Sum % 2>(tile(group) + (Half ? 16 * (group % 2) : 0), 32);
+    const std::byte* codes = reinterpret_cast<const std::byte*>(tile(group).codes);
+    Tiles::template load<4 + Sum % 2>(codes + (Half ? 16 * (group % 2) : 0), 32);
     Tiles::template load<6 + Sum % 2>(chunk.codes + (Half ? 256 : 512) * group);
     Tiles::template dot_int8<Sum>();
     Tiles::template store<Sum>(chunk.products + 1024 * Sum);
@@ -145,9 +114,8 @@ struct Int8Groups {
 
   template <int Sum>
   DUNLIN_INLINE void add_to(Floats (&acc)[16], int64_t group) const {
-    const float* scale = tile_floats(tile(group), kTileScales);
-    const float* sum = tile_floats(tile(group), Half ? kTileHalfSums : kTileSums);
-    if constexpr (Half) sum += 16 * (group % 2);
+    const float* scale = tile(group).scales;
+    const float* sum = Half ? tile(group).half_sums[group % 2] : tile(group).sums;
     const Floats weight_scale = load(chunk.scales + 16 * group);
     const Floats weight_min = has_min(F) ? load(chunk.mins + 16 * group) : zero();
 #pragma GCC unroll 16
@@ -199,8 +167,10 @@ inline void int8_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
   const Int8Chunk chunk = Int8Chunk::in(args.workspace);
   const int64_t all_blocks = layout.columns / 32;
   const int64_t row_blocks = (rows + 15) / 16;
-  const int64_t chunk_bytes = kChunkBlocks * 32 / layout.record_columns() * layout.record_bytes();
-  const std::byte* row_tiles = args.activations + row / 16 * all_blocks * kInt8TileBytes;
+  const Records<F> records = Records<F>::of(layout);
+  const int64_t chunk_bytes = (kChunkBlocks >> records.shift) * records.bytes;
+  const RowTile* row_tiles =
+      reinterpret_cast<const RowTile*>(args.activations) + row / 16 * all_blocks;
   for (int64_t block = 0; block < all_blocks; block += kChunkBlocks) {
     const int64_t left = all_blocks - block;
     const int64_t blocks = left < kChunkBlocks ? left : kChunkBlocks;
@@ -208,15 +178,14 @@ inline void int8_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
     const int64_t chunk_at = block / kChunkBlocks * chunk_bytes;
     for (int64_t s = stripe; s < stripe_end; ++s) {
       const std::byte* packed = args.weight.data + s * layout.stripe_bytes();
-      expand_chunk<F>(layout, packed, block, blocks, chunk);
-      const std::byte* next = s + 1 < stripe_end
-                                  ? packed + layout.stripe_bytes() + chunk_at
-                                  : args.weight.data + stripe * layout.stripe_bytes() + chunk_at +
-                                        chunk_bytes;
+      expand_chunk<F>(records, packed, block, blocks, chunk);
+      const std::byte* next =
+          s + 1 < stripe_end
+              ? packed + layout.stripe_bytes() + chunk_at
+              : args.weight.data + stripe * layout.stripe_bytes() + chunk_at + chunk_bytes;
       Ahead ahead{next, next + chunk_bytes, chunk_bytes / 64 / (row_blocks * groups) + 1};
       for (int64_t b = 0; b < row_blocks; ++b) {
-        const std::byte* tiles = row_tiles + (b * all_blocks + block) * kInt8TileBytes;
-        const Int8Groups<Tiles, F, Half> part{chunk, tiles};
+        const Int8Groups<Tiles, F, Half> part{chunk, row_tiles + b * all_blocks + block};
         part.run(groups, block == 0, ahead, chunk.sums + ((s - stripe) * row_blocks + b) * 256);
       }
     }

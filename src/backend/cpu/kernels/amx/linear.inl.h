@@ -53,9 +53,10 @@ DUNLIN_INLINE const std::byte* weight_tiles(const PackedLayout& layout, const st
   if constexpr (F == PackedForm::bf16) {
     return stripe + block * kTileBytes;
   } else {
+    const Records<F> records = Records<F>::of(layout);
     for (int64_t b = 0; b < blocks; ++b) {
       float values[32 * 16];
-      expand_block<F, true>(layout, stripe, block + b, values, 16);
+      expand_block<F, true>(records, stripe, block + b, values, 16);
       for (int j = 0; j < 16; ++j) {
         const Ints pairs = pack_pairs(load(values + 32 * j), load(values + 32 * j + 16));
         store(reinterpret_cast<float*>(tiles + b * kTileBytes + 64 * j), as_floats(pairs));

@@ -32,7 +32,6 @@ constexpr int kDirectRows = 2;       // rows that share one pass over 16-bit wei
 constexpr int kInt8Rows = 4;         // rows that share one pass over integer weights
 constexpr int kAttentionRows = 2;    // queries that share one pass over a page
 constexpr bool kQ8Unsigned = false;  // dot_step_q8 multiplies the code itself
-constexpr int kDotChains = 1;        // independent sums of one group
 constexpr float kFp4Unit = 0.5f;     // fp4_units gives integers
 
 DUNLIN_INLINE Mask lanes_between(int64_t begin, int64_t end) {

@@ -23,7 +23,6 @@ constexpr int kDirectRows = 8;      // rows that share one pass over 16-bit weig
 constexpr int kInt8Rows = 8;        // rows that share one pass over integer weights
 constexpr int kAttentionRows = 8;   // queries that share one pass over a page
 constexpr bool kQ8Unsigned = true;  // dot_step_q8 multiplies code + 128
-constexpr int kDotChains = 2;       // independent sums of one group
 constexpr float kFp4Unit = 1.0f;
 
 DUNLIN_INLINE Mask first_lanes(int64_t n) {

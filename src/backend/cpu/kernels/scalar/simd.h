@@ -35,7 +35,6 @@ constexpr int kDirectRows = 1;
 constexpr int kInt8Rows = 1;
 constexpr int kAttentionRows = 1;
 constexpr bool kQ8Unsigned = false;
-constexpr int kDotChains = 1;
 constexpr float kFp4Unit = 1.0f;
 
 template <typename To, typename From, typename F>

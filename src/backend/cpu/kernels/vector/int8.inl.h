@@ -2,50 +2,41 @@
 // (docs/decisions/0002-numerics.md, "Arithmetic of linear"). Included inside the namespace and
 // target region of an instruction set, after records.inl.h and linear.inl.h.
 
-template <int R>
-struct Int8Activations {
-  const int8_t* codes;
-  const float* scales;
-  const int32_t* sums;
-  const int32_t* half_sums;
-  int64_t stride;  // bytes between rows, the same for all four
+// Rows first .. first + R - 1 of a tile: with a constant distance from row to row, all of them are
+// addressed from one pointer.
+template <int T>
+struct Int8Rows {
+  const Int8Tile<T>* tile;
+  int64_t first;
 
-  template <typename T>
-  static DUNLIN_INLINE T at(const T* base, int64_t row_bytes, int64_t index) {
-    return *reinterpret_cast<const T*>(reinterpret_cast<const std::byte*>(base) + row_bytes +
-                                       index * sizeof(T));
+  DUNLIN_INLINE const int8_t* codes(int r) const { return tile->codes[first + r]; }
+  DUNLIN_INLINE Floats scale(int r) const { return broadcast(tile->scales[first + r]); }
+  DUNLIN_INLINE Floats sum(int r) const { return broadcast(tile->sums[first + r]); }
+  DUNLIN_INLINE Floats half_sum(int half, int r) const {
+    return broadcast(tile->half_sums[half][first + r]);
   }
-  DUNLIN_INLINE float scale(int r, int64_t g) const { return at(scales, r * stride, g); }
-  DUNLIN_INLINE int32_t sum(int r, int64_t g) const { return at(sums, r * stride, g); }
-  DUNLIN_INLINE int32_t half_sum(int r, int64_t g) const { return at(half_sums, r * stride, g); }
 };
 
-// The columns of one weight group within a block of 32: all of it, or one half.
-template <PackedForm F, int R, int First, int Fours>
-DUNLIN_INLINE void dot_group(const BlockCodes<F>& codes, const int8_t* x, int64_t x_stride,
-                             Ints (&dot)[R]) {
-  Ints partial[kDotChains][R];
-  for (int r = 0; r < R; ++r) {
-    dot[r] = broadcast_int(0);
-    for (int i = 0; i < kDotChains; ++i) partial[i][r] = broadcast_int(0);
-  }
+// Exact sums over columns 4 First .. 4 (First + Fours) of a block: a weight group.
+template <PackedForm F, int R, int T, int First, int Fours>
+DUNLIN_INLINE void dot_group(const BlockCodes<F>& codes, const Int8Rows<T>& x, Ints (&dot)[R]) {
+  constexpr int kSteps = F == PackedForm::q8 ? 8 : dot_steps(code_bits(F));
+  Ints partial[R];
+  for (int r = 0; r < R; ++r) partial[r] = broadcast_int(0);
   for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
     if constexpr (C >= First && C < First + Fours) {
       constexpr int kStep = C - First;
       const Ints four = codes.template four<C>();
       for (int r = 0; r < R; ++r) {
-        const Ints values = broadcast_int(four_codes(x + r * x_stride + 4 * C));
-        Ints& sum = partial[kStep % kDotChains][r];
-        sum = F == PackedForm::q8 ? dot_step_q8(sum, four, values) : dot_step(sum, four, values);
+        const Ints values = broadcast_int(four_codes(x.codes(r) + 4 * C));
+        partial[r] = F == PackedForm::q8 ? dot_step_q8(partial[r], four, values)
+                                         : dot_step(partial[r], four, values);
       }
-      constexpr int kSteps = (F == PackedForm::q8 ? 8 : dot_steps(code_bits(F))) * kDotChains;
       if constexpr ((kStep + 1) % kSteps == 0 || kStep + 1 == Fours) {
         for (int r = 0; r < R; ++r) {
-          for (int i = 0; i < kDotChains; ++i) {
-            const Ints& sum = partial[i][r];
-            dot[r] = add(dot[r], F == PackedForm::q8 ? sum : dot_total(sum));
-            partial[i][r] = broadcast_int(0);
-          }
+          const Ints total = F == PackedForm::q8 ? partial[r] : dot_total(partial[r]);
+          dot[r] = kStep < kSteps ? total : add(dot[r], total);
+          partial[r] = broadcast_int(0);
         }
       }
     }
@@ -53,83 +44,100 @@ DUNLIN_INLINE void dot_group(const BlockCodes<F>& codes, const int8_t* x, int64_
 }
 
 // acc[r] = fma(float(sum q * code), ws * s, acc[r]), and with minima acc[r] = fma(float(sum q),
-// wm * s, acc[r]). Group `group` of the record, columns 4 First .. of block `block`, whose
-// activations are `g`.
-template <PackedForm F, int R, int First, int Fours>
+// wm * s, acc[r]). Group `group` of the record: columns 4 First .. of the block that `codes` and `x`
+// are of. Codes are stored with an offset; what it adds to a sum is taken off in float32, where
+// both are whole numbers below 2^24.
+template <PackedForm F, int R, int T, int First, int Fours>
 DUNLIN_INLINE void int8_group(const RecordScales<F>& scales, const BlockCodes<F>& codes,
-                              int64_t group, const Int8Activations<R>& x, int64_t g,
-                              Floats (&acc)[R]) {
+                              int64_t group, const Int8Rows<T>& x, Floats (&acc)[R]) {
   constexpr int32_t kOffset = F == PackedForm::q8 && !kQ8Unsigned ? 0 : code_offset(F);
   Ints dot[R];
-  dot_group<F, R, First, Fours>(codes, x.codes + 32 * g, x.stride, dot);
+  dot_group<F, R, T, First, Fours>(codes, x, dot);
   const Floats weight_scale = scales.scale(group);
   const Floats weight_min = has_min(F) ? scales.min(group) : zero();
   for (int r = 0; r < R; ++r) {
-    const int32_t sum = Fours == 8 ? x.sum(r, g) : x.half_sum(r, 2 * g + First / 4);
-    const Floats scale = broadcast(x.scale(r, g));
-    const Floats value = to_floats(sub(dot[r], broadcast_int(kOffset * sum)));
+    const Floats scale = x.scale(r);
+    const Floats sum = Fours == 8 ? x.sum(r) : x.half_sum(First / 4, r);
+    Floats value = to_floats(dot[r]);
+    if constexpr (kOffset != 0) value = fma(sum, broadcast(-static_cast<float>(kOffset)), value);
     acc[r] = fma(value, mul(weight_scale, scale), acc[r]);
-    if constexpr (has_min(F)) {
-      acc[r] = fma(broadcast(static_cast<float>(sum)), mul(weight_min, scale), acc[r]);
-    }
+    if constexpr (has_min(F)) acc[r] = fma(sum, mul(weight_min, scale), acc[r]);
   }
 }
 
-// Lines of a record that come with block `block`: spread evenly, as a burst of requests would hold
-// up the loads that compute waits for.
-DUNLIN_INLINE void prefetch_record(const std::byte* record, int64_t record_bytes, int64_t block,
-                                   int64_t blocks) {
-  const int64_t lines = record_bytes / 64;
-  for (int64_t line = lines * block / blocks; line < lines * (block + 1) / blocks; ++line) {
-    prefetch(record + kPrefetchBytes + 64 * line);
-  }
-}
-
-template <PackedForm F, int R>
-DUNLIN_INLINE void int8_record(const PackedLayout& layout, const std::byte* record, int64_t blocks,
-                               const Int8Activations<R>& x, int64_t g, Floats (&acc)[R]) {
-  const RecordScales<F> scales = RecordScales<F>::of(layout, record);
-  const int64_t record_blocks = layout.record_columns() / 32;
-  for (int64_t block = 0; block < blocks; ++block) {
-    prefetch_record(record, layout.record_bytes(), block, record_blocks);
-    const BlockCodes<F> codes = BlockCodes<F>::of(layout, record, block);
-    if (layout.group == 32) {
-      int8_group<F, R, 0, 8>(scales, codes, block, x, g + block, acc);
+template <PackedForm F, int R, int T, bool Half>
+DUNLIN_INLINE void int8_record(const Records<F>& records, const std::byte* record, int64_t blocks,
+                               Int8Rows<T> x, Floats (&acc)[R]) {
+  // Spread evenly, as a burst of requests would hold up the loads that compute waits for: 16
+  // channels of a block have 64 bytes for every bit of a code, and at most a line of scales.
+  constexpr int kLines = code_bits(F) + 1;
+  const RecordScales<F> scales = RecordScales<F>::of(records, record);
+  const std::byte* ahead = record + kPrefetchBytes;
+  for (int64_t block = 0; block < blocks; ++block, ++x.tile, ahead += 64 * kLines) {
+    for (int line = 0; line < kLines; ++line) prefetch(ahead + 64 * line);
+    const BlockCodes<F> codes = BlockCodes<F>::of(records, record, block);
+    if constexpr (Half) {
+      int8_group<F, R, T, 0, 4>(scales, codes, 2 * block, x, acc);
+      int8_group<F, R, T, 4, 4>(scales, codes, 2 * block + 1, x, acc);
     } else {
-      int8_group<F, R, 0, 4>(scales, codes, 2 * block, x, g + block, acc);
-      int8_group<F, R, 4, 4>(scales, codes, 2 * block + 1, x, g + block, acc);
+      int8_group<F, R, T, 0, 8>(scales, codes, block, x, acc);
     }
   }
 }
 
-template <PackedForm F, int R>
-inline void int8_rows(const LinearArgs& args, int64_t stripe, int64_t row, int64_t row_end) {
+// Rows [row, row_end) of one tile, R at a time, then R / 2 ...
+template <PackedForm F, int R, int T, bool Half>
+inline void int8_rows(const LinearArgs& args, const Records<F>& records, int64_t stripe,
+                      int64_t row, int64_t row_end) {
   const PackedLayout& layout = args.weight.layout;
-  const Int8RowLayout rows(layout.columns);
-  const int64_t record_blocks = layout.record_columns() / 32;
+  const int64_t blocks = layout.columns / 32;
+  const int64_t record_blocks = int64_t{1} << records.shift;
+  const Int8Tile<T>* tiles =
+      reinterpret_cast<const Int8Tile<T>*>(args.activations) + row / T * blocks;
   for (; row_end - row >= R; row += R) {
-    const std::byte* x = args.activations + row * rows.row_bytes;
-    const Int8Activations<R> activations{
-        reinterpret_cast<const int8_t*>(x), reinterpret_cast<const float*>(x + rows.scales),
-        reinterpret_cast<const int32_t*>(x + rows.sums),
-        reinterpret_cast<const int32_t*>(x + rows.half_sums), rows.row_bytes};
     const std::byte* record = args.weight.data + stripe * layout.stripe_bytes();
     Floats acc[R];
     for (int r = 0; r < R; ++r) acc[r] = zero();
-    for (int64_t g = 0; g < rows.groups; g += record_blocks) {
-      const int64_t left = rows.groups - g;
-      int8_record<F, R>(layout, record, left < record_blocks ? left : record_blocks, activations, g,
-                        acc);
-      record += layout.record_bytes();
+    for (int64_t block = 0; block < blocks; block += record_blocks) {
+      const int64_t left = blocks - block;
+      int8_record<F, R, T, Half>(records, record, left < record_blocks ? left : record_blocks,
+                                 {tiles + block, row % T}, acc);
+      record += records.bytes;
     }
     for (int r = 0; r < R; ++r) write_sum(args, stripe, row + r, acc[r]);
   }
-  if constexpr (R > 1) int8_rows<F, R / 2>(args, stripe, row, row_end);
+  if constexpr (R > 1) int8_rows<F, R / 2, T, Half>(args, records, stripe, row, row_end);
+}
+
+// A tile of rows stays in L1 while kLinearStripeBlock stripes, which stay in L2, go by.
+template <PackedForm F, int R, int T, bool Half>
+inline void int8_tiles(const LinearArgs& args) {
+  const Records<F> records = Records<F>::of(args.weight.layout);
+  for (int64_t first = args.stripe_begin; first < args.stripe_end; first += kLinearStripeBlock) {
+    const int64_t end = first + kLinearStripeBlock;
+    const int64_t last = end < args.stripe_end ? end : args.stripe_end;
+    for (int64_t row = args.row_begin; row < args.row_end; row += T) {
+      const int64_t row_end = row + T < args.row_end ? row + T : args.row_end;
+      for (int64_t stripe = first; stripe < last; ++stripe)
+        int8_rows<F, R, T, Half>(args, records, stripe, row, row_end);
+    }
+  }
+}
+
+template <PackedForm F, bool Half>
+inline void int8_groups(const LinearArgs& args) {
+  if (args.rows == 1) {
+    int8_tiles<F, 1, 1, Half>(args);
+  } else {
+    int8_tiles<F, kInt8Rows, kInt8TileRows, Half>(args);
+  }
 }
 
 template <PackedForm F>
 void linear_int8(const LinearArgs& args) noexcept {
-  for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end; ++stripe) {
-    int8_rows<F, kInt8Rows>(args, stripe, args.row_begin, args.row_end);
+  if (args.weight.layout.group == 32) {
+    int8_groups<F, false>(args);
+  } else {
+    int8_groups<F, true>(args);
   }
 }

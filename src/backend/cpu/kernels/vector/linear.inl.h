@@ -54,16 +54,17 @@ DUNLIN_INLINE void chain_record(const std::byte* record, const float* x, int64_t
 
 template <PackedForm F, int R>
 inline void direct_rows(const LinearArgs& args, int64_t stripe, int64_t row, int64_t row_end) {
+  constexpr int64_t kBytes = F == PackedForm::f32 ? 2048 : 1024;  // of a record
   const PackedLayout& layout = args.weight.layout;
   const std::byte* weight = args.weight.data + stripe * layout.stripe_bytes();
   const int64_t stride = float_row_stride(layout.columns);
+  const int64_t records = layout.records();
   for (; row_end - row >= R; row += R) {
     const float* x = reinterpret_cast<const float*>(args.activations) + row * stride;
     Floats c[R];
     for (int r = 0; r < R; ++r) c[r] = zero();
-    for (int64_t record = 0; record < layout.records(); ++record) {
-      chain_record<F, R>(weight + record * layout.record_bytes(), x + 32 * record, stride, c);
-    }
+    for (int64_t record = 0; record < records; ++record)
+      chain_record<F, R>(weight + record * kBytes, x + 32 * record, stride, c);
     for (int r = 0; r < R; ++r) write_sum(args, stripe, row + r, c[r]);
   }
   if constexpr (R > 1) direct_rows<F, R / 2>(args, stripe, row, row_end);
@@ -120,11 +121,12 @@ template <PackedForm F, bool Round, int S>
 inline void panel_step(const LinearArgs& args, int64_t stripe, int64_t block, int64_t blocks,
                        int64_t row, int64_t rows, float* panel, float* c) {
   const PackedLayout& layout = args.weight.layout;
+  const Records<F> records = Records<F>::of(layout);
   const int64_t stride = float_row_stride(layout.columns);
   for (int s = 0; s < S; ++s) {
     const std::byte* weight = args.weight.data + (stripe + s) * layout.stripe_bytes();
     for (int64_t b = 0; b < blocks; ++b) {
-      expand_block<F, Round>(layout, weight, block + b, panel + b * 32 * S * 16 + 16 * s, S * 16);
+      expand_block<F, Round>(records, weight, block + b, panel + b * 32 * S * 16 + 16 * s, S * 16);
     }
   }
   const float* x = reinterpret_cast<const float*>(args.activations) + row * stride + 32 * block;
@@ -216,15 +218,16 @@ DUNLIN_INLINE void chain_mxfp4(const std::byte* lines, Floats scale, const float
 template <bool ScaleSums, int R>
 DUNLIN_INLINE void direct_mxfp4(const LinearArgs& args, int64_t stripe, int64_t row) {
   const PackedLayout& layout = args.weight.layout;
-  const std::byte* weight = args.weight.data + stripe * layout.stripe_bytes() + layout.records_at();
+  const Records<PackedForm::mxfp4> records = Records<PackedForm::mxfp4>::of(layout);
+  const std::byte* weight = args.weight.data + stripe * layout.stripe_bytes();
   const int64_t stride = float_row_stride(layout.columns);
   const float* x = reinterpret_cast<const float*>(args.activations) + row * stride;
   const int64_t blocks = padded_columns(layout.columns) / 32;
   Floats c[R];
   for (int r = 0; r < R; ++r) c[r] = zero();
   for (int64_t block = 0; block < blocks; ++block) {
-    const std::byte* record = weight + block / 2 * layout.record_bytes();
-    const int64_t half = block % 2;
+    const std::byte* record = records.record(weight, block);
+    const int64_t half = records.within(block);
     const std::byte* lines = record + 256 * half;
     for (int64_t at = 0; at < 256 + 32 * half; at += 64) prefetch(lines + kPrefetchBytes + at);
     chain_mxfp4<ScaleSums, R>(lines, load_e8m0(record + 512 + 16 * half), x + 32 * block, stride,

@@ -17,8 +17,29 @@ DUNLIN_INLINE void quantise_group(const float* x, int8_t* codes, float* scale) {
   store_int8(codes + 16, to_ints(min(max(mul(high, inverse), least), most)));
 }
 
-DUNLIN_INLINE int32_t sum_codes(const int8_t* codes) {
+DUNLIN_INLINE float sum_codes(const int8_t* codes) {
   int32_t sum = 0;
   for (int i = 0; i < 16; ++i) sum += codes[i];
-  return sum;
+  return static_cast<float>(sum);
+}
+
+// Row `row` of a tile from 32 values.
+template <int R>
+DUNLIN_INLINE void fill_int8_row(const float* x, int64_t row, Int8Tile<R>* tile) {
+  int8_t* codes = tile->codes[row];
+  quantise_group(x, codes, &tile->scales[row]);
+  tile->half_sums[0][row] = sum_codes(codes);
+  tile->half_sums[1][row] = sum_codes(codes + 16);
+  tile->sums[row] = tile->half_sums[0][row] + tile->half_sums[1][row];
+}
+
+template <int R>
+inline void prepare_int8_tiles(const PrepareArgs& args) noexcept {
+  const int64_t blocks = args.columns / 32;
+  Int8Tile<R>* tiles = reinterpret_cast<Int8Tile<R>*>(args.out);
+  for (int64_t row = args.row_begin; row < args.row_end; ++row) {
+    const float* x = args.x + row * args.x_stride;
+    for (int64_t block = 0; block < blocks; ++block)
+      fill_int8_row<R>(x + 32 * block, row % R, tiles + row / R * blocks + block);
+  }
 }

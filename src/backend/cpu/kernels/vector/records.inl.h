@@ -2,17 +2,49 @@
 // float32 (layouts: packed.h). Included inside the namespace and target region of an instruction
 // set.
 
-// Scales of the groups of one record, `at` its first byte behind the codes.
+// What the kernels ask of a layout for every block, worked out once per call.
+template <PackedForm F>
+struct Records {
+  ScaleType scale;
+  int64_t bytes;      // of a record
+  int64_t shift;      // a record has 2^shift blocks of 32 columns
+  int64_t groups;     // of a block: 1 or 2
+  int64_t scales_at;  // from the start of a record
+  int64_t mins_at;    // from its scales; with factors, where those of the minima are
+
+  static DUNLIN_INLINE Records of(const PackedLayout& layout) {
+    const bool factors = layout.scale == ScaleType::factors;
+    const int64_t shift = layout.scale == ScaleType::none ? 0 : factors ? 3 : 1;
+    const int64_t groups = layout.group == 16 ? 2 : 1;
+    const int64_t all = groups << shift;
+    return {layout.scale,
+            layout.record_bytes(),
+            shift,
+            groups,
+            (64 * code_bits(F)) << shift,
+            factors ? kFactorsAt + kStripeRows * all : 32 * all};
+  }
+  static constexpr int64_t kFactorsAt = has_min(F) ? 64 : 32;  // from a record's scales
+  // Of a stripe: the record that block `block` is in, and its number there.
+  DUNLIN_INLINE const std::byte* record(const std::byte* stripe, int64_t block) const {
+    return stripe + (F == PackedForm::mxfp4 ? 64 : 0) + (block >> shift) * bytes;
+  }
+  DUNLIN_INLINE int64_t within(int64_t block) const { return block & ((int64_t{1} << shift) - 1); }
+};
+
+// Scales of the groups of one record.
 template <PackedForm F>
 struct RecordScales {
-  const PackedLayout& layout;
   const std::byte* at;
+  int64_t mins_at;
+  bool f16;
   Floats d;     // of the record, with factors
   Floats dmin;  // negative
 
-  static DUNLIN_INLINE RecordScales of(const PackedLayout& layout, const std::byte* record) {
-    RecordScales scales{layout, record + layout.code_bytes(), zero(), zero()};
-    if (layout.scale == ScaleType::factors) {
+  static DUNLIN_INLINE RecordScales of(const Records<F>& records, const std::byte* record) {
+    RecordScales scales{record + records.scales_at, records.mins_at,
+                        records.scale == ScaleType::f16, zero(), zero()};
+    if (records.scale == ScaleType::factors) {
       scales.d = load_f16(scales.at);
       if constexpr (has_min(F)) scales.dmin = load_f16(scales.at + 32);
     }
@@ -20,13 +52,13 @@ struct RecordScales {
   }
 
   DUNLIN_INLINE Floats scale(int64_t group) const {
-    if (layout.scale == ScaleType::f16) return load_f16(at + 32 * group);
+    if (f16) return load_f16(at + 32 * group);
     if constexpr (F == PackedForm::q8) return load(reinterpret_cast<const float*>(at));
-    return mul(d, to_floats(load_signed_bytes(at + layout.factors_at() + 16 * group)));
+    return mul(d, to_floats(load_signed_bytes(at + Records<F>::kFactorsAt + 16 * group)));
   }
   DUNLIN_INLINE Floats min(int64_t group) const {
-    if (layout.scale == ScaleType::f16) return load_f16(at + layout.mins_at() + 32 * group);
-    return mul(dmin, to_floats(load_signed_bytes(at + layout.min_factors_at() + 16 * group)));
+    if (f16) return load_f16(at + mins_at + 32 * group);
+    return mul(dmin, to_floats(load_signed_bytes(at + mins_at + 16 * group)));
   }
 };
 
@@ -36,11 +68,11 @@ struct BlockCodes {
   const std::byte* low;   // nibbles, or the bytes of q8
   const std::byte* high;  // of q5 and q6
 
-  static DUNLIN_INLINE BlockCodes of(const PackedLayout& layout, const std::byte* record,
+  static DUNLIN_INLINE BlockCodes of(const Records<F>& records, const std::byte* record,
                                      int64_t block) {
     constexpr int64_t kBytes = F == PackedForm::q8 ? 512 : 256;
     constexpr int64_t kHighBytes = 64 * (code_bits(F) - 4);
-    return {record + kBytes * block, record + 8 * layout.record_columns() + kHighBytes * block};
+    return {record + kBytes * block, record + (256 << records.shift) + kHighBytes * block};
   }
 
   // Stored codes 4 C .. 4 C + 3 of every channel, a byte each.
@@ -104,11 +136,11 @@ DUNLIN_INLINE Floats code_value(Ints code, Floats scale, Floats min) {
 }
 
 template <PackedForm F, bool Round>
-DUNLIN_INLINE void expand_codes(const PackedLayout& layout, const std::byte* record, int64_t block,
+DUNLIN_INLINE void expand_codes(const Records<F>& records, const std::byte* record, int64_t block,
                                 float* out, int64_t stride) {
-  const RecordScales<F> scales = RecordScales<F>::of(layout, record);
-  const BlockCodes<F> codes = BlockCodes<F>::of(layout, record, block);
-  const int64_t groups = 32 / layout.group;  // of the block
+  const RecordScales<F> scales = RecordScales<F>::of(records, record);
+  const BlockCodes<F> codes = BlockCodes<F>::of(records, record, block);
+  const int64_t groups = records.groups;
   Floats scale[2];
   Floats min[2];
   for (int64_t i = 0; i < 2; ++i) {
@@ -152,14 +184,13 @@ DUNLIN_INLINE void expand_mxfp4(const std::byte* record, int64_t block, float* o
 
 // Columns [32 block, 32 block + 32) of a stripe; column k goes to out + k * stride.
 template <PackedForm F, bool Round>
-inline void expand_block(const PackedLayout& layout, const std::byte* stripe, int64_t block,
+inline void expand_block(const Records<F>& records, const std::byte* stripe, int64_t block,
                          float* out, int64_t stride) {
-  const int64_t blocks = layout.record_columns() / 32;
-  const std::byte* record = stripe + layout.records_at() + block / blocks * layout.record_bytes();
+  const std::byte* record = records.record(stripe, block);
   if constexpr (F == PackedForm::mxfp4) {
-    expand_mxfp4(record, block % blocks, out, stride);
+    expand_mxfp4(record, records.within(block), out, stride);
   } else if constexpr (is_integer(F)) {
-    expand_codes<F, Round>(layout, record, block % blocks, out, stride);
+    expand_codes<F, Round>(records, record, records.within(block), out, stride);
   } else {
     for (int j = 0; j < 16; ++j) {
       Floats even;

@@ -27,20 +27,10 @@ void prepare_floats(const PrepareArgs& args) noexcept {
 }
 
 inline void prepare_int8(const PrepareArgs& args) noexcept {
-  const Int8RowLayout layout(args.columns);
-  for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-    const float* x = args.x + row * args.x_stride;
-    std::byte* out = args.out + row * layout.row_bytes;
-    int8_t* codes = reinterpret_cast<int8_t*>(out);
-    float* scales = reinterpret_cast<float*>(out + layout.scales);
-    int32_t* sums = reinterpret_cast<int32_t*>(out + layout.sums);
-    int32_t* half_sums = reinterpret_cast<int32_t*>(out + layout.half_sums);
-    for (int64_t g = 0; g < layout.groups; ++g) {
-      quantise_group(x + 32 * g, codes + 32 * g, scales + g);
-      half_sums[2 * g] = sum_codes(codes + 32 * g);
-      half_sums[2 * g + 1] = sum_codes(codes + 32 * g + 16);
-      sums[g] = half_sums[2 * g] + half_sums[2 * g + 1];
-    }
+  if (args.rows == 1) {
+    prepare_int8_tiles<1>(args);
+  } else {
+    prepare_int8_tiles<kInt8TileRows>(args);
   }
 }
 
