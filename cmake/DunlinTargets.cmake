@@ -79,19 +79,19 @@ function(dunlin_precompile_tests)
                                                              ${DUNLIN_PRECOMPILED_HEADERS})
 endfunction()
 
-# dunlin_library(NAME SOURCES a.cpp b.cpp DEPS base tensor EXTERNAL fmt::fmt PRECOMPILE <CLI/CLI.hpp>)
-# DEPS are folders of src/; the target is dunlin_<NAME>. PRECOMPILE: headers to compile once for this library, besides
-# those of every library.
+# dunlin_library(NAME SOURCES a.cpp b.cpp DEPS base tensor EXTERNAL fmt::fmt OPTIONS -O1)
+# DEPS are folders of src/; the target is dunlin_<NAME>. OPTIONS: of its compiler. Headers that were precompiled with
+# others may not fit them, so it precompiles its own.
 function(dunlin_library NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;EXTERNAL;PRECOMPILE" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;EXTERNAL;OPTIONS" ${ARGN})
   set(target "dunlin_${NAME}")
   list(TRANSFORM ARG_DEPS PREPEND "dunlin_")
   if(ARG_SOURCES)
     add_library(${target} STATIC ${ARG_SOURCES})
     target_link_libraries(${target} PRIVATE dunlin_flags PUBLIC ${ARG_DEPS} ${ARG_EXTERNAL})
-    target_compile_options(${target} PRIVATE ${DUNLIN_PCH_OPTIONS})
-    if(ARG_PRECOMPILE)
-      target_precompile_headers(${target} PRIVATE ${DUNLIN_PRECOMPILED_HEADERS} ${ARG_PRECOMPILE})
+    target_compile_options(${target} PRIVATE ${DUNLIN_PCH_OPTIONS} ${ARG_OPTIONS})
+    if(ARG_OPTIONS)
+      target_precompile_headers(${target} PRIVATE ${DUNLIN_PRECOMPILED_HEADERS})
     else()
       target_precompile_headers(${target} REUSE_FROM dunlin_precompiled)
     endif()

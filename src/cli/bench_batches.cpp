@@ -53,8 +53,8 @@ Result<std::unique_ptr<Model>> load_and_prepare(
 
 }  // namespace
 
-CLI::Validator batch_list() {
-  const auto check = [](std::string& text) -> std::string {
+Check batch_list() {
+  return {[](const std::string& text) -> std::string {
     const auto values = parse_bench_list(text);
     if (!values.ok()) return values.error().message;
     for (const int64_t each : *values) {
@@ -62,8 +62,7 @@ CLI::Validator batch_list() {
         return fmt::format("{} is outside 1..{}", each, kLargestBatch);
     }
     return {};
-  };
-  return CLI::Validator(check, "");
+  }};
 }
 
 Result<std::vector<int64_t>> parse_batches(const std::vector<std::string>& texts,

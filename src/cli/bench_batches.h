@@ -1,7 +1,6 @@
 // Batches of growing size, as far as memory holds them, on a model that is loaded once.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -9,12 +8,13 @@
 #include <vector>
 
 #include "base/result.h"
+#include "cli/command.h"
 #include "engine/model.h"
 
 namespace dunlin {
 
-// For Option::check: a list as of parse_bench_list() of numbers from 1 to 1024.
-CLI::Validator batch_list();
+// For Flag::check: a list as of parse_bench_list() of numbers from 1 to 1024.
+Check batch_list();
 // The numbers of such lists, ascending and each once; `fallback` where there is none.
 Result<std::vector<int64_t>> parse_batches(const std::vector<std::string>& texts,
                                            std::vector<int64_t> fallback);

@@ -77,24 +77,22 @@ Result<std::vector<BenchTest>> plan_tests(const BenchFlags& flags) {
   return tests;
 }
 
-// For Option::check: a list of numbers up to `most`.
-CLI::Validator number_list(int64_t most) {
-  const auto check = [most](std::string& text) -> std::string {
+// For Flag::check: a list of numbers up to `most`.
+Check number_list(int64_t most) {
+  return {[most](const std::string& text) -> std::string {
     const auto values = parse_bench_list(text);
     if (!values.ok()) return values.error().message;
     const auto large = std::ranges::find_if(*values, [most](int64_t each) { return each > most; });
     return large == values->end() ? "" : fmt::format("{} is outside 0..{}", *large, most);
-  };
-  return CLI::Validator(check, "");
+  }};
 }
 
-CLI::Validator number_pair() {
-  const auto check = [](std::string& text) -> std::string {
+Check number_pair() {
+  return {[](const std::string& text) -> std::string {
     const auto values = parse_bench_list(text);
     const bool pair = values.ok() && values->size() == 2;
     return pair ? "" : fmt::format("\"{}\" is not of the form 512,128", text);
-  };
-  return CLI::Validator(check, "");
+  }};
 }
 
 // VmHWM of /proc/self/status.
@@ -225,46 +223,46 @@ Result<int> bench_model(const BenchFlags& flags) {
 }
 
 // What is measured: each combination is a test.
-void add_test_flags(CLI::App& command, BenchFlags& flags) {
+void add_test_flags(Command command, BenchFlags& flags) {
   add_flag(command, "model,-m,--model", flags.models,
            "Hugging Face directories or .gguf files, separated by spaces or commas")
-      ->required()
-      ->type_name("MODEL")
-      ->transform(model_name())
-      ->delimiter(',');
+      .required()
+      .type_name("MODEL")
+      .transform(resolve_model)
+      .delimiter(',');
   add_flag(command, "-p,--n-prompt", flags.prompts, "tokens of the prompt (512)")
-      ->check(number_list(kMostTokens));
+      .check(number_list(kMostTokens));
   add_flag(command, "-n,--n-gen", flags.generates, "tokens to generate (128)")
-      ->check(number_list(kMostTokens));
+      .check(number_list(kMostTokens));
   add_flag(command, "--prompt-gen", flags.prompt_generates,
            "prompt and generation together: 512,128 (-pg)")
-      ->check(number_pair());
+      .check(number_pair());
   add_flag(command, "-d,--n-depth", flags.depths, "tokens in the cache before each test (0)")
-      ->check(number_list(kMostTokens));
+      .check(number_list(kMostTokens));
   add_flag(command, "-t,--threads", flags.threads, "threads (0: one per core)")
-      ->check(number_list(1024));
+      .check(number_list(1024));
 }
 
-void add_bench_model(CLI::App& bench, int& exit_code) {
-  CLI::App* command = bench.add_subcommand("model", "Prompt and generation speed, as llama-bench");
+void add_bench_model(Command bench, int& exit_code) {
+  Command command = bench.add_command("model", "Prompt and generation speed, as llama-bench");
   auto flags = std::make_shared<BenchFlags>();
-  add_test_flags(*command, *flags);
-  flags->step.add_to(*command);
-  flags->diffusion.add_schedule_to(*command);
-  add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each test is timed")
-      ->check(in_range(1, 1000));
-  add_flag(*command, "-o,--output", flags->output, "the form of the results")
-      ->check(one_of({"md", "json", "jsonl", "csv"}));
-  add_flag(*command, "--output-err", flags->output_err, "the same on stderr (-oe)")
-      ->check(one_of({"none", "md", "json", "jsonl", "csv"}));
-  flags->backend.add_to(*command);
-  add_layers_flag(*command, flags->layers, "run only the first N layers");
-  add_disable_flag(*command, flags->disable);
-  add_switch(*command, "--no-warmup", flags->no_warmup, "no untimed run before each test");
-  add_switch(*command, "--progress", flags->progress, "say on stderr which test begins");
-  add_switch(*command, "--json", flags->json, "print one JSON object with all results");
-  flags->ignored.add_to(*command);
-  command->footer(
+  add_test_flags(command, *flags);
+  flags->step.add_to(command);
+  flags->diffusion.add_schedule_to(command);
+  add_flag(command, "-r,--repetitions", flags->repetitions, "how often each test is timed")
+      .check(in_range(1, 1000));
+  add_flag(command, "-o,--output", flags->output, "the form of the results")
+      .check(one_of({"md", "json", "jsonl", "csv"}));
+  add_flag(command, "--output-err", flags->output_err, "the same on stderr (-oe)")
+      .check(one_of({"none", "md", "json", "jsonl", "csv"}));
+  flags->backend.add_to(command);
+  add_layers_flag(command, flags->layers, "run only the first N layers");
+  add_disable_flag(command, flags->disable);
+  add_switch(command, "--no-warmup", flags->no_warmup, "no untimed run before each test");
+  add_switch(command, "--progress", flags->progress, "say on stderr which test begins");
+  add_switch(command, "--json", flags->json, "print one JSON object with all results");
+  flags->ignored.add_to(command);
+  command.footer(
       "Numbers are lists (1,2), ranges (1-4, 1-9+4, 64-512*2), and may be repeated.\n"
       "Of a diffusion model -p N is one pass over a canvas of N positions, with -d over the last "
       "N\n"
@@ -274,7 +272,7 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
       "  dunlin bench model model/ -p 128-512*2 -n 0 -t 1,2 -o jsonl\n"
       "  dunlin bench model model.gguf -p 0 -n 64 -d 0,4096 -r 3\n"
       "  dunlin bench model dream/ -p 32 -n 128 -d 32 --steps 32 --dlm-cache dual");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = bench_model(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());
   });
@@ -282,19 +280,19 @@ void add_bench_model(CLI::App& bench, int& exit_code) {
 
 }  // namespace
 
-void add_bench_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("bench", "Measure speed");
-  command->require_subcommand(1);
-  command->footer(
+void add_bench_command(Command app, int& exit_code) {
+  Command command = app.add_command("bench", "Measure speed");
+  command.require_subcommand();
+  command.footer(
       "Examples:\n"
       "  dunlin bench model model.gguf -p 512 -n 128\n"
       "  dunlin bench forward model.gguf --batch 1,2,4,8 --seq-len 128\n"
       "  dunlin bench sweep model.gguf --batch 1,2,4,8 --report sweep\n"
       "  dunlin bench optimizations model.gguf --layers 2");
-  add_bench_model(*command, exit_code);
-  add_bench_forward(*command, exit_code);
-  add_bench_sweep(*command, exit_code);
-  add_bench_optimizations(*command, exit_code);
+  add_bench_model(command, exit_code);
+  add_bench_forward(command, exit_code);
+  add_bench_sweep(command, exit_code);
+  add_bench_optimizations(command, exit_code);
 }
 
 }  // namespace dunlin

@@ -235,38 +235,37 @@ class Forward {
 
 }  // namespace
 
-void add_bench_forward(CLI::App& bench, int& exit_code) {
-  CLI::App* command =
-      bench.add_subcommand("forward", "The time of one forward pass, by the size of the batch");
+void add_bench_forward(Command bench, int& exit_code) {
+  Command command =
+      bench.add_command("forward", "The time of one forward pass, by the size of the batch");
   auto flags = std::make_shared<ForwardFlags>();
-  add_flag(*command, "model,-m,--model", flags->model,
+  add_flag(command, "model,-m,--model", flags->model,
            "Hugging Face directory, .gguf file, or the name of a model that was pulled")
-      ->required()
-      ->type_name("MODEL")
-      ->check(not_empty())
-      ->transform(model_name());
-  add_flag(*command, "--batch", flags->batches, "sequences of a pass (1,2,4,8)")
-      ->check(batch_list());
-  add_flag(*command, "--seq-len", flags->tokens, "tokens of each sequence")
-      ->check(in_range(1, 1 << 20));
-  add_flag(*command, "--logits", flags->logits,
+      .required()
+      .type_name("MODEL")
+      .check(not_empty())
+      .transform(resolve_model);
+  add_flag(command, "--batch", flags->batches, "sequences of a pass (1,2,4,8)").check(batch_list());
+  add_flag(command, "--seq-len", flags->tokens, "tokens of each sequence")
+      .check(in_range(1, 1 << 20));
+  add_flag(command, "--logits", flags->logits,
            "of which tokens: all, as a canvas of a diffusion model, or the last, as a prompt")
-      ->check(one_of({"auto", "all", "last"}));
-  add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each pass is timed")
-      ->check(in_range(1, 1000));
-  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
-      ->check(in_range(0, 1024));
-  flags->backend.add_to(*command);
-  add_layers_flag(*command, flags->layers, "run only the first N layers");
-  add_disable_flag(*command, flags->disable);
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer(
+      .check(one_of({"auto", "all", "last"}));
+  add_flag(command, "-r,--repetitions", flags->repetitions, "how often each pass is timed")
+      .check(in_range(1, 1000));
+  add_flag(command, "-t,--threads", flags->threads, "threads (0: one per core)")
+      .check(in_range(0, 1024));
+  flags->backend.add_to(command);
+  add_layers_flag(command, flags->layers, "run only the first N layers");
+  add_disable_flag(command, flags->disable);
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  command.footer(
       "The first pass of each batch is timed by itself; a device compiles in it.\n"
       "Batches that memory does not hold are left out, and a line says so.\n"
       "Examples:\n"
       "  dunlin bench forward dream/ --batch 1,2,4,8 --seq-len 128\n"
       "  dunlin bench forward model.gguf --batch 1-16*2 --logits all --json");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = Forward(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
   });

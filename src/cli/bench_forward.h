@@ -2,13 +2,13 @@
 // and sampling.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
 #include "base/result.h"
 #include "cache/kv_cache.h"
+#include "cli/command.h"
 #include "engine/model.h"
 #include "engine/plan_builder.h"
 #include "step/step.h"
@@ -46,6 +46,6 @@ class ForwardBench {
   StepOutput output_ = {};
 };
 
-void add_bench_forward(CLI::App& bench, int& exit_code);
+void add_bench_forward(Command bench, int& exit_code);
 
 }  // namespace dunlin

@@ -139,37 +139,37 @@ Result<int> bench_optimizations(const LadderFlags& flags) {
 
 }  // namespace
 
-void add_bench_optimizations(CLI::App& bench, int& exit_code) {
-  CLI::App* command =
-      bench.add_subcommand("optimizations", "What each optimisation brings, alone and together");
+void add_bench_optimizations(Command bench, int& exit_code) {
+  Command command =
+      bench.add_command("optimizations", "What each optimisation brings, alone and together");
   auto flags = std::make_shared<LadderFlags>();
-  add_flag(*command, "model,-m,--model", flags->model,
+  add_flag(command, "model,-m,--model", flags->model,
            "Hugging Face directory or .gguf file; small, for nothing is fast without them")
-      ->required()
-      ->type_name("MODEL")
-      ->check(not_empty())
-      ->transform(model_name());
-  add_flag(*command, "-p,--n-prompt", flags->prompt, "tokens of the prompt")
-      ->check(in_range(1, kMostTokens));
-  add_flag(*command, "-n,--n-gen", flags->generate, "tokens to generate, one by one")
-      ->check(in_range(1, kMostTokens));
-  add_flag(*command, "-r,--repetitions", flags->repetitions, "how often each row is timed, in turn")
-      ->check(in_range(1, 1000));
-  add_flag(*command, "-t,--threads", flags->threads,
+      .required()
+      .type_name("MODEL")
+      .check(not_empty())
+      .transform(resolve_model);
+  add_flag(command, "-p,--n-prompt", flags->prompt, "tokens of the prompt")
+      .check(in_range(1, kMostTokens));
+  add_flag(command, "-n,--n-gen", flags->generate, "tokens to generate, one by one")
+      .check(in_range(1, kMostTokens));
+  add_flag(command, "-r,--repetitions", flags->repetitions, "how often each row is timed, in turn")
+      .check(in_range(1, 1000));
+  add_flag(command, "-t,--threads", flags->threads,
            "threads (0: one per core); without `compiled` there is one always")
-      ->check(in_range(0, 1024));
-  flags->step.add_to(*command);
-  add_layers_flag(*command, flags->layers, "run only the first N layers");
-  add_flag(*command, "--weights", flags->weights,
+      .check(in_range(0, 1024));
+  flags->step.add_to(command);
+  add_layers_flag(command, flags->layers, "run only the first N layers");
+  add_flag(command, "--weights", flags->weights,
            "further rows with the matrices of an F32, F16 or BF16 model in these types: "
            "BF16,FP8,MXFP4")
-      ->type_name("TYPE,...")
-      ->delimiter(',')
-      ->check(quantize_type());
-  add_flag(*command, "--svg", flags->svg,
+      .type_name("TYPE,...")
+      .delimiter(',')
+      .check(quantize_type());
+  add_flag(command, "--svg", flags->svg,
            "write charts into this folder: speed_up.svg, attention_bytes.svg");
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer(
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  command.footer(
       "The baseline has everything off: the reference executor, in float32, computing the whole\n"
       "sequence for every token. A model of some megabytes, or --layers, keeps that bearable.\n"
       "Exit code 6 when two rows of one precision compute different tokens.\n"
@@ -177,7 +177,7 @@ void add_bench_optimizations(CLI::App& bench, int& exit_code) {
       "  dunlin bench optimizations mixture.gguf --layers 1\n"
       "  dunlin bench optimizations model/ -p 128 -n 64 --svg charts --json\n"
       "  dunlin bench optimizations model/ --layers 2 --weights BF16,FP8,MXFP4");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = bench_optimizations(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());
   });

@@ -246,53 +246,53 @@ class SweepRun {
 };
 
 // What is generated, and how it is measured.
-void add_sweep_flags(CLI::App& command, SweepFlags& flags) {
+void add_sweep_flags(Command command, SweepFlags& flags) {
   add_flag(command, "model,-m,--model", flags.model,
            "Hugging Face directory, .gguf file, or the name of a model that was pulled")
-      ->required()
-      ->type_name("MODEL")
-      ->check(not_empty())
-      ->transform(model_name());
+      .required()
+      .type_name("MODEL")
+      .check(not_empty())
+      .transform(resolve_model);
   add_flag(command, "--batch", flags.batches, "answers at a time (1,2,4,8,16,32)")
-      ->check(batch_list());
+      .check(batch_list());
   add_flag(command, "-p,--n-prompt", flags.prompt, "tokens of each prompt")
-      ->check(in_range(1, 1 << 20));
+      .check(in_range(1, 1 << 20));
   add_flag(command, "-n,--n-gen", flags.tokens, "tokens of each answer")
-      ->check(in_range(1, 1 << 20));
+      .check(in_range(1, 1 << 20));
   add_flag(command, "--temp,--temperature", flags.temperature, "temperature; 0 is greedy")
-      ->check(in_real_range(0.0, 100.0));
+      .check(in_real_range(0.0, 100.0));
   add_flag(command, "-r,--repetitions", flags.repetitions, "how often each batch is timed")
-      ->check(in_range(1, 1000));
+      .check(in_range(1, 1000));
   add_flag(command, "--compare", flags.compare,
            "measure beside it: a back end (cpu, reference, pjrt, pjrt:gpu) or a profile (auto, "
            "exact, f32); or a file of an earlier --json")
-      ->type_name("WHAT")
-      ->check(not_empty());
+      .type_name("WHAT")
+      .check(not_empty());
   add_flag(command, "--fail-if", flags.fail_if,
            "exit code 6 when the peak is more than so many percent below that of --compare")
-      ->check(in_real_range(0.0, 100.0));
+      .check(in_real_range(0.0, 100.0));
   add_flag(command, "--report", flags.report,
            "write report.md, throughput.svg and sweep.json into this folder")
-      ->type_name("FOLDER")
-      ->check(not_empty());
+      .type_name("FOLDER")
+      .check(not_empty());
 }
 
 }  // namespace
 
-void add_bench_sweep(CLI::App& bench, int& exit_code) {
-  CLI::App* command =
-      bench.add_subcommand("sweep", "Throughput by the size of the batch, to where memory ends");
+void add_bench_sweep(Command bench, int& exit_code) {
+  Command command =
+      bench.add_command("sweep", "Throughput by the size of the batch, to where memory ends");
   auto flags = std::make_shared<SweepFlags>();
-  add_sweep_flags(*command, *flags);
-  flags->diffusion.add_schedule_to(*command);
-  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
-      ->check(in_range(0, 1024));
-  flags->step.add_to(*command);
-  flags->backend.add_to(*command);
-  add_layers_flag(*command, flags->layers, "run only the first N layers");
-  add_disable_flag(*command, flags->disable);
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer(
+  add_sweep_flags(command, *flags);
+  flags->diffusion.add_schedule_to(command);
+  add_flag(command, "-t,--threads", flags->threads, "threads (0: one per core)")
+      .check(in_range(0, 1024));
+  flags->step.add_to(command);
+  flags->backend.add_to(command);
+  add_layers_flag(command, flags->layers, "run only the first N layers");
+  add_disable_flag(command, flags->disable);
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  command.footer(
       "Whole answers to random prompts; nothing ends one before its length. A batch that memory\n"
       "does not hold ends the sweep, and a line says so.\n"
       "Examples:\n"
@@ -301,7 +301,7 @@ void add_bench_sweep(CLI::App& bench, int& exit_code) {
       "  dunlin bench sweep model.gguf --compare exact\n"
       "  dunlin bench sweep model/ --backend pjrt --device gpu --compare cpu --json > gpu.json\n"
       "  dunlin bench sweep model.gguf --compare before.json --fail-if 5");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = SweepRun(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
   });

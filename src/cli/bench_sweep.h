@@ -1,10 +1,10 @@
 // `dunlin bench sweep`: throughput of whole answers over the size of the batch, to where memory ends.
 #pragma once
 
-#include <CLI/CLI.hpp>
+#include "cli/command.h"
 
 namespace dunlin {
 
-void add_bench_sweep(CLI::App& bench, int& exit_code);
+void add_bench_sweep(Command bench, int& exit_code);
 
 }  // namespace dunlin

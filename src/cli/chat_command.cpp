@@ -89,29 +89,29 @@ Result<int> chat(ChatFlags flags) {
 
 }  // namespace
 
-void add_chat_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("chat", "Converse with a model");
+void add_chat_command(Command app, int& exit_code) {
+  Command command = app.add_command("chat", "Converse with a model");
   auto flags = std::make_shared<ChatFlags>();
-  flags->model.add_to(*command);
-  flags->sampling.add_to(*command);
-  flags->diffusion.add_to(*command);
-  flags->reasoning.add_to(*command);
-  add_flag(*command, "--system-prompt", flags->chat.system, "the system prompt (-sys)")
-      ->excludes(
-          add_flag(*command, "--system-prompt-file", flags->system_file, "a file with it (-sysf)")
-              ->type_name("FILE"));
-  add_flag(*command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
+  flags->model.add_to(command);
+  flags->sampling.add_to(command);
+  flags->diffusion.add_to(command);
+  flags->reasoning.add_to(command);
+  add_flag(command, "--system-prompt", flags->chat.system, "the system prompt (-sys)")
+      .excludes(
+          add_flag(command, "--system-prompt-file", flags->system_file, "a file with it (-sysf)")
+              .type_name("FILE"));
+  add_flag(command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
            "tokens of an answer (-1: until the context is full; of a diffusion model 128)")
-      ->check(in_range(-1, int64_t{1} << 31));
-  add_flag(*command, "--stop", flags->chat.stop, "end an answer before this text; may be repeated")
-      ->check(not_empty());
-  add_switch(*command, "--ignore-eos", flags->chat.ignore_eos,
+      .check(in_range(-1, int64_t{1} << 31));
+  add_flag(command, "--stop", flags->chat.stop, "end an answer before this text; may be repeated")
+      .check(not_empty());
+  add_switch(command, "--ignore-eos", flags->chat.ignore_eos,
              "do not end at the model's stop tokens");
-  add_switch(*command, "--single-turn", flags->chat.single_turn, "leave after one answer (-st)");
-  add_switch(*command, "--no-history", flags->no_history,
+  add_switch(command, "--single-turn", flags->chat.single_turn, "leave after one answer (-st)");
+  add_switch(command, "--no-history", flags->no_history,
              "neither read nor write ~/.local/state/dunlin/chat_history");
-  add_switch(*command, "--json", flags->chat.json, "print one JSON object per answer");
-  command->footer(fmt::format(
+  add_switch(command, "--json", flags->chat.json, "print one JSON object per answer");
+  command.footer(fmt::format(
       "Commands:\n{}\n"
       "Examples:\n"
       "  dunlin chat model.gguf\n"
@@ -120,7 +120,7 @@ void add_chat_command(CLI::App& app, int& exit_code) {
       "  dunlin chat dream/ -n 256 --alg confidence_threshold --dlm-cache dual --visual\n"
       "  printf 'Hello\\nAnd again\\n' | dunlin chat model/ --json",
       kChatHelp));
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = chat(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());
   });

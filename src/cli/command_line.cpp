@@ -4,13 +4,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <optional>
 #include <span>
 #include <string_view>
 
 #include "cli/argv.h"
-#include "cli/flags.h"
+#include "cli/parser.h"
 #include "cli/settings_file.h"
+#include "cli/terminal.h"
 #include "cli/value_layers.h"
 
 namespace dunlin {
@@ -18,37 +18,36 @@ namespace {
 
 // What the arguments name before the first flag: the command and its subcommands.
 struct CommandPath {
-  const CLI::App* last = nullptr;       // the program itself when no command is named
+  Command last;                         // the program itself when no command is named
   size_t words = 0;                     // arguments that are commands
   std::string unknown = {};             // what comes where a subcommand must, and is none
   std::vector<std::string> flags = {};  // of all commands on the path, "--name" and "-n"
 };
 
-void collect_flags(const CLI::App& command, std::vector<std::string>& names) {
-  for (const CLI::Option* option : command.get_options()) {
-    for (const std::string& name : option->get_lnames()) {
+void collect_flags(const Command& command, std::vector<std::string>& names) {
+  for (const Flag& flag : command.flags()) {
+    for (const std::string& name : flag.long_names()) {
       names.push_back("--" + name);
       if (const std::string abbreviation = short_flag_of("--" + name); !abbreviation.empty())
         names.push_back(abbreviation);
     }
-    for (const std::string& name : option->get_snames()) names.push_back("-" + name);
+    for (const std::string& name : flag.short_names()) names.push_back("-" + name);
   }
 }
 
-CommandPath find_command(const CLI::App& app, const std::vector<std::string>& arguments) {
-  CommandPath path{.last = &app};
-  collect_flags(app, path.flags);
+CommandPath find_command(const Command& program, const std::vector<std::string>& arguments) {
+  CommandPath path{.last = program};
+  collect_flags(program, path.flags);
   for (const std::string& argument : arguments) {
-    const auto commands = path.last->get_subcommands({});
-    if (commands.empty() || argument.starts_with('-')) break;
-    const auto it = std::ranges::find(commands, argument, &CLI::App::get_name);
-    if (it == commands.end()) {
+    if (path.last.subcommands().empty() || argument.starts_with('-')) break;
+    const std::optional<Command> below = path.last.find_subcommand(argument);
+    if (!below) {
       path.unknown = argument;
       break;
     }
-    path.last = *it;
+    path.last = *below;
     ++path.words;
-    collect_flags(**it, path.flags);
+    collect_flags(*below, path.flags);
   }
   return path;
 }
@@ -78,8 +77,8 @@ void for_each_flag(const CommandPath& path, Arguments& arguments, F&& f) {
     std::string name = flag_name(arguments[i]);
     if (name.empty()) continue;
     f(arguments[i], name);
-    const CLI::Option* const option = path.last->get_option_no_throw(name);
-    if (option != nullptr && takes_value(*option) && name == arguments[i]) ++i;
+    const std::optional<Flag> flag = path.last.find_flag(name);
+    if (flag && flag->takes_value() && name == arguments[i]) ++i;
   }
 }
 
@@ -87,7 +86,7 @@ void for_each_flag(const CommandPath& path, Arguments& arguments, F&& f) {
 void rewrite_short_flags(const CommandPath& path, std::vector<std::string>& arguments) {
   for_each_flag(path, arguments, [&path](std::string& argument, std::string& name) {
     const std::string long_flag = long_flag_of(name);
-    if (path.last->get_option_no_throw(long_flag) == nullptr) return;
+    if (!path.last.find_flag(long_flag)) return;
     argument.replace(0, name.size(), long_flag);
     name = long_flag;
   });
@@ -105,12 +104,12 @@ std::string find_unknown_flag(const CommandPath& path, const std::vector<std::st
 }
 
 // CLI11 takes the next argument for the value of `--flag=`; as two arguments the value is empty.
-void split_empty_values(const CLI::App& command, std::vector<std::string>& arguments) {
+void split_empty_values(const Command& command, std::vector<std::string>& arguments) {
   for (size_t i = 0; i < arguments.size() && arguments[i] != "--"; ++i) {
     if (!arguments[i].starts_with("--") || !arguments[i].ends_with('=')) continue;
     const std::string name = arguments[i].substr(0, arguments[i].size() - 1);
-    const CLI::Option* const option = command.get_option_no_throw(name);
-    if (option == nullptr || !takes_value(*option)) continue;
+    const std::optional<Flag> flag = command.find_flag(name);
+    if (!flag || !flag->takes_value()) continue;
     arguments[i] = name;
     arguments.insert(arguments.begin() + static_cast<ptrdiff_t>(++i), "");
   }
@@ -118,44 +117,64 @@ void split_empty_values(const CLI::App& command, std::vector<std::string>& argum
 
 struct Parsed {};
 
-template <typename F>
-void for_each_option(CLI::App& command, F&& f) {
-  for (CLI::Option* option : command.get_options()) f(*option);
-  for (CLI::App* each : command.get_subcommands({})) for_each_option(*each, f);
+std::vector<Flag> all_flags(const Command& command) {
+  std::vector<Flag> flags = command.flags();
+  for (const Command& each : command.subcommands()) {
+    const std::vector<Flag> more = all_flags(each);
+    flags.insert(flags.end(), more.begin(), more.end());
+  }
+  return flags;
 }
 
-// During its life CLI11 does not see the variables of options. It would read those of every
-// command, not only of the one that runs; complete_command_line() reads them.
+// During its life CLI11 does not see the variables of flags. It would read those of every command,
+// not only of the one that runs; complete_command_line() reads them.
 class HiddenVariables {
  public:
-  explicit HiddenVariables(CLI::App& app) {
-    for_each_option(app, [this](CLI::Option& option) {
-      names_[&option] = option.get_envname();
-      option.envname("");
-    });
+  explicit HiddenVariables(const Command& program) : hidden_(all_flags(program)) {
+    for (Flag& flag : hidden_) {
+      names_.push_back(flag.variable());
+      flag.variable("");
+    }
   }
   ~HiddenVariables() {
-    for (const auto& [option, name] : names_) option->envname(name);
+    for (size_t i = 0; i < hidden_.size(); ++i) hidden_[i].variable(names_[i]);
   }
   HiddenVariables(const HiddenVariables&) = delete;
   HiddenVariables& operator=(const HiddenVariables&) = delete;
 
  private:
-  std::map<CLI::Option*, std::string> names_ = {};
+  std::vector<Flag> hidden_;
+  std::vector<std::string> names_ = {};
 };
 
 // The file that --config or its variable names.
-std::optional<std::string> named_settings_file(const CLI::Option& config) {
-  if (config.count() > 0) return config.results().back();
-  const char* const text = std::getenv(config.get_envname().c_str());
+std::optional<std::string> named_settings_file(const Flag& config) {
+  if (config.count() > 0) return config.values().back();
+  const char* const text = std::getenv(config.variable().c_str());
   return text == nullptr ? std::nullopt : std::optional<std::string>(text);
 }
 
-// Counts what the line gives to each option. What is wrong with it is told when all of it is
-// parsed. False: it asks for help, so nothing else matters.
-bool count_options(CLI::App& app, const CommandLine& line) {
+// As parse(), but throws what CLI11 throws.
+void parse_or_throw(const Command& program, const CommandLine& line, bool run) {
+  if (!line.unknown_flag.empty()) throw CLI::ExtrasError(std::vector{line.unknown_flag});
+  const HiddenVariables hidden(program);
+  CLI::App& app = app_of(program);
+  if (!run) {
+    for (Flag& flag : all_flags(program)) flag.required(false);
+    app.parse_complete_callback([] { throw Parsed(); });
+  }
   try {
-    parse(app, line, /*run=*/false);
+    // CLI11 takes them from the back.
+    app.parse(std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));
+  } catch (const Parsed&) {
+  }
+}
+
+// Counts what the line gives to each flag. What is wrong with it is told when all of it is parsed.
+// False: it asks for help, so nothing else matters.
+bool count_flags(const Command& program, const CommandLine& line) {
+  try {
+    parse_or_throw(program, line, /*run=*/false);
   } catch (const CLI::CallForHelp&) {
     return false;
   } catch (const CLI::Error&) {
@@ -194,20 +213,30 @@ std::string plain_words(const CLI::ParseError& error) {
   return text;
 }
 
+// What is wrong with the command line, in one line.
+std::string usage_message(const Command& program, const CLI::ParseError& error,
+                          const CommandLine& line) {
+  const CommandPath path = find_command(program, line.arguments);
+  if (!path.unknown.empty())
+    return unknown_name(path.unknown, "command", path.last.subcommand_names());
+  if (!line.unknown_flag.empty()) return unknown_name(line.unknown_flag, "flag", path.flags);
+  return with_origins(plain_words(error), line.origins);
+}
+
 }  // namespace
 
-void add_configuration_flags(CLI::App& command) {
-  for (CLI::App* each : command.get_subcommands({})) add_configuration_flags(*each);
-  if (command.get_option_no_throw("--model") == nullptr) return;
+void add_configuration_flags(Command command) {
+  for (const Command& each : command.subcommands()) add_configuration_flags(each);
+  if (!command.find_flag("--model")) return;
   // Both are looked at before the command is parsed for good.
-  command
-      .add_option(kConfigFlag, CLI::callback_t([](const CLI::results_t&) { return true; }),
-                  "TOML file with values of flags (default: ~/.config/dunlin/config.toml; "
-                  "\"\": none)")
+  CLI::App& app = app_of(command);
+  app.add_option(kConfigFlag, CLI::callback_t([](const CLI::results_t&) { return true; }),
+                 "TOML file with values of flags (default: ~/.config/dunlin/config.toml; "
+                 "\"\": none)")
       ->type_name("FILE")
       ->envname(environment_name("config"))
       ->group("Configuration");
-  command.add_flag(kPrintConfigFlag)
+  app.add_flag(kPrintConfigFlag)
       ->description("print every value and where it comes from, and leave")
       ->group("Configuration");
 }
@@ -215,27 +244,29 @@ void add_configuration_flags(CLI::App& command) {
 Result<CommandLine> complete_command_line(const AddCommands& add_commands,
                                           const std::vector<std::string>& arguments) {
   CommandLine line{.arguments = arguments};
-  CLI::App app;
+  const CommandTree tree;
+  const Command program = tree.root();
   int unused = 0;
-  add_commands(app, unused);
-  const CommandPath path = find_command(app, line.arguments);
+  add_commands(program, unused);
+  const CommandPath path = find_command(program, line.arguments);
   rewrite_short_flags(path, line.arguments);
-  split_empty_values(*path.last, line.arguments);
+  split_empty_values(path.last, line.arguments);
 
-  if (!count_options(app, line)) return line;
+  if (!count_flags(program, line)) return line;
   line.unknown_flag = find_unknown_flag(path, line.arguments);
   if (!line.unknown_flag.empty()) return line;
-  warn_of_unknown_variables(app);
-  LayeredValues layers(*path.last);
-  layers.add(variables_of(*path.last));
-  if (const CLI::Option* const config = path.last->get_option_no_throw(kConfigFlag)) {
+  warn_of_unknown_variables(program);
+  LayeredValues layers(path.last);
+  layers.add(variables_of(path.last));
+  if (const std::optional<Flag> config = path.last.find_flag(kConfigFlag)) {
     const auto words = std::span(line.arguments).first(path.words);
-    DUNLIN_ASSIGN_OR_RETURN(const auto settings, read_settings(named_settings_file(*config), app));
+    DUNLIN_ASSIGN_OR_RETURN(const auto settings,
+                            read_settings(named_settings_file(*config), program));
     for (const std::string& name : {fmt::format("{}", fmt::join(words, " ")), std::string()}) {
-      DUNLIN_ASSIGN_OR_RETURN(const Layer layer, settings_of(*path.last, settings, name));
+      DUNLIN_ASSIGN_OR_RETURN(const Layer layer, settings_of(path.last, settings, name));
       layers.add(layer);
     }
-    line.print_config = path.last->get_option(kPrintConfigFlag)->count() > 0;
+    line.print_config = path.last.flag(kPrintConfigFlag).count() > 0;
   }
   line.arguments.insert(line.arguments.begin() + static_cast<ptrdiff_t>(path.words),
                         layers.arguments().begin(), layers.arguments().end());
@@ -243,31 +274,22 @@ Result<CommandLine> complete_command_line(const AddCommands& add_commands,
   return line;
 }
 
-void parse(CLI::App& app, const CommandLine& line, bool run) {
-  if (!line.unknown_flag.empty()) throw CLI::ExtrasError(std::vector{line.unknown_flag});
-  const HiddenVariables hidden(app);
-  if (!run) {
-    for_each_option(app, [](CLI::Option& option) { option.required(false); });
-    app.parse_complete_callback([] { throw Parsed(); });
-  }
+std::optional<int> parse(Command program, const CommandLine& line, bool run) {
   try {
-    // CLI11 takes them from the back.
-    app.parse(std::vector<std::string>(line.arguments.rbegin(), line.arguments.rend()));
-  } catch (const Parsed&) {
+    parse_or_throw(program, line, run);
+    return std::nullopt;
+  } catch (const CLI::CallForHelp& help) {
+    return app_of(program).exit(help);  // prints it
+  } catch (const CLI::CallForVersion& version) {
+    fmt::print("{}\n", version.what());
+    return 0;
+  } catch (const TransformError& error) {
+    return report_error(error.error());
+  } catch (const CLI::ParseError& error) {
+    note("error: {}\n", usage_message(program, error, line));
+    note("`dunlin help` lists the commands, `dunlin COMMAND --help` its flags\n");
+    return static_cast<int>(ErrorKind::usage);
   }
-}
-
-std::string usage_message(const CLI::App& app, const CLI::ParseError& error,
-                          const CommandLine& line) {
-  const CommandPath path = find_command(app, line.arguments);
-  if (!path.unknown.empty()) {
-    std::vector<std::string> names;
-    for (const CLI::App* command : path.last->get_subcommands({}))
-      names.push_back(command->get_name());
-    return unknown_name(path.unknown, "command", names);
-  }
-  if (!line.unknown_flag.empty()) return unknown_name(line.unknown_flag, "flag", path.flags);
-  return with_origins(plain_words(error), line.origins);
 }
 
 }  // namespace dunlin

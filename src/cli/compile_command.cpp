@@ -178,16 +178,16 @@ Result<void> compile_model(const CompileFlags& flags) {
   return {};
 }
 
-void add_flags(CLI::App& command, CompileFlags& flags) {
+void add_flags(Command command, CompileFlags& flags) {
   add_flag(command, "model,-m,--model", flags.model,
            "Hugging Face directory, .gguf file, or a config.json alone")
-      ->required()
-      ->type_name("MODEL")
-      ->check(not_empty())
-      ->transform(model_name());
+      .required()
+      .type_name("MODEL")
+      .check(not_empty())
+      .transform(resolve_model);
   add_flag(command, "--topology", flags.topology,
            "a device that need not be here: h100, h200, or TPUs with their grid (v5e:1x1)")
-      ->check(not_empty());
+      .check(not_empty());
   add_flag(command, "--device", flags.device,
            "cpu-xla, tpu, gpu, or the path of a plug-in (default: cpu-xla, or what compiles for "
            "--topology)");
@@ -195,27 +195,27 @@ void add_flags(CLI::App& command, CompileFlags& flags) {
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
            "context in tokens (auto: the model's, at most 8192)");
   add_flag(command, "--parallel,--max-num-seqs", flags.parallel, "sequences at a time (-np)")
-      ->check(in_range(1, 1024));
+      .check(in_range(1, 1024));
   flags.step.add_to(command);
   add_flag(command, "--precision", flags.precision,
            "the arithmetic (docs/decisions/0002-numerics.md)")
-      ->check(one_of({"auto", "exact", "f32"}));
+      .check(one_of({"auto", "exact", "f32"}));
   add_layers_flag(command, flags.layers, "only the first N layers");
   add_flag(command, "-t,--threads", flags.threads,
            "programs that are compiled at a time (0: one per core)")
-      ->check(in_range(0, 1024));
+      .check(in_range(0, 1024));
   add_switch(command, "--json", flags.json, "print one JSON object");
   add_switch(command, "-q,--quiet", flags.quiet, "no progress and no summary");
 }
 
 }  // namespace
 
-void add_compile_command(CLI::App& app, int& exit_code) {
-  CLI::App* command =
-      app.add_subcommand("compile", "Compile a model's programs for a PJRT device ahead of time");
+void add_compile_command(Command app, int& exit_code) {
+  Command command =
+      app.add_command("compile", "Compile a model's programs for a PJRT device ahead of time");
   auto flags = std::make_shared<CompileFlags>();
-  add_flags(*command, *flags);
-  command->footer(
+  add_flags(command, *flags);
+  command.footer(
       "For the device that is here the programs are kept in ~/.cache/dunlin/compiled, where a\n"
       "command with --backend pjrt and the same -c, -np, -ub and --xla-option finds them. For a\n"
       "--topology the table says what each program needs of a device; nothing is kept. Exit code\n"
@@ -224,7 +224,7 @@ void add_compile_command(CLI::App& app, int& exit_code) {
       "  dunlin compile model/ -c 4096 -np 8\n"
       "  dunlin compile model.gguf --device gpu --xla-option xla_gpu_autotune_level=0\n"
       "  dunlin compile llama-8b/config.json --topology h100 -c 8192 --json");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = compile_model(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());
   });

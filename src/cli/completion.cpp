@@ -3,16 +3,17 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "cli/argv.h"
-#include "cli/help_format.h"
 
 namespace dunlin {
 namespace {
 
 // What may follow a flag.
-struct Flag {
+struct CompletedFlag {
   std::vector<std::string> names = {};  // "-n", "--max-tokens", "-np"
   std::string help = {};
   bool takes_value = false;
@@ -20,11 +21,11 @@ struct Flag {
   bool takes_path = false;
 };
 
-struct Command {
+struct CompletedCommand {
   std::vector<std::string> path = {};  // empty: the program itself
   std::string help = {};
-  std::vector<Flag> flags = {};
-  std::vector<Command> subcommands = {};
+  std::vector<CompletedFlag> flags = {};
+  std::vector<CompletedCommand> subcommands = {};
   bool takes_path = false;              // its first argument is a file or a folder
   std::vector<std::string> words = {};  // its first argument, where it is one of some words
 };
@@ -43,55 +44,55 @@ bool is_path(const std::string& kind) {
   return kind == "FILE" || kind == "MODEL";
 }
 
-Flag flag_of(const CLI::Option& option) {
-  const std::string kind = value_kind(option);
-  Flag flag{.help = option.get_description(),
-            .takes_value = !kind.empty(),
-            .words = words_of(kind),
-            .takes_path = is_path(kind)};
-  for (const std::string& name : option.get_snames()) flag.names.push_back("-" + name);
-  for (const std::string& name : option.get_lnames()) {
-    flag.names.push_back("--" + name);
+CompletedFlag completed(const Flag& flag) {
+  const std::string kind = flag.value_kind();
+  CompletedFlag result{.help = flag.description(),
+                       .takes_value = !kind.empty(),
+                       .words = words_of(kind),
+                       .takes_path = is_path(kind)};
+  for (const std::string& name : flag.short_names()) result.names.push_back("-" + name);
+  for (const std::string& name : flag.long_names()) {
+    result.names.push_back("--" + name);
     const std::string abbreviation = short_flag_of("--" + name);
-    if (!abbreviation.empty()) flag.names.push_back(abbreviation);
+    if (!abbreviation.empty()) result.names.push_back(abbreviation);
   }
-  return flag;
+  return result;
 }
 
-Command command_of(const CLI::App& app, std::vector<std::string> path) {
-  Command command{.path = std::move(path), .help = app.get_description()};
+CompletedCommand completed(const Command& command, std::vector<std::string> path) {
+  CompletedCommand result{.path = std::move(path), .help = command.description()};
   bool first_argument = true;
-  for (const CLI::Option* option : app.get_options()) {
-    if (option->get_positional() && first_argument) {
+  for (const Flag& flag : command.flags()) {
+    if (flag.is_positional() && first_argument) {
       first_argument = false;
-      command.takes_path = is_path(value_kind(*option));
-      command.words = words_of(value_kind(*option));
+      result.takes_path = is_path(flag.value_kind());
+      result.words = words_of(flag.value_kind());
     }
-    if (option->nonpositional()) command.flags.push_back(flag_of(*option));
+    if (flag.is_named()) result.flags.push_back(completed(flag));
   }
-  for (const CLI::App* each : app.get_subcommands({})) {
-    std::vector<std::string> below = command.path;
-    below.push_back(each->get_name());
-    command.subcommands.push_back(command_of(*each, std::move(below)));
+  for (const Command& each : command.subcommands()) {
+    std::vector<std::string> below = result.path;
+    below.push_back(each.name());
+    result.subcommands.push_back(completed(each, std::move(below)));
   }
-  return command;
+  return result;
 }
 
 template <typename F>
-void for_each_command(const Command& command, F&& f) {
+void for_each_command(const CompletedCommand& command, F&& f) {
   f(command);
-  for (const Command& each : command.subcommands) for_each_command(each, f);
+  for (const CompletedCommand& each : command.subcommands) for_each_command(each, f);
 }
 
-std::vector<std::string> names_of(const std::vector<Command>& commands) {
+std::vector<std::string> names_of(const std::vector<CompletedCommand>& commands) {
   std::vector<std::string> names;
-  for (const Command& each : commands) names.push_back(each.path.back());
+  for (const CompletedCommand& each : commands) names.push_back(each.path.back());
   return names;
 }
 
-std::string all_names(const Command& command) {
+std::string all_names(const CompletedCommand& command) {
   std::vector<std::string> names;
-  for (const Flag& flag : command.flags)
+  for (const CompletedFlag& flag : command.flags)
     names.insert(names.end(), flag.names.begin(), flag.names.end());
   return fmt::format("{}", fmt::join(names, " "));
 }
@@ -104,10 +105,10 @@ std::string single_quoted(const std::string& text) {
 }
 
 // The cases of `case "$path $previous"` for flags with a value.
-std::string value_cases(const Command& root) {
+std::string value_cases(const CompletedCommand& root) {
   std::string cases;
-  for_each_command(root, [&cases](const Command& command) {
-    for (const Flag& flag : command.flags) {
+  for_each_command(root, [&cases](const CompletedCommand& command) {
+    for (const CompletedFlag& flag : command.flags) {
       if (!flag.takes_value) continue;
       std::vector<std::string> patterns;
       for (const std::string& name : flag.names)
@@ -125,9 +126,9 @@ std::string value_cases(const Command& root) {
 }
 
 // The cases of `case "$path"` for what may stand at the cursor.
-std::string word_cases(const Command& root) {
+std::string word_cases(const CompletedCommand& root) {
   std::string cases;
-  for_each_command(root, [&cases](const Command& command) {
+  for_each_command(root, [&cases](const CompletedCommand& command) {
     std::vector<std::string> words = names_of(command.subcommands);
     words.insert(words.end(), command.words.begin(), command.words.end());
     cases +=
@@ -138,7 +139,7 @@ std::string word_cases(const Command& root) {
 }
 
 // The line of a flag for fish, where the condition `here` holds.
-std::string fish_flag(const Flag& flag, const std::string& here) {
+std::string fish_flag(const CompletedFlag& flag, const std::string& here) {
   std::string line = fmt::format("complete -c dunlin -n {}", single_quoted(here));
   for (const std::string& name : flag.names) {
     if (name.starts_with("--")) {
@@ -153,9 +154,9 @@ std::string fish_flag(const Flag& flag, const std::string& here) {
   return line + " -d " + single_quoted(flag.help) + '\n';
 }
 
-std::string path_cases(const Command& root) {
+std::string path_cases(const CompletedCommand& root) {
   std::string cases;
-  for_each_command(root, [&cases](const Command& command) {
+  for_each_command(root, [&cases](const CompletedCommand& command) {
     if (!command.path.empty())
       cases += fmt::format("      '{}') path=\"$next\" ;;\n", fmt::join(command.path, " "));
   });
@@ -164,8 +165,8 @@ std::string path_cases(const Command& root) {
 
 }  // namespace
 
-std::string bash_completion(const CLI::App& app) {
-  const Command root = command_of(app, {});
+std::string bash_completion(const Command& app) {
+  const CompletedCommand root = completed(app, {});
   return fmt::format(R"(# Completion of dunlin for bash: source <(dunlin completion bash)
 _dunlin() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}" previous="${{COMP_WORDS[COMP_CWORD-1]}}"
@@ -194,7 +195,7 @@ complete -o filenames -F _dunlin dunlin
                      path_cases(root), value_cases(root), word_cases(root));
 }
 
-std::string zsh_completion(const CLI::App& app) {
+std::string zsh_completion(const Command& app) {
   return "# Completion of dunlin for zsh: source <(dunlin completion zsh)\n"
          "autoload -Uz compinit bashcompinit\n"
          "(( $+functions[compdef] )) || compinit\n"
@@ -202,18 +203,18 @@ std::string zsh_completion(const CLI::App& app) {
          bash_completion(app);
 }
 
-std::string fish_completion(const CLI::App& app) {
-  const Command root = command_of(app, {});
+std::string fish_completion(const Command& app) {
+  const CompletedCommand root = completed(app, {});
   std::string script =
       "# Completion of dunlin for fish: dunlin completion fish | source\n"
       "complete -c dunlin -f\n";
-  for_each_command(root, [&script](const Command& command) {
+  for_each_command(root, [&script](const CompletedCommand& command) {
     std::vector<std::string> seen;
     for (const std::string& word : command.path)
       seen.push_back("__fish_seen_subcommand_from " + word);
     const std::string here =
         seen.empty() ? "__fish_use_subcommand" : fmt::format("{}", fmt::join(seen, "; and "));
-    for (const Command& each : command.subcommands) {
+    for (const CompletedCommand& each : command.subcommands) {
       script += fmt::format("complete -c dunlin -n {} -a {} -d {}\n", single_quoted(here),
                             each.path.back(), single_quoted(each.help));
     }
@@ -221,7 +222,7 @@ std::string fish_completion(const CLI::App& app) {
       script += fmt::format("complete -c dunlin -n {} -a {}\n", single_quoted(here), word);
     if (command.takes_path)
       script += fmt::format("complete -c dunlin -n {} -F\n", single_quoted(here));
-    for (const Flag& flag : command.flags) script += fish_flag(flag, here);
+    for (const CompletedFlag& flag : command.flags) script += fish_flag(flag, here);
   });
   return script;
 }

@@ -2,13 +2,14 @@
 // own tree.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <string>
+
+#include "cli/command.h"
 
 namespace dunlin {
 
-std::string bash_completion(const CLI::App& app);
-std::string zsh_completion(const CLI::App& app);
-std::string fish_completion(const CLI::App& app);
+std::string bash_completion(const Command& app);
+std::string zsh_completion(const Command& app);
+std::string fish_completion(const Command& app);
 
 }  // namespace dunlin

@@ -190,48 +190,48 @@ class Convert {
 
 }  // namespace
 
-void add_convert_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand(
+void add_convert_command(Command app, int& exit_code) {
+  Command command = app.add_command(
       "convert", "Write a model in another container: Hugging Face, GGUF, prepared");
   auto flags = std::make_shared<ConvertFlags>();
-  add_flag(*command, "in", flags->in, "Hugging Face directory or .gguf file")
-      ->required()
-      ->type_name("MODEL")
-      ->transform(model_name());
-  add_flag(*command, "out", flags->out,
+  add_flag(command, "in", flags->in, "Hugging Face directory or .gguf file")
+      .required()
+      .type_name("MODEL")
+      .transform(resolve_model);
+  add_flag(command, "out", flags->out,
            "what to write: a .gguf file (an older GGUF file is replaced), or the name of a new "
            "directory")
-      ->required()
-      ->check(not_empty())
-      ->type_name("FILE");
+      .required()
+      .check(not_empty())
+      .type_name("FILE");
   add_flag(
-      *command, "--to", flags->to,
+      command, "--to", flags->to,
       "the container; auto: GGUF for a name in .gguf, else a Hugging Face directory; prepared: "
       "a directory with the weights as the CPU computes with them, which loads at once, or in "
       "shards for a mesh")
-      ->check(one_of({kAuto, "gguf", "hf", kPrepared}));
-  add_flag(*command, "--outtype", flags->type,
+      .check(one_of({kAuto, "gguf", "hf", kPrepared}));
+  add_flag(command, "--outtype", flags->type,
            "the format of matrices; auto: as they are stored. Vectors are F32 in GGUF files")
-      ->check(one_of({kAuto, "f32", "f16", "bf16"}));
-  add_flag(*command, "--max-shard-size", flags->shard_size,
+      .check(one_of({kAuto, "f32", "f16", "bf16"}));
+  add_flag(command, "--max-shard-size", flags->shard_size,
            "of a directory: bytes of the weights in one file, or KB, MB, GB")
-      ->type_name("SIZE")
-      ->default_str("5GB, prepared 1GB");
-  add_flag(*command, "--precision", flags->precision,
+      .type_name("SIZE")
+      .default_str("5GB, prepared 1GB");
+  add_flag(command, "--precision", flags->precision,
            "of a prepared directory: the arithmetic that F16 weights are packed for")
-      ->check(one_of({kAuto, "exact", "int8", "f32"}))
-      ->default_str(kAuto);
+      .check(one_of({kAuto, "exact", "int8", "f32"}))
+      .default_str(kAuto);
   add_flag(
-      *command, "--mesh", flags->mesh,
+      command, "--mesh", flags->mesh,
       "of a prepared directory: the devices it is for (data, stage, fsdp, expert, width, model); "
       "more than one: a file for each shard, weights in the formats of the model")
-      ->type_name("AXIS=N,..")
-      ->default_str("data=1");
-  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
-      ->check(in_range(0, 1024));
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  add_switch(*command, "-q,--quiet", flags->quiet, "no progress");
-  command->footer(
+      .type_name("AXIS=N,..")
+      .default_str("data=1");
+  add_flag(command, "-t,--threads", flags->threads, "threads (0: one per core)")
+      .check(in_range(0, 1024));
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  add_switch(command, "-q,--quiet", flags->quiet, "no progress");
+  command.footer(
       "Examples:\n"
       "  dunlin convert model/ model.gguf\n"
       "  dunlin convert model/ model-F16.gguf --outtype f16\n"
@@ -241,7 +241,7 @@ void add_convert_command(CLI::App& app, int& exit_code) {
       "  dunlin convert model/ model-tp8/ --to prepared --mesh model=8\n"
       "`dunlin quantize` reads both and writes fewer bits per weight.\n"
       "A run that was ended leaves OUT.tmp; the same command goes on from there.");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = Convert(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
   });

@@ -113,12 +113,12 @@ Result<void> devices(bool json) {
 
 }  // namespace
 
-void add_devices_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("devices", "List what this machine can compute on");
+void add_devices_command(Command app, int& exit_code) {
+  Command command = app.add_command("devices", "List what this machine can compute on");
   auto json = std::make_shared<bool>(false);
-  add_switch(*command, "--json", *json, "print one JSON object");
-  command->footer("Example:\n  dunlin devices --json");
-  command->callback([json, &exit_code] {
+  add_switch(command, "--json", *json, "print one JSON object");
+  command.footer("Example:\n  dunlin devices --json");
+  command.callback([json, &exit_code] {
     const auto result = devices(*json);
     exit_code = result.ok() ? 0 : report_error(result.error());
   });

@@ -22,53 +22,53 @@ T chosen(std::optional<T> flag, const Metadata& config, const char* name, T othe
 
 }  // namespace
 
-void DiffusionFlags::add_schedule_to(CLI::App& command) {
+void DiffusionFlags::add_schedule_to(Command command) {
   const FlagGroup group(command, kHeading);
   add_schedule_flags(command);
 }
 
-void DiffusionFlags::add_to(CLI::App& command) {
+void DiffusionFlags::add_to(Command command) {
   const FlagGroup group(command, kHeading);
   add_schedule_flags(command);
   add_switch(command, "--early-exit", early_exit,
              "stop when nothing before the first end token is masked: the answer is the same")
-      ->default_str("true");
+      .default_str("true");
   add_switch(command, "--visual", visual, "show on stderr how the text appears");
   add_switch(command, "--stream", stream, "with --json: a line after every step");
 }
 
-void DiffusionFlags::add_schedule_flags(CLI::App& command) {
+void DiffusionFlags::add_schedule_flags(Command command) {
   add_flag(command, "--steps", steps, "steps of the schedule (default: one per mask)")
-      ->check(in_range(1, 1 << 20));
+      .check(in_range(1, 1 << 20));
   add_flag(command, "--alg", algorithm, "which masks a step fills in")
-      ->check(one_of({"origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold",
-                      "entropy_bound"}))
-      ->default_str("entropy");
+      .check(one_of({"origin", "maskgit_plus", "topk_margin", "entropy", "confidence_threshold",
+                     "entropy_bound"}))
+      .default_str("entropy");
   add_flag(command, "--alg-temp", alg_temperature,
            "draw positions at this temperature of their confidence (0: the surest)")
-      ->check(in_real_range(0.0, 1e6))
-      ->default_str("0");
+      .check(in_real_range(0.0, 1e6))
+      .default_str("0");
   add_flag(command, "--eps", eps, "time at which the schedule ends")
-      ->check(in_real_range(1e-6, 1.0 - 1e-6))
-      ->default_str("0.001");
+      .check(in_real_range(1e-6, 1.0 - 1e-6))
+      .default_str("0.001");
   add_flag(command, "--dlm-cache", cache,
            "keys and values kept within a block: none is exact, dual the fastest")
-      ->check(one_of({"none", "prefix", "dual"}))
-      ->default_str("none");
+      .check(one_of({"none", "prefix", "dual"}))
+      .default_str("none");
   add_flag(command, "--block-length", block_length,
            "tokens of a block, with --dlm-cache prefix or dual")
-      ->check(in_range(1, 1 << 20))
-      ->default_str("32");
+      .check(in_range(1, 1 << 20))
+      .default_str("32");
   add_flag(command, "--threshold", threshold,
            "of --alg confidence_threshold: fill in all tokens at least as probable")
-      ->check(in_real_range(0.0, 1.0))
-      ->default_str("0.9");
+      .check(in_real_range(0.0, 1.0))
+      .default_str("0.9");
   add_flag(
       command, "--entropy-bound", entropy_bound,
       "of --alg entropy_bound: the lowest entropies whose sum, but for the largest, stays within "
       "it (nats)")
-      ->check(in_real_range(0.0, 1e6))
-      ->default_str("0.1");
+      .check(in_real_range(0.0, 1e6))
+      .default_str("0.1");
 }
 
 Result<void> DiffusionFlags::refuse_all() const {

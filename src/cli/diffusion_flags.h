@@ -1,13 +1,13 @@
 // Flags for models that fill in masks, and what they mean for a request.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 
 #include "base/metadata.h"
 #include "base/result.h"
+#include "cli/command.h"
 #include "cli/options.h"
 #include "decode/diffusion_params.h"
 
@@ -21,9 +21,9 @@ struct DiffusionFlags {
   bool visual = false, stream = false;
   bool early_exit = true;
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   // Those that choose how masks are filled in alone, for commands that show no text.
-  void add_schedule_to(CLI::App& command);
+  void add_schedule_to(Command command);
 
   // Error (kind usage): one of them is given, and the model writes token after token.
   Result<void> refuse_all() const;
@@ -34,7 +34,7 @@ struct DiffusionFlags {
   Result<DiffusionParams> params(const SamplingFlags& sampling, const Metadata& config) const;
 
  private:
-  void add_schedule_flags(CLI::App& command);
+  void add_schedule_flags(Command command);
 };
 
 }  // namespace dunlin

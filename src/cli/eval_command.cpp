@@ -173,34 +173,34 @@ class Eval {
 
 }  // namespace
 
-void add_eval_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("eval", "Perplexity over a text, distance from a model");
+void add_eval_command(Command app, int& exit_code) {
+  Command command = app.add_command("eval", "Perplexity over a text, distance from a model");
   auto flags = std::make_shared<EvalFlags>();
-  flags->model.add_to(*command);
-  flags->watch.add_to(*command);
-  add_flag(*command, "file", flags->file, "the text (-: stdin)")->required()->type_name("FILE");
-  add_flag(*command, "--ref", flags->reference,
+  flags->model.add_to(command);
+  flags->watch.add_to(command);
+  add_flag(command, "file", flags->file, "the text (-: stdin)").required().type_name("FILE");
+  add_flag(command, "--ref", flags->reference,
            "a reference model: KL divergence from it, and how often both choose the same token")
-      ->type_name("MODEL")
-      ->transform(model_name());
-  add_flag(*command, "--window", flags->window, "tokens of a window (512; -c is the same)")
-      ->check(in_range(3, 1 << 30))
-      ->default_str("");
-  add_flag(*command, "--stride", flags->stride,
+      .type_name("MODEL")
+      .transform(resolve_model);
+  add_flag(command, "--window", flags->window, "tokens of a window (512; -c is the same)")
+      .check(in_range(3, 1 << 30))
+      .default_str("");
+  add_flag(command, "--stride", flags->stride,
            "tokens from window to window; each scores its last so many (default: windows side by "
            "side, the second half of each is scored, as llama-perplexity)")
-      ->check(in_range(1, 1 << 30))
-      ->default_str("");
-  add_flag(*command, "--chunks", flags->chunks, "only the first so many windows")
-      ->check(in_range(1, 1 << 30))
-      ->default_str("");
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer(
+      .check(in_range(1, 1 << 30))
+      .default_str("");
+  add_flag(command, "--chunks", flags->chunks, "only the first so many windows")
+      .check(in_range(1, 1 << 30))
+      .default_str("");
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  command.footer(
       "Examples:\n"
       "  dunlin eval model.gguf text.txt\n"
       "  dunlin eval model.gguf text.txt -c 2048 --stride 512 --json\n"
       "  dunlin eval quantized.gguf text.txt --ref model/");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = Eval(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
   });

@@ -1,6 +1,8 @@
 // `dunlin help`: the commands, or the flags of one.
 #include <fmt/format.h>
 
+#include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -13,15 +15,15 @@
 namespace dunlin {
 namespace {
 
-void print_commands(const CLI::App& app) {
+void print_commands(const Command& app) {
   std::vector<std::vector<std::string>> rows;
-  for (const CLI::App* command : app.get_subcommands({}))
-    rows.push_back({"  " + command->get_name(), command->get_description()});
+  for (const Command& command : app.subcommands())
+    rows.push_back({"  " + command.name(), command.description()});
   const std::vector<TableColumn> columns = {{"Commands:"}, {""}};
   fmt::print(
       "{}\n\n{}\n`dunlin help COMMAND` or `dunlin COMMAND --help` shows a command's flags.\n"
       "docs/troubleshooting.md explains error messages.\n",
-      app.get_description(), aligned_table(columns, rows));
+      app.description(), aligned_table(columns, rows));
 }
 
 constexpr const char* kOptimizations = "optimizations";
@@ -35,41 +37,39 @@ void print_optimizations() {
       optimizations_table());
 }
 
-Result<void> help(const CLI::App& app, const std::vector<std::string>& path) {
+Result<void> help(const Command& app, const std::vector<std::string>& path) {
   if (path == std::vector<std::string>{kOptimizations}) {
     print_optimizations();
     return {};
   }
-  const CLI::App* command = &app;
-  for (const std::string& name : path) {
-    const CLI::App* next = nullptr;
-    std::vector<std::string> names;
-    for (const CLI::App* each : command->get_subcommands({})) {
-      names.push_back(each->get_name());
-      if (each->get_name() == name) next = each;
-    }
-    if (command == &app) names.emplace_back(kOptimizations);
-    if (next == nullptr) return usage_error(unknown_name(name, "command", names));
-    command = next;
-  }
-  if (command == &app) {
+  if (path.empty()) {
     print_commands(app);
-  } else {
-    fmt::print("{}", command->help());
+    return {};
   }
+  Command command = app;
+  for (size_t depth = 0; depth < path.size(); ++depth) {
+    const std::optional<Command> next = command.find_subcommand(path[depth]);
+    if (!next) {
+      std::vector<std::string> names = command.subcommand_names();
+      if (depth == 0) names.emplace_back(kOptimizations);
+      return usage_error(unknown_name(path[depth], "command", names));
+    }
+    command = *next;
+  }
+  fmt::print("{}", command.help());
   return {};
 }
 
 }  // namespace
 
-void add_help_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("help", "List the commands, or the flags of one");
+void add_help_command(Command app, int& exit_code) {
+  Command command = app.add_command("help", "List the commands, or the flags of one");
   auto path = std::make_shared<std::vector<std::string>>();
-  command->add_option("command", *path,
-                      "the command: run, or bench model; or optimizations: what --disable takes");
-  command->footer(
+  command.add_arguments(
+      "command", "the command: run, or bench model; or optimizations: what --disable takes", *path);
+  command.footer(
       "Examples:\n  dunlin help run\n  dunlin help bench model\n  dunlin help optimizations");
-  command->callback([path, &app, &exit_code] {
+  command.callback([path, app, &exit_code] {
     const auto result = help(app, *path);
     exit_code = result.ok() ? 0 : report_error(result.error());
   });

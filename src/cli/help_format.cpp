@@ -3,16 +3,27 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <sstream>
+#include <string>
 #include <vector>
 
 #include "cli/command_line.h"
+#include "cli/parser.h"
 
 namespace dunlin {
 namespace {
 
 constexpr size_t kColumn = 34;  // where descriptions begin
 constexpr size_t kWidth = 100;
+
+class HelpFormatter final : public CLI::Formatter {
+ public:
+  std::string make_option(const CLI::Option* option, bool is_positional) const override;
+  std::string make_usage(const CLI::App* command, std::string name) const override;
+  std::string make_description(const CLI::App* command) const override;
+  std::string make_footer(const CLI::App* command) const override;
+};
 
 std::string upper(std::string text) {
   for (char& letter : text) {
@@ -53,15 +64,6 @@ std::string wrapped(const std::string& text, size_t column) {
   return result;
 }
 
-}  // namespace
-
-std::string value_kind(const CLI::Option& option) {
-  if (option.get_items_expected_max() == 0) return {};
-  const std::string kind = option.get_type_name();
-  const size_t words = kind.find(':');
-  return words == std::string::npos ? kind : kind.substr(words + 1);
-}
-
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
   std::string line = left_side(*option, is_positional);
   line += line.size() + 2 > kColumn ? '\n' + std::string(kColumn, ' ')
@@ -99,6 +101,12 @@ std::string HelpFormatter::make_footer(const CLI::App* command) const {
         footer;
   }
   return footer.empty() ? footer : footer + "\n";
+}
+
+}  // namespace
+
+void set_help_format(Command program) {
+  app_of(program).formatter(std::make_shared<HelpFormatter>());
 }
 
 }  // namespace dunlin

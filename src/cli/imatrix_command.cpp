@@ -128,23 +128,23 @@ class Imatrix {
 
 }  // namespace
 
-void add_imatrix_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand(
+void add_imatrix_command(Command app, int& exit_code) {
+  Command command = app.add_command(
       "imatrix", "Measure which weights matter over a text, for quantize --imatrix");
   auto flags = std::make_shared<ImatrixFlags>();
-  flags->model.add_to(*command);
-  add_flag(*command, "file", flags->file, "the text (-: stdin)")->required()->type_name("FILE");
-  add_flag(*command, "-o,--output", flags->out, "the file to write; an older one is replaced")
-      ->check(not_empty())
-      ->type_name("FILE");
-  add_flag(*command, "--chunks", flags->chunks, "only the first so many windows of -c (512) tokens")
-      ->check(in_range(1, 1 << 30))
-      ->default_str("");
+  flags->model.add_to(command);
+  add_flag(command, "file", flags->file, "the text (-: stdin)").required().type_name("FILE");
+  add_flag(command, "-o,--output", flags->out, "the file to write; an older one is replaced")
+      .check(not_empty())
+      .type_name("FILE");
+  add_flag(command, "--chunks", flags->chunks, "only the first so many windows of -c (512) tokens")
+      .check(in_range(1, 1 << 30))
+      .default_str("");
   add_switch(
-      *command, "--process-output", flags->process_output,
+      command, "--process-output", flags->process_output,
       "the matrix of the logits too; its inputs are those of the scored half of each window");
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer(
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  command.footer(
       "Examples:\n"
       "  dunlin imatrix model/ text.txt\n"
       "  dunlin imatrix model-F16.gguf text.txt -o model.imatrix.gguf --chunks 100\n"
@@ -155,7 +155,7 @@ void add_imatrix_command(CLI::App& app, int& exit_code) {
       "rows that\n"
       "were routed to it, and not its down matrix: what it is multiplied with never leaves a "
       "step.");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = Imatrix(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
   });

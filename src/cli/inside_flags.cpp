@@ -22,7 +22,7 @@ std::vector<std::string> optimization_names() {
   return names;
 }
 
-// For Option::check.
+// For Flag::check.
 std::string check_optimization(const std::string& name) {
   std::vector<std::string> known = optimization_names();
   known.emplace_back(kPrecision);
@@ -43,17 +43,17 @@ std::string number(double value) {
 
 }  // namespace
 
-CLI::Option* add_layers_flag(CLI::App& command, int64_t& layers, const std::string& help) {
-  return add_flag(command, "--layers", layers, help)->check(in_range(0, 4096))->default_str("");
+Flag add_layers_flag(Command command, int64_t& layers, const std::string& help) {
+  return add_flag(command, "--layers", layers, help).check(in_range(0, 4096)).default_str("");
 }
 
-void add_disable_flag(CLI::App& command, std::vector<std::string>& names) {
+void add_disable_flag(Command command, std::vector<std::string>& names) {
   add_flag(command, "--disable", names,
            "do without these optimisations, or `all` that change no result (dunlin help "
            "optimizations lists them)")
-      ->type_name("NAME,...")
-      ->delimiter(',')
-      ->check(CLI::Validator(check_optimization, ""));
+      .type_name("NAME,...")
+      .delimiter(',')
+      .check({check_optimization});
 }
 
 std::vector<std::string> disabled_optimizations(const std::vector<std::string>& names) {
@@ -79,20 +79,20 @@ std::string optimizations_table() {
   return aligned_table(columns, rows);
 }
 
-void WatchFlags::add_to(CLI::App& command) {
+void WatchFlags::add_to(Command command) {
   const FlagGroup group(command, "Looking inside");
-  CLI::Option* const nodes =
+  const Flag nodes =
       add_flag(command, "--watch", patterns,
                "print the statistics of the nodes with these names after every step: "
                "'layers.3.*' (inspect --program lists the names)")
-          ->type_name("GLOB,...")
-          ->delimiter(',');
+          .type_name("GLOB,...")
+          .delimiter(',');
   add_flag(command, "--until", until,
            "stop where a node of --watch meets a condition: nonfinite, or 'absmax>1e4' (min max "
            "absmax mean rms nonfinite; > >= < <=)")
-      ->type_name("CONDITION")
-      ->check(CLI::Validator(check_condition, ""))
-      ->needs(nodes);
+      .type_name("CONDITION")
+      .check({check_condition})
+      .needs(nodes);
 }
 
 Result<std::shared_ptr<Watch>> WatchFlags::watch(bool quiet) const {

@@ -218,48 +218,45 @@ Result<void> inspect(const InspectFlags& flags) {
 
 }  // namespace
 
-void add_inspect_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("inspect", "Show what a model file holds");
+void add_inspect_command(Command app, int& exit_code) {
+  Command command = app.add_command("inspect", "Show what a model file holds");
   auto flags = std::make_shared<InspectFlags>();
-  add_flag(*command, "model,-m,--model", flags->model,
+  add_flag(command, "model,-m,--model", flags->model,
            "Hugging Face directory, .gguf file or prepared directory")
-      ->required()
-      ->type_name("MODEL")
-      ->transform(model_name());
-  CLI::Option* json = add_switch(*command, "--json", flags->json, "print one JSON object with all");
-  CLI::Option* tensors = add_switch(*command, "--tensors", flags->tensors,
-                                    "list the tensors: shape, format, bytes, offset in the file");
-  CLI::Option* source =
-      add_switch(*command, "--template", flags->chat_template, "print the chat template");
-  CLI::Option* program = add_switch(
-      *command, "--program", flags->program,
+      .required()
+      .type_name("MODEL")
+      .transform(resolve_model);
+  Flag json = add_switch(command, "--json", flags->json, "print one JSON object with all");
+  Flag tensors = add_switch(command, "--tensors", flags->tensors,
+                            "list the tensors: shape, format, bytes, offset in the file");
+  Flag source = add_switch(command, "--template", flags->chat_template, "print the chat template");
+  const Flag program = add_switch(
+      command, "--program", flags->program,
       "print the Program: every operation of the forward pass (docs/decisions/0001-program.md)");
-  CLI::Option* verify = add_switch(*command, "--verify", flags->verify,
-                                   "of a prepared directory: compare every byte with its checksum");
-  CLI::Option* mesh =
-      add_flag(*command, "--mesh", flags->mesh,
-               "what the devices of this mesh hold of the weights: a row for every shard")
-          ->type_name("AXIS=N,..");
-  add_flag(*command, "--shard", flags->shard,
+  Flag verify = add_switch(command, "--verify", flags->verify,
+                           "of a prepared directory: compare every byte with its checksum");
+  Flag mesh = add_flag(command, "--mesh", flags->mesh,
+                       "what the devices of this mesh hold of the weights: a row for every shard")
+                  .type_name("AXIS=N,..");
+  add_flag(command, "--shard", flags->shard,
            "with --mesh: read this shard, counted from 1, as a device would, and count the bytes")
-      ->type_name("N")
-      ->check(in_range(1, int64_t{1} << 24))
-      ->needs(mesh);
-  add_layers_flag(*command, flags->layers, "only the first N layers of the Program")
-      ->needs(program);
-  json->excludes(tensors)->excludes(source)->excludes(program);
-  tensors->excludes(source)->excludes(program);
-  source->excludes(program);
-  mesh->excludes(tensors)->excludes(source)->excludes(program)->excludes(verify);
-  verify->excludes(json)->excludes(tensors)->excludes(source)->excludes(program);
-  command->footer(
+      .type_name("N")
+      .check(in_range(1, int64_t{1} << 24))
+      .needs(mesh);
+  add_layers_flag(command, flags->layers, "only the first N layers of the Program").needs(program);
+  json.excludes(tensors).excludes(source).excludes(program);
+  tensors.excludes(source).excludes(program);
+  source.excludes(program);
+  mesh.excludes(tensors).excludes(source).excludes(program).excludes(verify);
+  verify.excludes(json).excludes(tensors).excludes(source).excludes(program);
+  command.footer(
       "Examples:\n"
       "  dunlin inspect model.gguf\n"
       "  dunlin inspect model/ --json | jq '.tensors | length'\n"
       "  dunlin inspect model/ --program --layers 1\n"
       "  dunlin inspect model-cpu/ --verify\n"
       "  dunlin inspect model/ --mesh model=8 --shard 2");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = inspect(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());
   });

@@ -1,10 +1,9 @@
 // dunlin: one binary, a thin file per subcommand.
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <exception>
 #include <new>
 #include <string>
@@ -14,7 +13,6 @@
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/help_format.h"
-#include "cli/model_name.h"
 #include "cli/print_config.h"
 #include "cli/terminal.h"
 #include "cli/version.h"
@@ -22,13 +20,11 @@
 namespace dunlin {
 namespace {
 
-constexpr int kUsage = 2;
-
-void add_commands(CLI::App& app, int& exit_code) {
+void add_commands(Command app, int& exit_code) {
   app.description("dunlin: run large language models");
-  app.formatter(std::make_shared<HelpFormatter>());
-  app.require_subcommand(1);
-  app.set_version_flag("--version", std::string("dunlin ") + version());
+  set_help_format(app);
+  app.require_subcommand();
+  app.version_flag("--version", std::string("dunlin ") + version());
   add_run_command(app, exit_code);
   add_chat_command(app, exit_code);
   add_inspect_command(app, exit_code);
@@ -53,30 +49,13 @@ void add_commands(CLI::App& app, int& exit_code) {
 int run_main(const std::vector<std::string>& given) {
   const auto line = complete_command_line(add_commands, given);
   if (!line.ok()) return report_error(line.error());
-  CLI::App app;
+  const CommandTree tree;
   int exit_code = 0;
-  add_commands(app, exit_code);
-  try {
-    parse(app, *line, /*run=*/!line->print_config);
-    if (line->print_config) {
-      const auto printed = print_config(app, *line);
-      return printed.ok() ? 0 : report_error(printed.error());
-    }
-  } catch (const CLI::CallForHelp&) {
-    return app.exit(CLI::CallForHelp());
-  } catch (const CLI::CallForAllHelp&) {
-    return app.exit(CLI::CallForAllHelp());
-  } catch (const CLI::CallForVersion& version) {
-    fmt::print("{}\n", version.what());
-    return 0;
-  } catch (const ModelNotFound& error) {
-    return report_error(error.error());
-  } catch (const CLI::ParseError& error) {
-    note("error: {}\n", usage_message(app, error, *line));
-    note("`dunlin help` lists the commands, `dunlin COMMAND --help` its flags\n");
-    return kUsage;
-  }
-  return exit_code;
+  add_commands(tree.root(), exit_code);
+  if (const auto ended = parse(tree.root(), *line, /*run=*/!line->print_config)) return *ended;
+  if (!line->print_config) return exit_code;
+  const auto printed = print_config(tree.root(), *line);
+  return printed.ok() ? 0 : report_error(printed.error());
 }
 
 // A file that is opened later must not become stdin, stdout or stderr because whoever started the

@@ -1,7 +1,6 @@
 #include "cli/model_name.h"
 
 #include <map>
-#include <utility>
 
 #include "hub/find_model.h"
 
@@ -15,19 +14,10 @@ std::map<std::string, std::string>& notes() {
 
 }  // namespace
 
-ModelNotFound::ModelNotFound(dunlin::Error error)
-    : CLI::ParseError(error.message, static_cast<int>(error.kind)), error_(std::move(error)) {}
-
-CLI::Validator model_name() {
-  return CLI::Validator(
-      [](std::string& text) {
-        auto found = find_model(text);
-        if (!found.ok()) throw ModelNotFound(found.error());
-        if (!found->note.empty()) notes()[found->path] = found->note;
-        text = found->path;
-        return std::string();
-      },
-      "");
+Result<std::string> resolve_model(const std::string& name) {
+  DUNLIN_ASSIGN_OR_RETURN(const FoundModel found, find_model(name));
+  if (!found.note.empty()) notes()[found.path] = found.note;
+  return found.path;
 }
 
 std::string model_note(const std::string& path) {

@@ -43,26 +43,25 @@ void choose(std::optional<T> given, const Metadata& config, const char* flag, T&
   }
 }
 
-// For Option::check: the range that the sampler gives one of its parameters.
+// For Flag::check: the range that the sampler gives one of its parameters.
 template <typename T>
-CLI::Validator in_range_of(T SamplingParams::* field) {
-  const auto check = [field](std::string& text) -> std::string {
+Check in_range_of(T SamplingParams::* field) {
+  return {[field](const std::string& text) -> std::string {
     SamplingParams params;
     // A text that is no number gets its message when it is assigned.
     if (!parse_number(text, params.*field).empty()) return {};
     const auto valid = validate(params, std::numeric_limits<int32_t>::max());
     return valid.ok() ? std::string() : valid.error().message;
-  };
-  return CLI::Validator(check, "");
+  }};
 }
 
 // The built-in value is what --help shows, though the model's configuration may have another.
 template <typename T>
-void add_sampling_flag(CLI::App& command, const char* names, std::optional<T>& value,
+void add_sampling_flag(Command command, const char* names, std::optional<T>& value,
                        T SamplingParams::* field, const char* help) {
   add_flag(command, names, value, help)
-      ->check(in_range_of(field))
-      ->default_str(fmt::format("{}", SamplingParams{}.*field));
+      .check(in_range_of(field))
+      .default_str(fmt::format("{}", SamplingParams{}.*field));
 }
 
 std::string check_logit_bias(const std::string& text) {
@@ -86,13 +85,12 @@ std::string check_layer_count(const std::string& text) {
   return fmt::format("\"{}\" {}", text, problem);
 }
 
-CLI::Validator context_size() {
-  const auto check = [](std::string& text) -> std::string {
+Check context_size() {
+  return {[](const std::string& text) -> std::string {
     return parse_size("", text).ok()
                ? ""
                : fmt::format("\"{}\" is not a size such as 4096 or 32k", text);
-  };
-  return CLI::Validator(check, "");
+  }};
 }
 
 void print_banner(const Model& model) {
@@ -116,8 +114,8 @@ void print_banner(const Model& model) {
 
 }  // namespace
 
-CLI::Validator quantize_type() {
-  return CLI::Validator(check_quantize_type, "");
+Check quantize_type() {
+  return {check_quantize_type};
 }
 
 const char* generation_key(std::string_view flag) {
@@ -133,28 +131,28 @@ const char* generation_key(std::string_view flag) {
   return it == kKeys.end() ? nullptr : it->second;
 }
 
-void add_xla_option_flag(CLI::App& command, std::vector<std::string>& options) {
+void add_xla_option_flag(Command command, std::vector<std::string>& options) {
   add_flag(command, "--xla-option", options,
            "of pjrt: an option of the plug-in's compiler; may be repeated")
-      ->type_name("NAME=VALUE");
+      .type_name("NAME=VALUE");
 }
 
-void BackendFlags::add_to(CLI::App& command) {
+void BackendFlags::add_to(Command command) {
   add_flag(command, "--backend", backend, "what computes")
-      ->check(one_of({"cpu", "reference", "pjrt"}));
+      .check(one_of({"cpu", "reference", "pjrt"}));
   add_flag(command, "--device", device,
            "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_xla_option_flag(command, xla_options);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
-      ->check(one_of({"auto", "exact", "int8", "f32"}));
+      .check(one_of({"auto", "exact", "int8", "f32"}));
   add_flag(command, "--load-mode", load_mode,
            "of a prepared directory: copy its weights into memory, or map the files")
-      ->check(one_of({"copy", "mmap"}));
+      .check(one_of({"copy", "mmap"}));
   add_flag(command, "--quantize", quantize,
            "encode the matrices of an F32, F16 or BF16 model in this type while it is loaded, to "
            "the bits of `dunlin quantize`")
-      ->type_name("TYPE")
-      ->check(quantize_type());
+      .type_name("TYPE")
+      .check(quantize_type());
 }
 
 Result<ModelOptions> BackendFlags::options() const {
@@ -186,15 +184,15 @@ Result<int64_t> parse_size(const std::string& field, const std::string& text) {
   return value * factor;
 }
 
-void IgnoredFlags::add_to(CLI::App& command) {
+void IgnoredFlags::add_to(Command command) {
   add_flag(command, "--gpu-layers,--n-gpu-layers", gpu_layers,
            "accepted for llama.cpp's sake (-ngl): --backend pjrt --device gpu computes all layers")
-      ->delimiter(',')
-      ->check(CLI::Validator(check_layer_count, ""));
+      .delimiter(',')
+      .check({check_layer_count});
   add_flag(command, "--flash-attn", flash_attention,
            "accepted for llama.cpp's sake (-fa): the back end chooses how attention is computed")
-      ->delimiter(',')
-      ->check(one_of({"on", "off", "auto", "1", "0"}));
+      .delimiter(',')
+      .check(one_of({"on", "off", "auto", "1", "0"}));
   add_switch(command, "--jinja", jinja,
              "accepted for llama.cpp's sake: the model's chat template is always used");
 }
@@ -207,28 +205,28 @@ void IgnoredFlags::warn() const {
     log_warning("--flash-attn (-fa) has no effect: the back end chooses how attention is computed");
 }
 
-void BatchFlags::add_to(CLI::App& command) {
+void BatchFlags::add_to(Command command) {
   add_flag(command, "-b,--batch-size,--max-num-batched-tokens", batch,
            "no more prompt tokens than this in one step, whatever -ub says")
-      ->check(in_range(1, 1 << 16));
+      .check(in_range(1, 1 << 16));
   add_flag(command, "--ubatch-size,--prefill-chunk", ubatch, "prompt tokens of one step (-ub)")
-      ->check(in_range(1, 1 << 16));
+      .check(in_range(1, 1 << 16));
 }
 
-void ModelFlags::add_to(CLI::App& command) {
+void ModelFlags::add_to(Command command) {
   const FlagGroup group(command, "Model");
   add_flag(command, "model,-m,--model", model,
            "Hugging Face directory, .gguf file, or the name of a model that was pulled")
-      ->required()
-      ->type_name("MODEL")
-      ->check(not_empty())
-      ->transform(model_name());
+      .required()
+      .type_name("MODEL")
+      .check(not_empty())
+      .transform(resolve_model);
   add_flag(command, "-c,--ctx-size,--max-model-len", context,
            "context in tokens (auto: the model's, at most 8192)")
-      ->check(context_size());
-  add_flag(command, "-t,--threads", threads, "threads (0: one per core)")->check(in_range(0, 1024));
+      .check(context_size());
+  add_flag(command, "-t,--threads", threads, "threads (0: one per core)").check(in_range(0, 1024));
   add_flag(command, "--parallel,--max-num-seqs", parallel, "sequences at a time (-np)")
-      ->check(in_range(1, 1024));
+      .check(in_range(1, 1024));
   step.add_to(command);
   backend.add_to(command);
   add_layers_flag(command, layers, "run only the first N layers");
@@ -249,7 +247,7 @@ Result<ModelOptions> ModelFlags::options() const {
   return options;
 }
 
-void SamplingFlags::add_to(CLI::App& command) {
+void SamplingFlags::add_to(Command command) {
   const FlagGroup group(command, "Sampling");
   using P = SamplingParams;
   add_sampling_flag(command, "--temp,--temperature", temperature, &P::temperature,
@@ -268,7 +266,7 @@ void SamplingFlags::add_to(CLI::App& command) {
   add_sampling_flag(command, "--presence-penalty", presence_penalty, &P::presence_penalty,
                     "subtract once for tokens in the answer");
   add_flag(command, "--logit-bias", logit_bias, "TOKEN_ID+BIAS or TOKEN_ID-BIAS; may be repeated")
-      ->check(CLI::Validator(check_logit_bias, ""));
+      .check({check_logit_bias});
   add_flag(command, "-s,--seed", seed, "seed of the random numbers (default: a new one each time)");
 }
 

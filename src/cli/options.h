@@ -3,7 +3,6 @@
 
 #include <dunlin/sampling.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -14,6 +13,7 @@
 
 #include "base/metadata.h"
 #include "base/result.h"
+#include "cli/command.h"
 #include "cli/flags.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
@@ -25,7 +25,7 @@ struct IgnoredFlags {
   std::vector<std::string> gpu_layers = {}, flash_attention = {};
   bool jinja = false;
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   void warn() const;  // of what is given and does nothing
 };
 
@@ -34,12 +34,12 @@ struct BatchFlags {
   std::optional<int64_t> batch;
   int64_t ubatch = 512;
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   int64_t rows() const { return std::min(batch.value_or(ubatch), ubatch); }
 };
 
 // --xla-option NAME=VALUE; may be repeated.
-void add_xla_option_flag(CLI::App& command, std::vector<std::string>& options);
+void add_xla_option_flag(Command command, std::vector<std::string>& options);
 
 // What computes, and how weights reach it.
 struct BackendFlags {
@@ -50,7 +50,7 @@ struct BackendFlags {
   std::string load_mode = "copy";
   std::string quantize = {};
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   Result<ModelOptions> options() const;  // of these alone
 };
 
@@ -67,7 +67,7 @@ struct ModelFlags {
   bool verbose = false;
   IgnoredFlags ignored = {};
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   Result<ModelOptions> options() const;
 };
 
@@ -78,7 +78,7 @@ struct SamplingFlags {
   std::vector<std::string> logit_bias = {};  // TOKEN_ID(+|-)BIAS, llama.cpp's form
   std::optional<uint64_t> seed;
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   // Flag, else the model's generation_config, else the built-in value; the seed is random when none
   // was given.
   Result<SamplingParams> params(const Metadata& config) const;
@@ -90,8 +90,8 @@ const char* generation_key(std::string_view flag);
 
 Result<Precision> parse_precision(const std::string& name);
 
-// For Option::check: a type of --quantize.
-CLI::Validator quantize_type();
+// For Flag::check: a type of --quantize.
+Check quantize_type();
 
 // Integers with k, K, m or M behind them; "auto" is 0.
 Result<int64_t> parse_size(const std::string& field, const std::string& text);

@@ -145,38 +145,38 @@ Result<void> run_plan(const PlanFlags& flags) {
   return plan_model(flags);
 }
 
-void add_model_flags(CLI::App& command, PlanFlags& flags) {
+void add_model_flags(Command command, PlanFlags& flags) {
   add_flag(command, "model,-m,--model", flags.model,
            "Hugging Face directory, .gguf file, or a config.json alone")
-      ->transform(model_name());
+      .transform(resolve_model);
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
            "positions of each sequence (auto: the model's, at most 8192, a canvas 2048)");
   add_flag(command, "--parallel,--batch,--max-num-seqs", flags.parallel,
            "sequences at a time, on all devices together (-np)")
-      ->check(in_range(1, 1 << 20));
-  add_flag(command, "--prompt", flags.prompt, "tokens of each prompt")->check(in_range(1, 1 << 30));
+      .check(in_range(1, 1 << 20));
+  add_flag(command, "--prompt", flags.prompt, "tokens of each prompt").check(in_range(1, 1 << 30));
   flags.step.add_to(command);
   add_flag(command, "--fill", flags.fill,
            "share of the context that is filled while decoding, on average")
-      ->check(in_real_range(0, 1));
-  add_flag(command, "--layers", flags.layers, "only the first N layers")->check(in_range(0, 4096));
+      .check(in_real_range(0, 1));
+  add_flag(command, "--layers", flags.layers, "only the first N layers").check(in_range(0, 4096));
   add_switch(command, "--all-logits", flags.all_logits, "logits of every prompt token");
   const FlagGroup group(command, "Diffusion models");
   add_flag(command, "-n,--max-tokens,--n-predict,--predict", flags.masks,
            "masks behind each prompt (-1: 128)")
-      ->check(in_range(-1, int64_t{1} << 31));
+      .check(in_range(-1, int64_t{1} << 31));
   add_flag(command, "--steps", flags.steps, "passes of an answer (default: one per mask)")
-      ->check(in_range(1, 1 << 20));
+      .check(in_range(1, 1 << 20));
   add_flag(command, "--dlm-cache", flags.cache,
            "none: a step computes the whole canvas; prefix: from the block on; dual: the block")
-      ->check(one_of({"none", "prefix", "dual"}))
-      ->default_str("none");
+      .check(one_of({"none", "prefix", "dual"}))
+      .default_str("none");
   add_flag(command, "--block-length", flags.block_length, "masks of a block")
-      ->check(in_range(1, 1 << 20))
-      ->default_str("32");
+      .check(in_range(1, 1 << 20))
+      .default_str("32");
 }
 
-void add_storage_flags(CLI::App& command, MachineFlags& flags) {
+void add_storage_flags(Command command, MachineFlags& flags) {
   add_flag(command, "--quantize", flags.formats.matrices,
            "plan as if the matrices had this format: Q4_0, int8, fp8, ..; or a mix of dunlin "
            "quantize: Q4_K_M");
@@ -187,38 +187,38 @@ void add_storage_flags(CLI::App& command, MachineFlags& flags) {
   add_flag(command, "--precision", flags.precision, "of the CPU: auto, exact or f32");
 }
 
-void add_device_flags(CLI::App& command, PlanFlags& flags) {
+void add_device_flags(Command command, PlanFlags& flags) {
   add_flag(command, "--device", flags.machine.device,
            "cpu (this machine), v2 v3 v4 v5e v5p v6e v7x a100 h100 h200, a slice such as v5e-16 or "
            "v4-8, or a JSON file (docs/planning.md)");
   add_flag(command, "--devices", flags.machine.devices, "how many, where the name does not say it")
-      ->check(in_range(1, 1 << 16));
+      .check(in_range(1, 1 << 16));
   add_flag(command, "--mesh", flags.mesh,
            "axes data, model, width, fsdp, expert, stage: data=2,model=8 (default: the fastest)");
   add_switch(command, "--split-cores", flags.machine.split_cores,
              "count each of the two cores of a v4 or v5p chip as a device");
   add_flag(command, "-t,--threads", flags.machine.threads, "of the CPU (0: one per core)")
-      ->check(in_range(0, 1024));
+      .check(in_range(0, 1024));
   add_switch(command, "--calibrate", flags.calibrate,
              "measure this machine first (10 s; kept for later plans)");
   add_flag(command, "--price", flags.price,
            "USD per hour of all devices: prints the cost of a million tokens")
-      ->check(in_real_range(0, 1e9));
+      .check(in_real_range(0, 1e9));
 }
 
 }  // namespace
 
-void add_plan_command(CLI::App& app, int& exit_code) {
-  CLI::App* command =
-      app.add_subcommand("plan", "Say what fits where and how fast, without reading weights");
+void add_plan_command(Command app, int& exit_code) {
+  Command command =
+      app.add_command("plan", "Say what fits where and how fast, without reading weights");
   auto flags = std::make_shared<PlanFlags>();
-  add_model_flags(*command, *flags);
-  add_storage_flags(*command, flags->machine);
-  add_device_flags(*command, *flags);
-  add_flag(*command, "--svg", flags->svg,
+  add_model_flags(command, *flags);
+  add_storage_flags(command, flags->machine);
+  add_device_flags(command, *flags);
+  add_flag(command, "--svg", flags->svg,
            "write charts into this folder: tokens/s over batch, memory over context");
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer(
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  command.footer(
       "Exit code 4 when it does not fit.\n"
       "Examples:\n"
       "  dunlin plan model.gguf -c 8192\n"
@@ -226,7 +226,7 @@ void add_plan_command(CLI::App& app, int& exit_code) {
       "  dunlin plan model/ --device h100 --devices 2 --price 6.5 --json\n"
       "  dunlin plan dream/ --device v5e --prompt 32 -n 128 --steps 32 --dlm-cache dual\n"
       "  dunlin plan --calibrate");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = run_plan(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());
   });

@@ -37,57 +37,55 @@ std::string quoted(const std::string& text) {
   return result + '"';
 }
 
-std::string toml_value(const CLI::Option& option, const std::vector<std::string>& texts) {
-  const std::string kind = option.get_type_name();
-  const bool plain = option.get_items_expected_max() == 0 || kind == "INT" || kind == "NUMBER";
+std::string toml_value(const Flag& flag, const std::vector<std::string>& texts) {
+  const std::string kind = flag.value_kind();
+  const bool plain = !flag.takes_value() || kind == "INT" || kind == "NUMBER";
   std::vector<std::string> values;
   for (const std::string& text : texts) values.push_back(plain ? text : quoted(text));
-  const bool list = option.get_items_expected_max() > 1;
-  return list ? fmt::format("[{}]", fmt::join(values, ", ")) : values.front();
+  return flag.takes_list() ? fmt::format("[{}]", fmt::join(values, ", ")) : values.front();
 }
 
-ConfigValue value_of(const CLI::Option& option, const CommandLine& line,
-                     const Checkpoint* checkpoint) {
-  if (option.count() > 0) {
-    const auto origin = line.origins.find(option.get_name());
-    return {option.results(), origin == line.origins.end() ? "command line" : origin->second};
+ConfigValue value_of(const Flag& flag, const CommandLine& line, const Checkpoint* checkpoint) {
+  if (flag.count() > 0) {
+    const auto origin = line.origins.find(flag.name());
+    return {flag.values(), origin == line.origins.end() ? "command line" : origin->second};
   }
-  const char* const key = generation_key(option.get_name());
+  const char* const key = generation_key(flag.name());
   if (checkpoint != nullptr && key != nullptr) {
     if (const auto number = checkpoint->config().number(key, -1e30, 1e30); number.ok())
       return {{fmt::format("{}", static_cast<float>(*number))}, "the model's configuration"};
   }
-  if (option.get_items_expected_max() == 0) return {{"false"}, "built-in"};
-  if (!option.get_default_str().empty()) return {{option.get_default_str()}, "built-in"};
+  if (!flag.takes_value()) return {{"false"}, "built-in"};
+  if (!flag.default_str().empty()) return {{flag.default_str()}, "built-in"};
   return {};
 }
 
-const CLI::App& selected_command(const CLI::App& app) {
-  const auto parsed = app.get_subcommands();
-  return parsed.empty() ? app : selected_command(*parsed.front());
+Command selected_command(const Command& command) {
+  const std::optional<Command> selected = command.selected();
+  return selected ? selected_command(*selected) : command;
 }
 
 // The model that the line names, where flags look into it.
-Result<std::unique_ptr<Checkpoint>> open_model(const CLI::App& command) {
-  const CLI::Option* const model = command.get_option_no_throw("--model");
-  const bool samples = command.get_option_no_throw("--temp") != nullptr;
-  if (!samples || model == nullptr || model->count() == 0) return std::unique_ptr<Checkpoint>();
-  return open_checkpoint(model->results().front());
+Result<std::unique_ptr<Checkpoint>> open_model(const Command& command) {
+  const std::optional<Flag> model = command.find_flag("--model");
+  const bool samples = command.find_flag("--temp").has_value();
+  if (!samples || !model || model->count() == 0) return std::unique_ptr<Checkpoint>();
+  return open_checkpoint(model->values().front());
 }
 
 }  // namespace
 
-Result<void> print_config(const CLI::App& app, const CommandLine& line) {
-  const CLI::App& command = selected_command(app);
+Result<void> print_config(const Command& program, const CommandLine& line) {
+  const Command command = selected_command(program);
   DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_model(command));
-  for (const CLI::Option* option : command.get_options()) {
-    if (option->get_envname().empty() || option->check_name(kConfigFlag)) continue;
-    const std::string name = option->get_name().substr(2);
-    const ConfigValue value = value_of(*option, line, checkpoint.get());
+  for (const Flag& flag : command.flags()) {
+    if (flag.variable().empty() || flag.has_name(kConfigFlag)) continue;
+    const std::string name = flag.name().substr(2);
+    const ConfigValue value = value_of(flag, line, checkpoint.get());
     if (value.texts.empty()) {
       fmt::print("# {} is not set\n", name);
     } else {
-      fmt::print("{:<48} # {}\n", fmt::format("{} = {}", name, toml_value(*option, value.texts)),
+      fmt::print("{:<48} # {}\n", fmt::format("{} = {}", name, toml_value(flag, value.texts)),
                  value.origin);
     }
   }

@@ -1,15 +1,14 @@
 // --print-config: every value of a command with its origin, as a configuration file.
 #pragma once
 
-#include <CLI/CLI.hpp>
-
 #include "base/result.h"
+#include "cli/command.h"
 #include "cli/command_line.h"
 
 namespace dunlin {
 
-// Prints to stdout. `app` has parsed the line. Where no other layer has a value, the configuration of
+// Prints to stdout. `program` has parsed the line. Where no other layer has a value, the configuration of
 // the model that the line names is read for one; errors are those of reading it.
-Result<void> print_config(const CLI::App& app, const CommandLine& line);
+Result<void> print_config(const Command& program, const CommandLine& line);
 
 }  // namespace dunlin

@@ -35,28 +35,27 @@ Result<PromptBatch> from_argument(const std::string& text, const std::string& na
 
 }  // namespace
 
-void PromptFlags::add_to(CLI::App& command) {
+void PromptFlags::add_to(Command command) {
   const FlagGroup group(command, "Prompt");
-  std::vector<CLI::Option*> sources = {
+  std::vector<Flag> sources = {
       add_flag(command, "prompt", argument, "the prompt (-: stdin)"),
       add_flag(command, "-p,--prompt", text, "the prompt (-: stdin)"),
-      add_flag(command, "-f,--file", file, "a file with the prompt (-: stdin)")->type_name("FILE"),
+      add_flag(command, "-f,--file", file, "a file with the prompt (-: stdin)").type_name("FILE"),
       add_flag(command, "--prompts", prompts,
                "a file of prompts, text or JSON lines (-: stdin); answers come in order")
-          ->type_name("FILE"),
+          .type_name("FILE"),
       add_flag(command, "--prompt-ids", ids, "token ids instead of text: 1,2,3")};
   for (size_t i = 0; i < sources.size(); ++i) {
-    for (size_t j = i + 1; j < sources.size(); ++j) sources[i]->excludes(sources[j]);
+    for (size_t j = i + 1; j < sources.size(); ++j) sources[i].excludes(sources[j]);
   }
-  CLI::Option* const raw_switch =
+  const Flag raw_switch =
       add_switch(command, "--raw", raw, "no chat template: the model continues the text");
-  CLI::Option* const system_flag =
-      add_flag(command, "--system-prompt", system, "the system prompt (-sys)");
-  CLI::Option* const system_file_flag =
+  Flag system_flag = add_flag(command, "--system-prompt", system, "the system prompt (-sys)");
+  Flag system_file_flag =
       add_flag(command, "--system-prompt-file", system_file, "a file with it (-sysf)")
-          ->type_name("FILE");
-  system_flag->excludes(system_file_flag)->excludes(raw_switch)->excludes(sources.back());
-  system_file_flag->excludes(raw_switch)->excludes(sources.back());
+          .type_name("FILE");
+  system_flag.excludes(system_file_flag).excludes(raw_switch).excludes(sources.back());
+  system_file_flag.excludes(raw_switch).excludes(sources.back());
 }
 
 Result<PromptBatch> gather_prompts(const PromptFlags& flags) {

@@ -2,13 +2,13 @@
 // ids. One source at a time; stdin besides an argument belongs to it.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <chrono>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/command.h"
 #include "cli/prompts.h"
 
 namespace dunlin {
@@ -19,7 +19,7 @@ struct PromptFlags {
   bool raw = false;
 
   // Each source excludes the others.
-  void add_to(CLI::App& command);
+  void add_to(Command command);
 };
 
 struct PromptBatch {

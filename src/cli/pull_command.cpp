@@ -133,24 +133,24 @@ class PullRun {
   PullRequest request_ = {};
 };
 
-void add_flags(CLI::App& command, PullFlags& flags) {
+void add_flags(Command command, PullFlags& flags) {
   add_flag(command, "repo", flags.repo,
            "ORG/NAME, ORG/NAME:QUANT for one of several GGUF files, or ORG/NAME/FILE.gguf")
-      ->required()
-      ->type_name("REPO");
+      .required()
+      .type_name("REPO");
   add_flag(command, "--revision", flags.revision, "branch, tag or commit");
   add_flag(command, "--include", flags.include,
            "fetch the files that this pattern fits, instead of those of a model; may be repeated")
-      ->type_name("GLOB");
+      .type_name("GLOB");
   add_flag(command, "--exclude", flags.exclude,
            "leave out the files that this pattern fits; may be repeated")
-      ->type_name("GLOB");
-  CLI::Option* const folder =
+      .type_name("GLOB");
+  const Flag folder =
       add_flag(command, "--local-dir", flags.local_dir, "a folder for the files, not the cache")
-          ->check(not_empty())
-          ->type_name("FILE");
+          .check(not_empty())
+          .type_name("FILE");
   add_switch(command, "--offline", flags.offline, "take what the cache has (or HF_HUB_OFFLINE=1)")
-      ->excludes(folder);
+      .excludes(folder);
   add_flag(command, "--token", flags.token,
            "for private and gated models (default: HF_TOKEN, then $HF_HOME/token)");
   add_switch(command, "--dry-run", flags.dry_run, "list the files and their sizes only");
@@ -160,11 +160,11 @@ void add_flags(CLI::App& command, PullFlags& flags) {
 
 }  // namespace
 
-void add_pull_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("pull", "Fetch a model from the Hugging Face hub");
+void add_pull_command(Command app, int& exit_code) {
+  Command command = app.add_command("pull", "Fetch a model from the Hugging Face hub");
   auto flags = std::make_shared<PullFlags>();
-  add_flags(*command, *flags);
-  command->footer(
+  add_flags(command, *flags);
+  command.footer(
       "Examples:\n"
       "  dunlin pull Qwen/Qwen2.5-0.5B-Instruct\n"
       "  dunlin pull bartowski/Llama-3.2-1B-Instruct-GGUF:Q4_K_M\n"
@@ -172,7 +172,7 @@ void add_pull_command(CLI::App& app, int& exit_code) {
       "  dunlin pull Qwen/Qwen2.5-0.5B-Instruct --local-dir model --dry-run\n"
       "Prints the path of the model. The cache is that of huggingface_hub: HF_HOME, HF_HUB_CACHE.\n"
       "A download that was interrupted goes on where it stopped.");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = PullRun(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
   });

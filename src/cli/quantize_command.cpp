@@ -204,11 +204,11 @@ class Quantize {
 
 }  // namespace
 
-void add_quantize_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("quantize", "Write a model in fewer bits per weight");
+void add_quantize_command(Command app, int& exit_code) {
+  Command command = app.add_command("quantize", "Write a model in fewer bits per weight");
   auto flags = std::make_shared<QuantizeFlags>();
-  flags->add_to(*command);
-  command->footer(
+  flags->add_to(command);
+  command.footer(
       "Examples:\n"
       "  dunlin quantize model/ model-Q4_K_M.gguf Q4_K_M\n"
       "  dunlin quantize model-F16.gguf model-Q8_0.gguf Q8_0 8\n"
@@ -219,7 +219,7 @@ void add_quantize_command(CLI::App& app, int& exit_code) {
       "I8, F8_E4M3 and F8_E5M2 (a scale per row) and F8_E4M3_B128 (a scale per 128 x 128 weights)\n"
       "have no form in GGUF files: OUT is then the name of a new Hugging Face directory.\n"
       "A run that was ended leaves OUT.tmp; the same command goes on from there.");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = Quantize(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
   });

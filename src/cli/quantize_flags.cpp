@@ -51,22 +51,22 @@ Result<TensorRule> parse_rule(const std::string& text) {
   return TensorRule{.pattern = text.substr(0, equals), .format = format};
 }
 
-void add_tensor_flags(CLI::App& command, QuantizeFlags& flags) {
+void add_tensor_flags(Command command, QuantizeFlags& flags) {
   add_flag(command, "--tensor-type", flags.tensor_types,
            "the format of matrices whose name (in OUT) the regular expression is found in; may be "
            "repeated, "
            "the first that fits counts: attn_v=Q8_0")
-      ->type_name("PATTERN=FORMAT");
+      .type_name("PATTERN=FORMAT");
   add_flag(command, "--output-tensor-type", flags.output_type,
            "the format of output.weight, or of the embedding where it stands for it")
-      ->type_name("FORMAT");
+      .type_name("FORMAT");
   add_flag(command, "--token-embedding-type", flags.embedding_type,
            "the format of token_embd.weight")
-      ->type_name("FORMAT");
+      .type_name("FORMAT");
   add_flag(command, "--imatrix", flags.imatrix,
            "importance matrix of llama-imatrix (its GGUF form): columns with larger inputs count "
            "more")
-      ->type_name("FILE");
+      .type_name("FILE");
   add_switch(command, "--leave-output-tensor", flags.leave_output, "output.weight stays as it is");
   add_switch(command, "--pure", flags.pure, "no mix: every matrix in the format of TYPE");
   add_switch(command, "--allow-requantize", flags.allow_requantize,
@@ -75,31 +75,31 @@ void add_tensor_flags(CLI::App& command, QuantizeFlags& flags) {
 
 }  // namespace
 
-void QuantizeFlags::add_to(CLI::App& command) {
+void QuantizeFlags::add_to(Command command) {
   add_flag(command, "in", in, "Hugging Face directory or .gguf file")
-      ->required()
-      ->type_name("MODEL")
-      ->transform(model_name());
+      .required()
+      .type_name("MODEL")
+      .transform(resolve_model);
   add_flag(
       command, "out", out,
       "the GGUF file to write; an older GGUF file is replaced. For I8 and F8 the new directory")
-      ->required()
-      ->check(not_empty())
-      ->type_name("FILE");
+      .required()
+      .check(not_empty())
+      .type_name("FILE");
   add_flag(command, "type", type, type_names());
   add_flag(command, "threads,-t,--threads", threads, "threads (0: one per core)")
-      ->check(in_range(0, 1024));
+      .check(in_range(0, 1024));
   add_tensor_flags(command, *this);
   add_switch(command, "--dry-run", dry_run,
              "list the format and the size of every tensor and write nothing; OUT may be left out");
   add_flag(command, "--report", report,
            "a text: perplexity and the distance from IN over it (as dunlin eval OUT TEXT --ref IN)")
-      ->type_name("FILE")
-      ->excludes(command.get_option("--dry-run"));
+      .type_name("FILE")
+      .excludes(command.flag("--dry-run"));
   add_flag(command, "--chunks", chunks, "of the text: only the first so many windows")
-      ->check(in_range(1, 1 << 30))
-      ->default_str("")
-      ->needs(command.get_option("--report"));
+      .check(in_range(1, 1 << 30))
+      .default_str("")
+      .needs(command.flag("--report"));
   add_switch(command, "--json", json, "print one JSON object");
   add_switch(command, "-q,--quiet", quiet, "no progress");
 }

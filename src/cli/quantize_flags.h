@@ -1,13 +1,13 @@
 // The arguments of `dunlin quantize`.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/command.h"
 #include "convert/choose_formats.h"
 
 namespace dunlin {
@@ -21,7 +21,7 @@ struct QuantizeFlags {
   bool pure = false, leave_output = false, allow_requantize = false, dry_run = false;
   bool json = false, quiet = false;
 
-  void add_to(CLI::App& command);
+  void add_to(Command command);
   // llama-quantize's `--dry-run IN TYPE` names no output: moves the type to its place. An error when
   // there is no type.
   Result<void> complete();

@@ -5,12 +5,12 @@
 
 namespace dunlin {
 
-void ReasoningFlags::add_to(CLI::App& command) {
+void ReasoningFlags::add_to(Command command) {
   const FlagGroup group(command, "Reasoning");
   add_switch(command, "--show-reasoning", show,
              "show what the model thinks, and its calls of tools, before the answer (GPT-OSS)");
   add_flag(command, "--reasoning-effort", effort, "how long the model thinks (GPT-OSS)")
-      ->check(one_of({"low", "medium", "high"}));
+      .check(one_of({"low", "medium", "high"}));
 }
 
 std::optional<harmony::ReasoningEffort> ReasoningFlags::effort_for(const TextModel& text) const {

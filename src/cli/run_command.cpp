@@ -219,25 +219,25 @@ Result<int> run(const RunFlags& flags) {
 
 }  // namespace
 
-void add_run_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("run", "Answer a prompt and exit");
+void add_run_command(Command app, int& exit_code) {
+  Command command = app.add_command("run", "Answer a prompt and exit");
   auto flags = std::make_shared<RunFlags>();
-  flags->model.add_to(*command);
-  flags->sampling.add_to(*command);
-  flags->diffusion.add_to(*command);
-  flags->watch.add_to(*command);
-  flags->prompt.add_to(*command);
-  flags->reasoning.add_to(*command);
-  add_flag(*command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
+  flags->model.add_to(command);
+  flags->sampling.add_to(command);
+  flags->diffusion.add_to(command);
+  flags->watch.add_to(command);
+  flags->prompt.add_to(command);
+  flags->reasoning.add_to(command);
+  add_flag(command, "-n,--max-tokens,--n-predict,--predict", flags->max_tokens,
            "tokens of the answer (-1: until the context is full; of a diffusion model 128)")
-      ->check(in_range(-1, int64_t{1} << 31));
-  add_flag(*command, "--stop", flags->stop, "end the answer before this text; may be repeated")
-      ->check(not_empty());
-  add_switch(*command, "--ignore-eos", flags->ignore_eos, "do not end at the model's stop tokens");
-  add_switch(*command, "--json", flags->json, "print one JSON object per answer");
-  add_switch(*command, "--no-conversation", flags->no_conversation,
+      .check(in_range(-1, int64_t{1} << 31));
+  add_flag(command, "--stop", flags->stop, "end the answer before this text; may be repeated")
+      .check(not_empty());
+  add_switch(command, "--ignore-eos", flags->ignore_eos, "do not end at the model's stop tokens");
+  add_switch(command, "--json", flags->json, "print one JSON object per answer");
+  add_switch(command, "--no-conversation", flags->no_conversation,
              "accepted for llama.cpp's sake: run never converses");
-  command->footer(
+  command.footer(
       "One prompt, from one place: the argument, -p, -f, --prompts, --prompt-ids, or else stdin.\n"
       "What a pipe or a file on stdin holds goes before a prompt that is an argument or comes "
       "with\n"
@@ -258,7 +258,7 @@ void add_run_command(CLI::App& app, int& exit_code) {
       "  dunlin run dream/ --alg entropy --steps 128 -n 128 --temp 0.2 --top-p 0.95 \"Hello\"\n"
       "  dunlin run dream/ --alg confidence_threshold --dlm-cache dual --visual \"Hello\"\n"
       "  dunlin run model/ --watch 'layers.3.*' --until 'absmax>1e4' -n 20 \"Hello\"");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = run(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());
   });

@@ -16,15 +16,15 @@ namespace {
 constexpr uint64_t kMostBytes = 1u << 20;
 
 // Flags that a file may set: those that have a variable.
-std::vector<std::string> names_of_flags(const CLI::App& command, bool with_subcommands) {
+std::vector<std::string> names_of_flags(const Command& command, bool with_subcommands) {
   std::vector<std::string> names;
-  for (const CLI::Option* option : command.get_options()) {
-    if (option->get_envname().empty() || option->check_name("--config")) continue;
-    for (const std::string& name : option->get_lnames()) names.push_back("--" + name);
+  for (const Flag& flag : command.flags()) {
+    if (flag.variable().empty() || flag.has_name("--config")) continue;
+    for (const std::string& name : flag.long_names()) names.push_back("--" + name);
   }
   if (!with_subcommands) return names;
-  for (const CLI::App* each : command.get_subcommands({})) {
-    const auto more = names_of_flags(*each, true);
+  for (const Command& each : command.subcommands()) {
+    const auto more = names_of_flags(each, true);
     names.insert(names.end(), more.begin(), more.end());
   }
   return names;
@@ -32,9 +32,10 @@ std::vector<std::string> names_of_flags(const CLI::App& command, bool with_subco
 
 class SettingsParser {
  public:
-  SettingsParser(std::string origin, const CLI::App& app) : origin_(std::move(origin)), app_(app) {}
+  SettingsParser(std::string origin, const Command& program)
+      : origin_(std::move(origin)), program_(program) {}
 
-  Result<void> read(const toml::table& table) { return read_table(table, app_, {}); }
+  Result<void> read(const toml::table& table) { return read_table(table, program_, {}); }
   std::vector<FileSetting> take() { return std::move(settings_); }
 
  private:
@@ -42,7 +43,7 @@ class SettingsParser {
     return usage_error(fmt::format("{}:{}: {}", origin_, place.line, problem));
   }
 
-  Result<void> read_table(const toml::table& table, const CLI::App& command,
+  Result<void> read_table(const toml::table& table, const Command& command,
                           const std::string& path) {
     for (const auto& [key, node] : table) {
       const std::string name(key.str());
@@ -56,19 +57,15 @@ class SettingsParser {
   }
 
   Result<void> read_section(const toml::table& section, const std::string& name,
-                            const toml::source_position& place, const CLI::App& command,
+                            const toml::source_position& place, const Command& command,
                             const std::string& path) {
-    std::vector<std::string> names;
-    for (const CLI::App* each : command.get_subcommands({})) {
-      names.push_back(each->get_name());
-      if (each->get_name() == name)
-        return read_table(section, *each, path.empty() ? name : path + " " + name);
-    }
-    return error_at(place, unknown_name("[" + name + "]", "command", names));
+    const std::optional<Command> below = command.find_subcommand(name);
+    if (below) return read_table(section, *below, path.empty() ? name : path + " " + name);
+    return error_at(place, unknown_name("[" + name + "]", "command", command.subcommand_names()));
   }
 
   Result<void> read_setting(const toml::node& node, const std::string& name,
-                            const toml::source_position& place, const CLI::App& command,
+                            const toml::source_position& place, const Command& command,
                             const std::string& path) {
     std::string flag = "--" + name;
     std::ranges::replace(flag, '_', '-');
@@ -111,17 +108,17 @@ class SettingsParser {
   }
 
   std::string origin_;
-  const CLI::App& app_;
+  Command program_;
   std::vector<FileSetting> settings_ = {};
 };
 
 }  // namespace
 
 Result<std::vector<FileSetting>> parse_settings(const std::string& text, const std::string& origin,
-                                                const CLI::App& app) {
+                                                const Command& program) {
   try {
     const toml::table table = toml::parse(text);
-    SettingsParser parser(origin, app);
+    SettingsParser parser(origin, program);
     DUNLIN_RETURN_IF_ERROR(parser.read(table));
     return parser.take();
   } catch (const toml::parse_error& error) {
@@ -131,7 +128,7 @@ Result<std::vector<FileSetting>> parse_settings(const std::string& text, const s
 }
 
 Result<std::vector<FileSetting>> read_settings(const std::optional<std::string>& path,
-                                               const CLI::App& app) {
+                                               const Command& program) {
   std::string file;
   if (path.has_value()) {
     file = *path;
@@ -144,7 +141,7 @@ Result<std::vector<FileSetting>> read_settings(const std::optional<std::string>&
   }
   if (file.empty()) return std::vector<FileSetting>{};
   DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_user_file(file, kMostBytes));
-  return parse_settings(text, file, app);
+  return parse_settings(text, file, program);
 }
 
 }  // namespace dunlin

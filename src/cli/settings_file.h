@@ -6,12 +6,12 @@
 //     max-tokens = 200
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/command.h"
 
 namespace dunlin {
 
@@ -24,13 +24,13 @@ struct FileSetting {
 
 // Every setting of a TOML text. Errors (kind usage) begin with `origin:line`: syntax, a value that
 // is neither text, number, truth value nor a list of them, and a name that no flag or command of
-// `app` has, with the nearest one.
+// `program` has, with the nearest one.
 Result<std::vector<FileSetting>> parse_settings(const std::string& text, const std::string& origin,
-                                                const CLI::App& app);
+                                                const Command& program);
 
 // The settings of the file at `path`; without one those of
 // ${XDG_CONFIG_HOME:-~/.config}/dunlin/config.toml where that is there. An empty path is no file.
 Result<std::vector<FileSetting>> read_settings(const std::optional<std::string>& path,
-                                               const CLI::App& app);
+                                               const Command& program);
 
 }  // namespace dunlin

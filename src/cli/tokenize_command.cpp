@@ -167,53 +167,51 @@ Result<void> detokenize(const TokenizeFlags& flags) {
   });
 }
 
-CLI::App* add_command(CLI::App& app, const char* name, const char* description,
-                      TokenizeFlags& flags) {
-  CLI::App* command = app.add_subcommand(name, description);
-  add_flag(*command, "model,-m,--model", flags.model,
+Command add_command(Command app, const char* name, const char* description, TokenizeFlags& flags) {
+  Command command = app.add_command(name, description);
+  add_flag(command, "model,-m,--model", flags.model,
            "GGUF file, directory with tokenizer.json, or tokenizer.json")
-      ->required()
-      ->type_name("MODEL")
-      ->transform(model_name());
-  add_switch(*command, "--batch", flags.batch, "JSON lines in, JSON lines out");
+      .required()
+      .type_name("MODEL")
+      .transform(resolve_model);
+  add_switch(command, "--batch", flags.batch, "JSON lines in, JSON lines out");
   return command;
 }
 
 }  // namespace
 
-void add_tokenize_command(CLI::App& app, int& exit_code) {
+void add_tokenize_command(Command app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
-  CLI::App* command = add_command(app, "tokenize", "Text to token ids", *flags);
-  CLI::Option* const batch = command->get_option("--batch");
-  batch->excludes(
-      add_flag(*command, "text", flags->text, "the text (default: the bytes of stdin)"));
-  CLI::Option* const ids = add_switch(*command, "--ids", flags->ids, "print a JSON array of ids");
-  add_switch(*command, "--json", flags->json, "print one JSON object with ids and pieces")
-      ->excludes(ids)
-      ->excludes(batch);
-  add_switch(*command, "--no-special", flags->no_special, "special tokens in the text are text");
-  add_switch(*command, "--add-bos", flags->add_bos, "begin with the beginning-of-text token");
-  command->footer(
+  Command command = add_command(app, "tokenize", "Text to token ids", *flags);
+  Flag batch = command.flag("--batch");
+  batch.excludes(add_flag(command, "text", flags->text, "the text (default: the bytes of stdin)"));
+  const Flag ids = add_switch(command, "--ids", flags->ids, "print a JSON array of ids");
+  add_switch(command, "--json", flags->json, "print one JSON object with ids and pieces")
+      .excludes(ids)
+      .excludes(batch);
+  add_switch(command, "--no-special", flags->no_special, "special tokens in the text are text");
+  add_switch(command, "--add-bos", flags->add_bos, "begin with the beginning-of-text token");
+  command.footer(
       "Examples:\n"
       "  dunlin tokenize model.gguf \"Hello world\"\n"
       "  dunlin tokenize model/ --ids < text.txt > ids.json\n"
       "  echo '{\"text\":\"Hello\"}' | dunlin tokenize tokenizer.json --batch");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = tokenize(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());
   });
 }
 
-void add_detokenize_command(CLI::App& app, int& exit_code) {
+void add_detokenize_command(Command app, int& exit_code) {
   auto flags = std::make_shared<TokenizeFlags>();
-  CLI::App* command = add_command(app, "detokenize", "Token ids to text", *flags);
-  command->get_option("--batch")->excludes(
-      add_flag(*command, "ids", flags->text, "a JSON array of ids (default: stdin)"));
-  command->footer(
+  Command command = add_command(app, "detokenize", "Token ids to text", *flags);
+  command.flag("--batch").excludes(
+      add_flag(command, "ids", flags->text, "a JSON array of ids (default: stdin)"));
+  command.footer(
       "Examples:\n"
       "  dunlin detokenize model.gguf < ids.json\n"
       "  dunlin detokenize model/ \"[9906, 1917]\"");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = detokenize(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());
   });

@@ -2,36 +2,34 @@
 // configuration file.
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <map>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "base/result.h"
+#include "cli/command.h"
 #include "cli/settings_file.h"
 
 namespace dunlin {
 
-// What one layer has for an option.
+// What one layer has for a flag.
 struct Offer {
   std::vector<std::string> values = {};
   std::string origin = {};  // for messages
 };
-using Layer = std::map<const CLI::Option*, Offer>;
-
-bool takes_value(const CLI::Option& option);
+using Layer = std::map<Flag, Offer>;
 
 // The variables of the command's flags. An empty variable is none for a switch.
-Layer variables_of(const CLI::App& command);
+Layer variables_of(const Command& command);
 
 // Warns of each DUNLIN_ARG_ variable that no flag of any command has, which would be ignored in
 // silence. No error: other versions have other flags.
-void warn_of_unknown_variables(const CLI::App& app);
+void warn_of_unknown_variables(const Command& program);
 
 // The settings of a file for the command of that name ("bench model"); "" for those for all
 // commands. Error (kind usage): two names of one flag.
-Result<Layer> settings_of(const CLI::App& command, const std::vector<FileSetting>& settings,
+Result<Layer> settings_of(const Command& command, const std::vector<FileSetting>& settings,
                           const std::string& name);
 
 // Takes layers, the strongest first. A flag that excludes one of a stronger layer, or needs one that
@@ -40,19 +38,19 @@ Result<Layer> settings_of(const CLI::App& command, const std::vector<FileSetting
 class LayeredValues {
  public:
   // `command` has parsed the line without running it.
-  explicit LayeredValues(const CLI::App& command);
+  explicit LayeredValues(const Command& command);
 
   void add(const Layer& layer);
 
-  // What was added, as arguments, and the origin of each by the option's name.
+  // What was added, as arguments, and the origin of each by the flag's name.
   const std::vector<std::string>& arguments() const { return arguments_; }
   const std::map<std::string, std::string>& origins() const { return origins_; }
 
  private:
-  void add(const CLI::Option& option, const Offer& offer);
+  void add(const Flag& flag, const Offer& offer);
 
-  const CLI::App& command_;
-  std::set<const CLI::Option*> taken_ = {};
+  Command command_;
+  std::set<Flag> taken_ = {};
   std::vector<std::string> arguments_ = {};
   std::map<std::string, std::string> origins_ = {};
 };

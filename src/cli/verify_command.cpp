@@ -133,54 +133,52 @@ Result<int> verify(const VerifyFlags& flags) {
   return report.pass() ? 0 : static_cast<int>(ErrorKind::verification);
 }
 
-void add_diffusion_flags(CLI::App& command, DiffusionOverrides& overrides) {
+void add_diffusion_flags(Command command, DiffusionOverrides& overrides) {
   const FlagGroup group(command, "Diffusion models, instead of what the reference names");
   add_flag(command, "--eps", overrides.eps, "time at which the schedule ends")
-      ->check(in_real_range(1e-6, 1.0 - 1e-6));
+      .check(in_real_range(1e-6, 1.0 - 1e-6));
   add_flag(command, "--steps", overrides.fast_steps, "steps of fast.nocache")
-      ->check(in_range(1, 1 << 20));
+      .check(in_range(1, 1 << 20));
   add_flag(command, "--block-length", overrides.block_length, "of fast.prefix and fast.dual")
-      ->check(in_range(1, 1 << 20));
-  add_flag(command, "--threshold", overrides.threshold, "of fast.*")
-      ->check(in_real_range(0.0, 1.0));
+      .check(in_range(1, 1 << 20));
+  add_flag(command, "--threshold", overrides.threshold, "of fast.*").check(in_real_range(0.0, 1.0));
 }
 
 }  // namespace
 
-void add_verify_command(CLI::App& app, int& exit_code) {
-  CLI::App* command =
-      app.add_subcommand("verify", "Compare a model's values with reference values");
+void add_verify_command(Command app, int& exit_code) {
+  Command command = app.add_command("verify", "Compare a model's values with reference values");
   auto flags = std::make_shared<VerifyFlags>();
-  add_flag(*command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
-      ->required()
-      ->type_name("MODEL")
-      ->transform(model_name());
-  add_flag(*command, "--ref", flags->reference, "safetensors file with the reference values")
-      ->required()
-      ->type_name("FILE");
-  flags->backend.add_to(*command);
-  add_flag(*command, "-t,--threads", flags->threads, "threads (0: one per core)")
-      ->check(in_range(0, 1024));
-  add_flag(*command, "--tol", flags->tolerance,
+  add_flag(command, "model,-m,--model", flags->model, "Hugging Face directory or .gguf file")
+      .required()
+      .type_name("MODEL")
+      .transform(resolve_model);
+  add_flag(command, "--ref", flags->reference, "safetensors file with the reference values")
+      .required()
+      .type_name("FILE");
+  flags->backend.add_to(command);
+  add_flag(command, "-t,--threads", flags->threads, "threads (0: one per core)")
+      .check(in_range(0, 1024));
+  add_flag(command, "--tol", flags->tolerance,
            "allowed difference relative to the largest logit; three times that inside")
-      ->check(in_real_range(0.0, 1e9));
-  add_flag(*command, "--dump", flags->dump,
+      .check(in_real_range(0.0, 1e9));
+  add_flag(command, "--dump", flags->dump,
            "write the engine's own values to this safetensors file; an older dump is replaced")
-      ->type_name("FILE");
-  add_layers_flag(*command, flags->layers,
+      .type_name("FILE");
+  add_layers_flag(command, flags->layers,
                   "run only the first N layers and compare what is inside them");
-  add_disable_flag(*command, flags->disable);
-  flags->watch.add_to(*command);
-  add_diffusion_flags(*command, flags->diffusion);
-  add_switch(*command, "--bisect", flags->bisect,
+  add_disable_flag(command, flags->disable);
+  flags->watch.add_to(command);
+  add_diffusion_flags(command, flags->diffusion);
+  add_switch(command, "--bisect", flags->bisect,
              "when a tensor differs, find the optimisation that is to blame");
-  add_switch(*command, "--json", flags->json, "print one JSON object");
-  command->footer(
+  add_switch(command, "--json", flags->json, "print one JSON object");
+  command.footer(
       "Examples:\n"
       "  dunlin verify model/ --ref golden.safetensors --backend reference\n"
       "  dunlin verify model/ --ref golden.safetensors --bisect\n"
       "  dunlin verify model/ --ref golden.safetensors --watch 'layers.3.*' --until nonfinite");
-  command->callback([flags, &exit_code] {
+  command.callback([flags, &exit_code] {
     const auto result = verify(*flags);
     exit_code = result.ok() ? *result : report_error(result.error());
   });

@@ -22,12 +22,12 @@ std::string compiler_version() {
 #endif
 }
 
-void add_version_command(CLI::App& app, int& exit_code) {
-  CLI::App* command = app.add_subcommand("version", "Print the version");
+void add_version_command(Command app, int& exit_code) {
+  Command command = app.add_command("version", "Print the version");
   auto json = std::make_shared<bool>(false);
-  add_switch(*command, "--json", *json, "print one JSON object");
-  command->footer("Example:\n  dunlin version --json");
-  command->callback([json, &exit_code] {
+  add_switch(command, "--json", *json, "print one JSON object");
+  command.footer("Example:\n  dunlin version --json");
+  command.callback([json, &exit_code] {
     if (*json) {
       fmt::print("{}\n", json_line({{"schema_version", 1},
                                     {"version", version()},

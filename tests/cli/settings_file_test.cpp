@@ -19,29 +19,32 @@ using testing::IsEmpty;
 class SettingsFile : public testing::Test {
  protected:
   SettingsFile() {
-    CLI::App& run = *app_.add_subcommand("run");
+    Command run = program_.add_command("run", "");
     add(run, "--max-tokens");
     add(run, "--stop");
     add(run, "--config");
-    run.add_flag("--print-config");  // without a variable: no setting
-    CLI::App& bench = *app_.add_subcommand("bench");
-    add(*bench.add_subcommand("model"), "--repetitions");
+    run.add_switch("--print-config", "", ignored_).variable("");  // without one: no setting
+    Command bench = program_.add_command("bench", "");
+    add(bench.add_command("model", ""), "--repetitions");
   }
-  static void add(CLI::App& command, const std::string& name) {
-    command.add_option(name)->envname("ANY");
+  static void add(Command command, const std::string& name) {
+    command.add_value(name, "", "TEXT", /*list=*/false,
+                      [](const std::string&) { return std::string(); });
   }
 
   std::vector<FileSetting> parse(const std::string& text) const {
-    return parse_settings(text, "a.toml", app_).value();
+    return parse_settings(text, "a.toml", program_).value();
   }
   std::string error_of(const std::string& text) const {
-    const auto parsed = parse_settings(text, "a.toml", app_);
+    const auto parsed = parse_settings(text, "a.toml", program_);
     if (parsed.ok()) return "no error";
     EXPECT_EQ(parsed.error().kind, ErrorKind::usage);
     return parsed.error().message;
   }
 
-  CLI::App app_;
+  CommandTree tree_;
+  Command program_ = tree_.root();
+  bool ignored_ = false;
 };
 
 TEST_F(SettingsFile, AValueHasItsFlagItsPlaceAndItsText) {
@@ -114,15 +117,15 @@ TEST_F(SettingsFile, TheFileIsNamedOrTheUsersOrNone) {
   std::string folder = testing::TempDir() + "dunlin_settings_XXXXXX";
   ASSERT_NE(::mkdtemp(folder.data()), nullptr);
   ::setenv("XDG_CONFIG_HOME", folder.c_str(), 1);
-  EXPECT_THAT(read_settings(std::nullopt, app_).value(), IsEmpty());
+  EXPECT_THAT(read_settings(std::nullopt, program_).value(), IsEmpty());
   fs::create_directory(folder + "/dunlin");
   std::ofstream(folder + "/dunlin/config.toml") << "stop = 'users'\n";
   std::ofstream(folder + "/other.toml") << "stop = 'other'\n";
-  EXPECT_THAT(read_settings(std::nullopt, app_).value().at(0).values, ElementsAre("users"));
-  EXPECT_THAT(read_settings(folder + "/other.toml", app_).value().at(0).values,
+  EXPECT_THAT(read_settings(std::nullopt, program_).value().at(0).values, ElementsAre("users"));
+  EXPECT_THAT(read_settings(folder + "/other.toml", program_).value().at(0).values,
               ElementsAre("other"));
-  EXPECT_THAT(read_settings("", app_).value(), IsEmpty());
-  EXPECT_THAT(read_settings(folder + "/none.toml", app_).error().message,
+  EXPECT_THAT(read_settings("", program_).value(), IsEmpty());
+  EXPECT_THAT(read_settings(folder + "/none.toml", program_).error().message,
               HasSubstr("none.toml: No such file"));
   fs::remove_all(folder);
 }
