@@ -67,26 +67,13 @@ def add_tensors(writer, folder, config, type_name):
 
 
 def add_tokenizer(writer, folder, config, pre):
-    """tokenizer.json of a byte-level BPE; token ids without a token become unused entries."""
+    """tokenizer.json of a byte-level BPE, where there is one."""
     path = folder / "tokenizer.json"
     if not path.exists():
         return
     if pre is None:
         raise SystemExit(f"{path} exists: name its pre-tokenizer with --pre")
-    tokenizer = json.loads(path.read_text())
-    tokens = [f"[PAD{i}]" for i in range(config["vocab_size"])]
-    types = [gguf.TokenType.UNUSED] * len(tokens)
-    for token, index in tokenizer["model"]["vocab"].items():
-        tokens[index], types[index] = token, gguf.TokenType.NORMAL
-    for added in tokenizer.get("added_tokens", []):
-        kind = gguf.TokenType.CONTROL if added["special"] else gguf.TokenType.USER_DEFINED
-        tokens[added["id"]], types[added["id"]] = added["content"], kind
-    merges = [m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]]
-    writer.add_string("tokenizer.ggml.model", "gpt2")
-    writer.add_string("tokenizer.ggml.pre", pre)
-    writer.add_array("tokenizer.ggml.tokens", tokens)
-    writer.add_array("tokenizer.ggml.token_type", [int(t) for t in types])
-    writer.add_array("tokenizer.ggml.merges", merges)
+    model_files.add_byte_level_bpe(writer, json.loads(path.read_text()), config["vocab_size"], pre)
 
 
 def add_special_ids(writer, config):

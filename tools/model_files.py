@@ -131,6 +131,27 @@ def add_masked_diffusion(writer, config):
     writer.add_uint32("tokenizer.ggml.padding_token_id", config["pad_token_id"])
 
 
+def add_byte_level_bpe(writer, tokenizer, vocabulary_size, pre):
+    """Writes the dictionary of a tokenizer.json of byte-level BPE, whose pre-tokenizer GGUF files call `pre`. Ids without a
+    token become unused entries."""
+    normal = [(index, token, gguf.TokenType.NORMAL) for token, index in tokenizer["model"]["vocab"].items()]
+    added = [(each["id"], each["content"], gguf.TokenType.CONTROL if each["special"] else gguf.TokenType.USER_DEFINED)
+             for each in tokenizer.get("added_tokens", [])]
+    highest = max(index for index, _, _ in normal + added)
+    if highest >= vocabulary_size:
+        raise ValueError(f"the tokenizer has ids up to {highest}, but the vocabulary {vocabulary_size} rows")
+    tokens = [f"[PAD{i}]" for i in range(vocabulary_size)]
+    types = [int(gguf.TokenType.UNUSED)] * vocabulary_size
+    for index, token, kind in normal + added:
+        tokens[index], types[index] = token, int(kind)
+    merges = [m if isinstance(m, str) else " ".join(m) for m in tokenizer["model"]["merges"]]
+    writer.add_string("tokenizer.ggml.model", "gpt2")
+    writer.add_string("tokenizer.ggml.pre", pre)
+    writer.add_array("tokenizer.ggml.tokens", tokens)
+    writer.add_array("tokenizer.ggml.token_type", types)
+    writer.add_array("tokenizer.ggml.merges", merges)
+
+
 def add_yarn(writer, arch, config):
     """Files of gpt-oss mean a range that is not cut to whole pairs; a key of our own says that it is."""
     scaling = config.get("rope_parameters") or config.get("rope_scaling") or {}

@@ -119,8 +119,8 @@ def gpt_oss(folder):
 def diffucoder(folder):
     rows = []
     for batch, published in ((1, 45), (2, 48), (4, 55), (8, 75)):
-        ours = plan(folder, "diffucoder-7b", "--device", "v2-8", "--mesh", "model=8", "-np", str(batch), "--prompt", "128",
-                    "-c", "128", "--all-logits")
+        ours = plan(folder, "diffucoder-7b", "--device", "v2-8", "--mesh", "model=8", "-np", str(batch), "--prompt", "1",
+                    "-n", "127", "-c", "128", "--all-logits")
         prefill = ours["prefill"]
         rows.append([f"{batch} x 128", published, number(1e3 * prefill["best_seconds"]), number(1e3 * prefill["seconds"]),
                      prefill["bound"], number(batch * 128 / prefill["seconds"]), number(1e3 * batch * 128 / published),

@@ -62,6 +62,7 @@ class CanvasBench : public TestBench {
     BenchSamples samples{.tokens = test.tokens()};
     if (warm_up) {
       if (const auto warm = fill_in(test, samples); !warm.ok()) return warm.error();
+      samples.pass_times.clear();
     }
     for (int64_t i = 0; i < repetitions; ++i) {
       DUNLIN_ASSIGN_OR_RETURN(const double seconds, fill_in(test, samples));
@@ -73,7 +74,7 @@ class CanvasBench : public TestBench {
     return samples;
   }
 
-  // Seconds of one answer; its passes are those of `samples`.
+  // Seconds of one answer; its passes are those of `samples`, and their times are added there.
   Result<double> fill_in(const BenchTest& test, BenchSamples& samples) {
     DiffusionParams params = params_;
     params.max_tokens = test.generate;
@@ -83,7 +84,7 @@ class CanvasBench : public TestBench {
         runner_.open(random_ids(canvas_positions(test) - test.generate), params));
     samples.passes.clear();
     const auto start = Clock::now();
-    const Result<void> filled = run_passes(*canvas, samples.passes);
+    const Result<void> filled = run_passes(*canvas, samples);
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     runner_.close(*canvas);
     if (!filled.ok()) return filled.error();
@@ -91,13 +92,16 @@ class CanvasBench : public TestBench {
     return seconds;
   }
 
-  Result<void> run_passes(DiffusionCanvas& canvas, std::vector<StepShape>& passes) {
+  Result<void> run_passes(DiffusionCanvas& canvas, BenchSamples& samples) {
     const std::array<DiffusionCanvas*, 1> canvases = {&canvas};
     while (!canvas.over()) {
       const DiffusionPass& pass = *canvas.decoder.pending();
-      passes.push_back(
-          shape_of(pass.rows, std::ssize(pass.logit_rows), std::ssize(canvas.decoder.canvas())));
+      const int64_t rows = pass.rows;  // a step makes another pass pending
+      samples.passes.push_back(
+          shape_of(rows, std::ssize(pass.logit_rows), std::ssize(canvas.decoder.canvas())));
+      const auto start = Clock::now();
       if (const auto advanced = runner_.step(canvases); !advanced.ok()) return advanced.error();
+      samples.add_pass(rows, std::chrono::nanoseconds(Clock::now() - start).count());
     }
     return {};
   }

@@ -69,6 +69,13 @@ std::string BenchTest::name() const {
   return text;
 }
 
+void BenchSamples::add_pass(int64_t rows, int64_t took_nanoseconds) {
+  auto times = std::ranges::find(pass_times, rows, &PassTimes::rows);
+  if (times == pass_times.end()) times = pass_times.insert(times, PassTimes{.rows = rows});
+  ++times->passes;
+  times->nanoseconds += took_nanoseconds;
+}
+
 std::vector<double> BenchSamples::tokens_per_second() const {
   std::vector<double> values;
   for (const int64_t each : nanoseconds)

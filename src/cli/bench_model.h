@@ -26,6 +26,13 @@ struct BenchTest {
       const;  // "pp512", "tg128", "pp512+tg128", each with " @ d4096" where there is depth
 };
 
+// Passes that computed equally many rows.
+struct PassTimes {
+  int64_t rows = 0;
+  int64_t passes = 0;
+  int64_t nanoseconds = 0;  // of all of them together
+};
+
 struct BenchSamples {
   std::vector<int64_t> nanoseconds = {};  // one per repetition
   int64_t tokens = 0;                     // of a repetition
@@ -34,7 +41,11 @@ struct BenchSamples {
   // decided (nothing: there is no answer).
   std::vector<StepShape> passes = {};
   std::optional<double> tokens_per_forward = {};
+  // Of its answers: the passes of all repetitions, each with the choice of its tokens, in the order in
+  // which their numbers of rows first came up.
+  std::vector<PassTimes> pass_times = {};
 
+  void add_pass(int64_t rows, int64_t took_nanoseconds);
   std::vector<double> tokens_per_second() const;
 };
 

@@ -42,6 +42,15 @@ std::string test_text(const BenchTest& test, const Json& tokens_per_forward) {
   return fmt::format("{}, {:.2f} t/fwd", test.name(), tokens_per_forward.get<double>());
 }
 
+Json pass_times_json(const BenchSamples& samples) {
+  Json all = Json::array();
+  for (const PassTimes& each : samples.pass_times) {
+    all.push_back(
+        {{"rows", each.rows}, {"passes", each.passes}, {"avg_ns", each.nanoseconds / each.passes}});
+  }
+  return all;
+}
+
 // Widths and order are llama-bench's, so that rows of both can be pasted into one table.
 const std::vector<TableColumn> kColumns = {
     {"model", false, 30}, {"size", true, 10}, {"params", true, 10}, {"backend", false, 10},
@@ -162,6 +171,7 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"samples_ts", rates},
           {"forward_passes", result.samples.weight_passes},
           {"tokens_per_forward", per_forward.has_value() ? Json(*per_forward) : Json(nullptr)},
+          {"pass_times", pass_times_json(result.samples)},
           {"precision", precision_name(model.options.precision)},
           {"isa", executable.isa()},
           {"kernels", std::move(kernels)},

@@ -160,7 +160,8 @@ void add_model_flags(Command command, PlanFlags& flags) {
            "share of the context that is filled while decoding, on average")
       .check(in_real_range(0, 1));
   add_flag(command, "--layers", flags.layers, "only the first N layers").check(in_range(0, 4096));
-  add_switch(command, "--all-logits", flags.all_logits, "logits of every prompt token");
+  add_switch(command, "--all-logits", flags.all_logits,
+             "logits of every prompt token; of a canvas, of every row");
   const FlagGroup group(command, "Diffusion models");
   add_flag(command, "-n,--max-tokens,--n-predict,--predict", flags.masks,
            "masks behind each prompt (-1: 128)")

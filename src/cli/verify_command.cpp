@@ -2,6 +2,8 @@
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
 
 #include "cli/commands.h"
 #include "cli/inside_flags.h"
@@ -10,7 +12,9 @@
 #include "cli/options.h"
 #include "cli/terminal.h"
 #include "parity/bisect.h"
+#include "parity/kinds.h"
 #include "parity/parity.h"
+#include "report/table.h"
 
 namespace dunlin {
 namespace {
@@ -30,6 +34,18 @@ struct VerifyFlags {
   bool json = false;
 };
 
+Json kinds_json(const ParityReport& report) {
+  Json kinds = Json::array();
+  for (const KindSummary& each : summarize_kinds(report.rows)) {
+    kinds.push_back({{"kind", each.kind},
+                     {"checked", each.checked},
+                     {"passed", each.passed},
+                     {"share", each.share()},
+                     {"max_abs_diff", json_number(each.max_abs_diff)}});
+  }
+  return kinds;
+}
+
 Json to_json(const ParityReport& report) {
   const auto failure = report.first_failure();
   Json rows = Json::array();
@@ -46,8 +62,23 @@ Json to_json(const ParityReport& report) {
           {"max_abs_diff", json_number(report.max_abs_diff())},
           {"first_failure", failure ? Json(*failure) : Json(nullptr)},
           {"isa", report.isa},
+          {"kinds", kinds_json(report)},
           {"tensors", std::move(rows)},
           {"ignored", report.ignored}};
+}
+
+// Empty where nothing was compared.
+std::string kinds_table(const ParityReport& report) {
+  std::vector<std::vector<std::string>> rows;
+  for (const KindSummary& each : summarize_kinds(report.rows)) {
+    rows.push_back({each.kind, fmt::format("{} of {}", each.passed, each.checked),
+                    fmt::format("{:.1f} %", 100 * each.share()),
+                    fmt::format("{:.3g}", each.max_abs_diff)});
+  }
+  if (rows.empty()) return {};
+  const std::vector<TableColumn> columns = {
+      {"kind"}, {"agree", true}, {"share", true}, {"largest difference", true}};
+  return "\n" + aligned_table(columns, rows) + "\n";
 }
 
 void print_table(const ParityReport& report) {
@@ -56,6 +87,7 @@ void print_table(const ParityReport& report) {
                row.max_abs_diff, row.allowed,
                row.pass ? std::string() : fmt::format("   at {}", row.where));
   }
+  fmt::print("{}", kinds_table(report));
   if (!report.ignored.empty())
     fmt::print("not produced by this model: {}\n", fmt::join(report.ignored, " "));
   const auto failure = report.first_failure();

@@ -52,7 +52,7 @@ Phase canvas_pass(const ShardedModel& sharded, const Device& device, const MeshS
   step.rows_each = rows;
   step.sequences = std::clamp<int64_t>(
       capacity_for(workload, sequences, workload.context).rows / rows, 1, sequences);
-  step.logit_rows = step.sequences * logit_rows;
+  step.logit_rows = step.sequences * (workload.all_logits ? rows : logit_rows);
   step.cached = static_cast<double>(positions - rows);
   step.row_class = rows == positions ? RowClass::prompt : RowClass::generated;
   const double steps = static_cast<double>(sequences) / static_cast<double>(step.sequences);
@@ -114,8 +114,8 @@ Capacity capacity_for(const Workload& workload, int64_t sequences, int64_t conte
       .sequences = sequences, .context = context, .rows = std::min(workload.chunk, context)};
   if (!workload.canvas) return capacity;
   capacity.rows = std::min(std::max(workload.chunk, context), context * sequences);
-  capacity.logit_rows =
-      std::min(std::min(workload.canvas->masks, context) * sequences, capacity.rows);
+  const int64_t masks = std::min(workload.canvas->masks, context) * sequences;
+  capacity.logit_rows = workload.all_logits ? capacity.rows : std::min(masks, capacity.rows);
   return capacity;
 }
 

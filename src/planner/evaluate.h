@@ -27,7 +27,7 @@ struct Workload {
   int64_t context = 4096;      // positions of each
   int64_t prompt = 512;        // tokens of each prompt
   int64_t chunk = 512;         // most rows of a step of the prompts
-  bool all_logits = false;     // of every prompt row, as a diffusion canvas needs them
+  bool all_logits = false;     // of every prompt row; of a canvas not of its masks alone
   double fill = 1;             // share of the context that a decode step finds filled, on average
   int64_t max_context = 4096;  // positions the model was trained for
   std::optional<CanvasWorkload> canvas = {};  // nothing: token after token

@@ -261,6 +261,35 @@ TEST(BenchModelOfCanvases, CountsPassesAndOperations) {
   }
 }
 
+// Two blocks of eight in four steps each: the first computes the canvas of 24, the others the block.
+TEST(BenchModelOfCanvases, TimesThePassesOfAnswersByTheirRows) {
+  const ProcessResult result = bench(
+      {"model", kCanvases,        "-p", "4",  "-n", "16", "-d", "8",  "--steps", "8", "--dlm-cache",
+       "dual",  "--block-length", "8",  "-t", "1",  "-r", "3",  "-o", "json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto tests = result.json();
+  ASSERT_EQ(tests.size(), 2u);
+  EXPECT_TRUE(tests[0]["pass_times"].empty());  // a pass alone is the sample itself
+  const auto& times = tests[1]["pass_times"];
+  ASSERT_EQ(times.size(), 2u);
+  EXPECT_EQ(times[0]["rows"], 24);
+  EXPECT_EQ(times[0]["passes"], 3 * 2);
+  EXPECT_EQ(times[1]["rows"], 8);
+  EXPECT_EQ(times[1]["passes"], 3 * 6);
+  EXPECT_EQ(tests[1]["forward_passes"], 8);
+  int64_t sum = 0;
+  for (const auto& each : times) {
+    EXPECT_GT(each["avg_ns"].get<int64_t>(), 0);
+    sum += each["passes"].get<int64_t>() * each["avg_ns"].get<int64_t>();
+  }
+  int64_t answers = 0;
+  for (const auto& each : tests[1]["samples_ns"]) answers += each.get<int64_t>();
+  EXPECT_LE(sum, answers);
+  const auto tokens =
+      bench({"model", kTokens, "-p", "4", "-n", "2", "-r", "1", "-o", "json"}).json();
+  for (const auto& test : tokens) EXPECT_TRUE(test["pass_times"].empty());
+}
+
 TEST(BenchModelOfCanvases, TheTableShowsTokensPerForward) {
   const ProcessResult result =
       bench({"model", kCanvases, "-p", "8", "-n", "8", "--dlm-cache", "dual", "--block-length", "4",

@@ -42,6 +42,21 @@ TEST(BenchSamples, RatesAndTheirSpread) {
   EXPECT_EQ(standard_deviation({3.0}), 0.0);
 }
 
+TEST(BenchSamples, PassesOfEquallyManyRowsAreAddedUp) {
+  BenchSamples samples;
+  samples.add_pass(160, 500);
+  samples.add_pass(32, 100);
+  samples.add_pass(32, 120);
+  samples.add_pass(160, 700);
+  ASSERT_EQ(samples.pass_times.size(), 2u);
+  EXPECT_EQ(samples.pass_times[0].rows, 160);
+  EXPECT_EQ(samples.pass_times[0].passes, 2);
+  EXPECT_EQ(samples.pass_times[0].nanoseconds, 1200);
+  EXPECT_EQ(samples.pass_times[1].rows, 32);
+  EXPECT_EQ(samples.pass_times[1].passes, 2);
+  EXPECT_EQ(samples.pass_times[1].nanoseconds, 220);
+}
+
 TEST(ChatSettings, SetChecksNamesAndValues) {
   ChatSettings settings;
   EXPECT_TRUE(settings.set("temp", "0.25", 100).ok());

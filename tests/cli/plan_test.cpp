@@ -165,6 +165,29 @@ TEST(PlanCommand, ADiffusionModelIsPlannedByItsCanvases) {
       plan({config("llama-3.1-8b"), "--device", "h100", "--json"}).json()["canvas"].is_null());
 }
 
+// The pass of docs/planning.md.
+TEST(PlanCommand, DiffuCoderIsPlannedByItsCanvases) {
+  const std::vector<std::string> flags = {config("diffucoder-7b"),
+                                          "--device",
+                                          "v2-8",
+                                          "--mesh",
+                                          "model=8",
+                                          "--prompt",
+                                          "1",
+                                          "-n",
+                                          "127",
+                                          "-c",
+                                          "128",
+                                          "--json"};
+  const auto masks = plan(flags).json();
+  EXPECT_EQ(masks["family"], "dream");
+  EXPECT_EQ(masks["canvas"]["positions"], 128);
+  std::vector<std::string> more = flags;
+  more.emplace_back("--all-logits");
+  const auto rows = plan(more).json();
+  EXPECT_GT(rows["prefill"]["best_seconds"], masks["prefill"]["best_seconds"]);
+}
+
 TEST(PlanCommand, RefusesCanvasesThatCannotBe) {
   const std::string dream = config("dream-7b");
   EXPECT_EQ(plan({dream, "--device", "h100", "-n", "0"}).code, 2);

@@ -241,6 +241,21 @@ TEST(Verify, AgreesWithTheGoldenAndReportsADifference) {
   EXPECT_EQ(bad.json()["pass"], false);
   EXPECT_EQ(bad.json()["first_failure"], "hidden.1");
   EXPECT_EQ(bad.json()["passed"], 1);
+  const auto kinds = bad.json()["kinds"];
+  ASSERT_EQ(kinds.size(), 2u);
+  EXPECT_EQ(kinds[0]["kind"], "residual");
+  EXPECT_EQ(kinds[0]["checked"], 1);
+  EXPECT_EQ(kinds[0]["passed"], 0);
+  EXPECT_EQ(kinds[0]["share"], 0.0);
+  EXPECT_NEAR(kinds[0]["max_abs_diff"].get<double>(), 1.0, 1e-3);
+  EXPECT_EQ(kinds[1]["kind"], "logits");
+  EXPECT_EQ(kinds[1]["share"], 1.0);
+
+  const ProcessResult text =
+      run_dunlin({"verify", model, "--ref", folder.file("wrong.safetensors")});
+  EXPECT_EQ(text.code, 6);
+  EXPECT_THAT(text.out, testing::ContainsRegex("residual +0 of 1 +0[.]0 %"));
+  EXPECT_THAT(text.out, testing::ContainsRegex("logits +1 of 1 +100[.]0 %"));
 }
 
 }  // namespace

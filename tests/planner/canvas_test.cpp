@@ -86,6 +86,29 @@ TEST(PlanCanvases, AStepComputesAllPositionsOrABlock) {
   }
 }
 
+// As `bench forward` computes them.
+TEST(PlanCanvases, LogitsOfEveryRowCanBeAskedFor) {
+  const Program program = dream_7b();
+  const PlannedModel model = planned(program);
+  Workload exact = canvases(2, 32, {.masks = 128, .steps = 128});
+  exact.all_logits = true;
+  const auto whole = evaluate_mesh(model, one("h200"), {}, exact);
+  ASSERT_TRUE(whole.ok()) << whole.error().message;
+  EXPECT_NEAR(whole->prefill.step.flops / (2 * pass_flops(160, 160, 160)), 1, 1e-9);
+  EXPECT_NEAR(whole->decode.step.flops / (2 * pass_flops(160, 160, 160)), 1, 1e-9);
+  Workload dual = canvases(1, 32, {.masks = 128, .steps = 32, .block = 32});
+  dual.all_logits = true;
+  const auto block = evaluate_mesh(model, one("h200"), {}, dual);
+  ASSERT_TRUE(block.ok()) << block.error().message;
+  EXPECT_NEAR(block->decode.step.flops / pass_flops(32, 32, 160), 1, 1e-9);
+  // Memory for them, too: of 2048 rows of a step.
+  EXPECT_EQ(capacity_for(exact, 2, 2048).logit_rows, 2048);
+  EXPECT_EQ(capacity_for(canvases(2, 32, {.masks = 128, .steps = 128}), 2, 2048).logit_rows, 256);
+  EXPECT_GT(whole->memory.activations,
+            evaluate_mesh(model, one("h200"), {}, canvases(2, 32, {.masks = 128, .steps = 128}))
+                ->memory.activations);
+}
+
 // 128 positions on two chips of v2: 184 TFLOP/s need 10 ms, and 2.8 TB/s read the weights in 5 ms.
 TEST(PlanCanvases, RoofsOfOneForwardPass) {
   const Program program = dream_7b();
