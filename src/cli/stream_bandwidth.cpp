@@ -1,13 +1,14 @@
 #include "cli/stream_bandwidth.h"
 
 #include <fmt/format.h>
+#include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
-#include <new>
 
 #include "base/thread_pool.h"
 
@@ -18,11 +19,29 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int64_t kBlock = 64 << 10;  // bytes of a task
 constexpr int64_t kWords = kBlock / 8;
+// Ahead of what is read, as the kernels have it: without it, and without huge pages, one machine gave
+// 14 GB/s where a model streamed 22.
+constexpr int64_t kAheadWords = 2048 / 8;
+constexpr size_t kHugePage = 2 << 20;
+
+struct Free {
+  void operator()(uint64_t* memory) const { std::free(memory); }
+};
+using Words = std::unique_ptr<uint64_t[], Free>;
+
+Words allocate(size_t bytes) {
+  const size_t whole_pages = (bytes + kHugePage - 1) / kHugePage * kHugePage;
+  Words words(static_cast<uint64_t*>(std::aligned_alloc(kHugePage, whole_pages)));
+  // Advice only: small pages work, too.
+  if (words != nullptr) (void)madvise(words.get(), whole_pages, MADV_HUGEPAGE);
+  return words;
+}
 
 // Eight chains of exclusive or, so that no load waits for another.
 uint64_t read_block(const uint64_t* words) {
   uint64_t sums[8] = {};
   for (int64_t i = 0; i < kWords; i += 8) {
+    __builtin_prefetch(words + i + kAheadWords);
     for (int64_t lane = 0; lane < 8; ++lane) sums[lane] ^= words[i + lane];
   }
   uint64_t sum = 0;
@@ -36,7 +55,7 @@ Result<double> measure_stream_gb_s(int threads, uint64_t bytes, double seconds) 
   DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(threads));
   const int64_t blocks = std::max<int64_t>(threads, static_cast<int64_t>(bytes) / kBlock);
   const auto words = static_cast<size_t>(blocks * kWords);
-  const std::unique_ptr<uint64_t[]> buffer(new (std::nothrow) uint64_t[words]);
+  const Words buffer = allocate(words * sizeof(uint64_t));
   if (buffer == nullptr) {
     return Error{ErrorKind::does_not_fit,
                  fmt::format("no memory for {} bytes to measure the bandwidth with", words * 8)};
