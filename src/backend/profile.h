@@ -14,7 +14,8 @@ namespace dunlin {
 // A step of a compiled Program: nodes that run at once.
 struct ProfiledStep {
   std::string operation = {};             // with its rewrites: "linear+shared_input"
-  std::vector<std::string> nodes = {};    // names, in order of execution
+  std::string name = {};                  // of the node of that operation: "layers.0.attend.q_proj"
+  std::vector<std::string> nodes = {};    // names of all, in order of execution
   std::vector<std::string> weights = {};  // names of those it reads
   // As Executable::kernels(): where a kernel depends on the class of rows, the first of the pair
   // ends in " prompt" or " generated".

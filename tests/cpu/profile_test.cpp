@@ -58,6 +58,7 @@ TEST(Profile, EveryNodeThatIsNoViewBelongsToOneStep) {
   for (const ProfiledStep& step : recorded.profile().steps()) {
     EXPECT_FALSE(step.operation.empty());
     EXPECT_FALSE(step.kernels.empty()) << step.operation;
+    EXPECT_THAT(step.nodes, Contains(step.name));
     nodes.insert(nodes.end(), step.nodes.begin(), step.nodes.end());
   }
   std::vector<std::string> wanted;
@@ -207,8 +208,7 @@ TEST(Profile, RecordingChangesNoBit) {
 
 TEST(Profile, NothingIsNotedAfterwards) {
   const auto backend = make_cpu_backend();
-  TinySession session(*backend, tiny_model("llama", "BF16"),
-                      tiny_options(Precision::automatic, 2));
+  TinySession session(*backend, tiny_model("llama", "BF16"), tiny_options(Precision::automatic, 2));
   Profile profile(kRoom);
   ASSERT_TRUE(session.executable().record(&profile).ok());
   session.step({{0, 4, RowClass::prompt}});

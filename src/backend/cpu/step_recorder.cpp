@@ -19,7 +19,9 @@ void add_once(std::vector<T>& list, const T& item) {
 
 ProfiledStep describe(const Binding& binding, const FusedStep& fused, const BoundStep& step) {
   const Program& program = binding.program;
-  ProfiledStep described{.operation = step_name(binding, fused), .kernels = step.kernels()};
+  ProfiledStep described{.operation = step_name(binding, fused),
+                         .name = binding.node(fused.node).name,
+                         .kernels = step.kernels()};
   for (const int32_t number : fused.nodes()) {
     const Node& node = binding.node(number);
     described.nodes.push_back(node.name);
