@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/profile.h"
 #include "base/result.h"
 #include "engine/sequence_runner.h"
 #include "planner/walk.h"
@@ -34,9 +35,14 @@ struct BenchSamples {
   // decided (nothing: there is no answer).
   std::vector<StepShape> passes = {};
   std::optional<double> tokens_per_forward = {};
+  // What a device's compiler made while a repetition was timed: nothing where all programs were there.
+  DevicePrograms timed_programs = {};
 
   std::vector<double> tokens_per_second() const;
 };
+
+// Adds to `sum` what was made between two moments.
+void add_programs(const DevicePrograms& before, const DevicePrograms& after, DevicePrograms& sum);
 
 double mean(const std::vector<double>& values);
 double standard_deviation(
@@ -76,6 +82,9 @@ class TestBench {
   // Errors (kind usage): a test that does not fit the context.
   virtual Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions,
                                        bool warm_up) = 0;
+  // One more repetition of a test that was measured, whose steps the executable notes. Errors: as
+  // measure(), and of Executable::record.
+  virtual Result<void> profile(const BenchTest& test, Profile& profile) = 0;
 };
 
 // Of a model that writes token after token.
@@ -84,6 +93,7 @@ class ModelBench : public TestBench {
   static Result<ModelBench> create(Model& model);
 
   Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions, bool warm_up) override;
+  Result<void> profile(const BenchTest& test, Profile& profile) override;
 
  private:
   ModelBench(Model& model, SequenceRunner runner) : model_(&model), runner_(std::move(runner)) {}
@@ -91,6 +101,7 @@ class ModelBench : public TestBench {
   Result<void> go_to_depth(int64_t depth);
   Result<int64_t> run_prompt(int64_t tokens);  // returns the number of steps
   Result<int64_t> run_generate(int64_t tokens);
+  Result<int64_t> run_both(const BenchTest& test);
   int32_t random_token();
 
   Model* model_;
