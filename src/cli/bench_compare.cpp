@@ -61,7 +61,7 @@ Result<void> check_schema(const Json& object) {
   if (!object.is_object()) return usage_error("not an object");
   const auto version = object.find("schema_version");
   if (version == object.end())
-    return usage_error(fmt::format("schema_version is missing: not written by {}", kWriter));
+    return usage_error(fmt::format("schema_version is missing: {} did not write this", kWriter));
   if (*version != 1)
     return usage_error(
         fmt::format("schema_version is {}; this build reads 1", quoted_text(version->dump())));
@@ -137,7 +137,8 @@ Result<EarlierResults> EarlierResults::parse(const std::string& text, const std:
       return known.error().with_context(origin);
     const auto results = list->find("results");
     if (results == list->end())
-      return usage_error(fmt::format("{}: results is missing: not written by {}", origin, kWriter));
+      return usage_error(
+          fmt::format("{}: results is missing: {} did not write this", origin, kWriter));
     list = &*results;
   }
   if (!list->is_array() || list->empty())
