@@ -103,7 +103,7 @@ std::string profile_table(const std::string& test, const Profile& profile, const
   const std::vector<TableColumn> columns = {{"step"},          {"calls", true}, {"ms", true},
                                             {"share", true},   {"GB/s", true},  {"TFLOP/s", true},
                                             {"of roof", true}, {"bound by"}};
-  return fmt::format("{}: {:.3f} ms in {} runs; {} of {} kinds of steps\n{}", test, total * 1e3,
+  return fmt::format("{}: {:.3f} ms (runs: {}); {} of {} kinds of steps\n{}", test, total * 1e3,
                      profile.runs().size(), kinds.size(), all, aligned_table(columns, rows));
 }
 

@@ -100,7 +100,7 @@ TEST(ProfileKinds, LayersAreOneKindAndTheCostliestComesFirst) {
 
 TEST(ProfileTable, HasSharesRatesAndFractionsOfTheRoof) {
   const std::string table = profile_table("pp512", two_runs(0), kBoth, 10);
-  EXPECT_THAT(table, HasSubstr("pp512: 0.020 ms in 2 runs; 2 of 2 kinds of steps\n"));
+  EXPECT_THAT(table, HasSubstr("pp512: 0.020 ms (runs: 2); 2 of 2 kinds of steps\n"));
   // 16 of 20 microseconds; 8000 bytes in 16; 12 of 16 at the roof.
   EXPECT_THAT(table,
               testing::ContainsRegex(

@@ -207,6 +207,7 @@ TEST_F(BenchProfile, OfAModelThatFillsInMasks) {
       bench(kCanvases, {"-p", "8", "-n", "4", "-d", "4", "--profile", path_});
   ASSERT_EQ(result.code, 0) << result.err;
   const auto json = trace();
+  ASSERT_TRUE(json.is_object());
   EXPECT_EQ(misnested(json), "");
   const auto tests = complete_events(json, "test");
   ASSERT_EQ(tests.size(), 2u);

@@ -7,10 +7,12 @@
 #include <algorithm>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/select.h"
+#include "backend/watch.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -235,6 +237,18 @@ TEST(Profile, ARunThatDoesNotFitIsCountedAndLeftOutWhole) {
   EXPECT_EQ(small.runs().size(), 1u);
   EXPECT_EQ(small.events().size(), steps);
   EXPECT_EQ(small.lost_runs(), 2);
+}
+
+TEST(Profile, AWatchedExecutableTellsItsSteps) {
+  const auto backend = make_cpu_backend();
+  const TinyModel model = tiny_model("llama", "BF16");
+  auto compiled =
+      backend->compile(model.program, model.weights, tiny_options(Precision::automatic));
+  ASSERT_TRUE(compiled.ok());
+  const auto watched = Watch::create({})->wrap(*std::move(compiled));
+  Profile profile(kRoom);
+  ASSERT_TRUE(watched->record(&profile).ok());
+  EXPECT_FALSE(profile.steps().empty());
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "backend/cpu/memory_plan.h"
 #include "backend/cpu/select.h"
