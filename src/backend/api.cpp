@@ -35,6 +35,11 @@ int64_t kv_pages(const KvGroup& group, const StepLimits& limits) {
   return std::min(pages(limits.context), pages(group.window + limits.rows) + 1);
 }
 
+Result<void> Executable::record(Profile* profile) {
+  if (profile == nullptr) return {};
+  return usage_error("only the back end cpu tells the steps of a model apart");
+}
+
 Result<Footprint> Backend::footprint(const Program& /*program*/, const WeightSource& /*weights*/,
                                      const CompileOptions& /*options*/,
                                      const std::vector<int64_t>& /*pages_per_group*/) const {

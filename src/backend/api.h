@@ -122,6 +122,8 @@ struct DevicePrograms {
   double seconds = 0;  // of both
 };
 
+class Profile;
+
 class Executable {
  public:
   virtual ~Executable() = default;
@@ -152,6 +154,12 @@ class Executable {
   virtual std::optional<uint64_t> attention_bytes() const { return std::nullopt; }
   // Nothing where compile() does all there is to compile.
   virtual DevicePrograms programs() const { return {}; }
+
+  // From now on run() notes in `profile` (backend/profile.h), which it describes its steps to, what
+  // each of them takes; null: no more. The profile outlives that. Not while a step runs. Without a
+  // profile run() is as fast as ever. Error (kind usage): a back end that does not tell its steps
+  // apart.
+  virtual Result<void> record(Profile* profile);
 };
 
 // Sizes against the limits, positions against the context, pages against the state.

@@ -30,6 +30,7 @@ class Watch::WatchedExecutable final : public Executable {
   uint64_t workspace_bytes() const override { return inner_->workspace_bytes(); }
   std::optional<uint64_t> attention_bytes() const override { return inner_->attention_bytes(); }
   DevicePrograms programs() const override { return inner_->programs(); }
+  Result<void> record(Profile* profile) override { return inner_->record(profile); }
 
  private:
   std::unique_ptr<Executable> inner_;

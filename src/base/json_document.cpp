@@ -106,12 +106,14 @@ class TreeBuilder final : public nlohmann::json_sax<Json> {
   size_t values_ = 0;
 };
 
+enum class Wanted { value, object };
+
 template <typename Json>
-Result<Json> parse_object(const std::string& text, const std::string& origin) {
+Result<Json> parse(const std::string& text, const std::string& origin, Wanted wanted) {
   TreeBuilder<Json> builder(text);
   if (!Json::sax_parse(text, &builder))
     return model_error(fmt::format("{}: {}", origin, builder.problem));
-  if (!builder.root.value.is_object())
+  if (wanted == Wanted::object && !builder.root.value.is_object())
     return model_error(fmt::format("{}: not a JSON object", origin));
   return std::move(builder.root.value);
 }
@@ -119,12 +121,16 @@ Result<Json> parse_object(const std::string& text, const std::string& origin) {
 }  // namespace
 
 Result<nlohmann::json> parse_json_object(const std::string& text, const std::string& origin) {
-  return parse_object<nlohmann::json>(text, origin);
+  return parse<nlohmann::json>(text, origin, Wanted::object);
+}
+
+Result<nlohmann::json> parse_json_value(const std::string& text, const std::string& origin) {
+  return parse<nlohmann::json>(text, origin, Wanted::value);
 }
 
 Result<nlohmann::ordered_json> parse_ordered_json_object(const std::string& text,
                                                          const std::string& origin) {
-  return parse_object<nlohmann::ordered_json>(text, origin);
+  return parse<nlohmann::ordered_json>(text, origin, Wanted::object);
 }
 
 }  // namespace dunlin

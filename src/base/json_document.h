@@ -21,7 +21,10 @@ inline constexpr size_t kMostOrderedKeys = 512;
 // levels than the limits above.
 Result<nlohmann::json> parse_json_object(const std::string& text, const std::string& origin);
 
-// The same with the keys in the order of the text, for what goes into a chat template. An object
+// The same of any value: a list, for example.
+Result<nlohmann::json> parse_json_value(const std::string& text, const std::string& origin);
+
+// The object with the keys in the order of the text, for what goes into a chat template. An object
 // has at most kMostOrderedKeys keys.
 Result<nlohmann::ordered_json> parse_ordered_json_object(const std::string& text,
                                                          const std::string& origin);

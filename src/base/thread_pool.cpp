@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "base/cpu_features.h"
+#include "base/steady_clock.h"
 
 namespace dunlin {
 
@@ -84,6 +85,7 @@ struct ThreadPool::State {
   void* context = nullptr;
   int64_t tasks = 0;
   int64_t grain = 1;
+  LoopObserver* observer = nullptr;
   bool stop = false;
 
   alignas(64) std::atomic<uint32_t> epoch{0};  // counts loops; workers wait for it to change
@@ -96,6 +98,7 @@ struct ThreadPool::State {
   void wait_for_workers();
   void publish();
   void work(int worker);
+  void take_pieces(int worker);
   void run_piece(uint64_t piece, int worker);
   void worker_main(int worker);
   void shut_down();
@@ -141,6 +144,16 @@ void ThreadPool::State::run_piece(uint64_t piece, int worker) {
 }
 
 void ThreadPool::State::work(int worker) {
+  if (observer == nullptr) [[likely]] {
+    take_pieces(worker);
+    return;
+  }
+  const int64_t begin = steady_nanoseconds();
+  take_pieces(worker);
+  observer->worked(worker, begin, steady_nanoseconds());
+}
+
+void ThreadPool::State::take_pieces(int worker) {
   const int count = static_cast<int>(ranges.size());
   uint64_t piece = 0;
   while (ranges[static_cast<size_t>(worker)].take_front(&piece)) run_piece(piece, worker);
@@ -191,6 +204,11 @@ ThreadPool::~ThreadPool() = default;
 
 int ThreadPool::threads() const {
   return static_cast<int>(state_->ranges.size());
+}
+
+// The workers read it after the next publish(), and have done so before a loop ends.
+void ThreadPool::observe(LoopObserver* observer) {
+  state_->observer = observer;
 }
 
 void ThreadPool::parallel_for(int64_t tasks, int64_t grain, Function fn, void* context) noexcept {

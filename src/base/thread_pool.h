@@ -11,6 +11,17 @@
 
 namespace dunlin {
 
+// Hears how long each worker was at work in a loop: what profiles are made of.
+class LoopObserver {
+ public:
+  // From the thread of the worker, before the loop ends: the caller sees afterwards what was
+  // written here. Times are those of steady_nanoseconds().
+  virtual void worked(int worker, int64_t begin_ns, int64_t end_ns) noexcept = 0;
+
+ protected:
+  ~LoopObserver() = default;
+};
+
 class ThreadPool {
  public:
   // `threads` in [1, 1024], the caller included; an error when the system refuses a thread. Workers
@@ -21,6 +32,10 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const;
+
+  // From the next loop on; null: nobody hears of it, which costs a loop one branch for each worker.
+  // Not while a loop runs. A loop of one piece runs on the caller alone and is not heard of.
+  void observe(LoopObserver* observer);
 
   // Calls fn(context, begin, end, worker) over [0, tasks) split into pieces of `grain` tasks (>= 1,
   // at most 2^32 - 1 pieces) and returns when all are done. Each worker owns a contiguous range and

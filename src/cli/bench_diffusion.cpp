@@ -9,6 +9,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "cli/bench_forward.h"
+#include "cli/bench_profile.h"
 #include "engine/diffusion_runner.h"
 #include "models/registry.h"
 
@@ -25,7 +26,8 @@ class CanvasBench : public TestBench {
  public:
   CanvasBench(const Model& model, DiffusionParams params, bool steps_follow_tokens,
               ForwardBench passes, DiffusionRunner runner)
-      : vocabulary_(model.vocabulary),
+      : executable_(model.executable.get()),
+        vocabulary_(model.vocabulary),
         mask_(model.diffusion->mask_id),
         params_(std::move(params)),
         steps_follow_tokens_(steps_follow_tokens),
@@ -37,23 +39,38 @@ class CanvasBench : public TestBench {
                               : measure_answer(test, repetitions, warm_up);
   }
 
+  Result<void> profile(const BenchTest& test, Profile& profile) override {
+    if (test.generate == 0) DUNLIN_RETURN_IF_ERROR(prepare_pass(test));
+    return record_while(*executable_, profile, [&]() -> Result<void> {
+      BenchSamples samples;
+      const auto seconds = test.generate == 0 ? passes_.run() : fill_in(test, samples);
+      return seconds.ok() ? Result<void>() : Result<void>(seconds.error());
+    });
+  }
+
  private:
-  Result<BenchSamples> measure_pass(const BenchTest& test, int64_t repetitions, bool warm_up) {
+  // The keys and values of the positions before a block, then the pass that is measured.
+  Result<void> prepare_pass(const BenchTest& test) {
     const int64_t length = test.depth + test.prompt;
-    // The keys and values of the positions before a block.
     if (test.depth > 0) {
       DUNLIN_RETURN_IF_ERROR(passes_.prepare(1, length, ForwardLogits::last));
       if (const auto whole = passes_.run(); !whole.ok()) return whole.error();
     }
-    DUNLIN_RETURN_IF_ERROR(passes_.prepare(1, length, ForwardLogits::all, test.depth));
+    return passes_.prepare(1, length, ForwardLogits::all, test.depth);
+  }
+
+  Result<BenchSamples> measure_pass(const BenchTest& test, int64_t repetitions, bool warm_up) {
+    DUNLIN_RETURN_IF_ERROR(prepare_pass(test));
     if (warm_up) {
       if (const auto warm = passes_.run(); !warm.ok()) return warm.error();
     }
     BenchSamples samples{.tokens = test.prompt, .weight_passes = 1};
-    samples.passes.push_back(shape_of(test.prompt, test.prompt, length));
+    samples.passes.push_back(shape_of(test.prompt, test.prompt, test.depth + test.prompt));
     for (int64_t i = 0; i < repetitions; ++i) {
+      const DevicePrograms before = executable_->programs();
       DUNLIN_ASSIGN_OR_RETURN(const double seconds, passes_.run());
       samples.nanoseconds.push_back(nanoseconds_of(seconds));
+      add_programs(before, executable_->programs(), samples.timed_programs);
     }
     return samples;
   }
@@ -65,8 +82,10 @@ class CanvasBench : public TestBench {
       samples.pass_times.clear();
     }
     for (int64_t i = 0; i < repetitions; ++i) {
+      const DevicePrograms before = executable_->programs();
       DUNLIN_ASSIGN_OR_RETURN(const double seconds, fill_in(test, samples));
       samples.nanoseconds.push_back(nanoseconds_of(seconds));
+      add_programs(before, executable_->programs(), samples.timed_programs);
     }
     samples.weight_passes = std::ssize(samples.passes);
     samples.tokens_per_forward = static_cast<double>(test.generate) /
@@ -123,6 +142,7 @@ class CanvasBench : public TestBench {
     return ids;
   }
 
+  Executable* executable_;
   int64_t vocabulary_;
   int32_t mask_;
   DiffusionParams params_;

@@ -10,6 +10,8 @@
 #include <numeric>
 #include <utility>
 
+#include "cli/bench_profile.h"
+
 namespace dunlin {
 namespace {
 
@@ -81,6 +83,12 @@ std::vector<double> BenchSamples::tokens_per_second() const {
   for (const int64_t each : nanoseconds)
     values.push_back(1e9 * static_cast<double>(tokens) / static_cast<double>(each));
   return values;
+}
+
+void add_programs(const DevicePrograms& before, const DevicePrograms& after, DevicePrograms& sum) {
+  sum.compiled += after.compiled - before.compiled;
+  sum.loaded += after.loaded - before.loaded;
+  sum.seconds += after.seconds - before.seconds;
 }
 
 double mean(const std::vector<double>& values) {
@@ -203,6 +211,13 @@ Result<int64_t> ModelBench::run_generate(int64_t tokens) {
   return tokens;
 }
 
+// The steps of both.
+Result<int64_t> ModelBench::run_both(const BenchTest& test) {
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t prompt_steps, run_prompt(test.prompt));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t generate_steps, run_generate(test.generate));
+  return prompt_steps + generate_steps;
+}
+
 Result<void> ModelBench::go_to_depth(int64_t depth) {
   // What is there at that depth stays, unless a windowed layer has let go of it.
   if (depth > 0 && runner_.length() >= depth && runner_.truncate(depth).ok()) return {};
@@ -220,14 +235,22 @@ Result<BenchSamples> ModelBench::measure(const BenchTest& test, int64_t repetiti
   BenchSamples samples{.tokens = test.tokens()};
   for (int64_t i = 0; i < repetitions; ++i) {
     DUNLIN_RETURN_IF_ERROR(go_to_depth(test.depth));
+    const DevicePrograms before = model_->executable->programs();
     const auto start = Clock::now();
-    DUNLIN_ASSIGN_OR_RETURN(const int64_t prompt_steps, run_prompt(test.prompt));
-    DUNLIN_ASSIGN_OR_RETURN(const int64_t generate_steps, run_generate(test.generate));
+    DUNLIN_ASSIGN_OR_RETURN(samples.weight_passes, run_both(test));
     const auto took = std::chrono::nanoseconds(Clock::now() - start).count();
     samples.nanoseconds.push_back(std::max<int64_t>(took, 1));
-    samples.weight_passes = prompt_steps + generate_steps;
+    add_programs(before, model_->executable->programs(), samples.timed_programs);
   }
   return samples;
+}
+
+Result<void> ModelBench::profile(const BenchTest& test, Profile& profile) {
+  DUNLIN_RETURN_IF_ERROR(go_to_depth(test.depth));
+  return record_while(*model_->executable, profile, [&]() -> Result<void> {
+    const auto steps = run_both(test);
+    return steps.ok() ? Result<void>() : Result<void>(steps.error());
+  });
 }
 
 }  // namespace dunlin

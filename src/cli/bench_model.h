@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "backend/profile.h"
 #include "base/result.h"
 #include "engine/sequence_runner.h"
 #include "planner/walk.h"
@@ -44,10 +45,15 @@ struct BenchSamples {
   // Of its answers: the passes of all repetitions, each with the choice of its tokens, in the order in
   // which their numbers of rows first came up.
   std::vector<PassTimes> pass_times = {};
+  // What a device's compiler made while a repetition was timed: nothing where all programs were there.
+  DevicePrograms timed_programs = {};
 
   void add_pass(int64_t rows, int64_t took_nanoseconds);
   std::vector<double> tokens_per_second() const;
 };
+
+// Adds to `sum` what was made between two moments.
+void add_programs(const DevicePrograms& before, const DevicePrograms& after, DevicePrograms& sum);
 
 double mean(const std::vector<double>& values);
 double standard_deviation(
@@ -87,6 +93,9 @@ class TestBench {
   // Errors (kind usage): a test that does not fit the context.
   virtual Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions,
                                        bool warm_up) = 0;
+  // One more repetition of a test that was measured, whose steps the executable notes. Errors: as
+  // measure(), and of Executable::record.
+  virtual Result<void> profile(const BenchTest& test, Profile& profile) = 0;
 };
 
 // Of a model that writes token after token.
@@ -95,6 +104,7 @@ class ModelBench : public TestBench {
   static Result<ModelBench> create(Model& model);
 
   Result<BenchSamples> measure(const BenchTest& test, int64_t repetitions, bool warm_up) override;
+  Result<void> profile(const BenchTest& test, Profile& profile) override;
 
  private:
   ModelBench(Model& model, SequenceRunner runner) : model_(&model), runner_(std::move(runner)) {}
@@ -102,6 +112,7 @@ class ModelBench : public TestBench {
   Result<void> go_to_depth(int64_t depth);
   Result<int64_t> run_prompt(int64_t tokens);  // returns the number of steps
   Result<int64_t> run_generate(int64_t tokens);
+  Result<int64_t> run_both(const BenchTest& test);
   int32_t random_token();
 
   Model* model_;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "base/cpu_features.h"
@@ -49,6 +50,21 @@ Json pass_times_json(const BenchSamples& samples) {
         {{"rows", each.rows}, {"passes", each.passes}, {"avg_ns", each.nanoseconds / each.passes}});
   }
   return all;
+}
+
+// A counter that does not move while a test is timed: nothing is compiled then.
+Json programs_json(const BenchResult& result, const Model& model) {
+  if (model.options.backend != "pjrt") return nullptr;
+  return {{"compiled_before", result.programs_before.compiled},
+          {"compiled_after", result.programs_after.compiled},
+          {"compiled_while_timed", result.samples.timed_programs.compiled},
+          {"loaded_before", result.programs_before.loaded},
+          {"loaded_after", result.programs_after.loaded},
+          {"loaded_while_timed", result.samples.timed_programs.loaded}};
+}
+
+Json or_null(const std::optional<double>& value) {
+  return value.has_value() ? Json(*value) : Json(nullptr);
 }
 
 // Widths and order are llama-bench's, so that rows of both can be pasted into one table.
@@ -147,7 +163,6 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
                               static_cast<double>(passes) / mean(times);
   const double tflops = result.flops / mean(times) / 1e3;
   const std::optional<double> peak = result.peak_flops;
-  const std::optional<double> per_forward = result.samples.tokens_per_forward;
   return {{"schema_version", 1},
           {"build_number", version()},
           {"cpu_info", cpu_features().model},
@@ -170,7 +185,7 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"samples_ns", result.samples.nanoseconds},
           {"samples_ts", rates},
           {"forward_passes", result.samples.weight_passes},
-          {"tokens_per_forward", per_forward.has_value() ? Json(*per_forward) : Json(nullptr)},
+          {"tokens_per_forward", or_null(result.samples.tokens_per_forward)},
           {"pass_times", pass_times_json(result.samples)},
           {"precision", precision_name(model.options.precision)},
           {"isa", executable.isa()},
@@ -183,7 +198,9 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"tflops", tflops},
           {"peak_tflops", peak.has_value() ? Json(*peak / 1e12) : Json(nullptr)},
           {"peak_fraction", peak.has_value() ? Json(tflops * 1e12 / *peak) : Json(nullptr)},
-          {"load_average", result.load_average}};
+          {"load_average", result.load_average},
+          {"other_cpu", or_null(result.other_cpu)},
+          {"programs", programs_json(result, model)}};
 }
 
 Result<std::unique_ptr<BenchPrinter>> make_bench_printer(const std::string& format, FILE* file) {

@@ -17,14 +17,19 @@ namespace dunlin {
 struct BenchResult {
   BenchTest test = {};
   BenchSamples samples = {};
-  std::string test_time = {};  // UTC, ISO 8601, when it began
-  double load_average = 0;     // of the last minute, then
+  std::string test_time = {};                      // UTC, ISO 8601, when it began
+  double load_average = 0;                         // of the last minute, then
+  std::optional<double> other_cpu = std::nullopt;  // cli/other_cpu.h, while it ran
+  // What a device's compiler had made before and behind it.
+  DevicePrograms programs_before = {}, programs_after = {};
   uint64_t peak_rss_bytes = 0;
   double stream_gb_s = 0;                           // read-only bandwidth of the same threads
   double flops = 0;                                 // of matrices, in one repetition
   std::optional<double> peak_flops = std::nullopt;  // per second, where it is known
 };
 
+// Of the back end pjrt `programs` says what was compiled, and loaded where it had been compiled before;
+// of others it is null.
 nlohmann::ordered_json bench_json(const BenchResult& result, const Model& model,
                                   const std::string& model_filename);
 

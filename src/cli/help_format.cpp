@@ -64,6 +64,16 @@ std::string wrapped(const std::string& text, size_t column) {
   return result;
 }
 
+// "dunlin bench model", whoever asks for the help: `dunlin bench model --help` goes down from the
+// program, and CLI11 passes the names on its way; `dunlin help bench model` asks the command itself,
+// which CLI11 knows by its last name only.
+std::string command_path(const CLI::App& command) {
+  const CLI::App* const parent = command.get_parent();
+  return parent == nullptr ? "dunlin" : command_path(*parent) + " " + command.get_name();
+}
+
+}  // namespace
+
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
   std::string line = left_side(*option, is_positional);
   line += line.size() + 2 > kColumn ? '\n' + std::string(kColumn, ' ')
@@ -75,8 +85,8 @@ std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positi
   return line + wrapped(description, kColumn) + '\n';
 }
 
-std::string HelpFormatter::make_usage(const CLI::App* command, std::string name) const {
-  std::string line = "Usage: " + name;
+std::string HelpFormatter::make_usage(const CLI::App* command, std::string /*name*/) const {
+  std::string line = "Usage: " + command_path(*command);
   if (!command->get_subcommands({}).empty()) return line + " COMMAND\n";
   for (const CLI::Option* option : command->get_options()) {
     if (!option->get_positional()) continue;

@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "backend/profile.h"
 #include "backend/reference/reference.h"
 #include "case_runner.h"
 #include "program/ops.h"
@@ -173,6 +174,18 @@ TEST(ReferenceRun, LogitsHaveTheWholeRowAndTheView) {
     EXPECT_GT(view.entropy, 0.0f);
     EXPECT_TRUE(view.finite);
   }
+}
+
+TEST(ReferenceRun, IsNotRecordedStepByStep) {
+  const Program program = linear_program();
+  const auto executable = compile(program, case_weights(program, Format::f32));
+  ASSERT_TRUE(executable.ok());
+  Profile profile(16);
+  const auto recorded = (*executable)->record(&profile);
+  ASSERT_FALSE(recorded.ok());
+  EXPECT_EQ(recorded.error().kind, ErrorKind::usage);
+  EXPECT_THAT(recorded.error().message, HasSubstr("only the back end cpu"));
+  EXPECT_TRUE((*executable)->record(nullptr).ok());
 }
 
 }  // namespace

@@ -46,8 +46,13 @@ TEST(JsonDocument, SyntaxErrorsNameTheirPlace) {
 }
 
 TEST(JsonDocument, OtherValuesThanObjects) {
-  for (const char* text : {"[]", "1", "null", "\"a\"", "true"})
+  for (const char* text : {"[]", "1", "null", "\"a\"", "true"}) {
     expect_error(text, "not a JSON object");
+    const auto value = parse_json_value(text, "a.json");
+    ASSERT_TRUE(value.ok()) << value.error().message;
+    EXPECT_EQ(*value, json::parse(text));
+  }
+  expect_model_error([] { return parse_json_value("[1,", "a.json"); }, "a.json", "not valid JSON");
 }
 
 TEST(JsonDocument, Depth) {

@@ -122,6 +122,34 @@ TEST(ThreadPool, TemporaryAndConstCallablesWork) {
   EXPECT_EQ(calls.load(), 4);
 }
 
+class WorkLog final : public LoopObserver {
+ public:
+  explicit WorkLog(int threads) : loops(static_cast<size_t>(threads)) {}
+  void worked(int worker, int64_t begin_ns, int64_t end_ns) noexcept override {
+    const auto index = static_cast<size_t>(worker);
+    ++loops[index];
+    ordered = ordered && begin_ns <= end_ns;
+  }
+
+  std::vector<int> loops;  // plain: the pool alone must order these writes
+  std::atomic<bool> ordered{true};
+};
+
+TEST(ThreadPool, AnObserverHearsOfEveryWorkerOncePerLoop) {
+  const auto pool = make_pool(3);
+  WorkLog log(3);
+  const auto nothing = [](int64_t, int64_t, int) {};
+  pool->parallel_for(30, 1, nothing);
+  pool->observe(&log);
+  for (int loop = 0; loop < 4; ++loop) pool->parallel_for(30, 1, nothing);
+  pool->parallel_for(5, 5, nothing);  // one piece: the caller alone
+  EXPECT_EQ(log.loops, (std::vector<int>{4, 4, 4}));
+  EXPECT_TRUE(log.ordered);
+  pool->observe(nullptr);
+  pool->parallel_for(30, 1, nothing);
+  EXPECT_EQ(log.loops, (std::vector<int>{4, 4, 4}));
+}
+
 TEST(ThreadPool, RefusesACountItCannotServe) {
   EXPECT_FALSE(ThreadPool::create(0).ok());
   EXPECT_FALSE(ThreadPool::create(1 << 20).ok());

@@ -107,9 +107,23 @@ TEST(Help, ListsEveryCommandAndShowsExamples) {
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;
     EXPECT_EQ(run_dunlin({name, "--help"}).out, help.out) << name;
   }
-  EXPECT_THAT(run_dunlin({"help", "bench", "model"}).out, HasSubstr("--n-prompt"));
-  EXPECT_THAT(run_dunlin({"help", "bench", "optimizations"}).out, HasSubstr("Examples:"));
   EXPECT_THAT(run_dunlin({"--help"}).out, HasSubstr("detokenize"));
+}
+
+TEST(Help, OfACommandBelowAnotherIsTheSameInBothForms) {
+  for (const char* name : {"model", "forward", "sweep", "optimizations"}) {
+    const ProcessResult help = run_dunlin({"help", "bench", name});
+    EXPECT_EQ(help.code, 0);
+    EXPECT_EQ(run_dunlin({"bench", name, "--help"}).out, help.out) << name;
+    EXPECT_THAT(help.out,
+                HasSubstr(fmt::format("\nUsage: dunlin bench {} MODEL [FLAG...]\n", name)));
+    EXPECT_THAT(help.out, HasSubstr("Examples:"));
+  }
+  const ProcessResult bench = run_dunlin({"help", "bench"});
+  EXPECT_EQ(run_dunlin({"bench", "--help"}).out, bench.out);
+  EXPECT_THAT(bench.out, HasSubstr("\nUsage: dunlin bench COMMAND\n"));
+  EXPECT_THAT(run_dunlin({"run", "--help"}).out, HasSubstr("\nUsage: dunlin run "));
+  EXPECT_THAT(run_dunlin({"--help"}).out, HasSubstr("\nUsage: dunlin COMMAND\n"));
 }
 
 TEST(Version, IsTheSameInAllForms) {

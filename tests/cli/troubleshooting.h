@@ -24,6 +24,7 @@ std::vector<MessageCase> text_messages();
 std::vector<MessageCase> reasoning_messages();
 std::vector<MessageCase> machine_messages();
 std::vector<MessageCase> chat_messages();
+std::vector<MessageCase> bench_messages();
 
 // A small model with tokenizer and template, in the folder. Returns the folder's path.
 const std::string& text_model(const TemporaryFolder& folder);

@@ -51,8 +51,9 @@ const std::vector<Entry>& document_entries() {
 
 std::vector<MessageCase> all_cases() {
   std::vector<MessageCase> all;
-  for (const auto& cases : {flag_messages(), model_messages(), hub_messages(), text_messages(),
-                            reasoning_messages(), machine_messages(), chat_messages()}) {
+  for (const auto& cases :
+       {flag_messages(), model_messages(), hub_messages(), text_messages(), reasoning_messages(),
+        machine_messages(), chat_messages(), bench_messages()}) {
     all.insert(all.end(), cases.begin(), cases.end());
   }
   return all;

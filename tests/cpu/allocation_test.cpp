@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "backend/cpu/cpu_backend.h"
+#include "backend/profile.h"
 #include "tiny_model.h"
 
 namespace {
@@ -77,6 +78,11 @@ TEST_P(Run, AllocatesNothing) {
     EXPECT_EQ(allocations_of_run(session, decode, output), 0);
     EXPECT_EQ(allocations_of_run(session, batch, output), 0);
     EXPECT_EQ(allocations_of_run(session, prompts, output), 0);
+    Profile profile(1 << 14);
+    ASSERT_TRUE(session.executable().record(&profile).ok());
+    EXPECT_EQ(allocations_of_run(session, batch, output), 0);
+    EXPECT_EQ(allocations_of_run(session, prompts, output), 0);
+    EXPECT_EQ(profile.runs().size(), 2u);
   }
 }
 

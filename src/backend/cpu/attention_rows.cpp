@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "backend/cpu/kernels/attention.h"
+
 namespace dunlin::cpu {
 
 void write_attention_row(const AttentionSettings& settings, const RunContext& context, int64_t row,
@@ -68,6 +70,32 @@ AttentionArgs attention_args(const AttentionSettings& settings, const RunContext
   args.softcap = attributes.softcap;
   args.sinks = settings.sinks == nullptr ? nullptr : settings.sinks + first_head;
   return args;
+}
+
+StepWork attention_work(const AttentionSettings& settings, const RunContext& context) noexcept {
+  const double position_bytes =
+      static_cast<double>(settings.kv_heads * kv_page_bytes(settings.kv_type, settings.head_dim)) /
+      kPageTokens;
+  const auto query = static_cast<double>(settings.heads * settings.head_dim);
+  StepWork work;
+  for (int64_t s = 0; s < std::ssize(context.tables.sequences()); ++s) {
+    const SequenceRows& rows = context.tables.sequences()[static_cast<size_t>(s)];
+    const AttentionArgs args =
+        attention_args(settings, context, s, rows.first, rows.end, /*kv_head=*/0);
+    int64_t begin = args.length;
+    int64_t end = 0;
+    int64_t seen = 0;
+    for (int64_t row = 0; row < args.rows; ++row) {
+      const VisibleRange range = visible_range(args, row);
+      if (range.begin >= range.end) continue;
+      begin = std::min(begin, range.begin);
+      end = std::max(end, range.end);
+      seen += range.end - range.begin;
+    }
+    work.bytes += position_bytes * static_cast<double>(std::max<int64_t>(0, end - begin));
+    work.flops += 4 * query * static_cast<double>(seen);
+  }
+  return work;
 }
 
 }  // namespace dunlin::cpu

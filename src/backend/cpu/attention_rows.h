@@ -57,4 +57,8 @@ AttentionArgs attention_args(const AttentionSettings& settings, const RunContext
                              int64_t sequence, int64_t row_begin, int64_t row_end,
                              int64_t kv_head) noexcept;
 
+// What the rows of the step ask for: each key and value that some row of its sequence sees, read
+// once.
+StepWork attention_work(const AttentionSettings& settings, const RunContext& context) noexcept;
+
 }  // namespace dunlin::cpu

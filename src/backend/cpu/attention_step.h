@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,9 @@ class AttentionStep final : public BoundStep {
  public:
   explicit AttentionStep(AttentionSettings settings);
   void run(const RunContext& context) noexcept override;
+  std::optional<StepWork> work(const RunContext& context) const noexcept override {
+    return attention_work(settings_, context);
+  }
   int64_t scratch_bytes() const override;
   int64_t workspace_bytes() const override { return attention_workspace_bytes(settings_.head_dim); }
   bool is_attention() const override { return true; }

@@ -2,8 +2,10 @@
 // executable calls them in order.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,10 +31,22 @@ struct RunContext {
   std::byte* workspace(int worker) const { return workspaces + worker * workspace_stride; }
 };
 
+// What a run of a step asks of the machine, as ProfileEvent has it.
+struct StepWork {
+  double bytes = 0;
+  double flops = 0;
+};
+
 class BoundStep {
  public:
   virtual ~BoundStep() = default;
   virtual void run(const RunContext& context) noexcept = 0;
+
+  // Of the run() that has just ended, in whose memory nothing ran since. Nothing: the step reads
+  // neither weights nor the cache, only its operands.
+  virtual std::optional<StepWork> work(const RunContext& /*context*/) const noexcept {
+    return std::nullopt;
+  }
 
   // What the largest step needs, in bytes.
   virtual int64_t scratch_bytes() const { return 0; }

@@ -79,13 +79,13 @@ Result<Footprint> CpuExecutable::footprint(const Program& program, const WeightS
 Result<void> CpuExecutable::compile(const WeightSource& source) {
   const FlushToZero flush_to_zero;
   DUNLIN_ASSIGN_OR_RETURN(pool_, ThreadPool::create(options_.threads));
-  const std::vector<FusedStep> fused = fuse(program_, options_.disabled);
-  DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused, source, options_, *pool_));
-  DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused, source, options_));
+  fused_ = fuse(program_, options_.disabled);
+  DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused_, source, options_, *pool_));
+  DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused_, source, options_));
   binding_ =
       std::make_unique<Binding>(Binding{program_, options_, kernels_, weights_, kv_type_, {}});
-  DUNLIN_RETURN_IF_ERROR(reserve_values(fused));
-  bind_steps(fused);
+  DUNLIN_RETURN_IF_ERROR(reserve_values(fused_));
+  bind_steps(fused_);
   DUNLIN_RETURN_IF_ERROR(reserve_scratch());
   find_outputs();
   return {};
@@ -179,9 +179,22 @@ void CpuExecutable::run(const StepPlan& plan, KvState& state, StepOutput& output
                            scratch_.data(),
                            scratch_.data() + workspaces_at_,
                            workspace_stride_};
-  for (const std::unique_ptr<BoundStep>& step : steps_) step->run(context);
+  if (recorder_ == nullptr) [[likely]] {
+    for (const std::unique_ptr<BoundStep>& step : steps_) step->run(context);
+  } else {
+    recorder_->run(context);
+  }
   fill_logits(output);
   fill_taps(output);
+}
+
+Result<void> CpuExecutable::record(Profile* profile) {
+  recorder_.reset();
+  if (profile != nullptr)
+    recorder_ =
+        std::make_unique<StepRecorder>(*binding_, fused_, steps_, pool_->threads(), *profile);
+  pool_->observe(recorder_.get());
+  return {};
 }
 
 void CpuExecutable::read_inputs(const StepPlan& plan) noexcept {

@@ -12,6 +12,7 @@
 #include "backend/cpu/bind.h"
 #include "backend/cpu/bound_step.h"
 #include "backend/cpu/reference_step.h"
+#include "backend/cpu/step_recorder.h"
 #include "backend/cpu/step_tables.h"
 
 namespace dunlin::cpu {
@@ -42,6 +43,7 @@ class CpuExecutable final : public Executable {
   }
   // As the scratch memory was planned.
   std::optional<uint64_t> attention_bytes() const override;
+  Result<void> record(Profile* profile) override;
 
  private:
   CpuExecutable(Program program, const CompileOptions& options, Isa isa);
@@ -85,7 +87,9 @@ class CpuExecutable final : public Executable {
   int64_t workspace_stride_ = 0;
   StepTables tables_;
   std::unique_ptr<Binding> binding_;
+  std::vector<FusedStep> fused_;  // what steps_ were bound from, in their order
   std::vector<std::unique_ptr<BoundStep>> steps_;
+  std::unique_ptr<StepRecorder> recorder_;  // null: nobody records
   Logits logits_;
   std::vector<Tap> taps_;
 };

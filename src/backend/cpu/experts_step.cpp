@@ -131,6 +131,24 @@ void ExpertsStep::run(const RunContext& context) noexcept {
   add_up(context);
 }
 
+// The three matrices of an expert are read for each of its groups. The groups lie in scratch memory,
+// which the next step takes.
+std::optional<StepWork> ExpertsStep::work(const RunContext& /*context*/) const noexcept {
+  double bytes = 0;
+  double elements = 0;
+  for (const ExpertMatrices* each : {&settings_.gate, &settings_.up, &settings_.down}) {
+    const PackedLayout& layout = each->first.layout;
+    bytes += static_cast<double>(layout.bytes());
+    elements += static_cast<double>(layout.rows) * static_cast<double>(layout.columns);
+  }
+  StepWork work;
+  for (const ExpertGroup& group : groups_.groups()) {
+    work.bytes += bytes;
+    work.flops += 2 * static_cast<double>(group.rows) * elements;
+  }
+  return work;
+}
+
 void ExpertsStep::run_round(const Round& round, const RunContext& context) noexcept {
   prepare_inputs(round, context);
   run_gated(round, context);

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -48,6 +49,7 @@ class ExpertsStep final : public BoundStep {
  public:
   explicit ExpertsStep(ExpertsSettings settings);
   void run(const RunContext& context) noexcept override;
+  std::optional<StepWork> work(const RunContext& context) const noexcept override;
   int64_t scratch_bytes() const override { return scratch_bytes_; }
   int64_t workspace_bytes() const override { return kLinearWorkspaceBytes; }
   std::vector<std::pair<std::string, std::string>> kernels() const override;

@@ -63,6 +63,20 @@ void LinearStep::run(const RunContext& context) noexcept {
   multiply(context);
 }
 
+// A stripe is read once for the rows of both classes.
+std::optional<StepWork> LinearStep::work(const RunContext& /*context*/) const noexcept {
+  int64_t rows = 0;
+  for (const Block& block : blocks_) rows += block.rows;
+  if (rows == 0) return StepWork{};
+  double elements = 0;
+  for (const LinearMatrix& matrix : settings_.matrices) {
+    const PackedLayout& layout = matrix.weight.layout;
+    elements += static_cast<double>(layout.rows) * static_cast<double>(layout.columns);
+  }
+  return StepWork{.bytes = static_cast<double>(bytes_),
+                  .flops = 2 * static_cast<double>(rows) * elements};
+}
+
 void LinearStep::cut_into_blocks(const RunContext& context) noexcept {
   blocks_.clear();
   int64_t used = 0;

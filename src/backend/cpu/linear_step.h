@@ -2,7 +2,9 @@
 // an up projection with their activation.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/bound_step.h"
@@ -41,6 +43,7 @@ class LinearStep final : public BoundStep {
  public:
   explicit LinearStep(LinearSettings settings);
   void run(const RunContext& context) noexcept override;
+  std::optional<StepWork> work(const RunContext& context) const noexcept override;
   int64_t scratch_bytes() const override { return scratch_bytes_; }
   int64_t workspace_bytes() const override { return kLinearWorkspaceBytes; }
   std::vector<std::pair<std::string, std::string>> kernels() const override;

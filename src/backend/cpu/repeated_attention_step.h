@@ -8,6 +8,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,6 +23,9 @@ class RepeatedAttentionStep final : public BoundStep {
   // More query heads than kv heads.
   explicit RepeatedAttentionStep(AttentionSettings settings);
   void run(const RunContext& context) noexcept override;
+  std::optional<StepWork> work(const RunContext& context) const noexcept override {
+    return attention_work(settings_, context);
+  }
   int64_t scratch_bytes() const override;
   int64_t workspace_bytes() const override { return attention_workspace_bytes(settings_.head_dim); }
   bool is_attention() const override { return true; }

@@ -39,6 +39,14 @@ void RouteStep::run(const RunContext& context) noexcept {
   });
 }
 
+std::optional<StepWork> RouteStep::work(const RunContext& context) const noexcept {
+  const PackedLayout& layout = settings_.weight.layout;
+  const auto rows = static_cast<double>(settings_.rows.count(context.sizes()));
+  return StepWork{
+      .bytes = rows > 0 ? static_cast<double>(layout.bytes()) : 0.0,
+      .flops = 2 * rows * static_cast<double>(layout.rows) * static_cast<double>(layout.columns)};
+}
+
 void RouteStep::run_tile(int64_t first, int64_t rows, std::byte* workspace) const noexcept {
   const PackedLayout& layout = settings_.weight.layout;
   std::byte* const prepared = workspace + kLinearWorkspaceBytes;

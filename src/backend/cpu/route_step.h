@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -31,6 +32,7 @@ class RouteStep final : public BoundStep {
  public:
   explicit RouteStep(RouteSettings settings);
   void run(const RunContext& context) noexcept override;
+  std::optional<StepWork> work(const RunContext& context) const noexcept override;
   int64_t workspace_bytes() const override;
   std::vector<std::pair<std::string, std::string>> kernels() const override;
 
