@@ -23,18 +23,6 @@ std::optional<IndexRun> scales_of(const RowForm& form, const IndexRun& columns) 
   return IndexRun{columns.at / block, columns.begin / block, (columns.count + block - 1) / block};
 }
 
-// Appends a run, to the last one where it goes on with it.
-void append(std::vector<IndexRun>& runs, const IndexRun& run) {
-  if (!runs.empty()) {
-    IndexRun& last = runs.back();
-    if (last.at + last.count == run.at && last.begin + last.count == run.begin) {
-      last.count += run.count;
-      return;
-    }
-  }
-  runs.push_back(run);
-}
-
 // Blocks of `block` rows that some of `rows` are in.
 int64_t blocks_met(const IndexRuns& rows, int64_t block) {
   int64_t met = 0;
@@ -188,10 +176,10 @@ std::optional<IndexRuns> column_bytes(const RowForm& form, const IndexRuns& colu
     if (form.scales() <= 1) continue;
     const auto scales = scales_of(form, run);
     if (!scales) return std::nullopt;
-    append(bytes.runs, {4 * scales->at, 4 * scales->begin, 4 * scales->count});
+    append_run(bytes.runs, {4 * scales->at, 4 * scales->begin, 4 * scales->count});
   }
-  if (form.scales() == 1 && !elements.empty()) append(bytes.runs, {0, 0, form.scale_bytes()});
-  for (const IndexRun& run : elements) append(bytes.runs, run);
+  if (form.scales() == 1 && !elements.empty()) append_run(bytes.runs, {0, 0, form.scale_bytes()});
+  for (const IndexRun& run : elements) append_run(bytes.runs, run);
   return bytes;
 }
 
