@@ -1,6 +1,6 @@
 #include "engine/kv_options.h"
 
-#include <algorithm>
+#include <utility>
 
 #include "engine/optimizations.h"
 
@@ -31,6 +31,15 @@ std::vector<int64_t> pages_of_groups(const KvCacheOptions& options) {
   std::vector<int64_t> pages;
   for (const KvCacheGroup& group : options.groups) pages.push_back(group.pages);
   return pages;
+}
+
+Result<KvMemory> make_kv_memory(const Model& model, int64_t slots) {
+  KvCacheOptions options = kv_cache_options(model, slots);
+  options.prefix_index = false;
+  KvMemory kv;
+  DUNLIN_ASSIGN_OR_RETURN(kv.state, model.executable->make_kv_state(pages_of_groups(options)));
+  kv.cache = std::make_unique<KvCache>(std::move(options));
+  return kv;
 }
 
 }  // namespace dunlin

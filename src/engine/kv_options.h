@@ -1,9 +1,12 @@
-// The size of a KV cache for a model as it was compiled.
+// The KV cache of a model as it was compiled: its size, and the cache itself.
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "backend/api.h"
+#include "base/result.h"
 #include "cache/kv_cache.h"
 #include "engine/model.h"
 
@@ -16,5 +19,14 @@ KvCacheOptions kv_cache_options(const Model& model, int64_t slots);
 
 // Pages of each group, as Executable::make_kv_state takes them.
 std::vector<int64_t> pages_of_groups(const KvCacheOptions& options);
+
+// A KV cache: the bytes of its pages, and who has which.
+struct KvMemory {
+  std::unique_ptr<KvState> state = {};
+  std::unique_ptr<KvCache> cache = {};
+};
+
+// For `slots` sequences of their own, whose beginnings nothing shares. Errors: no memory.
+Result<KvMemory> make_kv_memory(const Model& model, int64_t slots);
 
 }  // namespace dunlin
