@@ -17,6 +17,11 @@ namespace dunlin {
 // than they fill. Where slots have pages of their own, the back end says how many.
 KvCacheOptions kv_cache_options(const Model& model, int64_t slots);
 
+// Whether the cache of all sequences can be in this machine's memory, for the back ends that hold it
+// there; asked before a weight is read, of a model that has its Program, options and limits. The error
+// (kind does_not_fit) has both sizes.
+Result<void> check_kv_memory(const Model& model);
+
 // Pages of each group, as Executable::make_kv_state takes them.
 std::vector<int64_t> pages_of_groups(const KvCacheOptions& options);
 
