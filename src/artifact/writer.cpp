@@ -26,32 +26,56 @@ Result<ArtifactWriter> ArtifactWriter::create(const std::string& path, ArtifactI
   return ArtifactWriter(path, std::move(file), std::move(id));
 }
 
-Result<void> ArtifactWriter::begin_chunk(const std::string& name) {
+Result<void> ArtifactWriter::add_chunk(const std::string& name) {
   DUNLIN_CHECK(std::ranges::find(chunks_, name, &ArtifactChunk::name) == chunks_.end(), name);
   DUNLIN_RETURN_IF_ERROR(end_chunk());
   chunks_.push_back({.name = name, .offset = end_});
   return {};
 }
 
+Result<void> ArtifactWriter::begin_chunk(const std::string& name) {
+  DUNLIN_RETURN_IF_ERROR(add_chunk(name));
+  appending_ = true;
+  piece_.at = end_;
+  return {};
+}
+
 Result<void> ArtifactWriter::append(std::span<const std::byte> bytes) {
-  DUNLIN_CHECK(!chunks_.empty(), "append without a chunk");
+  DUNLIN_CHECK(appending_, "append without a chunk");
   chunks_.back().bytes += bytes.size();
-  while (!bytes.empty()) {
-    const size_t room = kArtifactPieceBytes - piece_.size();
-    const auto part = bytes.first(std::min(bytes.size(), room));
-    piece_.insert(piece_.end(), part.begin(), part.end());
-    bytes = bytes.subspan(part.size());
-    if (piece_.size() == kArtifactPieceBytes) DUNLIN_RETURN_IF_ERROR(flush_piece());
-  }
+  return take(chunks_.size() - 1, piece_, bytes);
+}
+
+Result<size_t> ArtifactWriter::reserve_chunk(const std::string& name, uint64_t bytes) {
+  DUNLIN_RETURN_IF_ERROR(add_chunk(name));
+  const size_t chunk = chunks_.size() - 1;
+  chunks_[chunk].bytes = bytes;
+  if (bytes > 0) pieces_[chunk] = {.at = end_, .bytes = {}, .missing = bytes};
+  end_ += layout::aligned(bytes);
+  return chunk;
+}
+
+Result<void> ArtifactWriter::fill(size_t chunk, std::span<const std::byte> bytes) {
+  if (bytes.empty()) return {};
+  const auto it = pieces_.find(chunk);
+  DUNLIN_CHECK(it != pieces_.end() && bytes.size() <= it->second.missing,
+               "more than the chunk has");
+  Piece& piece = it->second;
+  piece.missing -= bytes.size();
+  DUNLIN_RETURN_IF_ERROR(take(chunk, piece, bytes));
+  if (piece.missing > 0) return {};
+  DUNLIN_RETURN_IF_ERROR(finish(chunk, piece));
+  pieces_.erase(it);
   return {};
 }
 
 Result<void> ArtifactWriter::commit() {
   DUNLIN_RETURN_IF_ERROR(end_chunk());
+  DUNLIN_CHECK(pieces_.empty(), "a chunk without its bytes");
   const auto table = layout::encode(layout::Table{.id = id_, .chunks = chunks_});
   if (table.size() > layout::kMostTableBytes)
     return runtime_error(fmt::format("{}: more parts than can be listed", path_));
-  DUNLIN_RETURN_IF_ERROR(file_.write(table));
+  DUNLIN_RETURN_IF_ERROR(file_.overwrite(end_, table));
   const auto header = layout::encode(layout::Header{.table_offset = end_,
                                                     .table_bytes = table.size(),
                                                     .table_hash = layout::hash(table),
@@ -61,15 +85,35 @@ Result<void> ArtifactWriter::commit() {
 }
 
 Result<void> ArtifactWriter::end_chunk() {
-  piece_.resize(layout::aligned(piece_.size()));
-  return piece_.empty() ? Result<void>() : flush_piece();
+  if (!appending_) return {};
+  DUNLIN_RETURN_IF_ERROR(finish(chunks_.size() - 1, piece_));
+  end_ = piece_.at;
+  appending_ = false;
+  return {};
 }
 
-Result<void> ArtifactWriter::flush_piece() {
-  chunks_.back().hashes.push_back(layout::hash(piece_));
-  DUNLIN_RETURN_IF_ERROR(file_.write(piece_));
-  end_ += piece_.size();
-  piece_.clear();
+Result<void> ArtifactWriter::take(size_t chunk, Piece& piece, std::span<const std::byte> bytes) {
+  while (!bytes.empty()) {
+    const size_t room = kArtifactPieceBytes - piece.bytes.size();
+    const auto part = bytes.first(std::min(bytes.size(), room));
+    piece.bytes.insert(piece.bytes.end(), part.begin(), part.end());
+    bytes = bytes.subspan(part.size());
+    if (piece.bytes.size() == kArtifactPieceBytes) DUNLIN_RETURN_IF_ERROR(write(chunk, piece));
+  }
+  return {};
+}
+
+// With the padding of the chunk.
+Result<void> ArtifactWriter::finish(size_t chunk, Piece& piece) {
+  piece.bytes.resize(layout::aligned(piece.bytes.size()));
+  return piece.bytes.empty() ? Result<void>() : write(chunk, piece);
+}
+
+Result<void> ArtifactWriter::write(size_t chunk, Piece& piece) {
+  chunks_[chunk].hashes.push_back(layout::hash(piece.bytes));
+  DUNLIN_RETURN_IF_ERROR(file_.overwrite(piece.at, piece.bytes));
+  piece.at += piece.bytes.size();
+  piece.bytes.clear();
   return {};
 }
 

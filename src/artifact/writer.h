@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,21 +24,38 @@ class ArtifactWriter {
   Result<void> begin_chunk(const std::string& name);
   Result<void> append(std::span<const std::byte> bytes);
 
-  // Nothing may follow.
+  // Room for a chunk of so many bytes, behind those there are; its number. The bytes come in any number
+  // of fills, in order, while others are filled, too. Each that is begun holds a piece in memory.
+  Result<size_t> reserve_chunk(const std::string& name, uint64_t bytes);
+  Result<void> fill(size_t chunk, std::span<const std::byte> bytes);
+
+  // Every chunk that has room has its bytes. Nothing may follow.
   Result<void> commit();
 
  private:
+  // Bytes of a chunk that are not written yet, and where they will be.
+  struct Piece {
+    uint64_t at = 0;
+    std::vector<std::byte> bytes = {};
+    uint64_t missing = 0;  // of the chunk
+  };
+
   ArtifactWriter(std::string path, AtomicFile file, ArtifactId id);
 
+  Result<void> add_chunk(const std::string& name);
   Result<void> end_chunk();
-  Result<void> flush_piece();
+  Result<void> take(size_t chunk, Piece& piece, std::span<const std::byte> bytes);
+  Result<void> finish(size_t chunk, Piece& piece);
+  Result<void> write(size_t chunk, Piece& piece);
 
   std::string path_;
   AtomicFile file_;
   ArtifactId id_;
   std::vector<ArtifactChunk> chunks_ = {};
-  std::vector<std::byte> piece_ = {};  // bytes of the last chunk that are not written yet
-  uint64_t end_;                       // of what is written
+  bool appending_ = false;               // to the last chunk
+  Piece piece_ = {};                     // of that one
+  std::map<size_t, Piece> pieces_ = {};  // of those that have room, by their numbers
+  uint64_t end_;                         // of all chunks
 };
 
 }  // namespace dunlin

@@ -14,6 +14,8 @@
 namespace dunlin {
 namespace {
 
+ReadCount reads_of_files;
+
 std::string system_error(int code) {
   return std::strerror(code);
 }
@@ -35,6 +37,8 @@ class FileSource final : public ByteSource {
       if (count < 0) return model_error(fmt::format("{}: {}", path_, system_error(errno)));
       if (count == 0)
         return model_error(fmt::format("{}: the file became shorter while it was read", path_));
+      reads_of_files.bytes.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
+      reads_of_files.reads.fetch_add(1, std::memory_order_relaxed);
       into = into.subspan(static_cast<size_t>(count));
       offset += static_cast<uint64_t>(count);
     }
@@ -71,6 +75,21 @@ class MemorySource final : public ByteSource {
 };
 
 }  // namespace
+
+Result<void> ByteSource::read_lines(const ByteLines& lines, std::byte* into,
+                                    size_t into_step) const {
+  if (lines.step == lines.bytes && into_step == lines.bytes)
+    return read_at(lines.offset, {into, lines.count * lines.bytes});
+  for (size_t i = 0; i < lines.count; ++i) {
+    DUNLIN_RETURN_IF_ERROR(
+        read_at(lines.offset + i * lines.step, {into + i * into_step, lines.bytes}));
+  }
+  return {};
+}
+
+const ReadCount& file_reads() {
+  return reads_of_files;
+}
 
 Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path) {
   // O_NONBLOCK: opening a FIFO must not hang before it is refused.

@@ -2,6 +2,7 @@
 // in bounded pieces, so that the pages of a checkpoint never count as memory of the process.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,6 +14,15 @@
 
 namespace dunlin {
 
+// `count` lines of `bytes`, the first from `offset` on, each `step` bytes behind the one before: the
+// same columns of rows that lie side by side, or every other row.
+struct ByteLines {
+  uint64_t offset = 0;
+  uint64_t step = 0;
+  size_t bytes = 0;
+  size_t count = 0;
+};
+
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
@@ -20,12 +30,23 @@ class ByteSource {
   // Fills all of `into` from `offset`; an error names the source when fewer bytes are there. Safe
   // from any thread.
   virtual Result<void> read_at(uint64_t offset, std::span<std::byte> into) const = 0;
+  // Puts line i at `into` + i * `into_step`. Errors are those of read_at(), which reads each line here.
+  // A source whose bytes are stored in another order reads many lines at a time.
+  virtual Result<void> read_lines(const ByteLines& lines, std::byte* into, size_t into_step) const;
   virtual uint64_t size() const = 0;            // bytes
   virtual const std::string& name() const = 0;  // path, or a label for memory
 };
 
 // A regular file opened read-only. Directories, FIFOs and devices are refused.
 Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path);
+
+struct ReadCount {
+  std::atomic<uint64_t> bytes = 0;
+  std::atomic<uint64_t> reads = 0;
+};
+
+// What this process has read of all files that open_file() opened. Mapped files are not counted.
+const ReadCount& file_reads();
 
 // Bytes held in memory, for tests and tools.
 std::shared_ptr<const ByteSource> memory_source(std::vector<std::byte> bytes, std::string label);

@@ -1,7 +1,6 @@
 // CountedSource: a ByteSource that counts what is read of another one.
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -13,11 +12,6 @@
 
 namespace dunlin {
 
-struct ReadCount {
-  std::atomic<uint64_t> bytes = 0;
-  std::atomic<uint64_t> reads = 0;
-};
-
 class CountedSource final : public ByteSource {
  public:
   CountedSource(std::shared_ptr<const ByteSource> source, std::shared_ptr<ReadCount> count)
@@ -27,6 +21,13 @@ class CountedSource final : public ByteSource {
     count_->bytes += into.size();
     ++count_->reads;
     return source_->read_at(offset, into);
+  }
+  // Counts the lines, whatever the source reads for them.
+  Result<void> read_lines(const ByteLines& lines, std::byte* into,
+                          size_t into_step) const override {
+    count_->bytes += lines.count * lines.bytes;
+    count_->reads += lines.count;
+    return source_->read_lines(lines, into, into_step);
   }
   uint64_t size() const override { return source_->size(); }
   const std::string& name() const override { return source_->name(); }

@@ -15,6 +15,18 @@ struct IndexRun {
   friend auto operator<=>(const IndexRun&, const IndexRun&) = default;
 };
 
+// Appends a run, to the last one where it goes on with it on both sides.
+inline void append_run(std::vector<IndexRun>& runs, const IndexRun& run) {
+  if (!runs.empty()) {
+    IndexRun& last = runs.back();
+    if (last.at + last.count == run.at && last.begin + last.count == run.begin) {
+      last.count += run.count;
+      return;
+    }
+  }
+  runs.push_back(run);
+}
+
 // The part has `extent` elements: those of the runs, which ascend on both sides, and zeros between.
 struct IndexRuns {
   int64_t extent = 0;

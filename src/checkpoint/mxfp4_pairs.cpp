@@ -8,25 +8,24 @@
 #include <unordered_map>
 #include <utility>
 
+#include "checkpoint/tensor_checks.h"
+#include "formats/mxfp4.h"
+
 namespace dunlin {
 namespace {
 
 constexpr std::string_view kBlocks = "blocks";  // behind _ or a dot
 constexpr std::string_view kScales = "scales";
-constexpr int64_t kCodeBytes = 16;                 // of a block
-constexpr int64_t kBlockBytes = 1 + kCodeBytes;    // with its exponent
-constexpr int64_t kBlocksAtOnce = 64 * 1024 / 16;  // of one read
+constexpr int64_t kCodeBytes = kMxfp4CodeBytes;
+constexpr int64_t kBlockBytes = kMxfp4BlockBytes;
+constexpr int64_t kBlocksAtOnce = 64 * 1024 / 16;  // of one fetch
 
-// ggml's byte i has the code of i in its low and that of i + 16 in its high half.
-void repack(const std::byte* codes, std::byte exponent, std::byte* block) {
-  block[0] = exponent;
-  for (int64_t i = 0; i < kCodeBytes; ++i) {
-    const auto code = [codes](int64_t element) {
-      return static_cast<int>(codes[element / 2]) >> (element % 2 * 4) & 15;
-    };
-    block[1 + i] = static_cast<std::byte>(code(i) | code(i + 16) << 4);
-  }
-}
+// `count` lines of `blocks`, the first from block `first` on, each `step` blocks behind the one before.
+struct BlockLines {
+  int64_t first, step, blocks, count;
+
+  int64_t all() const { return blocks * count; }
+};
 
 // Blocks whose codes lie as in pairs, as ggml's. Its bytes begin at the offset of the blocks in their
 // file.
@@ -38,43 +37,94 @@ class RepackedSource : public ByteSource {
     if (offset < offset_ || offset > size() || into.size() > size() - offset)
       return model_error(name() + ": a read outside a tensor");
     auto begin = static_cast<int64_t>(offset - offset_);
-    std::vector<std::byte> codes;
-    std::vector<std::byte> exponents;
+    Fetched fetched;
     while (!into.empty()) {
       const int64_t first = begin / kBlockBytes;
-      const int64_t behind =
-          (begin + static_cast<int64_t>(into.size()) + kBlockBytes - 1) / kBlockBytes;
+      const int64_t behind = (begin + std::ssize(into) + kBlockBytes - 1) / kBlockBytes;
       const int64_t count = std::min(behind - first, kBlocksAtOnce);
-      codes.resize(static_cast<size_t>(count * kCodeBytes));
-      exponents.resize(static_cast<size_t>(count));
-      DUNLIN_RETURN_IF_ERROR(fetch(first, codes, exponents));
-      const int64_t done = give(codes, exponents, begin - first * kBlockBytes, into);
+      DUNLIN_RETURN_IF_ERROR(fetch({first, count, count, 1}, fetched));
+      const int64_t done = fetched.give(begin - first * kBlockBytes, into);
       begin += done;
       into = into.subspan(static_cast<size_t>(done));
     }
     return {};
   }
+
+  // Many lines of whole blocks at a time: every other row, or some columns.
+  Result<void> read_lines(const ByteLines& lines, std::byte* into,
+                          size_t into_step) const override {
+    const auto block = static_cast<uint64_t>(kBlockBytes);
+    const bool whole = lines.offset >= offset_ && (lines.offset - offset_) % block == 0 &&
+                       lines.step % block == 0 && lines.bytes % block == 0;
+    const auto blocks = static_cast<int64_t>(lines.bytes / block);
+    if (!whole || blocks == 0 || blocks > kBlocksAtOnce || !is_within(lines))
+      return ByteSource::read_lines(lines, into, into_step);
+    BlockLines wanted{static_cast<int64_t>((lines.offset - offset_) / block),
+                      static_cast<int64_t>(lines.step / block), blocks, 0};
+    Fetched fetched;
+    const auto count = static_cast<int64_t>(lines.count);
+    for (int64_t done = 0; done < count; done += wanted.count) {
+      wanted.count = std::min(count - done, kBlocksAtOnce / blocks);
+      DUNLIN_RETURN_IF_ERROR(fetch(wanted, fetched));
+      for (int64_t i = 0; i < wanted.count; ++i)
+        fetched.give_blocks(i * blocks, blocks, into + static_cast<size_t>(done + i) * into_step);
+      wanted.first += wanted.step * wanted.count;
+    }
+    return {};
+  }
   uint64_t size() const override { return offset_ + static_cast<uint64_t>(count_ * kBlockBytes); }
 
- private:
-  // Of the blocks from `first` on, one for each of the exponents.
-  virtual Result<void> fetch(int64_t first, std::span<std::byte> codes,
-                             std::span<std::byte> exponents) const = 0;
+ protected:
+  // Blocks as they are stored.
+  struct Fetched {
+    std::vector<std::byte> codes = {};      // sixteen bytes of each
+    std::vector<std::byte> exponents = {};  // one
+    std::vector<std::byte> stored = {};     // of both, for who reads them together
 
-  // The bytes of blocks from the `skip`th on, as many as fit; returns how many.
-  static int64_t give(const std::vector<std::byte>& codes, const std::vector<std::byte>& exponents,
-                      int64_t skip, std::span<std::byte> into) {
-    int64_t done = 0;
-    const auto room = static_cast<int64_t>(into.size());
-    for (size_t i = 0; i < exponents.size() && done < room; ++i) {
-      std::byte block[kBlockBytes];
-      repack(codes.data() + i * static_cast<size_t>(kCodeBytes), exponents[i], block);
-      const int64_t from = i == 0 ? skip : 0;
-      const int64_t bytes = std::min(kBlockBytes - from, room - done);
-      std::memcpy(into.data() + done, block + from, static_cast<size_t>(bytes));
-      done += bytes;
+    void resize(int64_t blocks) {
+      codes.resize(static_cast<size_t>(blocks * kCodeBytes));
+      exponents.resize(static_cast<size_t>(blocks));
     }
-    return done;
+
+    // Blocks from `first` on.
+    void give_blocks(int64_t first, int64_t count, std::byte* into) const {
+      for (int64_t i = first; i < first + count; ++i, into += kBlockBytes) {
+        into[0] = exponents[static_cast<size_t>(i)];
+        neighbours_to_block(codes.data() + i * kCodeBytes, into + 1);
+      }
+    }
+
+    // The bytes of all blocks from the `skip`th on, less than one block, as many as fit; returns how
+    // many.
+    int64_t give(int64_t skip, std::span<std::byte> into) const {
+      const int64_t blocks = std::ssize(exponents);
+      const int64_t bytes = std::min<int64_t>(blocks * kBlockBytes - skip, std::ssize(into));
+      int64_t done = 0;
+      for (int64_t i = 0; done < bytes; ++i) {
+        const int64_t from = i == 0 ? skip : 0;
+        const int64_t whole = from == 0 ? (bytes - done) / kBlockBytes : 0;
+        give_blocks(i, whole, into.data() + done);
+        done += whole * kBlockBytes;
+        i += whole;
+        if (done == bytes) break;
+        std::byte block[kBlockBytes];
+        give_blocks(i, 1, block);
+        const int64_t some = std::min<int64_t>(kBlockBytes - from, bytes - done);
+        std::memcpy(into.data() + done, block + from, static_cast<size_t>(some));
+        done += some;
+      }
+      return done;
+    }
+  };
+
+ private:
+  // Resizes `fetched` and fills it.
+  virtual Result<void> fetch(const BlockLines& lines, Fetched& fetched) const = 0;
+
+  bool is_within(const ByteLines& lines) const {
+    if (lines.offset > size() || lines.bytes > size() - lines.offset) return false;
+    const uint64_t behind_first = size() - lines.offset - lines.bytes;
+    return lines.step == 0 || lines.count <= 1 || lines.count - 1 <= behind_first / lines.step;
   }
 
   uint64_t offset_;
@@ -86,6 +136,26 @@ struct Half {
   uint64_t offset;
 };
 
+// The same lines as bytes of a source that has so many of each block.
+ByteLines bytes_of(const BlockLines& lines, const Half& half, int64_t block_bytes) {
+  return {.offset = half.offset + static_cast<uint64_t>(lines.first * block_bytes),
+          .step = static_cast<uint64_t>(lines.step * block_bytes),
+          .bytes = static_cast<size_t>(lines.blocks * block_bytes),
+          .count = static_cast<size_t>(lines.count)};
+}
+
+// Of every other row all exponents are read at once, those between, too: they are a seventeenth.
+Result<void> read_exponents(const Half& half, const BlockLines& blocks, std::byte* into) {
+  const ByteLines lines = bytes_of(blocks, half, 1);
+  if (lines.count <= 1 || lines.step > 2 * lines.bytes)
+    return half.source->read_lines(lines, into, lines.bytes);
+  std::vector<std::byte> all((lines.count - 1) * lines.step + lines.bytes);
+  DUNLIN_RETURN_IF_ERROR(half.source->read_at(lines.offset, all));
+  for (size_t i = 0; i < lines.count; ++i)
+    std::memcpy(into + i * lines.bytes, all.data() + i * lines.step, lines.bytes);
+  return {};
+}
+
 class JoinedSource final : public RepackedSource {
  public:
   JoinedSource(Half blocks, Half scales, int64_t count)
@@ -96,11 +166,11 @@ class JoinedSource final : public RepackedSource {
   const std::string& name() const override { return blocks_.source->name(); }
 
  private:
-  Result<void> fetch(int64_t first, std::span<std::byte> codes,
-                     std::span<std::byte> exponents) const override {
-    DUNLIN_RETURN_IF_ERROR(
-        blocks_.source->read_at(blocks_.offset + static_cast<uint64_t>(first * kCodeBytes), codes));
-    return scales_.source->read_at(scales_.offset + static_cast<uint64_t>(first), exponents);
+  Result<void> fetch(const BlockLines& lines, Fetched& fetched) const override {
+    fetched.resize(lines.all());
+    const ByteLines codes = bytes_of(lines, blocks_, kCodeBytes);
+    DUNLIN_RETURN_IF_ERROR(blocks_.source->read_lines(codes, fetched.codes.data(), codes.bytes));
+    return read_exponents(scales_, lines, fetched.exponents.data());
   }
 
   Half blocks_, scales_;
@@ -114,15 +184,15 @@ class NeighboursSource final : public RepackedSource {
   const std::string& name() const override { return blocks_.source->name(); }
 
  private:
-  Result<void> fetch(int64_t first, std::span<std::byte> codes,
-                     std::span<std::byte> exponents) const override {
-    std::vector<std::byte> stored(exponents.size() * static_cast<size_t>(kBlockBytes));
-    DUNLIN_RETURN_IF_ERROR(blocks_.source->read_at(
-        blocks_.offset + static_cast<uint64_t>(first * kBlockBytes), stored));
-    for (size_t i = 0; i < exponents.size(); ++i) {
-      const std::byte* const block = stored.data() + i * static_cast<size_t>(kBlockBytes);
-      exponents[i] = block[0];
-      std::memcpy(codes.data() + i * static_cast<size_t>(kCodeBytes), block + 1,
+  Result<void> fetch(const BlockLines& lines, Fetched& fetched) const override {
+    fetched.resize(lines.all());
+    fetched.stored.resize(static_cast<size_t>(lines.all() * kBlockBytes));
+    const ByteLines stored = bytes_of(lines, blocks_, kBlockBytes);
+    DUNLIN_RETURN_IF_ERROR(blocks_.source->read_lines(stored, fetched.stored.data(), stored.bytes));
+    for (int64_t i = 0; i < lines.all(); ++i) {
+      const std::byte* const block = fetched.stored.data() + i * kBlockBytes;
+      fetched.exponents[static_cast<size_t>(i)] = block[0];
+      std::memcpy(fetched.codes.data() + i * kCodeBytes, block + 1,
                   static_cast<size_t>(kCodeBytes));
     }
     return {};
@@ -130,10 +200,6 @@ class NeighboursSource final : public RepackedSource {
 
   Half blocks_;
 };
-
-Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
-  return model_error(fmt::format("{}: the tensor {} {}", tensor.file, tensor.name, problem));
-}
 
 bool ends_in(const TensorInfo& tensor, std::string_view half) {
   const std::string_view name = tensor.name;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/log.h"
+#include "checkpoint/tensor_checks.h"
 
 namespace dunlin {
 namespace {
@@ -17,10 +18,6 @@ constexpr std::string_view kWeight = ".weight";
 // Of activations and of the KV cache.
 constexpr std::string_view kUnused[] = {".input_scale", ".output_scale", ".q_scale", ".k_scale",
                                         ".v_scale"};
-
-Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
-  return model_error(fmt::format("{}: the tensor {} {}", tensor.file, tensor.name, problem));
-}
 
 // Of a tensor without elements an extent may be the largest number there is.
 int64_t blocks_of(int64_t extent, int64_t block) {

@@ -11,6 +11,7 @@
 #include "checkpoint/families.h"
 #include "checkpoint/gguf_names.h"
 #include "checkpoint/mxfp4_pairs.h"
+#include "checkpoint/tensor_checks.h"
 #include "checkpoint/weight_parts.h"
 
 namespace dunlin {
@@ -40,10 +41,6 @@ Result<Layout> layout_of(const CheckpointParts& parts) {
   return layout;
 }
 
-Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
-  return model_error(fmt::format("{}: the tensor {} {}", tensor.file, tensor.name, problem));
-}
-
 // The canonical name, empty for a tensor that is not read.
 Result<std::string> name_of(const TensorInfo& tensor, const Layout& layout) {
   if (is_ignored_tensor(tensor.name)) return std::string();
@@ -63,11 +60,7 @@ Result<std::string> name_of(const TensorInfo& tensor, const Layout& layout) {
 
 Result<void> check_tensor(const TensorInfo& tensor, const std::vector<int64_t>& expected,
                           int64_t rope_head_dim) {
-  if (tensor.shape != expected) {
-    return tensor_error(tensor,
-                        fmt::format("has the shape [{}]; the configuration gives [{}]",
-                                    fmt::join(tensor.shape, ", "), fmt::join(expected, ", ")));
-  }
+  DUNLIN_RETURN_IF_ERROR(check_tensor_shape(tensor, expected));
   const bool mapped_vector = rope_head_dim > 0 && tensor.shape.size() == 1;
   if (mapped_vector && traits(tensor.format).block_elements != 1) {
     return tensor_error(
@@ -76,6 +69,13 @@ Result<void> check_tensor(const TensorInfo& tensor, const std::vector<int64_t>& 
   }
   return {};
 }
+
+// Where a weight lies.
+struct Place {
+  std::shared_ptr<const ByteSource> source;
+  std::optional<StridedLayout> layout;
+  RowMap row_map;
+};
 
 class StoredCheckpoint final : public Checkpoint {
  public:
@@ -103,7 +103,7 @@ class StoredCheckpoint final : public Checkpoint {
           const auto expected,
           canonical_shape(*layout_.family, tensor.canonical_name, parts_.config));
       DUNLIN_RETURN_IF_ERROR(check_tensor(tensor, expected, rope_head_dim(tensor.canonical_name)));
-      DUNLIN_RETURN_IF_ERROR(add(i, {tensor.canonical_name, expected, std::nullopt}));
+      DUNLIN_RETURN_IF_ERROR(add(i, {.name = tensor.canonical_name, .shape = expected}));
     }
     return {};
   }
@@ -132,22 +132,19 @@ class StoredCheckpoint final : public Checkpoint {
           fmt::format("{}: the tensor {} is missing", parts_.path, stored_name(canonical_name)));
     }
     const WeightInfo& weight = weights_[it->second];
-    const std::optional<StridedLayout>& layout = layouts_[it->second];
+    const Place& place = places_[it->second];
     WeightView view;
     view.name = canonical_name;
     view.format = weight.format;
     view.rows = 1;
     for (size_t i = 0; i + 1 < weight.shape.size(); ++i) view.rows *= weight.shape[i];
     view.columns = weight.shape.back();
-    view.source = parts_.sources[weight.tensor];
-    view.offset = parts_.tensors[weight.tensor].offset;
+    view.source = place.source;
+    view.offset = place.layout ? 0 : parts_.tensors[weight.tensor].offset;
+    view.row_map = place.row_map;
     view.row_map.rope_head_dim = rope_head_dim(canonical_name);
     view.scale_columns = parts_.tensors[weight.tensor].scale_columns;
-    if (layout) {
-      view.source = strided_source(view.source, *layout);
-      view.offset = 0;
-      view.columns_apart = layout->rows > 1 && layout->column_stride > layout->row_stride;
-    }
+    view.columns_apart = place.layout && place.layout->is_transposed();
     if (const auto scales = parts_.scales.of.find(weight.tensor);
         scales != parts_.scales.of.end()) {
       view.scale_columns = scales->second.columns;
@@ -164,9 +161,17 @@ class StoredCheckpoint final : public Checkpoint {
       const TensorInfo& other = parts_.tensors[weights_[it->second].tensor];
       return tensor_error(stored, fmt::format("holds {}, and so does {}", part.name, other.name));
     }
+    places_.push_back({source_of(tensor, part), part.layout, part.row_map});
     weights_.push_back({part.name, part.shape, stored.format, tensor});
-    layouts_.push_back(part.layout);
     return {};
+  }
+
+  // Parts with the same layout of a tensor have one source, by which it is seen that they lie together.
+  std::shared_ptr<const ByteSource> source_of(size_t tensor, const WeightPart& part) const {
+    if (!part.layout) return parts_.sources[tensor];
+    const bool as_before = !weights_.empty() && weights_.back().tensor == tensor &&
+                           places_.back().layout == part.layout;
+    return as_before ? places_.back().source : strided_source(parts_.sources[tensor], *part.layout);
   }
 
   int64_t rope_head_dim(const std::string& canonical_name) const {
@@ -184,8 +189,8 @@ class StoredCheckpoint final : public Checkpoint {
   CheckpointParts parts_;
   Layout layout_;
   std::vector<WeightInfo> weights_ = {};
-  std::vector<std::optional<StridedLayout>> layouts_ = {};  // of each weight
-  std::unordered_map<std::string, size_t> index_ = {};      // of weights_, by name
+  std::vector<Place> places_ = {};                      // of each weight
+  std::unordered_map<std::string, size_t> index_ = {};  // of weights_, by name
 };
 
 }  // namespace

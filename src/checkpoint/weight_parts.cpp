@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "checkpoint/gguf_names.h"
+#include "checkpoint/tensor_checks.h"
 
 namespace dunlin {
 namespace {
@@ -151,18 +152,17 @@ std::vector<int64_t> stored_shape(Order order, const std::vector<WeightPart>& pa
   return shape;
 }
 
-// Part `number` of a tensor, of experts that lie the other way round.
-StridedLayout transposed_layout(int64_t number, int64_t parts, const std::vector<int64_t>& shape,
-                                const TensorInfo& tensor) {
+// Experts that lie the other way round, [experts, columns, rows].
+StridedLayout transposed_layout(const TensorInfo& tensor) {
   StridedLayout layout;
   layout.element_bytes = traits(tensor.format).block_bytes;
-  layout.stacks = shape[0];
-  layout.rows = shape[1];
-  layout.columns = shape[2];
-  layout.row_stride = parts;
-  layout.column_stride = parts * shape[1];
-  layout.stack_stride = parts * shape[1] * shape[2];
-  layout.offset = tensor.offset + static_cast<uint64_t>(number * layout.element_bytes);
+  layout.stacks = tensor.shape[0];
+  layout.rows = tensor.shape[2];
+  layout.columns = tensor.shape[1];
+  layout.row_stride = 1;
+  layout.column_stride = layout.rows;
+  layout.stack_stride = layout.rows * layout.columns;
+  layout.offset = tensor.offset;
   return layout;
 }
 
@@ -199,29 +199,23 @@ void add_layouts(Order order, const TensorInfo& tensor, std::vector<WeightPart>&
   for (size_t i = 0; i < parts.size(); ++i) {
     const std::vector<int64_t>& shape = parts[i].shape;
     const auto number = static_cast<int64_t>(i);
-    if (order == Order::one_behind_another) {
+    const bool whole_rows_in_turn = order == Order::interleaved && shape.size() == 3;
+    if (is_transposed(order) || whole_rows_in_turn)
+      parts[i].row_map = {.offset = number, .stride = std::ssize(parts)};
+    if (is_transposed(order)) {
+      parts[i].layout = transposed_layout(tensor);
+    } else if (order == Order::one_behind_another) {
       parts[i].layout = slice_layout(rows, shape, tensor);
-    } else if (is_transposed(order)) {
-      parts[i].layout =
-          transposed_layout(number, static_cast<int64_t>(parts.size()), shape, tensor);
-    } else {
+    } else if (!whole_rows_in_turn) {
       parts[i].layout = row_layout(order, number, shape, tensor);
     }
     rows += shape.front();
   }
 }
 
-Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
-  return model_error(fmt::format("{}: the tensor {} {}", tensor.file, tensor.name, problem));
-}
-
 Result<void> check(Order order, const TensorInfo& tensor, const std::vector<WeightPart>& parts) {
   const std::vector<int64_t> expected = stored_shape(order, parts);
-  if (tensor.shape != expected) {
-    return tensor_error(tensor,
-                        fmt::format("has the shape [{}]; the configuration gives [{}]",
-                                    fmt::join(tensor.shape, ", "), fmt::join(expected, ", ")));
-  }
+  DUNLIN_RETURN_IF_ERROR(check_tensor_shape(tensor, expected));
   // A part would be read with the scales of the first rows.
   if (parts.size() > 1 && traits(tensor.format).largest > 0.0f) {
     return tensor_error(

@@ -13,14 +13,17 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/families.h"
 #include "checkpoint/strided_source.h"
+#include "formats/weight_view.h"
 
 namespace dunlin {
 
 struct WeightPart {
   std::string name;            // canonical
   std::vector<int64_t> shape;  // canonical, outermost first
-  std::optional<StridedLayout>
-      layout;  // of its bytes in the tensor; none: the tensor is the weight
+  // Of its bytes in the tensor, or of the rows that its row_map is about, which other parts have too;
+  // none: the tensor has them as they are.
+  std::optional<StridedLayout> layout = {};
+  RowMap row_map = {};  // of matrices whose rows lie in turn with those of another part
 };
 
 // The weights in a stored tensor that has another name or order than they; none for every other

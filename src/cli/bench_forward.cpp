@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numeric>
 #include <optional>
@@ -24,7 +25,6 @@
 #include "cli/plan_source.h"
 #include "cli/terminal.h"
 #include "cli/this_cpu.h"
-#include "engine/kv_options.h"
 #include "models/registry.h"
 #include "report/table.h"
 
@@ -34,10 +34,7 @@ ForwardBench::ForwardBench(Model& model) : model_(&model), builder_(model.progra
 
 Result<ForwardBench> ForwardBench::create(Model& model) {
   ForwardBench bench(model);
-  KvCacheOptions options = kv_cache_options(model, model.limits.sequences);
-  options.prefix_index = false;
-  DUNLIN_ASSIGN_OR_RETURN(bench.kv_, model.executable->make_kv_state(pages_of_groups(options)));
-  bench.cache_ = std::make_unique<KvCache>(std::move(options));
+  DUNLIN_ASSIGN_OR_RETURN(bench.kv_, make_kv_memory(model, model.limits.sequences));
   return bench;
 }
 
@@ -57,7 +54,7 @@ Result<void> ForwardBench::prepare(int64_t batch, int64_t tokens, ForwardLogits 
   for (const int32_t slot : slots_) {
     for (int32_t& id : ids)
       id = static_cast<int32_t>(random() % static_cast<uint64_t>(model_->vocabulary));
-    DUNLIN_RETURN_IF_ERROR(cache_->reserve(slot, tokens));
+    DUNLIN_RETURN_IF_ERROR(kv_.cache->reserve(slot, tokens));
     if (model_->diffusion) {
       builder_.add_canvas(slot, ids, first, tokens, row_class, wanted);
     } else {
@@ -65,15 +62,15 @@ Result<void> ForwardBench::prepare(int64_t batch, int64_t tokens, ForwardLogits 
                    logits == ForwardLogits::all ? LogitRows::all : LogitRows::last);
     }
   }
-  plan_ = &builder_.finish(*cache_);
-  return validate(*plan_, model_->program, model_->limits, *kv_);
+  plan_ = &builder_.finish(*kv_.cache);
+  return validate(*plan_, model_->program, model_->limits, *kv_.state);
 }
 
 Result<void> ForwardBench::open_slots(int64_t batch) {
-  for (const int32_t slot : slots_) cache_->close(slot);
+  for (const int32_t slot : slots_) kv_.cache->close(slot);
   slots_.clear();
   for (int64_t i = 0; i < batch; ++i) {
-    DUNLIN_ASSIGN_OR_RETURN(const KvCache::Opened opened, cache_->open({}));
+    DUNLIN_ASSIGN_OR_RETURN(const KvCache::Opened opened, kv_.cache->open({}));
     slots_.push_back(opened.slot);
   }
   return {};
@@ -81,7 +78,7 @@ Result<void> ForwardBench::open_slots(int64_t batch) {
 
 Result<double> ForwardBench::run() {
   const auto start = std::chrono::steady_clock::now();
-  model_->executable->run(*plan_, *kv_, output_);
+  model_->executable->run(*plan_, *kv_.state, output_);
   if (output_.failure) return *output_.failure;
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }

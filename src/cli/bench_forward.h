@@ -3,12 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <vector>
 
 #include "base/result.h"
-#include "cache/kv_cache.h"
 #include "cli/command.h"
+#include "engine/kv_options.h"
 #include "engine/model.h"
 #include "engine/plan_builder.h"
 #include "step/step.h"
@@ -38,8 +37,7 @@ class ForwardBench {
   Result<void> open_slots(int64_t batch);
 
   Model* model_;
-  std::unique_ptr<KvState> kv_ = {};
-  std::unique_ptr<KvCache> cache_ = {};
+  KvMemory kv_ = {};
   std::vector<int32_t> slots_ = {};
   PlanBuilder builder_;
   const StepPlan* plan_ = nullptr;

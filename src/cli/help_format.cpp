@@ -72,8 +72,6 @@ std::string command_path(const CLI::App& command) {
   return parent == nullptr ? "dunlin" : command_path(*parent) + " " + command.get_name();
 }
 
-}  // namespace
-
 std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
   std::string line = left_side(*option, is_positional);
   line += line.size() + 2 > kColumn ? '\n' + std::string(kColumn, ' ')

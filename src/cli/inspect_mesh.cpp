@@ -4,17 +4,18 @@
 
 #include <algorithm>
 #include <chrono>
-#include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backend/weight_share.h"
-#include "base/counted_source.h"
+#include "base/byte_source.h"
 #include "cli/answer.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
+#include "formats/weight_box.h"
 #include "models/registry.h"
 #include "report/table.h"
 
@@ -24,23 +25,18 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
-struct Share {
-  WeightView view;
-  WeightBox box;
-};
-
 struct Shard {
   std::string place;
-  std::vector<Share> shares;
+  std::vector<BoxOfWeight> shares;
 
   uint64_t bytes() const {  // with the zeros that pad it
     uint64_t sum = 0;
-    for (const Share& share : shares) sum += box_bytes(share.view, share.box);
+    for (const BoxOfWeight& share : shares) sum += box_bytes(share.view, share.box);
     return sum;
   }
   uint64_t bytes_of_model() const {
     uint64_t sum = 0;
-    for (const Share& share : shares) sum += stored_bytes(share.view, share.box);
+    for (const BoxOfWeight& share : shares) sum += stored_bytes(share.view, share.box);
     return sum;
   }
 };
@@ -111,24 +107,15 @@ Json shard_json(const Shard& shard, int64_t number) {
 }
 
 // Reads every share and throws it away.
-Result<void> read_shares(Shard& shard, const std::shared_ptr<ReadCount>& count) {
+Result<void> read_shares(const Shard& shard) {
   ProgressBar bar(true);
   const uint64_t all = shard.bytes();
   uint64_t done = 0;
-  for (Share& share : shard.shares) {
-    // Scales beside the elements were read with the view, those of the whole weight.
-    if (share.view.scales != nullptr) {
-      count->bytes += share.view.scales->values.size() * sizeof(float);
-      ++count->reads;
-    }
-    share.view.source = std::make_shared<CountedSource>(share.view.source, count);
-    const auto take = [&](std::span<const std::byte> bytes) -> Result<void> {
-      bar.update(fraction(done += bytes.size(), all), share.view.name);
-      return {};
-    };
-    DUNLIN_RETURN_IF_ERROR(read_box(share.view, share.box, take));
-  }
-  return {};
+  return read_boxes(
+      shard.shares, [&](size_t share, std::span<const std::byte> bytes) -> Result<void> {
+        bar.update(fraction(done += bytes.size(), all), shard.shares[share].view.name);
+        return {};
+      });
 }
 
 }  // namespace
@@ -167,13 +154,15 @@ Result<void> print_shard_reads(const Checkpoint& checkpoint, const MeshShape& sh
     return usage_error(fmt::format("--shard {}: the mesh {} has {} shards of the weights", number,
                                    to_string(shape), shards.count()));
   }
-  DUNLIN_ASSIGN_OR_RETURN(Shard shard, shards.at(number - 1));
-  const auto count = std::make_shared<ReadCount>();
+  // Scales beside the elements are read with the views, those of the whole weights.
+  const uint64_t bytes_before = file_reads().bytes;
+  const uint64_t reads_before = file_reads().reads;
+  DUNLIN_ASSIGN_OR_RETURN(const Shard shard, shards.at(number - 1));
   const Clock::time_point start = Clock::now();
-  DUNLIN_RETURN_IF_ERROR(read_shares(shard, count));
+  DUNLIN_RETURN_IF_ERROR(read_shares(shard));
   const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
-  const uint64_t read = count->bytes;
-  const uint64_t reads = count->reads;
+  const uint64_t read = file_reads().bytes - bytes_before;
+  const uint64_t reads = file_reads().reads - reads_before;
   const uint64_t model_bytes = tensor_bytes(checkpoint);
   if (json) {
     Json object = mesh_json(shape, shards, model_bytes);

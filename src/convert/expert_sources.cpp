@@ -8,13 +8,21 @@
 #include <utility>
 
 #include "base/check.h"
+#include "formats/mxfp4.h"
 
 namespace dunlin {
 namespace {
 
 constexpr int64_t kRunBytes = int64_t{1} << 20;
-constexpr int64_t kCodeBytes = 16;  // of a block of MXFP4
-constexpr int64_t kBlockBytes = 1 + kCodeBytes;
+constexpr int64_t kCodeBytes = kMxfp4CodeBytes;
+constexpr int64_t kBlockBytes = kMxfp4BlockBytes;
+
+// Two whose rows are stored in turn are one part, which is read as it lies.
+std::vector<WeightView> as_stored(std::vector<WeightView> parts) {
+  if (parts.size() != 2) return parts;
+  auto both = rows_in_turn(parts[0], parts[1]);
+  return both ? std::vector{*std::move(both)} : parts;
+}
 
 void check_parts(const std::vector<WeightView>& parts) {
   DUNLIN_CHECK(!parts.empty(), "something to put in order");
@@ -104,16 +112,6 @@ class Interleaved final : public UnitSource {
   std::vector<WeightView> parts_;
 };
 
-// ggml's byte i has the code of i in its low and that of i + 16 in its high half.
-void reorder_codes(const std::byte* stored, std::byte* codes) {
-  const auto code = [stored](int64_t element) {
-    const auto byte = static_cast<int>(stored[element % kCodeBytes]);
-    return element < kCodeBytes ? byte & 15 : byte >> 4;
-  };
-  for (int64_t i = 0; i < kCodeBytes; ++i)
-    codes[i] = static_cast<std::byte>(code(2 * i) | code(2 * i + 1) << 4);
-}
-
 class Mxfp4Half final : public UnitSource {
  public:
   Mxfp4Half(std::shared_ptr<const ByteSource> blocks, bool codes)
@@ -137,7 +135,7 @@ class Mxfp4Half final : public UnitSource {
         const std::byte* const block = stored.data() + i * kBlockBytes;
         std::byte* const unit = units + (done + i) * unit_bytes();
         if (codes_) {
-          reorder_codes(block + 1, unit);
+          block_to_neighbours(block + 1, unit);
         } else {
           *unit = *block;
         }
@@ -209,13 +207,19 @@ class Transposed final : public ByteSource {
   // Columns [first, first + count) of a stack of part `p`.
   Result<void> load(int64_t p, int64_t stack, int64_t first, int64_t count, std::byte* tile) const {
     const int64_t bytes = count * element_bytes_;  // of a row
-    const int64_t most = count == columns_ ? std::max<int64_t>(1, kRunBytes / bytes) : 1;
+    const int64_t most = std::max<int64_t>(1, kRunBytes / bytes);
+    const WeightView& part = parts_[static_cast<size_t>(p)];
     std::vector<std::byte> run;
     for (int64_t r = 0; r < rows_; r += most) {
       const int64_t rows = std::min(most, rows_ - r);
       run.resize(static_cast<size_t>(rows * bytes));
       const int64_t begin = ((stack * rows_ + r) * columns_ + first) * element_bytes_;
-      DUNLIN_RETURN_IF_ERROR(read_part(parts_[static_cast<size_t>(p)], begin, run));
+      DUNLIN_RETURN_IF_ERROR(
+          part.source->read_lines({.offset = part.offset + static_cast<uint64_t>(begin),
+                                   .step = static_cast<uint64_t>(columns_ * element_bytes_),
+                                   .bytes = static_cast<size_t>(bytes),
+                                   .count = static_cast<size_t>(rows)},
+                                  run.data(), static_cast<size_t>(bytes)));
       for (int64_t i = 0; i < rows; ++i) {
         std::byte* const to = tile + ((r + i) * std::ssize(parts_) + p) * element_bytes_;
         const std::byte* const from = run.data() + i * bytes;
@@ -243,12 +247,14 @@ class Transposed final : public ByteSource {
 
 std::shared_ptr<const ByteSource> interleaved_source(std::vector<WeightView> parts,
                                                      int64_t unit_bytes) {
+  if (unit_bytes == parts.front().bytes_per_row()) parts = as_stored(std::move(parts));
   check_parts(parts);
   return std::make_shared<Interleaved>(std::move(parts), unit_bytes);
 }
 
 std::shared_ptr<const ByteSource> transposed_source(std::vector<WeightView> parts, int64_t stacks,
                                                     int64_t tile_bytes) {
+  parts = as_stored(std::move(parts));
   check_parts(parts);
   DUNLIN_CHECK(traits(parts.front().format).is_plain(), "elements are plain numbers");
   return std::make_shared<Transposed>(std::move(parts), stacks, tile_bytes);

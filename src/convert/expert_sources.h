@@ -1,6 +1,6 @@
 // Experts of a mixture as bytes in the order that Hugging Face directories have: the inverse of
 // checkpoint/weight_parts.h and checkpoint/mxfp4_pairs.h. Parts are weights of one format and shape
-// whose rows lie in canonical order.
+// whose rows lie in canonical order, or two whose rows lie in turn (rows_in_turn), all of one source.
 #pragma once
 
 #include <cstdint>

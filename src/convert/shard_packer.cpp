@@ -71,6 +71,7 @@ Result<std::unique_ptr<ShardPacker>> ShardPacker::create(const Checkpoint& check
     DUNLIN_ASSIGN_OR_RETURN(WeightView view, weights(weight.name));
     packer->views_.push_back(std::move(view));
   }
+  packer->pairs_ = row_pairs(packer->views_);
   packer->stages_ = weight_stages(program, shape.stage);
   const std::vector<WeightId> order = file_order(program);
   const Mesh& mesh = packer->sharding_.mesh;
@@ -104,6 +105,7 @@ Result<void> ShardPacker::add_shard(const Program& program, const std::vector<We
     origins_.push_back({.shard = shard, .weight = id, .rows = rows, .columns = columns});
     contents.parts.push_back({.weight = name, .rows = rows, .columns = columns});
   }
+  find_companions(first);
   contents.runs = runs.in_order();
   parts_[first].bytes = contents_text(contents).size();
   parts_of_shards_.push_back(parts_.size() - first);
@@ -111,16 +113,48 @@ Result<void> ShardPacker::add_shard(const Program& program, const std::vector<We
   return {};
 }
 
+// Among the parts of a shard, from `first` on.
+void ShardPacker::find_companions(size_t first) {
+  std::map<WeightId, size_t> part_of;
+  for (size_t i = first; i < origins_.size(); ++i) part_of.emplace(origins_[i].weight, i);
+  for (size_t i = first; i < origins_.size(); ++i) {
+    Origin& origin = origins_[i];
+    if (origin.weight == kContents) continue;
+    const auto& pair = pairs_[static_cast<size_t>(origin.weight)];
+    if (!pair) continue;
+    const bool even = std::cmp_equal(pair->even, origin.weight);
+    const auto other = part_of.find(static_cast<WeightId>(even ? pair->odd : pair->even));
+    if (other == part_of.end()) continue;
+    const Origin& found = origins_[other->second];
+    if (found.rows == origin.rows && found.columns == origin.columns)
+      origin.companion = other->second;
+  }
+}
+
 Result<void> ShardPacker::pack(size_t part, const Take& take) {
   const Origin& origin = origins_[part];
   const ShardContents& contents = contents_[origin.shard];
   if (origin.weight == kContents) {
     const std::string text = contents_text(contents);
-    return take(std::as_bytes(std::span(text)));
+    return take(part, std::as_bytes(std::span(text)));
   }
   const WeightBox share{.rows = contents.runs[origin.rows],
                         .columns = contents.runs[origin.columns]};
-  return read_box(views_[static_cast<size_t>(origin.weight)], share, take);
+  if (origin.companion) return pack_both(part, share, take);
+  return read_box(views_[static_cast<size_t>(origin.weight)], share,
+                  [&](std::span<const std::byte> bytes) { return take(part, bytes); });
+}
+
+// The part and its companion, whose shares are the same.
+Result<void> ShardPacker::pack_both(size_t part, const WeightBox& share, const Take& take) const {
+  const Origin& origin = origins_[part];
+  const RowPair pair = *pairs_[static_cast<size_t>(origin.weight)];
+  const bool even = std::cmp_equal(pair.even, origin.weight);
+  const size_t parts[2] = {even ? part : *origin.companion, even ? *origin.companion : part};
+  const auto both = rows_in_turn(views_[pair.even], views_[pair.odd]);
+  return read_box_of_both(*both, share, [&](size_t number, std::span<const std::byte> bytes) {
+    return take(parts[number], bytes);
+  });
 }
 
 }  // namespace dunlin

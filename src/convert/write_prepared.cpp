@@ -33,16 +33,20 @@ struct Span {
   size_t end = 0;
 };
 
-std::vector<Span> files_of(const std::vector<PreparedPart>& parts, uint64_t most) {
+// Parts that are made together are in one file, with those between them.
+std::vector<Span> files_of(const WeightPacker& packer, uint64_t most) {
+  const std::vector<PreparedPart>& parts = packer.parts();
   std::vector<Span> files;
   uint64_t bytes = 0;
+  size_t together = 0;  // parts before this one stay with those before them
   for (size_t i = 0; i < parts.size(); ++i) {
-    if (files.empty() || bytes + parts[i].bytes > most) {
+    if (files.empty() || (i >= together && bytes + parts[i].bytes > most)) {
       files.push_back({i, i});
       bytes = 0;
     }
     files.back().end = i + 1;
     bytes += parts[i].bytes;
+    if (const auto other = packer.companion(i)) together = std::max(together, *other + 1);
   }
   return files;
 }
@@ -121,8 +125,7 @@ class PreparedWriter {
       DUNLIN_ASSIGN_OR_RETURN(
           ArtifactWriter writer,
           ArtifactWriter::create(path, {.kind = kWeightsKind, .key = manifest_.key}));
-      for (size_t i = parts.begin; i < parts.end; ++i)
-        DUNLIN_RETURN_IF_ERROR(write_part(i, writer));
+      DUNLIN_RETURN_IF_ERROR(write_parts(parts, writer));
       DUNLIN_RETURN_IF_ERROR(writer.commit());
     }
     any_file_ = true;
@@ -132,13 +135,24 @@ class PreparedWriter {
     return progress_(done_, total_);
   }
 
-  Result<void> write_part(size_t part, ArtifactWriter& writer) {
-    DUNLIN_RETURN_IF_ERROR(writer.begin_chunk(packer_.parts()[part].name));
-    return packer_.pack(part, [&](std::span<const std::byte> bytes) -> Result<void> {
-      DUNLIN_RETURN_IF_ERROR(writer.append(bytes));
+  Result<void> write_parts(Span parts, ArtifactWriter& writer) {
+    std::vector<size_t> chunks;
+    for (size_t i = parts.begin; i < parts.end; ++i) {
+      const PreparedPart& part = packer_.parts()[i];
+      DUNLIN_ASSIGN_OR_RETURN(const size_t chunk, writer.reserve_chunk(part.name, part.bytes));
+      chunks.push_back(chunk);
+    }
+    const auto take = [&](size_t part, std::span<const std::byte> bytes) -> Result<void> {
+      DUNLIN_RETURN_IF_ERROR(writer.fill(chunks[part - parts.begin], bytes));
       done_ += bytes.size();
       return progress_(done_, total_);
-    });
+    };
+    for (size_t i = parts.begin; i < parts.end; ++i) {
+      const auto other = packer_.companion(i);
+      if (other && *other < i) continue;  // it came with that one
+      DUNLIN_RETURN_IF_ERROR(packer_.pack(i, take));
+    }
+    return {};
   }
 
   Result<void> write_text_side(const std::string& folder) {
@@ -217,7 +231,7 @@ Result<size_t> write_prepared(const Checkpoint& checkpoint, WeightPacker& packer
                       .precision = precision,
                       .mesh = mesh,
                       .axes = {},
-                      .files = files_of(packer.parts(), settings.file_bytes),
+                      .files = files_of(packer, settings.file_bytes),
                       .made = fmt::format("prepared {} {} {} in files of {}", settings.packing,
                                           precision, mesh, settings.file_bytes)};
   return PreparedWriter(checkpoint, packer, layout, progress).write(path);

@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "engine/kv_options.h"
-
 namespace dunlin {
 namespace {
 
@@ -45,10 +43,7 @@ Result<DiffusionRunner> DiffusionRunner::create(Model& model) {
   if (!model.diffusion) return usage_error(model.program.model + " is not a diffusion model");
   DUNLIN_RETURN_IF_ERROR(check_mask(model));
   DiffusionRunner runner(model);
-  KvCacheOptions options = kv_cache_options(model, model.limits.sequences);
-  options.prefix_index = false;
-  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, model.executable->make_kv_state(pages_of_groups(options)));
-  runner.cache_ = std::make_unique<KvCache>(std::move(options));
+  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, make_kv_memory(model, model.limits.sequences));
   return runner;
 }
 
@@ -68,9 +63,9 @@ Result<std::unique_ptr<DiffusionCanvas>> DiffusionRunner::open(std::vector<int32
   // The cache knows nothing of the canvas but its pages: every pass writes what it changes, and
   // nothing may be shared, since all keys and values depend on all tokens.
   const int64_t positions = std::ssize(decoder.canvas());
-  DUNLIN_ASSIGN_OR_RETURN(const KvCache::Opened opened, cache_->open({}));
-  if (const auto reserved = cache_->reserve(opened.slot, positions); !reserved.ok()) {
-    cache_->close(opened.slot);
+  DUNLIN_ASSIGN_OR_RETURN(const KvCache::Opened opened, kv_.cache->open({}));
+  if (const auto reserved = kv_.cache->reserve(opened.slot, positions); !reserved.ok()) {
+    kv_.cache->close(opened.slot);
     return reserved.error();
   }
   return std::make_unique<DiffusionCanvas>(
@@ -98,9 +93,9 @@ Result<std::vector<DiffusionCanvas*>> DiffusionRunner::step(
     members.push_back(canvas);
   }
   if (members.empty()) return members;
-  const StepPlan& plan = builder_.finish(*cache_);
-  DUNLIN_RETURN_IF_ERROR(validate(plan, model_->program, model_->limits, *kv_));
-  model_->executable->run(plan, *kv_, output_);
+  const StepPlan& plan = builder_.finish(*kv_.cache);
+  DUNLIN_RETURN_IF_ERROR(validate(plan, model_->program, model_->limits, *kv_.state));
+  model_->executable->run(plan, *kv_.state, output_);
   if (output_.failure) return *output_.failure;
 
   std::span<const LogitsView> views = output_.logits;
@@ -114,7 +109,7 @@ Result<std::vector<DiffusionCanvas*>> DiffusionRunner::step(
 }
 
 void DiffusionRunner::close(DiffusionCanvas& canvas) {
-  if (canvas.slot >= 0) cache_->close(canvas.slot);
+  if (canvas.slot >= 0) kv_.cache->close(canvas.slot);
   canvas.slot = -1;
 }
 

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "base/result.h"
-#include "cache/kv_cache.h"
 #include "decode/diffusion.h"
+#include "engine/kv_options.h"
 #include "engine/model.h"
 #include "engine/plan_builder.h"
 #include "step/step.h"
@@ -49,8 +49,7 @@ class DiffusionRunner {
   explicit DiffusionRunner(Model& model);
 
   Model* model_;
-  std::unique_ptr<KvState> kv_ = {};
-  std::unique_ptr<KvCache> cache_ = {};
+  KvMemory kv_ = {};
   PlanBuilder builder_;
   StepOutput output_ = {};
 };

@@ -1,36 +1,80 @@
 #include "engine/kv_options.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
+#include <utility>
+
+#include "base/system_memory.h"
 #include "engine/optimizations.h"
 
 namespace dunlin {
+namespace {
 
-KvCacheOptions kv_cache_options(const Model& model, int64_t slots) {
-  const StepLimits& limits = model.limits;
+// Of a group whose slots share its pages.
+int64_t shared_pages(const Model& model, const KvGroup& group, int64_t slots) {
   const auto pages_for = [](int64_t positions) {
     return (positions + kPageTokens - 1) / kPageTokens;
   };
+  if (group.window > 0) return kv_pages(group, model.limits) * slots;
+  return model.options.kv_tokens > 0 ? pages_for(model.options.kv_tokens)
+                                     : pages_for(model.limits.context) * slots;
+}
+
+}  // namespace
+
+KvCacheOptions kv_cache_options(const Model& model, int64_t slots) {
+  const StepLimits& limits = model.limits;
   KvCacheOptions options{.slots = static_cast<int32_t>(slots),
                          .context = limits.context,
                          .prefix_index = model.uses(kPrefixReuse) && model.uses(kKvCache)};
   options.generated_is_reproducible = model.options.precision != Precision::automatic;
-  const int64_t growing = model.options.kv_tokens > 0 ? pages_for(model.options.kv_tokens)
-                                                      : pages_for(limits.context) * slots;
   for (const KvGroup& group : model.program.kv_groups) {
     const auto number = static_cast<int32_t>(options.groups.size());
     const int64_t per_slot = model.executable->pages_per_slot(number);
-    int64_t pages = group.window > 0 ? kv_pages(group, limits) * slots : growing;
-    if (per_slot > 0) pages = per_slot * slots;
-    options.groups.push_back({.window = group.window, .pages = pages, .pages_per_slot = per_slot});
+    options.groups.push_back(
+        {.window = group.window,
+         .pages = per_slot > 0 ? per_slot * slots : shared_pages(model, group, slots),
+         .pages_per_slot = per_slot});
   }
   return options;
+}
+
+Result<void> check_kv_memory(const Model& model) {
+  const ModelOptions& options = model.options;
+  if (options.backend != "cpu" && options.backend != "reference") return {};
+  const int64_t element_bytes = options.precision == Precision::f32 ? 4 : 2;
+  double needed = 0;  // a context may be 2^30 and sequences 1024
+  for (const KvGroup& group : model.program.kv_groups) {
+    const int64_t page_bytes =
+        2 * kPageTokens * group.layers * group.kv_heads * group.head_dim * element_bytes;
+    needed += static_cast<double>(shared_pages(model, group, model.limits.sequences)) *
+              static_cast<double>(page_bytes);
+  }
+  const auto there = static_cast<double>(system_memory());
+  if (needed <= there) return {};
+  constexpr double kGib = 1 << 30;
+  const int64_t positions =
+      options.kv_tokens > 0 ? options.kv_tokens : model.limits.context * model.limits.sequences;
+  return Error{
+      ErrorKind::does_not_fit,
+      fmt::format("a KV cache of {} positions needs {:.1f} GiB, and this machine has {:.1f} "
+                  "GiB of memory",
+                  positions, needed / kGib, there / kGib)};
 }
 
 std::vector<int64_t> pages_of_groups(const KvCacheOptions& options) {
   std::vector<int64_t> pages;
   for (const KvCacheGroup& group : options.groups) pages.push_back(group.pages);
   return pages;
+}
+
+Result<KvMemory> make_kv_memory(const Model& model, int64_t slots) {
+  KvCacheOptions options = kv_cache_options(model, slots);
+  options.prefix_index = false;
+  KvMemory kv;
+  DUNLIN_ASSIGN_OR_RETURN(kv.state, model.executable->make_kv_state(pages_of_groups(options)));
+  kv.cache = std::make_unique<KvCache>(std::move(options));
+  return kv;
 }
 
 }  // namespace dunlin

@@ -14,6 +14,7 @@
 #include "convert/quantize_on_load.h"
 #include "convert/unread_weights.h"
 #include "engine/float32_weights.h"
+#include "engine/kv_options.h"
 #include "engine/optimizations.h"
 #include "models/registry.h"
 
@@ -196,6 +197,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
                           record_model(config, {.taps = options.taps,
                                                 .layers = options.layers,
                                                 .logits_view_k = options.logits_view_k}));
+  DUNLIN_RETURN_IF_ERROR(check_kv_memory(*model));
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(model->options));

@@ -75,7 +75,7 @@ struct Model {
 };
 
 // Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's
-// is of kind usage.
+// is of kind usage, one whose KV cache this machine cannot hold of kind does_not_fit, before weights are read.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
 
 // The largest step of a model that was trained for so many positions, as load_model() compiles it.

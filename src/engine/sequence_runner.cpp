@@ -3,7 +3,6 @@
 #include <utility>
 #include <vector>
 
-#include "engine/kv_options.h"
 #include "engine/optimizations.h"
 
 namespace dunlin {
@@ -13,11 +12,8 @@ SequenceRunner::SequenceRunner(Model& model)
 
 Result<SequenceRunner> SequenceRunner::create(Model& model) {
   SequenceRunner runner(model);
-  KvCacheOptions options = kv_cache_options(model, 1);
-  options.prefix_index = false;
-  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, model.executable->make_kv_state(pages_of_groups(options)));
-  runner.cache_ = std::make_unique<KvCache>(std::move(options));
-  DUNLIN_ASSIGN_OR_RETURN(const auto opened, runner.cache_->open({}));
+  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, make_kv_memory(model, 1));
+  DUNLIN_ASSIGN_OR_RETURN(const auto opened, runner.kv_.cache->open({}));
   runner.slot_ = opened.slot;
   return runner;
 }
@@ -31,11 +27,11 @@ Result<const StepOutput*> SequenceRunner::run(std::span<const int32_t> tokens, R
 
 // In steps of rows of one class.
 Result<void> SequenceRunner::compute_again() {
-  const auto held_tokens = cache_->tokens(slot_);
-  const auto held_classes = cache_->row_classes(slot_);
+  const auto held_tokens = kv_.cache->tokens(slot_);
+  const auto held_classes = kv_.cache->row_classes(slot_);
   const std::vector<int32_t> tokens(held_tokens.begin(), held_tokens.end());
   const std::vector<RowClass> classes(held_classes.begin(), held_classes.end());
-  DUNLIN_RETURN_IF_ERROR(cache_->truncate(slot_, 0));
+  DUNLIN_RETURN_IF_ERROR(kv_.cache->truncate(slot_, 0));
   const auto most = static_cast<size_t>(model_->limits.rows);
   for (size_t begin = 0; begin < tokens.size();) {
     size_t end = begin;
@@ -49,21 +45,21 @@ Result<void> SequenceRunner::compute_again() {
 
 Result<const StepOutput*> SequenceRunner::step(std::span<const int32_t> tokens, RowClass row_class,
                                                LogitRows logit_rows) {
-  const int64_t first = cache_->length(slot_);
-  DUNLIN_RETURN_IF_ERROR(cache_->reserve(slot_, std::ssize(tokens)));
+  const int64_t first = kv_.cache->length(slot_);
+  DUNLIN_RETURN_IF_ERROR(kv_.cache->reserve(slot_, std::ssize(tokens)));
   builder_.begin();
   builder_.add(slot_, tokens, first, row_class, logit_rows);
-  const StepPlan& plan = builder_.finish(*cache_);
-  DUNLIN_RETURN_IF_ERROR(validate(plan, model_->program, model_->limits, *kv_));
-  model_->executable->run(plan, *kv_, output_);
+  const StepPlan& plan = builder_.finish(*kv_.cache);
+  DUNLIN_RETURN_IF_ERROR(validate(plan, model_->program, model_->limits, *kv_.state));
+  model_->executable->run(plan, *kv_.state, output_);
   if (output_.failure) return *output_.failure;
-  cache_->commit(slot_, tokens, row_class);
+  kv_.cache->commit(slot_, tokens, row_class);
   return &output_;
 }
 
 Result<void> SequenceRunner::reset() {
-  cache_->close(slot_);
-  DUNLIN_ASSIGN_OR_RETURN(const auto opened, cache_->open({}));
+  kv_.cache->close(slot_);
+  DUNLIN_ASSIGN_OR_RETURN(const auto opened, kv_.cache->open({}));
   slot_ = opened.slot;
   pass_ended_ = false;
   return {};

@@ -6,11 +6,10 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 
 #include "base/result.h"
-#include "cache/kv_cache.h"
+#include "engine/kv_options.h"
 #include "engine/model.h"
 #include "engine/plan_builder.h"
 #include "step/step.h"
@@ -30,14 +29,14 @@ class SequenceRunner {
   Result<const StepOutput*> run(std::span<const int32_t> tokens, RowClass row_class,
                                 LogitRows logit_rows);
 
-  int64_t length() const { return cache_->length(slot_); }
+  int64_t length() const { return kv_.cache->length(slot_); }
   // Forgets positions from `length` on; an error where a windowed group has let go of what is
   // needed.
-  Result<void> truncate(int64_t length) { return cache_->truncate(slot_, length); }
+  Result<void> truncate(int64_t length) { return kv_.cache->truncate(slot_, length); }
   // Forgets everything.
   Result<void> reset();
 
-  uint64_t kv_bytes() const { return kv_->bytes(); }
+  uint64_t kv_bytes() const { return kv_.state->bytes(); }
 
  private:
   explicit SequenceRunner(Model& model);
@@ -46,8 +45,7 @@ class SequenceRunner {
   Result<void> compute_again();
 
   Model* model_;
-  std::unique_ptr<KvState> kv_ = {};
-  std::unique_ptr<KvCache> cache_ = {};
+  KvMemory kv_ = {};
   int32_t slot_ = -1;
   PlanBuilder builder_;
   StepOutput output_ = {};

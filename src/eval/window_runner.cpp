@@ -1,24 +1,19 @@
 #include "eval/window_runner.h"
 
-#include "engine/kv_options.h"
-
 namespace dunlin {
 
 Result<WindowRunner> WindowRunner::create(Model& model) {
   DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, "scoring a text"));
   WindowRunner runner(model);
-  KvCacheOptions options = kv_cache_options(model, model.limits.sequences);
-  options.prefix_index = false;
-  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, model.executable->make_kv_state(pages_of_groups(options)));
-  runner.cache_ = std::make_unique<KvCache>(std::move(options));
+  DUNLIN_ASSIGN_OR_RETURN(runner.kv_, make_kv_memory(model, model.limits.sequences));
   return runner;
 }
 
 Result<void> WindowRunner::begin(int64_t windows) {
-  for (const int32_t slot : slots_) cache_->close(slot);
+  for (const int32_t slot : slots_) kv_.cache->close(slot);
   slots_.clear();
   for (int64_t i = 0; i < windows; ++i) {
-    DUNLIN_ASSIGN_OR_RETURN(const auto opened, cache_->open({}));
+    DUNLIN_ASSIGN_OR_RETURN(const auto opened, kv_.cache->open({}));
     slots_.push_back(opened.slot);
   }
   return {};
@@ -41,21 +36,22 @@ void WindowRunner::fill_plan(std::span<const WindowPiece> step, std::span<const 
   }
   plan_.tables.resize(model_->program.kv_groups.size());
   for (size_t group = 0; group < plan_.tables.size(); ++group)
-    cache_->table(slots, static_cast<int32_t>(group), plan_.tables[group]);
+    kv_.cache->table(slots, static_cast<int32_t>(group), plan_.tables[group]);
 }
 
 Result<const StepOutput*> WindowRunner::run(std::span<const WindowPiece> step,
                                             std::span<const int32_t> tokens) {
   for (const WindowPiece& piece : step)
     DUNLIN_RETURN_IF_ERROR(
-        cache_->reserve(slots_[static_cast<size_t>(piece.window)], piece.rows()));
+        kv_.cache->reserve(slots_[static_cast<size_t>(piece.window)], piece.rows()));
   fill_plan(step, tokens);
-  DUNLIN_RETURN_IF_ERROR(validate(plan_, model_->program, model_->limits, *kv_));
-  model_->executable->run(plan_, *kv_, output_);
+  DUNLIN_RETURN_IF_ERROR(validate(plan_, model_->program, model_->limits, *kv_.state));
+  model_->executable->run(plan_, *kv_.state, output_);
   if (output_.failure) return *output_.failure;
   for (const WindowPiece& piece : step) {
     const auto rows = static_cast<size_t>(piece.rows());
-    cache_->commit(slots_[static_cast<size_t>(piece.window)], tokens.first(rows), RowClass::prompt);
+    kv_.cache->commit(slots_[static_cast<size_t>(piece.window)], tokens.first(rows),
+                      RowClass::prompt);
     tokens = tokens.subspan(rows);
   }
   return &output_;

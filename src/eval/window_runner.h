@@ -3,12 +3,11 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <span>
 #include <vector>
 
 #include "base/result.h"
-#include "cache/kv_cache.h"
+#include "engine/kv_options.h"
 #include "engine/model.h"
 #include "eval/windows.h"
 #include "step/step.h"
@@ -33,8 +32,7 @@ class WindowRunner {
   void fill_plan(std::span<const WindowPiece> step, std::span<const int32_t> tokens);
 
   Model* model_;
-  std::unique_ptr<KvState> kv_ = {};
-  std::unique_ptr<KvCache> cache_ = {};
+  KvMemory kv_ = {};
   std::vector<int32_t> slots_ = {};  // by window of the group
   StepPlan plan_ = {};
   StepOutput output_ = {};

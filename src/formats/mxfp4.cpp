@@ -3,6 +3,7 @@
 #include "formats/mxfp4.h"
 
 #include <bit>
+#include <cstring>
 
 #include "formats/block_codec.h"
 #include "formats/codecs.h"
@@ -19,6 +20,28 @@ struct Mxfp4Block {
   int code(int i) const { return nibbles[i % 16] >> (i / 16 * 4) & 0x0f; }
 };
 static_assert(sizeof(Mxfp4Block) == 17);
+
+constexpr uint64_t kLowHalves = 0x0f0f0f0f0f0f0f0f;
+
+uint64_t load_word(const std::byte* from) {
+  uint64_t word;
+  std::memcpy(&word, from, sizeof word);
+  return word;
+}
+
+// The low four bytes of a word as its bytes 0, 2, 4 and 6; the others are zero.
+uint64_t spread(uint64_t word) {
+  word &= 0x00000000ffffffff;
+  word = (word | (word << 16)) & 0x0000ffff0000ffff;
+  return (word | (word << 8)) & 0x00ff00ff00ff00ff;
+}
+
+// The inverse.
+uint64_t gather(uint64_t word) {
+  word &= 0x00ff00ff00ff00ff;
+  word = (word | (word >> 8)) & 0x0000ffff0000ffff;
+  return (word | (word >> 16)) & 0x00000000ffffffff;
+}
 
 // v * 2^(e - 127), exact where float32 has it, denormals included; written with integers so that
 // flush-to-zero modes of the processor cannot touch it.
@@ -90,6 +113,28 @@ void unpack_mxfp4(const std::byte* blocks, int64_t elements, uint8_t* codes, uin
     exponents[index] = block.exponent;
     for (int i = 0; i < 32; ++i) codes[index * 32 + i] = static_cast<uint8_t>(block.code(i));
   }
+}
+
+// Byte m of the first eight has codes 2 m and 2 m + 1, byte m of the others 2 m + 16 and 2 m + 17; byte
+// 2 m of a block has the first of each, byte 2 m + 1 the second.
+void neighbours_to_block(const std::byte* neighbours, std::byte* codes) {
+  const uint64_t first = load_word(neighbours);
+  const uint64_t second = load_word(neighbours + 8);
+  const uint64_t even = (first & kLowHalves) | ((second & kLowHalves) << 4);
+  const uint64_t odd = ((first >> 4) & kLowHalves) | (second & ~kLowHalves);
+  const uint64_t words[2] = {spread(even) | (spread(odd) << 8),
+                             spread(even >> 32) | (spread(odd >> 32) << 8)};
+  std::memcpy(codes, words, sizeof words);
+}
+
+void block_to_neighbours(const std::byte* codes, std::byte* neighbours) {
+  const uint64_t first = load_word(codes);
+  const uint64_t second = load_word(codes + 8);
+  const uint64_t even = gather(first) | (gather(second) << 32);
+  const uint64_t odd = gather(first >> 8) | (gather(second >> 8) << 32);
+  const uint64_t words[2] = {(even & kLowHalves) | ((odd & kLowHalves) << 4),
+                             ((even >> 4) & kLowHalves) | (odd & ~kLowHalves)};
+  std::memcpy(neighbours, words, sizeof words);
 }
 
 void encode_mxfp4(const float* values, int64_t elements, const float* importance,

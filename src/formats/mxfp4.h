@@ -15,4 +15,11 @@ inline constexpr float kFp4Values[16] = {0.0f, 0.5f,  1.0f,  1.5f,  2.0f,  3.0f,
 // The elements of whole blocks as stored: four bits each, and an exponent per 32.
 void unpack_mxfp4(const std::byte* blocks, int64_t elements, uint8_t* codes, uint8_t* exponents);
 
+// The sixteen bytes of a block's codes in the order of other files, and back: there byte i holds
+// elements 2 i, in its low half, and 2 i + 1. Eight bytes at a time.
+inline constexpr int64_t kMxfp4CodeBytes = 16;
+inline constexpr int64_t kMxfp4BlockBytes = 1 + kMxfp4CodeBytes;  // with the exponent before them
+void neighbours_to_block(const std::byte* neighbours, std::byte* codes);
+void block_to_neighbours(const std::byte* codes, std::byte* neighbours);
+
 }  // namespace dunlin

@@ -9,4 +9,8 @@ Error PreparedWeights::unsuitable(const std::string& problem, const std::string&
                                  name(), problem, source(), flags));
 }
 
+std::optional<size_t> WeightPacker::companion(size_t /*part*/) const {
+  return std::nullopt;
+}
+
 }  // namespace dunlin

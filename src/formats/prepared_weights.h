@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -51,10 +52,12 @@ class WeightPacker {
   virtual ~WeightPacker() = default;
   virtual const std::vector<PreparedPart>& parts() const = 0;
 
-  // Gives the bytes of parts()[part] in order, in bounded pieces; an error of `take` ends it. Errors
-  // name a tensor that cannot be read.
-  using Take = std::function<Result<void>(std::span<const std::byte> bytes)>;
+  // Gives the bytes of parts()[part], and of its companion() if it has one, each in order, in bounded
+  // pieces; an error of `take` ends it. Errors name a tensor that cannot be read.
+  using Take = std::function<Result<void>(size_t part, std::span<const std::byte> bytes)>;
   virtual Result<void> pack(size_t part, const Take& take) = 0;
+  // The part that is made with this one, from weights that are stored together; each has the other.
+  virtual std::optional<size_t> companion(size_t part) const;
 };
 
 }  // namespace dunlin

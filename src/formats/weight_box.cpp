@@ -23,18 +23,6 @@ std::optional<IndexRun> scales_of(const RowForm& form, const IndexRun& columns) 
   return IndexRun{columns.at / block, columns.begin / block, (columns.count + block - 1) / block};
 }
 
-// Appends a run, to the last one where it goes on with it.
-void append(std::vector<IndexRun>& runs, const IndexRun& run) {
-  if (!runs.empty()) {
-    IndexRun& last = runs.back();
-    if (last.at + last.count == run.at && last.begin + last.count == run.begin) {
-      last.count += run.count;
-      return;
-    }
-  }
-  runs.push_back(run);
-}
-
 // Blocks of `block` rows that some of `rows` are in.
 int64_t blocks_met(const IndexRuns& rows, int64_t block) {
   int64_t met = 0;
@@ -55,7 +43,7 @@ class BoxReader {
         row_bytes_(box_form(view, box).bytes()),
         scale_bytes_(view.row_form().scale_bytes()),
         stored_row_bytes_(view.bytes_per_row() - (view.scales == nullptr ? 0 : scale_bytes_)),
-        whole_rows_(box.columns.is_all_of(view.columns)) {
+        side_by_side_(box.columns.is_all_of(view.columns) && view.row_map.stride == 1) {
     auto columns = column_bytes(view.row_form(), box.columns);
     DUNLIN_CHECK(columns.has_value(), "columns are whole blocks");
     columns_ = std::move(columns->runs);
@@ -95,7 +83,7 @@ class BoxReader {
 
   // Canonical rows [first, first + count) to row `into` of the piece and those after it.
   Result<void> read_rows(int64_t first, int64_t count, int64_t into) {
-    if (!whole_rows_) return read_columns(first, count, into);
+    if (!side_by_side_) return read_columns(first, count, into);
     const auto bytes = std::span(piece_).subspan(static_cast<size_t>(into * row_bytes_),
                                                  static_cast<size_t>(count * row_bytes_));
     if (view_.scales != nullptr) return view_.read_rows(first, count, bytes);
@@ -124,34 +112,43 @@ class BoxReader {
     return {};
   }
 
+  // Rows whose heads are permuted one by one, for they have no order that lines could have.
   Result<void> read_columns(int64_t first, int64_t count, int64_t into) {
-    for (int64_t i = 0; i < count; ++i) {
+    const int64_t rows = view_.row_map.rope_head_dim > 0 ? 1 : count;
+    for (int64_t i = 0; i < count; i += rows) {
       const int64_t stored = view_.row_map.stored_row(first + i);
-      for (const IndexRun& run : columns_) {
-        const auto bytes =
-            row(into + i).subspan(static_cast<size_t>(run.at), static_cast<size_t>(run.count));
-        DUNLIN_RETURN_IF_ERROR(read_run(stored, run.begin, bytes));
-      }
+      for (const IndexRun& run : columns_)
+        DUNLIN_RETURN_IF_ERROR(read_run(stored, rows, run, into + i));
     }
     return {};
   }
 
-  // Bytes from `begin` on of a stored row as RowForm has it.
-  Result<void> read_run(int64_t stored, int64_t begin, std::span<std::byte> into) const {
+  // A run of bytes, as RowForm has them, of `rows` rows from `stored` on, to rows `into` and behind.
+  Result<void> read_run(int64_t stored, int64_t rows, const IndexRun& run, int64_t into) {
+    std::byte* to = piece_.data() + into * row_bytes_ + run.at;
+    int64_t begin = run.begin;
+    int64_t count = run.count;
+    const int64_t stride = view_.row_map.stride;
     if (view_.scales != nullptr) {
-      if (begin < scale_bytes_) {
-        const auto some = std::min(into.size(), static_cast<size_t>(scale_bytes_ - begin));
-        copy_scales(stored, begin, into.first(some));
-        into = into.subspan(some);
-        begin = scale_bytes_;
+      const int64_t of_scales = std::clamp<int64_t>(scale_bytes_ - begin, 0, count);
+      for (int64_t i = 0; i < rows; ++i) {
+        copy_scales(stored + i * stride, begin,
+                    {to + i * row_bytes_, static_cast<size_t>(of_scales)});
       }
-      begin -= scale_bytes_;
+      to += of_scales;
+      count -= of_scales;
+      begin += of_scales - scale_bytes_;
     }
-    if (into.empty()) return {};
-    return view_.source->read_at(offset_of(stored) + static_cast<uint64_t>(begin), into);
+    if (count == 0) return {};
+    return view_.source->read_lines({.offset = offset_of(stored) + static_cast<uint64_t>(begin),
+                                     .step = static_cast<uint64_t>(stride * stored_row_bytes_),
+                                     .bytes = static_cast<size_t>(count),
+                                     .count = static_cast<size_t>(rows)},
+                                    to, static_cast<size_t>(row_bytes_));
   }
 
   void copy_scales(int64_t stored, int64_t begin, std::span<std::byte> into) const {
+    if (into.empty()) return;
     const WeightScales& scales = *view_.scales;
     const int64_t first = stored / scales.rows * scales.per_row;
     const auto all = std::as_bytes(std::span(scales.values));
@@ -161,9 +158,9 @@ class BoxReader {
   const WeightView& view_;
   const IndexRuns& rows_;
   int64_t row_bytes_;
-  int64_t scale_bytes_;       // of a whole row
-  int64_t stored_row_bytes_;  // in the source
-  bool whole_rows_;
+  int64_t scale_bytes_;            // of a whole row
+  int64_t stored_row_bytes_;       // in the source
+  bool side_by_side_;              // whole rows
   std::vector<IndexRun> columns_;  // in bytes
   std::vector<std::byte> piece_ = {};
   std::vector<std::byte> scratch_ = {};
@@ -188,10 +185,10 @@ std::optional<IndexRuns> column_bytes(const RowForm& form, const IndexRuns& colu
     if (form.scales() <= 1) continue;
     const auto scales = scales_of(form, run);
     if (!scales) return std::nullopt;
-    append(bytes.runs, {4 * scales->at, 4 * scales->begin, 4 * scales->count});
+    append_run(bytes.runs, {4 * scales->at, 4 * scales->begin, 4 * scales->count});
   }
-  if (form.scales() == 1 && !elements.empty()) append(bytes.runs, {0, 0, form.scale_bytes()});
-  for (const IndexRun& run : elements) append(bytes.runs, run);
+  if (form.scales() == 1 && !elements.empty()) append_run(bytes.runs, {0, 0, form.scale_bytes()});
+  for (const IndexRun& run : elements) append_run(bytes.runs, run);
   return bytes;
 }
 
@@ -214,13 +211,56 @@ uint64_t stored_bytes(const WeightView& view, const WeightBox& box) {
 }
 
 Result<void> read_box(const WeightView& view, const WeightBox& box, const TakeBox& take) {
-  if (view.rows > 1 || view.row_map.identity()) return BoxReader(view, box).read(take);
+  if (view.rows > 1 || view.row_map.rope_head_dim == 0) return BoxReader(view, box).read(take);
   // The map of a vector permutes its elements, each of which is a block: rows of one column.
   WeightView upright = view;
   upright.rows = view.columns;
   upright.columns = 1;
   const WeightBox elements{.rows = box.columns, .columns = IndexRuns::all(1)};
   return BoxReader(upright, elements).read(take);
+}
+
+Result<void> read_box_of_both(const WeightView& both, const WeightBox& box, const TakeBoxes& take) {
+  WeightBox rows_of_both{.rows = {.extent = 2 * box.rows.extent}, .columns = box.columns};
+  for (const IndexRun& run : box.rows.runs)
+    rows_of_both.rows.runs.push_back({2 * run.at, 2 * run.begin, 2 * run.count});
+  const int64_t bytes = box_form(both, box).bytes();
+  int64_t row = 0;
+  std::vector<std::byte> parted;
+  const auto part = [&](std::span<const std::byte> piece) -> Result<void> {
+    const int64_t rows = std::ssize(piece) / bytes;
+    const auto first = static_cast<size_t>(row % 2);  // the weight of the piece's first row
+    const int64_t of_first = (rows + 1) / 2;
+    parted.resize(piece.size());
+    std::byte* const behind = parted.data() + of_first * bytes;
+    part_rows(piece.data(), rows, bytes, parted.data(), behind);
+    row += rows;
+    DUNLIN_RETURN_IF_ERROR(take(first, std::span(parted.data(), behind)));
+    const auto rest = std::span(parted).subspan(static_cast<size_t>(of_first * bytes));
+    return rest.empty() ? Result<void>() : take(1 - first, rest);
+  };
+  return read_box(both, rows_of_both, part);
+}
+
+Result<void> read_boxes(std::span<const BoxOfWeight> boxes, const TakeBoxes& take) {
+  std::vector<WeightView> views;
+  for (const BoxOfWeight& each : boxes) views.push_back(each.view);
+  const std::vector<std::optional<RowPair>> pairs = row_pairs(views);
+  for (size_t i = 0; i < boxes.size(); ++i) {
+    const std::optional<RowPair>& pair = pairs[i];
+    if (!pair || boxes[pair->even].box != boxes[pair->odd].box) {
+      DUNLIN_RETURN_IF_ERROR(
+          read_box(boxes[i].view, boxes[i].box,
+                   [&](std::span<const std::byte> bytes) { return take(i, bytes); }));
+    } else if (i == std::min(pair->even, pair->odd)) {
+      const auto both = rows_in_turn(boxes[pair->even].view, boxes[pair->odd].view);
+      DUNLIN_RETURN_IF_ERROR(read_box_of_both(
+          *both, boxes[i].box, [&](size_t number, std::span<const std::byte> bytes) {
+            return take(number == 0 ? pair->even : pair->odd, bytes);
+          }));
+    }
+  }
+  return {};
 }
 
 }  // namespace dunlin

@@ -19,6 +19,7 @@ namespace dunlin {
 struct WeightBox {
   IndexRuns rows;
   IndexRuns columns;
+  friend bool operator==(const WeightBox&, const WeightBox&) = default;
 };
 
 // Columns of rows of this form as bytes of them, the part's as `form.of_columns(columns.extent)` says:
@@ -36,9 +37,24 @@ uint64_t stored_bytes(const WeightView& view, const WeightBox& box);
 
 // Gives the box row by row, each as box_form() says, in pieces of at most 4 MiB or one row; what pads
 // it is zero, which every format decodes to 0. Reads stored_bytes() of the source, less the scales
-// that the view has already, rows that lie side by side in one call; holds two pieces. An error of
-// `take` or of the source ends it.
+// that the view has already, rows that lie side by side in one call, columns of many rows as lines of
+// the source; holds two pieces. An error of `take` or of the source ends it.
 using TakeBox = std::function<Result<void>(std::span<const std::byte> bytes)>;
 Result<void> read_box(const WeightView& view, const WeightBox& box, const TakeBox& take);
+
+// Gives the same box of two weights whose rows are stored in turn, piece by piece of both, from one
+// reading of `both`, their rows_in_turn(). Numbers of `take`: 0 is the weight of the even rows.
+using TakeBoxes = std::function<Result<void>(size_t number, std::span<const std::byte> bytes)>;
+Result<void> read_box_of_both(const WeightView& both, const WeightBox& box, const TakeBoxes& take);
+
+// A box and what it is of.
+struct BoxOfWeight {
+  WeightView view;
+  WeightBox box;
+};
+
+// Gives all boxes, each in order; of two weights whose rows are stored in turn, as gate and up of
+// experts may be, the equal boxes together, so that nothing is read twice.
+Result<void> read_boxes(std::span<const BoxOfWeight> boxes, const TakeBoxes& take);
 
 }  // namespace dunlin

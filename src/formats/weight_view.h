@@ -2,8 +2,10 @@
 // and where the bytes lie.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,6 +36,7 @@ struct RowMap {
     return offset + stride * row;
   }
   bool identity() const { return offset == 0 && stride == 1 && rope_head_dim == 0; }
+  friend bool operator==(const RowMap&, const RowMap&) = default;
 };
 
 // Scales that lie beside the elements of a weight: one for a block of stored rows and columns.
@@ -71,5 +74,22 @@ struct WeightView {
  private:
   Result<void> read_stored(int64_t first, int64_t count, std::span<std::byte> into) const;
 };
+
+// The weight whose rows 2 i and 2 i + 1 are rows i of `even` and of `odd`, where they are stored like
+// that in one source, as gate and up of experts may be: who wants both reads it, and parts its rows.
+// Nothing for others.
+std::optional<WeightView> rows_in_turn(const WeightView& even, const WeightView& odd);
+
+// Parts `rows` rows of `bytes` each: the first, third, .. to `even`, the others to `odd`, each after the
+// one before.
+void part_rows(const std::byte* from, int64_t rows, int64_t bytes, std::byte* even, std::byte* odd);
+
+// Two of some weights whose rows are stored in turn, by their numbers.
+struct RowPair {
+  size_t even = 0;
+  size_t odd = 0;
+};
+// Of each of the weights the pair that it is in.
+std::vector<std::optional<RowPair>> row_pairs(std::span<const WeightView> views);
 
 }  // namespace dunlin

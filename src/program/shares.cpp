@@ -32,18 +32,6 @@ AxisPart axis_part(const Sharding& sharding, const Coordinates& place, const Axi
   return {begin, std::min(axis.size, begin + extent), extent};
 }
 
-// Appends a run, to the last one where it goes on with it.
-void append(std::vector<IndexRun>& runs, const IndexRun& run) {
-  if (!runs.empty()) {
-    IndexRun& last = runs.back();
-    if (last.at + last.count == run.at && last.begin + last.count == run.begin) {
-      last.count += run.count;
-      return;
-    }
-  }
-  runs.push_back(run);
-}
-
 std::string axes_text(const Mesh& mesh, const std::array<int64_t, kMeshAxes>& numbers) {
   std::string text;
   for (size_t i = 0; i < kMeshAxes; ++i) {
@@ -88,8 +76,8 @@ IndexRuns dimension_share(const Sharding& sharding, const Coordinates& place,
     } else {
       for (int64_t i = part.begin; i < part.end; ++i) {
         for (const IndexRun& run : share.runs) {
-          append(runs,
-                 {(i - part.begin) * share.extent + run.at, i * whole + run.begin, run.count});
+          append_run(runs,
+                     {(i - part.begin) * share.extent + run.at, i * whole + run.begin, run.count});
         }
       }
     }

@@ -124,6 +124,43 @@ TEST_F(Artifact, ChunksOfManyPiecesStream) {
   }
 }
 
+// Two chunks that come in turn, one of more than a piece, among others that come at once.
+TEST_F(Artifact, ChunksThatHaveRoomComeInAnyOrder) {
+  std::string long_text(kArtifactPieceBytes + 12345, '\0');
+  for (size_t i = 0; i < long_text.size(); ++i)
+    long_text[i] = static_cast<char>(i * 2654435761u >> 13);
+  const std::string short_text(1000, 's');
+  const auto put = [](ArtifactWriter& writer, const char* name, const std::string& text) {
+    ASSERT_TRUE(writer.begin_chunk(name).ok());
+    ASSERT_TRUE(writer.append(bytes_of(text)).ok());
+  };
+  {
+    auto writer = ArtifactWriter::create(path_, {.kind = "test", .key = ""});
+    put(*writer, "first", "first");
+    put(*writer, "long", long_text);
+    put(*writer, "empty", "");
+    put(*writer, "short", short_text);
+    put(*writer, "last", "last");
+    ASSERT_TRUE(writer->commit().ok());
+  }
+  const std::string in_order = content();
+  auto writer = ArtifactWriter::create(path_, {.kind = "test", .key = ""});
+  put(*writer, "first", "first");
+  const size_t long_chunk = writer->reserve_chunk("long", long_text.size()).value();
+  ASSERT_TRUE(writer->reserve_chunk("empty", 0).ok());
+  const size_t short_chunk = writer->reserve_chunk("short", short_text.size()).value();
+  constexpr size_t kTurns = 10;
+  const size_t some = long_text.size() / kTurns;
+  for (size_t turn = 0; turn < kTurns; ++turn) {
+    ASSERT_TRUE(writer->fill(short_chunk, bytes_of(short_text).subspan(turn * 100, 100)).ok());
+    const auto rest = bytes_of(long_text).subspan(turn * some);
+    ASSERT_TRUE(writer->fill(long_chunk, turn + 1 < kTurns ? rest.first(some) : rest).ok());
+    if (turn == 5) put(*writer, "last", "last");
+  }
+  ASSERT_TRUE(writer->commit().ok());
+  EXPECT_TRUE(content() == in_order);
+}
+
 TEST_F(Artifact, AnErrorOfTheReceiverEndsTheStream) {
   ASSERT_TRUE(write(path_).ok());
   const auto reader = ArtifactReader::open(path_, "test");

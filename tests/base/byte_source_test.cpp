@@ -7,6 +7,11 @@
 #include <array>
 #include <cstring>
 #include <filesystem>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "base/counted_source.h"
 
 namespace dunlin {
 namespace {
@@ -66,6 +71,44 @@ TEST_F(ByteSourceTest, FileIsReadInsideItsBytes) {
   ASSERT_TRUE(file.ok()) << file.error().message;
   EXPECT_EQ((*file)->name(), path("a"));
   expect_bounded_reads(**file, "0123456789");
+}
+
+// Two characters of every fifth, three apart in what they become.
+std::string lines_of(const ByteSource& source) {
+  std::string text(8, '.');
+  const auto into = std::as_writable_bytes(std::span(text));
+  const auto read =
+      source.read_lines({.offset = 1, .step = 5, .bytes = 2, .count = 3}, into.data(), 3);
+  EXPECT_TRUE(read.ok()) << read.error().message;
+  return text;
+}
+
+TEST_F(ByteSourceTest, LinesAreReadAloneOrTogether) {
+  const std::string text = "0123456789abcdef";
+  EXPECT_EQ(lines_of(*memory_of(text)), "12.67.bc");
+  const auto count = std::make_shared<ReadCount>();
+  const CountedSource counted(memory_of(text), count);
+  EXPECT_EQ(lines_of(counted), "12.67.bc");
+  EXPECT_EQ(count->bytes.load(), 6u);
+  EXPECT_EQ(count->reads.load(), 3u);
+  // The last line ends behind the source.
+  std::array<std::byte, 6> six{};
+  EXPECT_FALSE(
+      counted.read_lines({.offset = 5, .step = 5, .bytes = 2, .count = 3}, six.data(), 2).ok());
+
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of(text)).ok());
+  const auto file = open_file(path("a")).value();
+  const uint64_t bytes = file_reads().bytes;
+  uint64_t reads = file_reads().reads;
+  EXPECT_EQ(lines_of(*file), "12.67.bc");
+  EXPECT_EQ(file_reads().bytes - bytes, 6u);
+  EXPECT_EQ(file_reads().reads - reads, 3u);
+  // Side by side they are one read.
+  reads = file_reads().reads;
+  ASSERT_TRUE(
+      file->read_lines({.offset = 3, .step = 2, .bytes = 2, .count = 3}, six.data(), 2).ok());
+  EXPECT_EQ(std::to_integer<char>(six[5]), '8');
+  EXPECT_EQ(file_reads().reads - reads, 1u);
 }
 
 TEST_F(ByteSourceTest, EmptySourcesGiveNothing) {

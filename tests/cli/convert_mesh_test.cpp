@@ -135,6 +135,21 @@ TEST_F(MeshCommands, InspectTellsAndReadsTheShareOfADevice) {
   EXPECT_THAT(read.out, ContainsRegex("read        0\\.[0-9] MB in [0-9]+ reads, 1\\.000 of"));
 }
 
+// Their directories have gate and up in one tensor, and down, where it is not MXFP4, the other way round.
+TEST_F(MeshCommands, InspectReadsTheShareOfAMixture) {
+  for (const char* model : {"gpt_oss_bf16", "gpt_oss_mxfp4"}) {
+    for (const char* mesh : {"model=2", "fsdp=2"}) {
+      const std::string path = test_data(std::string("data/") + model + "/model");
+      const auto read =
+          run_dunlin({"inspect", path, "--mesh", mesh, "--shard", "1", "--json"}).json();
+      EXPECT_GE(read["bytes_read"].get<uint64_t>(), read["bytes_of_model"].get<uint64_t>());
+      EXPECT_LE(10 * read["bytes_read"].get<uint64_t>(),
+                11 * read["bytes_of_model"].get<uint64_t>())
+          << model << " on " << mesh;
+    }
+  }
+}
+
 TEST_F(MeshCommands, Int8AndFp8TakeTheirScalesAlong) {
   for (const char* type : {"I8", "F8_E4M3", "F8_E4M3_B128"}) {
     const std::string model = folder_.file(type);

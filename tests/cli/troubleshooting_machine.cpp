@@ -20,11 +20,6 @@ ProcessResult refusal(Isa wanted, const CpuFeatures& features) {
 }
 
 void limit_memory() {
-  const rlimit limit = {rlim_t{8} << 30, rlim_t{8} << 30};
-  ::setrlimit(RLIMIT_AS, &limit);
-}
-
-void limit_memory_further() {
   const rlimit limit = {rlim_t{1} << 30, rlim_t{1} << 30};
   ::setrlimit(RLIMIT_AS, &limit);
 }
@@ -63,18 +58,24 @@ std::vector<MessageCase> memory_and_processor_messages() {
   return {
       {"error: <what>: cannot reserve <n> bytes (<n> GiB): <reason>",
        [](Folder folder) {
-         // 25 GB of KV cache.
+         // 3.2 GB of KV cache.
          return run_hello(model_with_config(folder, {{"max_position_embeddings", 1 << 20}}),
-                          {"-c", "1m", "--parallel", "64"}, {.prepare = limit_memory});
+                          {"-c", "1m", "--parallel", "8", "-t", "1"}, {.prepare = limit_memory});
        },
        // A sanitizer needs more itself.
        !DUNLIN_SANITIZED},
+      {"error: a KV cache of <n> positions needs <n> GiB, and this machine has <n> GiB of memory",
+       [](Folder folder) {
+         // 420 TB.
+         return run_hello(model_with_config(folder, {{"max_position_embeddings", 1 << 30}}),
+                          {"-c", "1024m", "--parallel", "1024"});
+       }},
       {"batch <n> does not fit: <reason>",
        [](Folder folder) {
          // Logits of 524,288 tokens: 1.3 GB.
          return run_dunlin({"bench", "forward", text_model(folder), "--batch", "1,1024",
                             "--seq-len", "512", "--logits", "all", "-t", "1", "-r", "1"},
-                           {.prepare = limit_memory_further});
+                           {.prepare = limit_memory});
        },
        !DUNLIN_SANITIZED},
       {"error: DUNLIN_ISA: \"<name>\" is no instruction set; this machine has <names>",

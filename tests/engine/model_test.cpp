@@ -6,7 +6,10 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <vector>
 
+#include "base/byte_source.h"
 #include "engine/kv_options.h"
 #include "engine_driver.h"
 
@@ -54,6 +57,68 @@ TEST(LoadModel, AWeightThatTheConfigurationLeavesOutIsNamed) {
       << model.error().message;
   EXPECT_TRUE(load_model(tiny_model_path("llama_tied_bias"), {.layers = 1}).ok());
   std::filesystem::remove_all(folder);
+}
+
+// llama_plain as if it were trained for a longer context; of its options the error, and what was read.
+struct Refused {
+  Error error;
+  uint64_t bytes_read = 0;
+};
+
+Refused refused(const char* trained, const ModelOptions& options) {
+  const std::string folder = testing::TempDir() + "dunlin_long_context";
+  std::filesystem::remove_all(folder);
+  std::filesystem::copy(tiny_model_path("llama_plain"), folder);
+  std::ifstream file(folder + "/config.json");
+  std::string config{std::istreambuf_iterator<char>(file), {}};
+  const std::string found = "\"max_position_embeddings\": 512";
+  config.replace(config.find(found), found.size(),
+                 std::string("\"max_position_embeddings\": ") + trained);
+  std::ofstream(folder + "/config.json") << config;
+  const uint64_t before = file_reads().bytes;
+  const auto model = load_model(folder, options);
+  const uint64_t read = file_reads().bytes - before;
+  std::filesystem::remove_all(folder);
+  EXPECT_FALSE(model.ok());
+  return {model.ok() ? Error{} : model.error(), read};
+}
+
+// A context that cannot be is refused by the headers: no weight is read, and nothing of its size is
+// touched.
+TEST(LoadModel, AContextThatNoMemoryHoldsIsRefusedAtOnce) {
+  constexpr int64_t kContext = int64_t{1} << 30;
+  const auto weights =
+      std::filesystem::file_size(tiny_model_path("llama_plain") + "/model.safetensors");
+  for (const char* backend : {"cpu", "reference"}) {
+    const Refused memory =
+        refused("1073741824", {.backend = backend, .context = kContext, .sequences = 1024});
+    EXPECT_EQ(memory.error.kind, ErrorKind::does_not_fit) << memory.error.message;
+    EXPECT_NE(memory.error.message.find("a KV cache of 1099511627776 positions needs "),
+              std::string::npos)
+        << memory.error.message;
+    EXPECT_NE(memory.error.message.find(" GiB, and this machine has "), std::string::npos);
+    EXPECT_LT(memory.bytes_read, weights / 4) << backend;
+  }
+  const Refused usage = refused("65536", {.context = kContext});
+  EXPECT_EQ(usage.error.kind, ErrorKind::usage);
+  EXPECT_NE(usage.error.message.find("a context of 1073741824 is more than the 65536 positions"),
+            std::string::npos)
+      << usage.error.message;
+  EXPECT_LT(usage.bytes_read, weights / 4);
+}
+
+TEST(LoadModel, ACacheOfItsOwnSharesNoBeginnings) {
+  const auto model =
+      load_model(tiny_model_path("llama_plain"), {.context = 64, .sequences = 2}).value();
+  const KvMemory kv = make_kv_memory(*model, 2).value();
+  ASSERT_EQ(kv.state->groups(), 1);
+  EXPECT_EQ(kv.state->pages(0), 2 * 64 / kPageTokens);
+  const std::vector<int32_t> tokens(40, 1);
+  const int32_t slot = kv.cache->open(tokens).value().slot;
+  ASSERT_TRUE(kv.cache->reserve(slot, std::ssize(tokens)).ok());
+  kv.cache->commit(slot, tokens, RowClass::prompt);
+  EXPECT_EQ(kv.cache->cached(tokens), 0);
+  EXPECT_EQ(kv.cache->open(tokens).value().cached, 0);
 }
 
 TEST(LoadModel, LimitsFollowTheOptions) {

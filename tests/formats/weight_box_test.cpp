@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <memory>
 #include <numeric>
+#include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -95,6 +98,108 @@ TEST(WeightBox, ElementsOfAMappedVectorAreReadAlone) {
   const WeightBox box{.rows = IndexRuns::all(1), .columns = {.extent = 6, .runs = {{0, 6, 6}}}};
   EXPECT_EQ(values_of(weight.view, box), (Values{6, 8, 10, 7, 9, 11}));
   EXPECT_EQ(weight.count->bytes.load(), 24u);
+}
+
+// Of an inner source it is the lines that are asked for, not row after row: one call for a run of columns.
+class LinesOnly final : public ByteSource {
+ public:
+  explicit LinesOnly(std::shared_ptr<const ByteSource> source) : source_(std::move(source)) {}
+
+  Result<void> read_at(uint64_t, std::span<std::byte>) const override {
+    return runtime_error("a row alone");
+  }
+  Result<void> read_lines(const ByteLines& lines, std::byte* into,
+                          size_t into_step) const override {
+    ++calls;
+    return source_->read_lines(lines, into, into_step);
+  }
+  uint64_t size() const override { return source_->size(); }
+  const std::string& name() const override { return source_->name(); }
+
+  mutable int calls = 0;
+
+ private:
+  std::shared_ptr<const ByteSource> source_;
+};
+
+TEST(WeightBox, ColumnsOfManyRowsAreLinesOfTheSource) {
+  const auto source = std::make_shared<LinesOnly>(counting_source(64));
+  WeightView view{"w", Format::f32, 8, 4, source, 0, {}};
+  const WeightBox box{.rows = {.extent = 3, .runs = {{0, 2, 3}}},
+                      .columns = {.extent = 3, .runs = {{0, 0, 1}, {1, 2, 2}}}};
+  EXPECT_EQ(values_of(view, box), (Values{8, 10, 11, 12, 14, 15, 16, 18, 19}));
+  EXPECT_EQ(source->calls, 2);
+  // Every other row, of two.
+  view.rows = 4;
+  view.row_map = {.offset = 1, .stride = 2};
+  WeightBox fewer = box;
+  fewer.rows.runs.front().count = 2;
+  EXPECT_EQ(values_of(view, fewer), (Values{20, 22, 23, 28, 30, 31, 0, 0, 0}));
+}
+
+// Pieces end within a pair of rows: the rows of one are too long for two in 4 MiB.
+TEST(WeightBox, TwoWeightsInTurnAreReadOnce) {
+  constexpr int64_t kRows = 5;
+  for (const int64_t columns : {int64_t{6}, int64_t{700'000}}) {
+    const auto count = std::make_shared<ReadCount>();
+    WeightView even{"even",
+                    Format::f32,
+                    kRows,
+                    columns,
+                    std::make_shared<CountedSource>(
+                        counting_source(static_cast<size_t>(2 * kRows * columns)), count),
+                    0,
+                    {.offset = 0, .stride = 2}};
+    WeightView odd = even;
+    odd.row_map.offset = 1;
+    const WeightView other = Counted(2, 2, {}).view;
+    // The rows have a hole between, and the columns are some or all.
+    for (const bool whole : {true, false}) {
+      WeightBox box{.rows = {.extent = 4, .runs = {{0, 0, 2}, {3, 4, 1}}},
+                    .columns = IndexRuns::all(columns)};
+      if (!whole) box.columns = {.extent = 3, .runs = {{0, 1, 1}, {1, 3, 2}}};
+      const WeightBox of_other{.rows = IndexRuns::all(2), .columns = IndexRuns::all(2)};
+      std::vector<std::byte> bytes[3];
+      count->bytes = 0;
+      const std::vector<BoxOfWeight> boxes = {{odd, box}, {other, of_other}, {even, box}};
+      const auto read = read_boxes(boxes, [&](size_t i, std::span<const std::byte> piece) {
+        bytes[i].insert(bytes[i].end(), piece.begin(), piece.end());
+        return Result<void>();
+      });
+      ASSERT_TRUE(read.ok()) << read.error().message;
+      EXPECT_EQ(count->bytes.load(), 2 * stored_bytes(even, box));
+      EXPECT_TRUE(bytes[0] == bytes_of(odd, box)) << columns;
+      EXPECT_TRUE(bytes[1] == bytes_of(other, of_other));
+      EXPECT_TRUE(bytes[2] == bytes_of(even, box)) << columns;
+      // Of other boxes each is read by itself.
+      WeightBox smaller = box;
+      smaller.rows.runs.pop_back();
+      bytes[0].clear();
+      bytes[2].clear();
+      const std::vector<BoxOfWeight> differ = {{odd, box}, {other, of_other}, {even, smaller}};
+      ASSERT_TRUE(read_boxes(differ, [&](size_t i, std::span<const std::byte> piece) {
+                    bytes[i].insert(bytes[i].end(), piece.begin(), piece.end());
+                    return Result<void>();
+                  }).ok());
+      EXPECT_TRUE(bytes[0] == bytes_of(odd, box));
+      EXPECT_TRUE(bytes[2] == bytes_of(even, smaller));
+    }
+  }
+}
+
+TEST(WeightBox, AnErrorOfEitherTakerEndsBoth) {
+  WeightView even = Counted(3, 2, {.offset = 0, .stride = 2}).view;
+  WeightView odd = even;
+  odd.row_map.offset = 1;
+  const WeightBox box{.rows = IndexRuns::all(3), .columns = IndexRuns::all(2)};
+  for (const size_t failing : {size_t{0}, size_t{1}}) {
+    const std::vector<BoxOfWeight> boxes = {{even, box}, {odd, box}};
+    const auto read = read_boxes(boxes, [&](size_t i, std::span<const std::byte>) -> Result<void> {
+      return i == failing ? Result<void>(runtime_error("stop")) : Result<void>();
+    });
+    ASSERT_FALSE(read.ok());
+    EXPECT_EQ(read.error().message, "stop");
+  }
 }
 
 TEST(WeightBox, AnEmptyShareIsZeros) {

@@ -5,6 +5,8 @@
 
 #include <cstring>
 #include <numeric>
+#include <span>
+#include <vector>
 
 namespace dunlin {
 namespace {
@@ -48,6 +50,68 @@ TEST(WeightView, RopeRowsOfAMatrixAreUnpermuted) {
 TEST(WeightView, RopeElementsOfAVectorAreUnpermuted) {
   EXPECT_EQ(read(view_of(1, 12, 4, {.rope_head_dim = 6}), 0, 1),
             (std::vector<float>{1, 3, 5, 2, 4, 6, 7, 9, 11, 8, 10, 12}));
+}
+
+// A matrix of one row is none of the vectors whose elements are permuted.
+TEST(WeightView, OneRowOfTwoInTurn) {
+  EXPECT_EQ(read(view_of(1, 3, 0, {.offset = 1, .stride = 2}), 0, 1),
+            (std::vector<float>{3, 4, 5}));
+}
+
+TEST(WeightView, RowsInTurnAreOneWeight) {
+  const WeightView even = view_of(3, 2, 8, {.offset = 0, .stride = 2});
+  WeightView odd = even;
+  odd.row_map.offset = 1;
+  const auto both = rows_in_turn(even, odd);
+  ASSERT_TRUE(both.has_value());
+  EXPECT_EQ(both->rows, 6);
+  EXPECT_TRUE(both->row_map.identity());
+  const std::vector<float> rows = read(*both, 0, 5);
+  EXPECT_EQ(rows, (std::vector<float>{2, 3, 4, 5, 6, 7, 8, 9, 10, 11}));
+  std::vector<float> evens(6);
+  std::vector<float> odds(4);
+  part_rows(std::as_bytes(std::span(rows)).data(), 5, 8,
+            std::as_writable_bytes(std::span(evens)).data(),
+            std::as_writable_bytes(std::span(odds)).data());
+  EXPECT_EQ(evens, read(even, 0, 3));
+  EXPECT_EQ(odds, read(odd, 0, 2));
+
+  EXPECT_FALSE(rows_in_turn(odd, even).has_value());
+  EXPECT_FALSE(rows_in_turn(even, even).has_value());
+  WeightView other = odd;
+  other.source = counting_source(256);
+  EXPECT_FALSE(rows_in_turn(even, other).has_value());
+  other = odd;
+  other.offset = 0;
+  EXPECT_FALSE(rows_in_turn(even, other).has_value());
+  other = odd;
+  other.rows = 2;
+  EXPECT_FALSE(rows_in_turn(even, other).has_value());
+}
+
+TEST(WeightView, PairsAreFoundAmongOtherWeights) {
+  const WeightView plain = view_of(4, 2, 0, {});
+  const WeightView even = view_of(2, 2, 0, {.offset = 0, .stride = 2});
+  WeightView odd = even;
+  odd.row_map.offset = 1;
+  // Another tensor of the same file.
+  WeightView next_even = even;
+  WeightView next_odd = odd;
+  next_even.offset = next_odd.offset = 64;
+  const std::vector<WeightView> views = {odd, plain, next_even, even, next_odd};
+  const auto pairs = row_pairs(views);
+  ASSERT_EQ(pairs.size(), 5u);
+  EXPECT_FALSE(pairs[1].has_value());
+  for (const size_t i : {size_t{0}, size_t{3}}) {
+    ASSERT_TRUE(pairs[i].has_value());
+    EXPECT_EQ(pairs[i]->even, 3u);
+    EXPECT_EQ(pairs[i]->odd, 0u);
+  }
+  for (const size_t i : {size_t{2}, size_t{4}}) {
+    ASSERT_TRUE(pairs[i].has_value());
+    EXPECT_EQ(pairs[i]->even, 2u);
+    EXPECT_EQ(pairs[i]->odd, 4u);
+  }
 }
 
 TEST(WeightView, NoRowsNeedNoBytes) {

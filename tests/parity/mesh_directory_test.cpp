@@ -8,9 +8,13 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "artifact/writer.h"
+#include "base/byte_source.h"
 #include "base/log.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/prepared_files.h"
@@ -247,6 +251,46 @@ TEST_F(MeshDirectory, EachKindOfWeightIsContiguousOverItsLayers) {
       ++pairs;
     }
     EXPECT_EQ(pairs, 9u);
+  }
+}
+
+// Gate and up of experts lie in turn, and in a shard far apart: both come from one reading of the share.
+TEST_F(MeshDirectory, AShardIsMadeFromOneReadingOfItsShare) {
+  for (const char* model :
+       {"gpt_oss_bf16", "gpt_oss_merged", "gpt_oss_mxfp4", "gpt_oss_one_expert"}) {
+    const auto checkpoint = open_checkpoint(model_path(model, Container::directory)).value();
+    const Program program = record_model(checkpoint->config(), {}).value();
+    for (const MeshShape& shape :
+         {MeshShape{.model = 2}, MeshShape{.expert = 2}, MeshShape{.stage = 2}}) {
+      const auto packer = ShardPacker::create(*checkpoint, program, shape).value();
+      const std::vector<PreparedPart>& parts = packer->parts();
+      std::vector<uint64_t> given(parts.size());
+      int64_t pairs = 0;
+      size_t part = 0;
+      for (const size_t count : packer->parts_of_shards()) {
+        uint64_t bytes = 0;
+        const uint64_t before = file_reads().bytes;
+        for (const size_t end = part + count; part < end; ++part) {
+          bytes += parts[part].bytes;
+          if (const auto other = packer->companion(part)) {
+            EXPECT_EQ(packer->companion(*other), part);
+            if (*other < part) continue;
+            ++pairs;
+          }
+          const auto done = packer->pack(part, [&](size_t of, std::span<const std::byte> piece) {
+            given[of] += piece.size();
+            return Result<void>();
+          });
+          ASSERT_TRUE(done.ok()) << done.error().message;
+        }
+        EXPECT_LE(10 * (file_reads().bytes - before), 11 * bytes)
+            << model << " on " << to_string(shape);
+      }
+      const int64_t layers = checkpoint->config().integer("num_hidden_layers", 1, 100).value();
+      EXPECT_EQ(pairs, layers * shape.devices() / shape.stage);
+      for (size_t i = 0; i < parts.size(); ++i)
+        EXPECT_EQ(given[i], parts[i].bytes) << parts[i].name;
+    }
   }
 }
 

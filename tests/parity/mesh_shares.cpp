@@ -1,11 +1,17 @@
 #include "mesh_shares.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <span>
+#include <utility>
 
 #include "backend/weight_share.h"
+#include "base/byte_source.h"
 #include "base/counted_source.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
@@ -43,10 +49,91 @@ Bytes whole_weight(const WeightView& view) {
   return bytes;
 }
 
+// Of a weight, from all devices.
 struct Joined {
   Bytes bytes;
   std::vector<char> is_held;
+
+  // Takes the bytes of a box.
+  void add(const WeightView& view, const WeightBox& box, const Bytes& part) {
+    const auto whole = static_cast<size_t>(view.rows * view.bytes_per_row());
+    bytes.resize(whole);
+    is_held.resize(whole);
+    for_each_piece(view, box, [&](int64_t from, int64_t to, size_t size) {
+      std::memcpy(bytes.data() + to, part.data() + from, size);
+      std::fill_n(is_held.begin() + to, size, char{1});
+    });
+  }
 };
+
+// What a device reads: of weights that are stored in turn, each of which has a source that counts, the
+// sources are one.
+struct DeviceShare {
+  std::vector<size_t> weights = {};  // WeightIds
+  std::vector<BoxOfWeight> boxes = {};
+  std::vector<Bytes> expected = {};
+  uint64_t bytes = 0;         // stored
+  uint64_t scales = 0;        // bytes read with the views: those of whole weights
+  bool has_long_rows = true;  // of those that have such scales
+  std::shared_ptr<ReadCount> count = std::make_shared<ReadCount>();
+  std::map<const ByteSource*, std::shared_ptr<const ByteSource>> sources = {};
+
+  void add(size_t weight, WeightView view, const WeightBox& box) {
+    expected.push_back(cut_out(view, box));
+    bytes += stored_bytes(view, box);
+    if (view.scales != nullptr) {
+      scales += view.scales->values.size() * sizeof(float);
+      has_long_rows = has_long_rows && view.columns >= kLongRow;
+    }
+    std::shared_ptr<const ByteSource>& source = sources[view.source.get()];
+    if (source == nullptr) source = std::make_shared<CountedSource>(view.source, count);
+    view.source = source;
+    weights.push_back(weight);
+    boxes.push_back({std::move(view), box});
+  }
+};
+
+Result<DeviceShare> share_of(const Program& program, const WeightSource& weights,
+                             const Sharding& sharding, const Coordinates& place) {
+  const auto stages = weight_stages(program, sharding.shape.stage);
+  DeviceShare share;
+  for (size_t i = 0; i < program.weights.size(); ++i) {
+    const int64_t stage = place[static_cast<size_t>(MeshAxis::stage)];
+    if (std::ranges::find(stages[i], stage) == stages[i].end()) continue;
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, weights(program.weights[i].name));
+    DUNLIN_ASSIGN_OR_RETURN(const WeightBox box,
+                            weight_share(program.weights[i], view, sharding, place));
+    share.add(i, std::move(view), box);
+  }
+  return share;
+}
+
+// Reads the share as a device does. Its boxes go to `joined`, by weight.
+Result<void> expect_share(const DeviceShare& share, Counted counted, const std::string& what,
+                          std::vector<Joined>& joined) {
+  std::vector<Bytes> read(share.boxes.size());
+  const uint64_t before = file_reads().bytes;
+  DUNLIN_RETURN_IF_ERROR(read_boxes(share.boxes, [&](size_t i, std::span<const std::byte> piece) {
+    read[i].insert(read[i].end(), piece.begin(), piece.end());
+    return Result<void>();
+  }));
+  const uint64_t of_files = file_reads().bytes - before;
+  EXPECT_GT(share.bytes, 0u) << what;
+  EXPECT_LE(10 * share.count->bytes, 11 * share.bytes) << what;
+  if (share.has_long_rows) {
+    EXPECT_LE(10 * (share.count->bytes + share.scales), 11 * share.bytes) << what;
+  }
+  if (counted == Counted::files) {
+    EXPECT_LE(10 * of_files, 11 * share.bytes) << what;
+  }
+  for (size_t i = 0; i < read.size(); ++i) {
+    const auto& [view, box] = share.boxes[i];
+    EXPECT_TRUE(read[i] == share.expected[i]) << what << ", " << view.name;
+    if (read[i].size() == share.expected[i].size())
+      joined[share.weights[i]].add(view, box, read[i]);
+  }
+  return {};
+}
 
 }  // namespace
 
@@ -108,52 +195,16 @@ std::vector<std::byte> cut_out(const WeightView& view, const WeightBox& box) {
 }
 
 Result<void> expect_shares(const Checkpoint& checkpoint, const MeshShape& shape,
-                           const std::string& what) {
+                           const std::string& what, Counted counted) {
   DUNLIN_ASSIGN_OR_RETURN(const Program program, record_model(checkpoint.config(), {}));
   const WeightSource weights = [&](const std::string& name) { return checkpoint.weight(name); };
   DUNLIN_ASSIGN_OR_RETURN(const Sharding sharding, shard_weights(program, weights, shape));
-  const auto stages = weight_stages(program, shape.stage);
   std::vector<Joined> joined(program.weights.size());
   for (int64_t device = 0; device < sharding.mesh.devices(); ++device) {
     const Coordinates place = coordinates_of(sharding.mesh, device);
-    uint64_t share = 0;
-    uint64_t scales = 0;  // read with the views: those of whole weights
-    bool long_rows = true;
-    const auto count = std::make_shared<ReadCount>();
-    for (size_t i = 0; i < program.weights.size(); ++i) {
-      const int64_t stage = place[static_cast<size_t>(MeshAxis::stage)];
-      if (std::ranges::find(stages[i], stage) == stages[i].end()) continue;
-      const std::string& name = program.weights[i].name;
-      DUNLIN_ASSIGN_OR_RETURN(WeightView view, weights(name));
-      DUNLIN_ASSIGN_OR_RETURN(const WeightBox box,
-                              weight_share(program.weights[i], view, sharding, place));
-      const Bytes expected = cut_out(view, box);
-      share += stored_bytes(view, box);
-      const auto whole_bytes = static_cast<size_t>(view.rows * view.bytes_per_row());
-      if (view.scales != nullptr) {
-        scales += view.scales->values.size() * sizeof(float);
-        long_rows = long_rows && view.columns >= kLongRow;
-      }
-      view.source = std::make_shared<CountedSource>(view.source, count);
-      Bytes bytes;
-      DUNLIN_RETURN_IF_ERROR(read_box(view, box, [&](std::span<const std::byte> piece) {
-        bytes.insert(bytes.end(), piece.begin(), piece.end());
-        return Result<void>();
-      }));
-      EXPECT_TRUE(bytes == expected) << what << ": device " << device << ", " << name;
-      if (bytes.size() != expected.size()) continue;
-      joined[i].bytes.resize(whole_bytes);
-      joined[i].is_held.resize(whole_bytes);
-      for_each_piece(view, box, [&](int64_t from, int64_t to, size_t size) {
-        std::memcpy(joined[i].bytes.data() + to, bytes.data() + from, size);
-        std::fill_n(joined[i].is_held.begin() + to, size, char{1});
-      });
-    }
-    EXPECT_GT(share, 0u) << what << ": device " << device;
-    EXPECT_LE(10 * count->bytes, 11 * share) << what << ": device " << device;
-    if (long_rows) {
-      EXPECT_LE(10 * (count->bytes + scales), 11 * share) << what << ": device " << device;
-    }
+    DUNLIN_ASSIGN_OR_RETURN(const DeviceShare share, share_of(program, weights, sharding, place));
+    DUNLIN_RETURN_IF_ERROR(
+        expect_share(share, counted, fmt::format("{}: device {}", what, device), joined));
   }
   for (size_t i = 0; i < joined.size(); ++i) {
     DUNLIN_ASSIGN_OR_RETURN(const WeightView view, weights(program.weights[i].name));

@@ -30,10 +30,14 @@ Result<void> scale_model(const std::string& in, const std::string& out, const ch
 // The bytes of a box, padded with zeros, cut out of the whole weight in memory.
 std::vector<std::byte> cut_out(const WeightView& view, const WeightBox& box);
 
+// What of a share's bytes is counted: what is asked of the sources of its weights, and, unless these are
+// computed, what is read of the files below.
+enum class Counted { sources, files };
+
 // Expects of every device that its share of each weight is what it should be, that it reads no more
 // than 1.1 times the bytes of its share, and of all devices that together they hold the weights. The
 // error is that of a mesh the model cannot be split over.
 Result<void> expect_shares(const Checkpoint& checkpoint, const MeshShape& shape,
-                           const std::string& what);
+                           const std::string& what, Counted counted = Counted::files);
 
 }  // namespace dunlin

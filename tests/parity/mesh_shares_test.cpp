@@ -129,7 +129,7 @@ TEST_F(MeshShares, DevicesReadTheirSharesOfWhatIsQuantisedOnLoad) {
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
     for (const MeshShape& shape : {MeshShape{.model = 2}, MeshShape{.fsdp = 2}}) {
       const std::string what = fmt::format("{} on {}", type, to_string(shape));
-      const auto done = expect_shares(**checkpoint, shape, what);
+      const auto done = expect_shares(**checkpoint, shape, what, Counted::sources);
       EXPECT_TRUE(done.ok()) << what << ": " << done.error().message;
     }
   }

@@ -8,8 +8,12 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <span>
+#include <string>
+#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "base/byte_source.h"
 #include "base/log.h"
 #include "checkpoint/fingerprint.h"
 #include "checkpoint/prepared_directory.h"
@@ -141,6 +145,47 @@ TEST_F(Prepared, EightBitModelsHaveTheSameBits) {
   for (const std::string& folder : quantized_folders()) {
     for (const Precision precision : kPrecisions)
       expect_same_bits(folder + "/model", folder + "/golden.safetensors", precision);
+  }
+}
+
+// Gate and up of a directory are rows in turn of one tensor, which is read for both, whether the model is
+// loaded or packed ahead.
+TEST_F(Prepared, ExpertsOfADirectoryAreReadOnce) {
+  for (const char* model :
+       {"gpt_oss_bf16", "gpt_oss_merged", "gpt_oss_mxfp4", "gpt_oss_one_expert"}) {
+    const auto checkpoint = open_checkpoint(model_path(model, Container::directory)).value();
+    const Program program = record_model(checkpoint->config(), {}).value();
+    const WeightSource weights = [&](const std::string& name) { return checkpoint->weight(name); };
+    uint64_t stored = 0;
+    for (const TensorInfo& tensor : checkpoint->tensors()) stored += tensor.bytes;
+    const auto backend = make_cpu_backend();
+    uint64_t before = file_reads().bytes;
+    const auto loaded = backend->compile(
+        program, weights,
+        {.limits = {.rows = 8, .logit_rows = 1, .sequences = 1, .context = 64}, .threads = 3});
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    EXPECT_LE(10 * (file_reads().bytes - before), 11 * stored) << model;
+
+    const auto packer = backend->packer(program, weights, {.threads = 2}).value();
+    std::vector<uint64_t> bytes(packer->parts().size());
+    int64_t pairs = 0;
+    before = file_reads().bytes;
+    for (size_t part = 0; part < bytes.size(); ++part) {
+      if (const auto other = packer->companion(part)) {
+        EXPECT_EQ(packer->companion(*other), part);
+        if (*other < part) continue;
+        ++pairs;
+      }
+      const auto done = packer->pack(part, [&](size_t of, std::span<const std::byte> piece) {
+        bytes[of] += piece.size();
+        return Result<void>();
+      });
+      ASSERT_TRUE(done.ok()) << done.error().message;
+    }
+    EXPECT_LE(10 * (file_reads().bytes - before), 11 * stored) << model;
+    EXPECT_EQ(pairs, checkpoint->config().integer("num_hidden_layers", 1, 100).value());
+    for (size_t part = 0; part < bytes.size(); ++part)
+      EXPECT_EQ(bytes[part], packer->parts()[part].bytes) << packer->parts()[part].name;
   }
 }
 

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <optional>
 
 #include "backend/cpu/arena.h"
 #include "backend/cpu/select.h"
 #include "backend/weight_shape.h"
+#include "base/check.h"
 #include "base/fallible_loop.h"
 
 namespace dunlin::cpu {
@@ -79,6 +81,7 @@ Result<WeightLayout> WeightLayout::create(const Program& program,
     DUNLIN_RETURN_IF_ERROR(layout.resolve(program.weights[static_cast<size_t>(id)], source,
                                           precision, layout.weight(id)));
   }
+  layout.find_companions();
   return layout;
 }
 
@@ -133,9 +136,30 @@ Result<void> WeightLayout::resolve(const WeightDeclaration& declaration, const W
   return {};
 }
 
+void WeightLayout::find_companions() {
+  std::vector<WeightView> views;
+  for (const LaidOutWeight& weight : weights_) views.push_back(weight.view);
+  for (const std::optional<RowPair>& pair : row_pairs(views)) {
+    if (!pair) continue;
+    LaidOutWeight& even = weights_[pair->even];
+    LaidOutWeight& odd = weights_[pair->odd];
+    const bool alike = even.packed_at >= 0 && odd.packed_at >= 0 && even.matrices == odd.matrices &&
+                       even.layout.form == odd.layout.form;
+    if (!alike) continue;
+    even.both = rows_in_turn(even.view, odd.view);
+    even.companion = static_cast<WeightId>(pair->odd);
+    odd.companion = static_cast<WeightId>(pair->even);
+    const int64_t piece = std::min(even.both->rows, rows_of_piece(*even.both, 2 * kStripeRows)) *
+                          even.both->bytes_per_row();
+    loading_bytes_ =
+        std::max(loading_bytes_, 2 * piece + pack_scratch_bytes(even.layout) + kCacheLine);
+  }
+}
+
 WeightReader::WeightReader(ThreadPool& pool)
     : pool_(pool),
       buffers_(static_cast<size_t>(pool.threads())),
+      parted_(static_cast<size_t>(pool.threads())),
       scratch_(static_cast<size_t>(pool.threads())) {}
 
 Result<void> WeightReader::read_plain(const LaidOutWeight& weight, int64_t first, int64_t count,
@@ -149,11 +173,13 @@ Result<void> WeightReader::read_plain(const LaidOutWeight& weight, int64_t first
 }
 
 Result<void> WeightReader::pack(const LaidOutWeight& weight, int64_t first, int64_t count,
-                                std::byte* into) {
+                                std::byte* into, std::byte* into_odd) {
+  DUNLIN_CHECK(into_odd == nullptr || weight.both.has_value(), "rows of two weights");
   const int64_t grain = std::max<int64_t>(1, count / (int64_t{4} * pool_.threads()));
   return try_parallel_for(pool_, count, grain, [&](int64_t begin, int64_t end, int worker) {
-    const Stripes stripes = {first + begin, end - begin,
-                             into + begin * weight.layout.stripe_bytes()};
+    const int64_t at = begin * weight.layout.stripe_bytes();
+    const Stripes stripes = {first + begin, end - begin, into + at,
+                             into_odd == nullptr ? nullptr : into_odd + at};
     return pack_stripes(weight, stripes, static_cast<size_t>(worker));
   });
 }
@@ -164,10 +190,12 @@ Result<void> WeightReader::pack_stripes(const LaidOutWeight& weight, Stripes str
   const int64_t each = weight.layout.stripes();
   while (stripes.count > 0) {
     const int64_t count = std::min(stripes.count, each - stripes.first % each);
-    DUNLIN_RETURN_IF_ERROR(pack_in_matrix(weight, {stripes.first, count, stripes.into}, worker));
+    DUNLIN_RETURN_IF_ERROR(
+        pack_in_matrix(weight, {stripes.first, count, stripes.into, stripes.into_odd}, worker));
     stripes.first += count;
     stripes.count -= count;
     stripes.into += count * weight.layout.stripe_bytes();
+    if (stripes.into_odd != nullptr) stripes.into_odd += count * weight.layout.stripe_bytes();
   }
   return {};
 }
@@ -185,15 +213,29 @@ Result<void> WeightReader::pack_in_matrix(const LaidOutWeight& weight, const Str
   const int64_t from = stripes.first % layout.stripes() * kStripeRows;  // row of the matrix
   const int64_t rows = std::min(layout.rows, from + stripes.count * kStripeRows) - from;
   const int64_t first = matrix * layout.rows + from;
-  return for_each_piece(
-      view, first, rows, kStripeRows, buffers_[worker],
-      [&](int64_t row, int64_t count, const std::byte* bytes) {
-        for (int64_t i = 0; i < count; i += kStripeRows) {
-          pack_stripe(layout, view.row_form(), bytes + i * view.bytes_per_row(),
-                      std::min(kStripeRows, count - i), aligned,
-                      stripes.into + (row + i - first) / kStripeRows * layout.stripe_bytes());
-        }
-      });
+  const int64_t row_bytes = view.bytes_per_row();
+  const auto pack_rows = [&](int64_t row, int64_t count, const std::byte* bytes, std::byte* into) {
+    for (int64_t i = 0; i < count; i += kStripeRows) {
+      pack_stripe(layout, view.row_form(), bytes + i * row_bytes, std::min(kStripeRows, count - i),
+                  aligned, into + (row + i - first) / kStripeRows * layout.stripe_bytes());
+    }
+  };
+  if (stripes.into_odd == nullptr) {
+    return for_each_piece(view, first, rows, kStripeRows, buffers_[worker],
+                          [&](int64_t row, int64_t count, const std::byte* bytes) {
+                            pack_rows(row, count, bytes, stripes.into);
+                          });
+  }
+  std::vector<std::byte>& parted = parted_[worker];
+  return for_each_piece(*weight.both, 2 * first, 2 * rows, 2 * kStripeRows, buffers_[worker],
+                        [&](int64_t row, int64_t count, const std::byte* bytes) {
+                          if (std::ssize(parted) < count * row_bytes)
+                            parted.resize(static_cast<size_t>(count * row_bytes));
+                          std::byte* const odd = parted.data() + count / 2 * row_bytes;
+                          part_rows(bytes, count, row_bytes, parted.data(), odd);
+                          pack_rows(row / 2, count / 2, parted.data(), stripes.into);
+                          pack_rows(row / 2, count / 2, odd, stripes.into_odd);
+                        });
 }
 
 }  // namespace dunlin::cpu

@@ -1,7 +1,9 @@
 // Which weights the steps of a Program read, in which forms, and where in memory these lie.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +25,10 @@ struct LaidOutWeight {
   PackedLayout layout = {};  // of a matrix
   int64_t packed_at = -1;    // in the arena
   int64_t plain_at = -1;
+  // The weight whose rows are stored in turn with those of this one, as gate and up of experts may be:
+  // both are packed from one reading.
+  std::optional<WeightId> companion = {};
+  std::optional<WeightView> both = {};  // rows_in_turn(), of the one with the even rows
 
   int64_t stripes() const { return matrices * layout.stripes(); }
   int64_t packed_bytes() const { return matrices * layout.bytes(); }
@@ -50,6 +56,7 @@ class WeightLayout {
   void note_uses(const Program& program, const std::vector<FusedStep>& steps);
   Result<void> resolve(const WeightDeclaration& declaration, const WeightSource& source,
                        Precision precision, LaidOutWeight& weight);
+  void find_companions();
   int64_t reserve(int64_t bytes);
 
   std::vector<LaidOutWeight> weights_ = {};
@@ -58,14 +65,16 @@ class WeightLayout {
   int64_t loading_bytes_ = 0;
 };
 
-// Reads weights and packs them, with pread into a buffer of a megabyte per thread.
+// Reads weights and packs them, with pread into a buffer of a megabyte per thread, two for companions.
 class WeightReader {
  public:
   explicit WeightReader(ThreadPool& pool);
 
-  // Stripes [first, first + count) of all matrices, the first at `into`. Each worker packs
-  // contiguous ranges, so the memory is first touched by the thread that reads it later.
-  Result<void> pack(const LaidOutWeight& weight, int64_t first, int64_t count, std::byte* into);
+  // Stripes [first, first + count) of all matrices, the first at `into`; with `into_odd` those of its
+  // companion, too, of a weight that has `both`. Each worker packs contiguous ranges, so the memory is
+  // first touched by the thread that reads it later.
+  Result<void> pack(const LaidOutWeight& weight, int64_t first, int64_t count, std::byte* into,
+                    std::byte* into_odd = nullptr);
   // Rows [first, first + count) as float32.
   Result<void> read_plain(const LaidOutWeight& weight, int64_t first, int64_t count, float* into);
 
@@ -73,12 +82,14 @@ class WeightReader {
   struct Stripes {
     int64_t first, count;
     std::byte* into;
+    std::byte* into_odd;  // null: of one weight
   };
   Result<void> pack_stripes(const LaidOutWeight& weight, Stripes stripes, size_t worker);
   Result<void> pack_in_matrix(const LaidOutWeight& weight, const Stripes& stripes, size_t worker);
 
   ThreadPool& pool_;
   std::vector<std::vector<std::byte>> buffers_;  // by worker
+  std::vector<std::vector<std::byte>> parted_;   // rows of two weights
   std::vector<std::vector<std::byte>> scratch_;
 };
 

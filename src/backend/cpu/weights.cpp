@@ -88,14 +88,25 @@ Result<void> Weights::read(const Program& program, const WeightLayout& layout,
       auto* const values = reinterpret_cast<float*>(arena_.data() + weight.plain_at);
       DUNLIN_RETURN_IF_ERROR(reader.read_plain(weight, 0, weight.view.rows, values));
     }
-    if (weight.packed_at >= 0) {
-      DUNLIN_RETURN_IF_ERROR(
-          reader.pack(weight, 0, weight.stripes(), arena_.data() + weight.packed_at));
-    }
+    if (weight.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(layout, id, reader));
   }
   report(layout.order().size(), "");
   held_ = held_weights(layout, arena_.data());
   return {};
+}
+
+// With its companion, where that is not packed yet.
+Result<void> Weights::pack(const WeightLayout& layout, WeightId id, WeightReader& reader) {
+  const LaidOutWeight& weight = layout.of(id);
+  if (!weight.companion)
+    return reader.pack(weight, 0, weight.stripes(), arena_.data() + weight.packed_at);
+  const std::vector<WeightId>& order = layout.order();
+  if (std::ranges::find(order, *weight.companion) < std::ranges::find(order, id)) return {};
+  const LaidOutWeight& companion = layout.of(*weight.companion);
+  const LaidOutWeight& even = weight.both ? weight : companion;
+  const LaidOutWeight& odd = weight.both ? companion : weight;
+  return reader.pack(even, 0, even.stripes(), arena_.data() + even.packed_at,
+                     arena_.data() + odd.packed_at);
 }
 
 // Copied weights lie in the arena as read() leaves them; mapped ones where the files are mapped.

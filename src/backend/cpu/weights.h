@@ -51,6 +51,7 @@ class Weights {
  private:
   Result<void> read(const Program& program, const WeightLayout& layout,
                     const CompileOptions& options, ThreadPool& pool);
+  Result<void> pack(const WeightLayout& layout, WeightId id, WeightReader& reader);
   Result<void> take_prepared(const WeightLayout& layout, const CompileOptions& options,
                              ThreadPool& pool);
 
