@@ -24,19 +24,20 @@ struct StoredFamily {
   std::span<const DefaultValue> defaults;
   // config.json says which projections have biases (attention_bias, mlp_bias); otherwise that is
   // the same for every model of the family.
-  bool configured_biases;
+  bool configured_biases = false;
   // GGUF has the rows of queries and keys in the order that rotates neighbours (llama.cpp's
   // convert_hf_to_gguf.py, LlamaModel.permute), and llama3's divisors as a tensor, rope_freqs.
-  bool permuted_rope;
-  bool mixture;              // feed-forward layers are mixtures of experts, and may be in MXFP4
-  bool sinks;                // attention has a learned logit per head without a key
-  bool windows;              // some layers see a window only; config.json lists them (layer_types)
-  bool post_attention_norm;  // what GGUF calls the norm before the feed-forward layer, or ffn_norm
+  bool permuted_rope = false;
+  bool mixture = false;  // feed-forward layers are mixtures of experts, and may be in MXFP4
+  bool sinks = false;    // attention has a learned logit per head without a key
+  bool windows = false;  // some layers see a window only; config.json lists them (layer_types)
+  // What GGUF calls the norm before the feed-forward layer, or ffn_norm.
+  bool post_attention_norm = false;
   // The range of YaRN's ramp is cut to whole pairs (truncate) in GGUF files, which do not say so.
-  bool yarn_truncates;
-  bool yarn_by_default;  // what a config.json without rope scaling means
+  bool yarn_truncates = true;
+  bool yarn_by_default = false;  // what a config.json without rope scaling means
   // Fills in masks: the configuration has mask_token_id, pad_token_id and diffusion.shift_logits.
-  bool masked_diffusion;
+  bool masked_diffusion = false;
   bool ollama_names = false;  // GGUF files that ollama converted; weight_parts.h has their names
 };
 

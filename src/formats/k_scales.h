@@ -37,4 +37,24 @@ struct SixBitFactors {
 };
 static_assert(sizeof(SixBitFactors) == 12);
 
+// What the blocks of both begin with: d and dmin in F16, then the factors.
+struct SixBitScales {
+  uint8_t d[2];
+  uint8_t dmin[2];
+  SixBitFactors factors;
+
+  BlockFactors load() const {
+    BlockFactors out{load_float16(d), load_float16(dmin), {}, {}};
+    factors.load(out);
+    return out;
+  }
+
+  void store(const BlockFactors& in) {
+    store_float16(in.d, d);
+    store_float16(in.dmin, dmin);
+    factors.store(in);
+  }
+};
+static_assert(sizeof(SixBitScales) == 16);
+
 }  // namespace dunlin

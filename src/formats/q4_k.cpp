@@ -12,17 +12,11 @@ struct Q4_KBlock {
   static constexpr int64_t kElements = 256;
   static constexpr int64_t kGroup = 32;
   static constexpr bool kHasMin = true;
-  uint8_t scale[2];  // d
-  uint8_t min[2];    // dmin
-  SixBitFactors factors;
+  SixBitScales scales;
   uint8_t nibbles[128];  // 32 bytes per pair of groups: the even group in the low halves, the odd
                          // one in the high
 
-  BlockFactors load_factors() const {
-    BlockFactors out{load_float16(scale), load_float16(min), {}, {}};
-    factors.load(out);
-    return out;
-  }
+  BlockFactors load_factors() const { return scales.load(); }
   void unpack_codes(int8_t* codes) const {
     for (int k = 0; k < 256; ++k) {
       codes[k] = static_cast<int8_t>(nibbles[k / 64 * 32 + k % 32] >> (k % 64 / 32 * 4) & 0x0f);
@@ -41,9 +35,7 @@ constexpr SuperBlockLimits kLimits{.group = 32,
 
 void encode_block(const float* values, const float* importance, Q4_KBlock& block) {
   const EncodedSuperBlock encoded = SuperBlockSearch<kLimits>(values, importance).run();
-  store_float16(encoded.factors.d, block.scale);
-  store_float16(encoded.factors.dmin, block.min);
-  block.factors.store(encoded.factors);
+  block.scales.store(encoded.factors);
   for (int k = 0; k < 256; ++k) {
     uint8_t& byte = block.nibbles[k / 64 * 32 + k % 32];
     byte = static_cast<uint8_t>(byte | encoded.codes[k] << (k % 64 / 32 * 4));

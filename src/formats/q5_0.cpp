@@ -1,8 +1,8 @@
-// Q5_0: 32 elements, value = scale * (q - 16), q in 0..31, scale in F16
-// (ggml-common.h, block_q5_0). Byte i holds the low four bits of element i in its low half and of
-// element i + 16 in its high half; bit i of `high` (little-endian) is the fifth bit of element i.
+// Q5_0: 32 elements, value = scale * (q - 16), q in 0..31 (five_bits.h), scale in F16
+// (ggml-common.h, block_q5_0).
 #include "formats/block_codec.h"
 #include "formats/codecs.h"
+#include "formats/five_bits.h"
 #include "formats/weighted_fit.h"
 
 namespace dunlin {
@@ -13,17 +13,11 @@ struct Q5_0Block {
   static constexpr int64_t kGroup = 32;
   static constexpr bool kHasMin = false;
   uint8_t scale[2];
-  uint8_t high[4];
-  uint8_t nibbles[16];
-
-  int fifth_bit(int i) const { return high[i / 8] >> (i % 8) & 1; }
+  FiveBitCodes codes;
 
   void unpack(UnpackedBlock out) const {
     out.scales[0] = load_float16(scale);
-    for (int i = 0; i < 16; ++i) {
-      out.codes[i] = static_cast<int8_t>(((nibbles[i] & 0x0f) | fifth_bit(i) << 4) - 16);
-      out.codes[i + 16] = static_cast<int8_t>((nibbles[i] >> 4 | fifth_bit(i + 16) << 4) - 16);
-    }
+    codes.unpack(16, out.codes);
   }
 };
 static_assert(sizeof(Q5_0Block) == 22);
@@ -35,12 +29,7 @@ void encode_block(const float* values, const float* importance, Q5_0Block& block
   store_float16(scale, block.scale);
   float q[32];
   assign_codes<32>(samples.x, samples.w, scale / samples.unit, 0.0f, -16.0f, 15.0f, q);
-  for (int i = 0; i < 32; ++i) {
-    const int code = static_cast<int>(q[i]) + 16;
-    block.nibbles[i % 16] =
-        static_cast<uint8_t>(block.nibbles[i % 16] | (code & 15) << (i / 16 * 4));
-    block.high[i / 8] = static_cast<uint8_t>(block.high[i / 8] | (code >> 4) << (i % 8));
-  }
+  for (int i = 0; i < 32; ++i) block.codes.store(i, static_cast<int>(q[i]) + 16);
 }
 
 }  // namespace
