@@ -97,7 +97,7 @@ std::string object_table(const Json& object) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : object.items()) {
     std::string text = value.is_string() ? value.get<std::string>() : json_line(value);
-    if (text.size() > kLongest) text = text.substr(0, kLongest) + "...";
+    if (text.size() > kLongest) text.replace(kLongest, std::string::npos, "...");
     rows.push_back({"  " + key, std::move(text)});
   }
   const std::vector<TableColumn> columns = {{""}, {""}};
