@@ -17,6 +17,7 @@
 #include "cli/flags.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
+#include "program/mesh.h"
 
 namespace dunlin {
 

@@ -75,6 +75,9 @@ TEST(PjrtEngine, AMeshThatCannotBeIsAnErrorThatSaysWhy) {
     EXPECT_EQ(other_axis.kind, ErrorKind::usage);
     EXPECT_THAT(other_axis.message, testing::HasSubstr("splits over data, expert and model"));
   }
+  const Error dense = error_of({.expert = 2}, "pjrt", "llama_plain");
+  EXPECT_EQ(dense.kind, ErrorKind::usage);
+  EXPECT_EQ(dense.message, "mesh expert=2: llama has no experts; data splits its sequences");
   const Error experts = error_of({.expert = 4}, "pjrt", "gpt_oss_bf16");  // of six
   EXPECT_EQ(experts.kind, ErrorKind::usage);
   EXPECT_THAT(experts.message, testing::HasSubstr("has 6 experts, which 4 devices"));

@@ -1,5 +1,9 @@
 #include "backend/pjrt/sharding/program_sharding.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "backend/weight_share.h"
 #include "program/sharding.h"
 
@@ -54,6 +58,11 @@ Result<std::shared_ptr<const ProgramSharding>> shard_program(const Program& prog
                                                              const MeshShape& shape,
                                                              bool splits_batch) {
   DUNLIN_RETURN_IF_ERROR(check_axes(shape));
+  const auto routes = [](const Node& node) { return node.op == Op::experts; };
+  if (shape.expert > 1 && std::ranges::none_of(program.nodes, routes)) {
+    return usage_error(fmt::format("mesh {}: {} has no experts; data splits its sequences",
+                                   to_string(shape), program.model));
+  }
   DUNLIN_ASSIGN_OR_RETURN(const Sharding sharding, shard_weights(program, weights, shape));
   auto sharded =
       std::make_shared<const ProgramSharding>(propagate(program, sharding, splits_batch));
