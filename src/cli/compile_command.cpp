@@ -30,7 +30,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 struct CompileFlags {
-  std::string model, topology, device;
+  std::string model, topology, device, mesh;
   std::string context = "auto";
   std::string precision = "auto";
   std::vector<std::string> xla_options;
@@ -50,8 +50,10 @@ int64_t catalogue_memory(const std::string& topology) {
 Result<AheadOptions> ahead_options(const CompileFlags& flags, const PlanSource& source) {
   ModelOptions model{.sequences = flags.parallel, .rows = flags.step.rows()};
   DUNLIN_ASSIGN_OR_RETURN(model.context, parse_size("--ctx-size", flags.context));
-  AheadOptions options{.pjrt = {.device = flags.device, .xla_options = flags.xla_options},
-                       .topology = flags.topology};
+  DUNLIN_ASSIGN_OR_RETURN(const MeshShape mesh, parse_mesh_flag(flags.mesh));
+  AheadOptions options{
+      .pjrt = {.device = flags.device, .mesh = mesh, .xla_options = flags.xla_options},
+      .topology = flags.topology};
   if (!flags.topology.empty()) options.memory_bytes = catalogue_memory(flags.topology);
   DUNLIN_ASSIGN_OR_RETURN(options.compile.precision, parse_precision(flags.precision));
   DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(source.config));
@@ -99,14 +101,16 @@ Json to_json(const AheadProgram& program) {
            program.estimated_cycles ? Json(*program.estimated_cycles) : Json(nullptr)}};
 }
 
-Json to_json(const AheadResult& result, const CompileFlags& flags, double seconds) {
+Json to_json(const AheadResult& result, const CompileFlags& flags, int64_t devices,
+             double seconds) {
   Json programs = Json::array();
   for (const AheadProgram& program : result.programs) programs.push_back(to_json(program));
   const int64_t loaded = loaded_programs(result);
   return {{"schema_version", 1},
           {"model", flags.model},
           {"topology", or_null(flags.topology)},
-          {"devices", 1},
+          {"devices", devices},
+          {"mesh", or_null(flags.mesh)},
           {"plugin", result.plugin},
           {"program_folder", or_null(result.program_folder)},
           {"per_device",
@@ -167,7 +171,8 @@ Result<void> compile_model(const CompileFlags& flags) {
   if (!result.ok()) return result.error();
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   if (flags.json) {
-    fmt::print("{}\n", json_line(to_json(*result, flags, time.count())));
+    fmt::print("{}\n",
+               json_line(to_json(*result, flags, options.pjrt.mesh.devices(), time.count())));
     return {};
   }
   fmt::print("{}", programs_table(*result));
@@ -186,11 +191,13 @@ void add_flags(Command command, CompileFlags& flags) {
       .check(not_empty())
       .transform(resolve_model);
   add_flag(command, "--topology", flags.topology,
-           "a device that need not be here: h100, h200, or TPUs with their grid (v5e:1x1)")
+           "devices that need not be here: h100, h200, or TPUs with their grid (v5e:1x1), as many "
+           "as --mesh has")
       .check(not_empty());
   add_flag(command, "--device", flags.device,
            "cpu-xla, tpu, gpu, or the path of a plug-in (default: cpu-xla, or what compiles for "
            "--topology)");
+  add_mesh_flag(command, flags.mesh);
   add_xla_option_flag(command, flags.xla_options);
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
            "context in tokens (auto: the model's, at most 8192)");
@@ -217,13 +224,14 @@ void add_compile_command(Command app, int& exit_code) {
   add_flags(command, *flags);
   command.footer(
       "For the device that is here the programs are kept in ~/.cache/dunlin/compiled, where a\n"
-      "command with --backend pjrt and the same -c, -np, -ub and --xla-option finds them. For a\n"
-      "--topology the table says what each program needs of a device; nothing is kept. Exit code\n"
-      "4 when it does not fit. Weights are not read.\n"
+      "command with --backend pjrt and the same -c, -np, -ub, --mesh and --xla-option finds them.\n"
+      "For a --topology the table says what each program needs of a device; nothing is kept. Exit\n"
+      "code 4 when it does not fit. Weights are not read.\n"
       "Examples:\n"
       "  dunlin compile model/ -c 4096 -np 8\n"
       "  dunlin compile model.gguf --device gpu --xla-option xla_gpu_autotune_level=0\n"
-      "  dunlin compile llama-8b/config.json --topology h100 -c 8192 --json");
+      "  dunlin compile llama-8b/config.json --topology h100 -c 8192 --json\n"
+      "  dunlin compile llama-8b/config.json --topology v5e:2x2 --mesh model=4");
   command.callback([flags, &exit_code] {
     const auto result = compile_model(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());

@@ -102,8 +102,9 @@ void print_banner(const Model& model) {
   note("formats  {}, {:.1f} MB{}\n", format_summary(checkpoint),
        static_cast<double>(tensor_bytes(checkpoint)) / 1e6,
        model.options.quantize.empty() ? "" : ", encoded while loading");
-  note("device   {}, isa {}, {} threads, precision {}\n", model.options.backend, executable.isa(),
-       executable.threads(), precision_name(model.options.precision));
+  note("device   {}, isa {}, {} threads, precision {}{}\n", model.options.backend, executable.isa(),
+       executable.threads(), precision_name(model.options.precision),
+       model.options.mesh.devices() == 1 ? "" : ", mesh " + to_string(model.options.mesh));
   const bool cut = model.options.context == 0 && model.limits.context < model.trained_context;
   note("context  {} tokens{}\n", model.limits.context,
        cut ? fmt::format(" of the model's {} (-c changes it)", model.trained_context)
@@ -137,11 +138,24 @@ void add_xla_option_flag(Command command, std::vector<std::string>& options) {
       .type_name("NAME=VALUE");
 }
 
+Flag add_mesh_flag(Command command, std::string& mesh) {
+  return add_flag(command, "--mesh", mesh,
+                  "of pjrt: devices that compute together: data splits the sequences, model heads, "
+                  "ffn and vocabulary, expert the experts (data=2,model=2)")
+      .type_name("AXIS=N,..")
+      .check(not_empty());
+}
+
+Result<MeshShape> parse_mesh_flag(const std::string& text) {
+  return text.empty() ? Result<MeshShape>(MeshShape{}) : parse_mesh_shape(text);
+}
+
 void BackendFlags::add_to(Command command) {
   add_flag(command, "--backend", backend, "what computes")
       .check(one_of({"cpu", "reference", "pjrt"}));
   add_flag(command, "--device", device,
            "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
+  add_mesh_flag(command, mesh);
   add_xla_option_flag(command, xla_options);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
       .check(one_of({"auto", "exact", "int8", "f32"}));
@@ -158,6 +172,7 @@ void BackendFlags::add_to(Command command) {
 Result<ModelOptions> BackendFlags::options() const {
   ModelOptions options{
       .backend = backend, .device = device, .xla_options = xla_options, .quantize = quantize};
+  DUNLIN_ASSIGN_OR_RETURN(options.mesh, parse_mesh_flag(mesh));
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   options.load_mode = load_mode == "mmap" ? LoadMode::mmap : LoadMode::copy;
   return options;

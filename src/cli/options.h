@@ -17,6 +17,7 @@
 #include "cli/flags.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
+#include "program/mesh.h"
 
 namespace dunlin {
 
@@ -41,10 +42,16 @@ struct BatchFlags {
 // --xla-option NAME=VALUE; may be repeated.
 void add_xla_option_flag(Command command, std::vector<std::string>& options);
 
+// --mesh; of the commands that compute on it.
+Flag add_mesh_flag(Command command, std::string& mesh);
+// "data=2,model=2"; empty: one device.
+Result<MeshShape> parse_mesh_flag(const std::string& text);
+
 // What computes, and how weights reach it.
 struct BackendFlags {
   std::string backend = "cpu";
   std::string device = {};
+  std::string mesh = {};
   std::vector<std::string> xla_options = {};
   std::string precision = "auto";
   std::string load_mode = "copy";

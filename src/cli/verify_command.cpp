@@ -99,6 +99,7 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const ModelOptions model, flags.backend.options());
   ParityOptions options{.backend = model.backend,
                         .device = model.device,
+                        .mesh = model.mesh,
                         .xla_options = model.xla_options,
                         .precision = model.precision,
                         .load_mode = model.load_mode,

@@ -27,6 +27,9 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
   if (!options.device.empty() && options.backend != "pjrt") {
     return usage_error(fmt::format("--device {} needs --backend pjrt", options.device));
   }
+  if (options.mesh.devices() > 1 && options.backend != "pjrt") {
+    return usage_error(fmt::format("--mesh {} needs --backend pjrt", to_string(options.mesh)));
+  }
   if (!options.xla_options.empty() && options.backend != "pjrt") {
     return usage_error(
         fmt::format("--xla-option {} needs --backend pjrt", options.xla_options.front()));
@@ -35,6 +38,7 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
   if (options.backend == "reference") return make_reference_backend();
   if (options.backend == "pjrt") {
     return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device,
+                              .mesh = options.mesh,
                               .xla_options = options.xla_options});
   }
   return usage_error(
@@ -49,6 +53,7 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
   if (is_off(kCompiled)) {
     options.backend = "reference";
     options.device.clear();
+    options.mesh = {};
     options.xla_options.clear();
     options.isa.clear();
   }

@@ -18,6 +18,7 @@
 #include "checkpoint/checkpoint.h"
 #include "engine/text_model.h"
 #include "models/dream.h"
+#include "program/mesh.h"
 #include "program/program.h"
 
 namespace dunlin {
@@ -25,6 +26,7 @@ namespace dunlin {
 struct ModelOptions {
   std::string backend = "cpu";  // or "reference" or "pjrt"
   std::string device = {};  // of the pjrt back end (backend/pjrt/pjrt_backend.h); empty: cpu-xla
+  MeshShape mesh = {};      // of its devices
   std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
   Precision precision = Precision::automatic;
   LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice

@@ -161,6 +161,7 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
   const auto rows = static_cast<int64_t>(question.prompt.size());
   return {.backend = options.backend,
           .device = options.device,
+          .mesh = options.mesh,
           .xla_options = options.xla_options,
           .precision = options.precision,
           .load_mode = options.load_mode,

@@ -16,12 +16,14 @@
 #include "backend/watch.h"
 #include "base/result.h"
 #include "parity/diffusion_parity.h"
+#include "program/mesh.h"
 
 namespace dunlin {
 
 struct ParityOptions {
   std::string backend = "cpu";
   std::string device = {};                    // of the pjrt back end
+  MeshShape mesh = {};                        // of the pjrt back end
   std::vector<std::string> xla_options = {};  // of the pjrt back end
   Precision precision = Precision::f32;
   LoadMode load_mode = LoadMode::copy;

@@ -14,6 +14,7 @@ const char* axis_name(Axis axis);
 struct AxisSize {
   Axis axis;
   int64_t size;
+  friend bool operator==(const AxisSize&, const AxisSize&) = default;
 };
 
 // One dimension of a weight: the product of its axes, outermost first, e.g. {kv_heads, q_group,

@@ -11,14 +11,6 @@ namespace dunlin {
 
 namespace {
 
-// One number for the place on several axes, outermost first.
-int64_t place_on(const Mesh& mesh, const Coordinates& place, const std::vector<MeshAxis>& axes) {
-  int64_t index = 0;
-  for (const MeshAxis axis : axes)
-    index = index * mesh.size(axis) + place[static_cast<size_t>(axis)];
-  return index;
-}
-
 // Elements [begin, end) of an axis, in a part of `extent`.
 struct AxisPart {
   int64_t begin, end, extent;
@@ -48,6 +40,19 @@ Coordinates coordinates_of(const Mesh& mesh, int64_t device) {
   Coordinates place{};
   for (size_t i = kMeshAxes; i-- > 0; device /= mesh.sizes[i]) place[i] = device % mesh.sizes[i];
   return place;
+}
+
+int64_t device_at(const Mesh& mesh, const Coordinates& place) {
+  int64_t device = 0;
+  for (size_t i = 0; i < kMeshAxes; ++i) device = device * mesh.sizes[i] + place[i];
+  return device;
+}
+
+int64_t place_on(const Mesh& mesh, const Coordinates& place, const std::vector<MeshAxis>& axes) {
+  int64_t index = 0;
+  for (const MeshAxis axis : axes)
+    index = index * mesh.size(axis) + place[static_cast<size_t>(axis)];
+  return index;
 }
 
 int64_t shard_count(const Mesh& mesh) {

@@ -29,6 +29,10 @@ using Coordinates = std::array<int64_t, kMeshAxes>;
 
 // Devices are numbered from 0, row-major over the axes in their order: `group` changes fastest.
 Coordinates coordinates_of(const Mesh& mesh, int64_t device);
+int64_t device_at(const Mesh& mesh, const Coordinates& place);
+
+// One number for the place on several axes, outermost first: below the product of their sizes.
+int64_t place_on(const Mesh& mesh, const Coordinates& place, const std::vector<MeshAxis>& axes);
 
 // How many devices hold different weights. They are the first ones, at place 0 of the data axis, which
 // copies weights.

@@ -71,6 +71,28 @@ TEST_F(CompileCommand, KeepsWhatAModelRunsWith) {
   EXPECT_GE(programs["loaded"], 3);
 }
 
+// Compiled once for a mesh, and found by those who run on it.
+TEST_F(CompileCommand, KeepsWhatAMeshRunsWith) {
+  const auto compiled = compile({"--mesh", "data=2,model=2", "-np", "2", "--json"});
+  ASSERT_EQ(compiled.code, 0) << compiled.err;
+  EXPECT_EQ(compiled.json()["devices"], 4);
+  EXPECT_EQ(compiled.json()["mesh"], "data=2,model=2");
+  const auto one = compile({"-np", "2", "--json"}).json();
+  EXPECT_EQ(one["loaded"], 0);
+  EXPECT_TRUE(one["mesh"].is_null());
+  // Half of the matrices on each device, and a quarter of the cache.
+  EXPECT_LT(compiled.json()["per_device"]["weights_bytes"],
+            one["per_device"]["weights_bytes"].get<double>() * 0.51);
+  EXPECT_EQ(4 * compiled.json()["per_device"]["kv_bytes"].get<int64_t>(),
+            one["per_device"]["kv_bytes"].get<int64_t>());
+  const ProcessResult answer =
+      run({"run", kModel, "-c", "64", "-ub", "32", "-np", "2", "--backend", "pjrt", "--mesh",
+           "data=2,model=2", "--prompt-ids", "3,4,5,6,7", "-n", "4", "--ignore-eos", "--json"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  EXPECT_EQ(answer.json()["backend"]["programs"]["compiled"], 0);
+  EXPECT_GE(answer.json()["backend"]["programs"]["loaded"], 2);
+}
+
 TEST_F(CompileCommand, SaysWhatEachProgramNeeds) {
   const ProcessResult result = compile({"-t", "2"});
   ASSERT_EQ(result.code, 0) << result.err;
@@ -111,7 +133,10 @@ TEST_F(CompileCommand, WrongTopologiesAreRefused) {
   }
   const ProcessResult slice = compile({"--topology", "v5e:4x4"});
   EXPECT_EQ(slice.code, 5);
-  EXPECT_THAT(slice.err, HasSubstr("it has 16 devices, and programs are not sharded"));
+  EXPECT_THAT(slice.err, HasSubstr("it has 16 devices, and --mesh data=1 has 1"));
+  EXPECT_EQ(compile({"--topology", "v5e:4x4", "--mesh", "model=4"}).code, 5);
+  for (const char* mesh : {"model", "tensor=2", "stage=2", ""})
+    EXPECT_EQ(compile({"--mesh", mesh}).code, 2) << mesh;
   EXPECT_EQ(compile({"-c", "100k"}).code, 2);
   EXPECT_EQ(compile({"--device", "/no/plugin.so"}).code, 5);
   EXPECT_EQ(compile({"--topology", "v5e:1x1", "--device", "/no/plugin.so"}).code, 5);

@@ -120,6 +120,19 @@ std::vector<MessageCase> device_messages() {
        [](Folder folder) { return run_on_device(folder, "gpu"); }, kHasPjrt},
       {"error: --device <name>: unknown (<names>, or the path of a plug-in)",
        [](Folder folder) { return run_on_device(folder, "npu"); }, kHasPjrt},
+      {"error: --mesh <mesh> needs --backend pjrt",
+       [](Folder folder) { return run_hello(text_model(folder), {"--mesh", "model=2"}); }},
+      {"error: mesh <mesh>: the pjrt back end splits over data, expert and model, not over <name>",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--backend", "pjrt", "--mesh", "stage=2"});
+       },
+       kHasPjrt},
+      {"error: --mesh <mesh>: <n> devices, but <name> has <n>",
+       [](Folder folder) {
+         return run_hello(text_model(folder),
+                          {"--backend", "pjrt", "--device", DUNLIN_CPU_PLUGIN, "--mesh", "data=5"});
+       },
+       kHasPjrt},
       {"error: --xla-option <option> needs --backend pjrt",
        [](Folder folder) { return run_hello(text_model(folder), {"--xla-option", "x=1"}); }},
       {"error: --xla-option: <file>: compile: <problem>",
@@ -145,8 +158,7 @@ std::vector<MessageCase> device_messages() {
        kHasPjrt},
       {"error: --topology <name>: unknown (h100, h200, or TPUs with their grid, such as v5e:1x1)",
        [](Folder) { return compile_for("llama-3.2-1b.json", "v5e"); }, kHasPjrt},
-      {"error: --topology <name>: it has <n> devices, and programs are not sharded over several "
-       "devices yet; v5e:1x1 and v6e:1x1 are single ones",
+      {"error: --topology <name>: it has <n> devices, and --mesh <mesh> has <n>",
        [](Folder) { return compile_for("llama-3.2-1b.json", "v5e:4x4"); }, kHasPjrt},
       {"error: --topology <name>: needs <n> GiB, <n> GiB more than the <n> GiB of a device "
        "(weights of <n> GiB, a KV cache of <n> GiB)",

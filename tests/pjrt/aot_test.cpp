@@ -158,6 +158,36 @@ TEST_P(AheadOfTime, EveryProgramOfAnEngineTellsWhatItNeeds) {
 INSTANTIATE_TEST_SUITE_P(Tpu, AheadOfTime, testing::Values("v5e:1x1"));
 INSTANTIATE_TEST_SUITE_P(Gpu, AheadOfTime, testing::Values("h100", "h200"));
 
+// A slice takes programs for all of its devices.
+TEST(AheadOfTimeTpu, ASliceTakesAMeshOfItsDevices) {
+  if (!find_plugin("tpu").ok()) GTEST_SKIP() << find_plugin("tpu").error().message;
+  const auto program = record_model(kLlama1b, {.logits_view_k = 64});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const auto on = [&](const std::string& topology, const MeshShape& mesh) {
+    AheadOptions options{.pjrt = {.device = "", .mesh = mesh}, .topology = topology};
+    options.compile.limits = {.rows = 16, .logit_rows = 2, .sequences = 2, .context = 1024};
+    return compile_ahead(*program, bf16_weights(*program), options);
+  };
+  const auto single = on("v5e:1x1", {});
+  ASSERT_TRUE(single.ok()) << single.error().message;
+  for (const MeshShape& mesh : {MeshShape{.model = 4}, MeshShape{.data = 2, .model = 2}}) {
+    const auto result = on("v5e:2x2", mesh);
+    ASSERT_TRUE(result.ok()) << result.error().message;
+    // Norms are on every device.
+    EXPECT_LT(result->weights_bytes * mesh.model, single->weights_bytes * 101 / 100);
+    EXPECT_EQ(result->kv_bytes * 4, single->kv_bytes);
+    ASSERT_FALSE(result->programs.empty());
+    for (const AheadProgram& it : result->programs) {
+      ASSERT_TRUE(it.bytes.has_value()) << it.name;
+      EXPECT_GE(it.bytes->arguments, result->weights_bytes + result->kv_bytes) << it.name;
+      EXPECT_LT(it.bytes->arguments, single->weights_bytes + single->kv_bytes) << it.name;
+    }
+  }
+  const auto too_few = on("v5e:2x2", {.model = 2});
+  ASSERT_FALSE(too_few.ok());
+  EXPECT_EQ(too_few.error().kind, ErrorKind::device);
+}
+
 // 16 GB of BF16 weights in 16 GB of memory.
 TEST(AheadOfTimeTpu, AModelThatDoesNotFitIsToldSo) {
   if (!find_plugin("tpu").ok()) GTEST_SKIP() << find_plugin("tpu").error().message;

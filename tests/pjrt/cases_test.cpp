@@ -1,6 +1,12 @@
 // Every operation case on a PJRT device against the reference.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+#include <string>
+#include <tuple>
+#include <vector>
+
 #include "backend/reference/reference.h"
 #include "case_runner.h"
 #include "operation_cases.h"
@@ -68,6 +74,75 @@ std::vector<size_t> rounding_cases() {
   }
   return numbers;
 }
+
+// On four devices, as 2 x 2 for what models are split by, and as 2 x 2 with experts. Slow as all of
+// it is; whole layers are not.
+class MeshCases : public testing::TestWithParam<std::tuple<size_t, MeshShape>> {
+ protected:
+  void compare() {
+    const auto& [number, mesh] = GetParam();
+    const OperationCase& it = operation_cases()[number];
+    const auto reference = make_reference_backend();
+    const CaseResult expected = run_or_fail(*reference, it, Precision::f32, {.slots = true});
+    const auto actual = run_case(pjrt::test_backend(mesh), it, Precision::f32, {.slots = true});
+    if (!actual.ok() && actual.error().kind == ErrorKind::usage)
+      GTEST_SKIP() << actual.error().message;
+    ASSERT_TRUE(actual.ok()) << actual.error().message;
+    EXPECT_EQ(first_distance(*actual, expected, pjrt::tolerance().f32), "");
+  }
+};
+
+TEST_P(MeshCases, AgreesInFloat32) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  compare();
+}
+
+class SlowMeshCases : public MeshCases {};
+
+TEST_P(SlowMeshCases, AgreesInFloat32) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  compare();
+}
+
+bool is_layer(const OperationCase& it) {
+  return it.name.starts_with("block_") || it.name.starts_with("attend_layer") ||
+         it.name == "logits_view" || it.name == "sample";
+}
+
+std::vector<size_t> cases_that(const std::function<bool(const OperationCase&)>& are_wanted) {
+  std::vector<size_t> numbers;
+  for (size_t i = 0; i < operation_cases().size(); ++i) {
+    if (are_wanted(operation_cases()[i])) numbers.push_back(i);
+  }
+  return numbers;
+}
+
+const auto mesh_case_name = [](const auto& parameter) {
+  std::string mesh = to_string(std::get<1>(parameter.param));
+  std::erase(mesh, '=');
+  std::ranges::replace(mesh, ',', '_');
+  return operation_cases()[std::get<0>(parameter.param)].name + "_" + mesh;
+};
+constexpr MeshShape kTwoByTwo = {.data = 2, .model = 2};
+constexpr MeshShape kOfExperts = {.expert = 2, .model = 2};
+INSTANTIATE_TEST_SUITE_P(Layers, MeshCases,
+                         testing::Combine(testing::ValuesIn(cases_that(is_layer)),
+                                          testing::Values(kTwoByTwo)),
+                         mesh_case_name);
+INSTANTIATE_TEST_SUITE_P(Others, SlowMeshCases,
+                         testing::Combine(testing::ValuesIn(cases_that([](const auto& it) {
+                                            return !is_layer(it);
+                                          })),
+                                          testing::Values(kTwoByTwo)),
+                         mesh_case_name);
+INSTANTIATE_TEST_SUITE_P(Mixtures, MeshCases,
+                         testing::Combine(testing::ValuesIn(cases_that([](const auto& it) {
+                                            return it.name.starts_with("block_gpt_oss") ||
+                                                   it.name == "experts_4_of_6_F32" ||
+                                                   it.name == "experts_4_of_6_MXFP4";
+                                          })),
+                                          testing::Values(kOfExperts)),
+                         mesh_case_name);
 
 const auto case_name = [](const auto& parameter) {
   return operation_cases()[parameter.param].name;

@@ -35,6 +35,54 @@ TEST(PjrtEngine, RequestsTogetherAnswerAsEachAloneOnTheCpu) {
   }
 }
 
+// More requests than there are slots, of which each part of the batch has two.
+TEST(PjrtEngine, RequestsOnAMeshAnswerAsEachAloneOnTheCpu) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  std::vector<std::vector<int32_t>> prompts;
+  for (const uint32_t seed : {1u, 2u, 3u, 4u, 5u, 6u})
+    prompts.push_back(random_prompt(5 * seed, seed));
+  ModelOptions on_mesh = options("pjrt");
+  on_mesh.mesh = {.data = 2, .model = 2};
+  on_mesh.xla_options = pjrt::quick_compilation();
+  EngineDriver pjrt("llama_heads_9_3", on_mesh);
+  EXPECT_EQ(pjrt.model().executable->pages_per_slot(0), 6);
+  std::vector<std::shared_ptr<Answer>> together;
+  for (const auto& prompt : prompts) together.push_back(pjrt.submit(greedy(prompt, 12)));
+  pjrt.engine().run_until_idle();
+  EngineDriver cpu("llama_heads_9_3", options("cpu"));
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    ASSERT_FALSE(together[i]->error.has_value()) << together[i]->error->message;
+    EXPECT_EQ(together[i]->ids, cpu.answer(greedy(prompts[i], 12)).ids) << i;
+  }
+}
+
+TEST(PjrtEngine, AMeshThatCannotBeIsAnErrorThatSaysWhy) {
+  const auto error_of = [](const MeshShape& mesh, const std::string& backend,
+                           const std::string& model) {
+    ModelOptions wrong = options(backend);
+    wrong.mesh = mesh;
+    const auto loaded = load_model(tiny_model_path(model), wrong);
+    EXPECT_FALSE(loaded.ok()) << to_string(mesh);
+    return loaded.ok() ? Error{} : loaded.error();
+  };
+  const Error no_pjrt = error_of({.model = 2}, "cpu", "llama_plain");
+  EXPECT_EQ(no_pjrt.kind, ErrorKind::usage);
+  EXPECT_EQ(no_pjrt.message, "--mesh model=2 needs --backend pjrt");
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  for (const MeshShape& mesh :
+       {MeshShape{.stage = 2}, MeshShape{.fsdp = 2}, MeshShape{.width = 2}}) {
+    const Error other_axis = error_of(mesh, "pjrt", "llama_plain");
+    EXPECT_EQ(other_axis.kind, ErrorKind::usage);
+    EXPECT_THAT(other_axis.message, testing::HasSubstr("splits over data, expert and model"));
+  }
+  const Error dense = error_of({.expert = 2}, "pjrt", "llama_plain");
+  EXPECT_EQ(dense.kind, ErrorKind::usage);
+  EXPECT_EQ(dense.message, "mesh expert=2: llama has no experts; data splits its sequences");
+  const Error experts = error_of({.expert = 4}, "pjrt", "gpt_oss_bf16");  // of six
+  EXPECT_EQ(experts.kind, ErrorKind::usage);
+  EXPECT_THAT(experts.message, testing::HasSubstr("has 6 experts, which 4 devices"));
+}
+
 TEST(PjrtEngine, ASessionContinuesFromItsCache) {
   DUNLIN_NEEDS_PLUGIN();
   EngineDriver driver("qwen2_tied", options("pjrt"));

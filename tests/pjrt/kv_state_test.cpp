@@ -1,9 +1,13 @@
-// The contract of KvState on slots: what is written stays until it is overwritten or a page is
-// moved over it, and it is updated where it lies.
+// The contract of KvState on slots, on one device and on meshes: what is written stays until it is
+// overwritten or a page is moved over it, and it is updated where it lies.
 #include "backend/pjrt/kv_state.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
 
 #include "backend/pjrt/executable.h"
 #include "backend/reference/reference.h"
@@ -57,10 +61,11 @@ std::vector<int32_t> tokens(int32_t first, int32_t count) {
   return ids;
 }
 
-class PjrtKvStateContract : public testing::Test {
+class PjrtKvStateContract : public testing::TestWithParam<MeshShape> {
  protected:
   void SetUp() override {
     DUNLIN_NEEDS_PLUGIN();
+    if (GetParam().devices() > 1) DUNLIN_NEEDS_CPU_PLUGIN();
     compile(MaskKind::full);
   }
 
@@ -71,8 +76,9 @@ class PjrtKvStateContract : public testing::Test {
     CompileOptions options;
     options.precision = Precision::f32;
     options.limits = kLimits;
-    auto executable = pjrt::PjrtExecutable::create(pjrt::test_client(), program_,
-                                                   case_weights(program_, Format::f32), options);
+    auto executable = pjrt::PjrtExecutable::create(pjrt::test_client(GetParam().devices()),
+                                                   program_, case_weights(program_, Format::f32),
+                                                   options, {}, "", GetParam());
     ASSERT_TRUE(executable.ok()) << executable.error().message;
     executable_ = std::move(executable).value();
   }
@@ -102,16 +108,17 @@ class PjrtKvStateContract : public testing::Test {
   std::unique_ptr<pjrt::PjrtExecutable> executable_;
 };
 
-TEST_F(PjrtKvStateContract, ReportsItsPagesAndBytes) {
+TEST_P(PjrtKvStateContract, ReportsItsPagesAndBytes) {
   const auto state = make_state();
   EXPECT_EQ(executable_->pages_per_slot(0), kPagesPerSlot);
   EXPECT_EQ(state->pages_per_slot(0), kPagesPerSlot);
   EXPECT_EQ(state->pages(0), 3 * kPagesPerSlot);
-  // No padding: keys and values, two heads of 16 float32.
-  EXPECT_EQ(state->bytes(), 3u * 64 * 2 * 2 * 16 * 4);
+  // Keys and values, two heads of 16 float32: of three slots, or of two for each of two parts.
+  const auto slots = static_cast<uint64_t>(GetParam().data == 1 ? 3 : 2 * GetParam().data);
+  EXPECT_EQ(state->bytes(), slots * 64 * 2 * 2 * 16 * 4);
 }
 
-TEST_F(PjrtKvStateContract, RefusesPageCountsThatMakeNoSense) {
+TEST_P(PjrtKvStateContract, RefusesPageCountsThatMakeNoSense) {
   EXPECT_FALSE(executable_->make_kv_state({}).ok());
   EXPECT_FALSE(executable_->make_kv_state({4, 4}).ok());
   EXPECT_FALSE(executable_->make_kv_state({-4}).ok());
@@ -121,14 +128,14 @@ TEST_F(PjrtKvStateContract, RefusesPageCountsThatMakeNoSense) {
   EXPECT_EQ(huge.error().kind, ErrorKind::does_not_fit);
 }
 
-TEST_F(PjrtKvStateContract, RefusesTablesThatAreNoSlots) {
+TEST_P(PjrtKvStateContract, RefusesTablesThatAreNoSlots) {
   const auto state = make_state();
   StepPlan plan = plan_of(tokens(1, 20), 0, 1);
   std::swap(plan.tables[0].pages[0], plan.tables[0].pages[1]);
   EXPECT_FALSE(validate(plan, program_, kLimits, *state).ok());
 }
 
-TEST_F(PjrtKvStateContract, KeepsWhatEarlierStepsWrote) {
+TEST_P(PjrtKvStateContract, KeepsWhatEarlierStepsWrote) {
   const auto in_one = make_state();
   const std::vector<float> expected = run(*in_one, plan_of(tokens(1, 20), 0, 2));
   const auto in_two = make_state();
@@ -137,18 +144,24 @@ TEST_F(PjrtKvStateContract, KeepsWhatEarlierStepsWrote) {
   EXPECT_THAT(last, near({expected.end() - 64, expected.end()}));
 }
 
-TEST_F(PjrtKvStateContract, ArraysStayWhereTheyAre) {
+TEST_P(PjrtKvStateContract, ArraysStayWhereTheyAre) {
   auto state = make_state();
-  auto& arrays = dynamic_cast<pjrt::PjrtKvState&>(*state).arrays();
-  const uintptr_t keys = *arrays[0].address();
-  const uintptr_t values = *arrays[1].address();
+  auto& devices = dynamic_cast<pjrt::PjrtKvState&>(*state).devices();
+  ASSERT_EQ(std::ssize(devices), GetParam().devices());
+  const auto addresses = [&devices] {
+    std::vector<uintptr_t> all;
+    for (const auto& arrays : devices) {
+      for (const pjrt::Buffer& array : arrays) all.push_back(*array.address());
+    }
+    return all;
+  };
+  const std::vector<uintptr_t> before = addresses();
   run(*state, plan_of(tokens(1, 10), 0, 0));
   for (int32_t i = 10; i < 16; ++i) run(*state, plan_of({3}, i, 0));
-  EXPECT_EQ(*arrays[0].address(), keys);
-  EXPECT_EQ(*arrays[1].address(), values);
+  EXPECT_EQ(addresses(), before);
 }
 
-TEST_F(PjrtKvStateContract, NothingIsCompiledOnceEveryBucketWasMet) {
+TEST_P(PjrtKvStateContract, NothingIsCompiledOnceEveryBucketWasMet) {
   const auto state = make_state();
   run(*state, plan_of(tokens(1, 10), 0, 0));
   run(*state, plan_of({3}, 10, 0));
@@ -158,7 +171,7 @@ TEST_F(PjrtKvStateContract, NothingIsCompiledOnceEveryBucketWasMet) {
   EXPECT_EQ(executable_->programs().compiled, compilations);
 }
 
-TEST_F(PjrtKvStateContract, StatesOfOneExecutableAreApart) {
+TEST_P(PjrtKvStateContract, StatesOfOneExecutableAreApart) {
   const auto first = make_state();
   const auto second = make_state();
   run(*first, plan_of(tokens(1, 10), 0, 0));
@@ -168,7 +181,7 @@ TEST_F(PjrtKvStateContract, StatesOfOneExecutableAreApart) {
   EXPECT_EQ(run(*first, plan_of({5}, 10, 0)), run(*alone, plan_of({5}, 10, 0)));
 }
 
-TEST_F(PjrtKvStateContract, PaddingWritesNothing) {
+TEST_P(PjrtKvStateContract, PaddingWritesNothing) {
   const auto state = make_state();
   run(*state, plan_of(tokens(1, 10), 0, 0));
   run(*state, plan_of(tokens(7, 10), 0, 1));
@@ -179,7 +192,7 @@ TEST_F(PjrtKvStateContract, PaddingWritesNothing) {
   EXPECT_EQ(run(*state, plan_of({5}, 10, 1)), run(*alone, plan_of({5}, 10, 1)));
 }
 
-TEST_F(PjrtKvStateContract, RowsThatSkipPositionsAreWrittenWhereTheyBelong) {
+TEST_P(PjrtKvStateContract, RowsThatSkipPositionsAreWrittenWhereTheyBelong) {
   const auto state = make_state();
   run(*state, plan_of(tokens(30, 12), 0, 1));
   StepPlan skipping = plan_of(tokens(2, 3), 2, 1);
@@ -195,25 +208,32 @@ TEST_F(PjrtKvStateContract, RowsThatSkipPositionsAreWrittenWhereTheyBelong) {
   EXPECT_EQ(run(*state, plan_of({5}, 12, 1)), run(*whole, plan_of({5}, 12, 1)));
 }
 
-TEST_F(PjrtKvStateContract, MovesCopyAPageBeforeTheFirstWrite) {
-  const auto state = make_state();
-  run(*state, plan_of(tokens(1, 10), 0, 0));
-  StepPlan fork;
-  fork.segments = {{2, 1, RowClass::generated}};
-  fork.tokens = {11, 22};
-  fork.positions = {10, 10};
-  fork.tables = {{{0, 1, 2}, {0, 2 * kPagesPerSlot}}};
-  fork.moves = {{0, 0, 2 * kPagesPerSlot}};
-  const std::vector<float> both = run(*state, fork);
-  for (const size_t branch : {0u, 1u}) {
-    const auto alone = make_state();
-    run(*alone, plan_of(tokens(1, 10), 0, 0));
-    const auto first = both.begin() + static_cast<std::ptrdiff_t>(branch) * 64;
-    EXPECT_THAT(run(*alone, plan_of({fork.tokens[branch]}, 10, 0)), near({first, first + 64}));
+// On a mesh whose `data` is 2, slot 1 is on other devices than slots 0 and 2.
+TEST_P(PjrtKvStateContract, MovesCopyAPageBeforeTheFirstWrite) {
+  for (const int32_t slot : {1, 2}) {
+    const auto state = make_state();
+    run(*state, plan_of(tokens(1, 10), 0, 0));
+    run(*state, plan_of(tokens(20, 10), 0, 3 - slot));  // stays as it is
+    StepPlan fork;
+    fork.segments = {{2, 1, RowClass::generated}};
+    fork.tokens = {11, 22};
+    fork.positions = {10, 10};
+    fork.tables = {{{0, 1, 2}, {0, slot * kPagesPerSlot}}};
+    fork.moves = {{0, 0, slot * kPagesPerSlot}};
+    const std::vector<float> both = run(*state, fork);
+    for (const size_t branch : {0u, 1u}) {
+      const auto alone = make_state();
+      run(*alone, plan_of(tokens(1, 10), 0, 0));
+      const auto first = both.begin() + static_cast<std::ptrdiff_t>(branch) * 64;
+      EXPECT_THAT(run(*alone, plan_of({fork.tokens[branch]}, 10, 0)), near({first, first + 64}));
+    }
+    const auto other = make_state();
+    run(*other, plan_of(tokens(20, 10), 0, 3 - slot));
+    EXPECT_EQ(run(*state, plan_of({5}, 10, 3 - slot)), run(*other, plan_of({5}, 10, 3 - slot)));
   }
 }
 
-TEST_F(PjrtKvStateContract, LengthsTellFullAttentionHowFarTheSequenceReaches) {
+TEST_P(PjrtKvStateContract, LengthsTellFullAttentionHowFarTheSequenceReaches) {
   const auto state = make_state();
   run(*state, plan_of(tokens(1, 14), 0, 1));
   StepPlan inside = plan_of(tokens(20, 4), 4, 1);
@@ -228,7 +248,7 @@ TEST_F(PjrtKvStateContract, LengthsTellFullAttentionHowFarTheSequenceReaches) {
   EXPECT_THAT(seen, near({rows.begin() + 4 * 64, rows.begin() + 8 * 64}));
 }
 
-TEST_F(PjrtKvStateContract, MissingPagesAreNotSeen) {
+TEST_P(PjrtKvStateContract, MissingPagesAreNotSeen) {
   compile(MaskKind::causal);
   const auto state = make_state();
   run(*state, plan_of(tokens(1, 20), 0, 0));
@@ -246,6 +266,45 @@ TEST_F(PjrtKvStateContract, MissingPagesAreNotSeen) {
   run(*other, plan_of(second, 20, 0));
   EXPECT_EQ(run(*other, plan_of({5}, 40, 0, {1})), without);
 }
+
+// Two prompts and a token in one step: on parts of a batch they are computed side by side.
+TEST_P(PjrtKvStateContract, SequencesOfAStepDoNotSeeEachOther) {
+  const auto state = make_state();
+  run(*state, plan_of(tokens(4, 9), 0, 2));
+  StepPlan step;
+  step.segments = {
+      {1, 1, RowClass::generated}, {1, 12, RowClass::prompt}, {1, 7, RowClass::prompt}};
+  step.tables.resize(1);
+  step.tables[0].first.push_back(0);
+  const std::vector<StepPlan> each = {plan_of({8}, 9, 2), plan_of(tokens(1, 12), 0, 0),
+                                      plan_of(tokens(2, 7), 0, 1)};
+  for (const StepPlan& plan : each) {
+    step.tokens.insert(step.tokens.end(), plan.tokens.begin(), plan.tokens.end());
+    step.positions.insert(step.positions.end(), plan.positions.begin(), plan.positions.end());
+    KvTable& table = step.tables[0];
+    table.pages.insert(table.pages.end(), plan.tables[0].pages.begin(), plan.tables[0].pages.end());
+    table.first.push_back(static_cast<int32_t>(table.pages.size()));
+  }
+  std::vector<float> rows = run(*state, step);
+  const auto alone = make_state();
+  run(*alone, plan_of(tokens(4, 9), 0, 2));
+  for (const StepPlan& plan : each) {
+    const auto size = static_cast<std::ptrdiff_t>(64 * plan.tokens.size());
+    EXPECT_THAT(run(*alone, plan), near({rows.begin(), rows.begin() + size}));
+    rows.erase(rows.begin(), rows.begin() + size);
+  }
+}
+
+const auto mesh_name = [](const auto& parameter) {
+  std::string name = to_string(parameter.param);
+  std::erase(name, '=');
+  std::ranges::replace(name, ',', '_');
+  return name;
+};
+INSTANTIATE_TEST_SUITE_P(Meshes, PjrtKvStateContract,
+                         testing::Values(MeshShape{}, MeshShape{.data = 2}, MeshShape{.model = 2},
+                                         MeshShape{.data = 2, .model = 2}),
+                         mesh_name);
 
 }  // namespace
 }  // namespace dunlin

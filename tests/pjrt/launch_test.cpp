@@ -173,6 +173,61 @@ TEST_F(Launches, BucketsThatNoStepCanNeedAreLeftOut) {
   EXPECT_EQ(count({.rows = 4096, .logit_rows = 1, .sequences = 1, .context = 4096}), 2u + (4 + 5));
 }
 
+// Slots 0, 2 and 4 are in the first part, 1, 3 and 5 in the second.
+TEST_F(Launches, PartsOfTheBatchAreComputedInOneLaunch) {
+  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/2);
+  EXPECT_EQ(planner.slots_of_part(6), 3);
+  EXPECT_EQ(planner.slots_of_part(7), 4);
+  add(0, 7, 1);
+  add(3, 40, 1);
+  add(4, 9, 1);
+  const auto launches = planner.split(plan_, groups_);
+  ASSERT_EQ(launches.size(), 1u);
+  const Launch& launch = launches[0];
+  EXPECT_EQ(launch.bucket.text(), "3x1 rows, 3 logit rows, 1024 positions");
+  EXPECT_THAT(launch.rows, ElementsAre(0, -1, 2, -1, 1, -1));
+  EXPECT_THAT(launch.sequences, ElementsAre(0, -1, 2, -1, 1, -1));
+  EXPECT_THAT(launch.logit_rows, ElementsAre(0, 2, -1, 1, -1, -1));
+  const StepLayout layout(launch.bucket);
+  const auto field = [&](const StepLayout::Field& f, int64_t part) {
+    const std::vector<int32_t> array = planner.step_array(plan_, launch, part);
+    return std::vector<int32_t>(array.begin() + f.offset, array.begin() + f.offset + f.count);
+  };
+  EXPECT_THAT(field(layout.positions, 0), ElementsAre(7, 0, 9));
+  EXPECT_THAT(field(layout.positions, 1), ElementsAre(0, 40, 0));
+  EXPECT_THAT(field(layout.row_sequences, 1), ElementsAre(-1, 1, -1));
+  EXPECT_THAT(field(layout.slots, 0), ElementsAre(0, 1, 2));
+  EXPECT_THAT(field(layout.logit_rows, 0), ElementsAre(0, 2, 0));
+  EXPECT_THAT(field(layout.logit_rows, 1), ElementsAre(1, 0, 0));
+}
+
+// Three prompts of the first part, one of the second: beside each other as far as they go.
+TEST_F(Launches, PromptsOfDifferentPartsRunSideBySide) {
+  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/2);
+  add(2, 0, 17);
+  add(4, 5, 3);
+  add(1, 1100, 4);
+  add(0, 0, 2);
+  const auto launches = planner.split(plan_, groups_);
+  ASSERT_EQ(launches.size(), 3u);
+  EXPECT_EQ(launches[0].bucket.text(), "1x64 rows, 1 logit rows, 4096 positions");
+  EXPECT_THAT(launches[0].sequences, ElementsAre(0, 2));
+  EXPECT_THAT(launches[1].sequences, ElementsAre(1, -1));
+  EXPECT_THAT(launches[2].sequences, ElementsAre(3, -1));
+  EXPECT_EQ(launches[0].rows[64], 20);  // the first row of the second part
+  EXPECT_EQ(launches[0].rows[68], -1);
+  EXPECT_THAT(launches[0].logit_rows, ElementsAre(0, 2));
+  const StepLayout layout(launches[1].bucket);
+  const std::vector<int32_t> padding = planner.step_array(plan_, launches[1], 1);
+  EXPECT_EQ(padding[static_cast<size_t>(layout.row_counts.offset)], 0);
+  EXPECT_EQ(padding[static_cast<size_t>(layout.lengths.offset)], 0);
+}
+
+TEST_F(Launches, BucketsOfPartsHaveFewerSequences) {
+  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/2);
+  for (const Bucket& bucket : planner.buckets(groups_)) EXPECT_LE(bucket.sequences(), 3);
+}
+
 TEST_F(Launches, AProgramThatMixesRowsGetsItsExactSizes) {
   const LaunchPlanner exact(program_, kLimits, /*row_wise=*/false);
   add(0, 5, 3);

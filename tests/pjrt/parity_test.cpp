@@ -4,6 +4,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <string>
+#include <vector>
+
 #include "../parity/golden_models.h"
 #include "pjrt_device.h"
 
@@ -25,6 +29,75 @@ TEST_P(PjrtParity, EveryTensorAgrees) {
   EXPECT_EQ(report->ignored, std::vector<std::string>());
   EXPECT_GE(report->rows.size(), 4u);
 }
+
+// The same on the devices of a mesh. A prompt is one sequence: with `data` it leaves devices without
+// work, and every step after it is padded.
+struct OnMesh {
+  std::string model;
+  MeshShape mesh;
+  bool kv_cache = true;
+};
+
+class PjrtMeshParity : public testing::TestWithParam<OnMesh> {};
+
+TEST_P(PjrtMeshParity, EveryTensorAgrees) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  const OnMesh& it = GetParam();
+  ParityOptions options{.backend = "pjrt",
+                        .device = pjrt::test_device(),
+                        .mesh = it.mesh,
+                        .xla_options = pjrt::quick_compilation(),
+                        .tolerance = pjrt::tolerance().parity};
+  if (!it.kv_cache) options.disabled = {"kv-cache"};
+  const auto report = compare_with_reference(model_path(it.model, Container::directory),
+                                             golden_path(it.model), options);
+  ASSERT_TRUE(report.ok()) << report.error().message;
+  for (const ParityRow& row : report->rows) {
+    EXPECT_TRUE(row.pass) << row.name << ": " << row.max_abs_diff << " of " << row.allowed << " at "
+                          << row.where;
+  }
+  EXPECT_EQ(report->ignored, std::vector<std::string>());
+  EXPECT_GE(report->rows.size(), 4u);
+}
+
+// Every golden on four devices.
+std::vector<OnMesh> all_on_two_by_two() {
+  std::vector<OnMesh> all;
+  for (const std::string& model : committed_models()) {
+    all.push_back({model, {.data = 2, .model = 2}});
+  }
+  return all;
+}
+
+// What the factoring of `model` and the padding of heads, ffn and vocabulary can meet, and experts.
+std::vector<OnMesh> other_meshes() {
+  return {{"llama_plain", {.model = 2}},
+          {"llama_plain", {.model = 4}},  // two kv heads
+          {"llama_plain", {.data = 3}},
+          {"llama_plain", {.data = 2, .model = 2}, /*kv_cache=*/false},
+          {"llama_heads_9_3", {.model = 2}},   // groups of three heads
+          {"llama_heads_9_3", {.model = 6}},   // kv 3, group 2
+          {"llama_defaults", {.model = 8}},    // one query head of each kv head, four devices idle
+          {"qwen2_untied", {.model = 4}},      // one kv head
+          {"qwen2_heads_14_2", {.model = 4}},  // groups of seven
+          {"dream_plain", {.model = 4}},
+          {"gpt_oss_bf16", {.model = 4}},
+          {"gpt_oss_bf16", {.expert = 2}},
+          {"gpt_oss_mxfp4", {.expert = 3}},
+          {"gpt_oss_mxfp4", {.expert = 2, .model = 2}},
+          {"gpt_oss_merged", {.data = 2, .expert = 2}},
+          {"gpt_oss_one_expert", {.expert = 4}}};
+}
+
+const auto model_and_mesh = [](const auto& info) {
+  std::string name = info.param.model + "_" + to_string(info.param.mesh);
+  std::erase(name, '=');
+  std::ranges::replace(name, ',', '_');
+  return info.param.kv_cache ? name : name + "_uncached";
+};
+INSTANTIATE_TEST_SUITE_P(TwoByTwo, PjrtMeshParity, testing::ValuesIn(all_on_two_by_two()),
+                         model_and_mesh);
+INSTANTIATE_TEST_SUITE_P(Others, PjrtMeshParity, testing::ValuesIn(other_meshes()), model_and_mesh);
 
 const auto model_name = [](const auto& info) { return info.param; };
 INSTANTIATE_TEST_SUITE_P(Tiny, PjrtParity, testing::ValuesIn(committed_models()), model_name);

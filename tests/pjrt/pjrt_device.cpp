@@ -1,6 +1,8 @@
 #include "pjrt_device.h"
 
 #include <cstdlib>
+#include <map>
+#include <utility>
 
 #include "backend/pjrt/discover.h"
 
@@ -20,6 +22,8 @@ std::shared_ptr<const Client> make_client(int64_t virtual_devices) {
   return std::move(client).value();
 }
 
+}  // namespace
+
 // Compiling takes most of the time of these tests. On the CPU it takes half without LLVM's
 // optimisations; on a GPU most of it goes into timing kernels against each other.
 std::vector<std::string> quick_compilation() {
@@ -27,8 +31,6 @@ std::vector<std::string> quick_compilation() {
   if (test_device() == "gpu") return {"xla_gpu_autotune_level=0"};
   return {};
 }
-
-}  // namespace
 
 std::string test_device() {
   const char* const device = std::getenv("DUNLIN_TEST_PJRT_DEVICE");
@@ -59,14 +61,18 @@ std::shared_ptr<const Client> test_client(int64_t devices) {
   return client;
 }
 
-Backend& test_backend() {
-  static Backend& backend = []() -> Backend& {
-    auto made = make_pjrt_backend(
-        {.device = test_device(), .xla_options = quick_compilation(), .program_folder = ""});
+Backend& test_backend(const MeshShape& mesh) {
+  static std::map<std::string, Backend*>& backends = *new std::map<std::string, Backend*>();
+  Backend*& backend = backends[to_string(mesh)];
+  if (backend == nullptr) {
+    auto made = make_pjrt_backend({.device = test_device(),
+                                   .mesh = mesh,
+                                   .xla_options = quick_compilation(),
+                                   .program_folder = ""});
     EXPECT_TRUE(made.ok()) << made.error().message;
-    return *std::move(made).value().release();
-  }();
-  return backend;
+    backend = std::move(made).value().release();
+  }
+  return *backend;
 }
 
 }  // namespace dunlin::pjrt

@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/pjrt/client/client.h"
 #include "backend/pjrt/pjrt_backend.h"
@@ -39,7 +40,9 @@ Tolerance tolerance();
 
 // A client with so many virtual devices on the CPU; elsewhere the one client of this process.
 std::shared_ptr<const Client> test_client(int64_t devices = 1);
-// One back end for the whole process.
-Backend& test_backend();
+// One back end for each mesh, for the whole process.
+Backend& test_backend(const MeshShape& mesh = {});
+// Options of the compiler under which it takes half the time.
+std::vector<std::string> quick_compilation();
 
 }  // namespace dunlin::pjrt

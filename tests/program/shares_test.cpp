@@ -48,6 +48,12 @@ TEST(Coordinates, CountRowMajorWithGroupFastest) {
   EXPECT_EQ(to_string(mesh), "data=2,kv=3,group=4");
   EXPECT_EQ(to_string(Mesh{}), "all");
   EXPECT_EQ(shard_count(mesh), 12);  // data copies weights
+  for (int64_t device = 0; device < mesh.devices(); ++device)
+    EXPECT_EQ(device_at(mesh, coordinates_of(mesh, device)), device);
+  const Coordinates last = coordinates_of(mesh, 23);
+  EXPECT_EQ(place_on(mesh, last, {MeshAxis::kv, MeshAxis::group}), 11);
+  EXPECT_EQ(place_on(mesh, last, {MeshAxis::group}), 3);
+  EXPECT_EQ(place_on(mesh, last, {}), 0);
 }
 
 // Llama 3 70B on 16 devices: 64 query heads on 8 kv heads of 128, kv = 8 and group = 2.

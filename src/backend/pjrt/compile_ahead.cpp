@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <numeric>
 #include <set>
 #include <utility>
 
@@ -36,29 +37,37 @@ struct LoweredModel {
 };
 
 Result<LoweredModel> lower_model(const Program& program, const WeightSource& source,
-                                 const CompileOptions& options) {
+                                 const CompileOptions& options, const MeshShape& mesh) {
   if (!is_row_wise(program)) {
     return Error{ErrorKind::device,
                  program.model + ": its programs follow from each step's sizes, not from limits"};
   }
+  const bool on_mesh = mesh.devices() > 1;
   LoweredModel model;
-  DUNLIN_ASSIGN_OR_RETURN(model.expanded, expand(program, [](const Node& node) {
-                            return is_lowered_directly(node.op);
+  DUNLIN_ASSIGN_OR_RETURN(model.expanded, expand(program, [on_mesh](const Node& node) {
+                            return is_lowered_directly(node.op, on_mesh);
                           }));
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views,
                           resolve_weights(model.expanded, source));
   model.lowering.precision = options.precision;
   for (const WeightView& view : views) model.lowering.formats.push_back(view.format);
+  if (on_mesh) {
+    DUNLIN_ASSIGN_OR_RETURN(model.lowering.sharding,
+                            shard_program(model.expanded, source, mesh, /*splits_batch=*/true));
+  }
+  const ProgramSharding* const sharding = model.lowering.sharding.get();
   for (const WeightUse& use : weight_uses(model.expanded, model.lowering))
-    model.weights_bytes += weight_type(model.expanded, use).bytes();
+    model.weights_bytes += weight_type(model.expanded, use, sharding).bytes();
 
-  const LaunchPlanner planner(program, options.limits, /*row_wise=*/true);
+  const LaunchPlanner planner(program, options.limits, /*row_wise=*/true,
+                              on_mesh ? sharding->batch_parts() : 1);
   for (size_t group = 0; group < program.kv_groups.size(); ++group) {
     const int64_t pages = planner.pages_per_slot(static_cast<int32_t>(group));
-    model.groups.push_back({options.limits.sequences, pages * kPageTokens});
+    model.groups.push_back({planner.slots_of_part(options.limits.sequences), pages * kPageTokens});
   }
   DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program, model.groups));
-  for (const TensorType& type : state_types(program, model.groups, kv_element(options.precision))) {
+  for (const TensorType& type :
+       state_types(program, model.groups, kv_element(options.precision), sharding)) {
     model.kv_bytes += type.bytes();
   }
   model.buckets = planner.buckets(model.groups);
@@ -112,19 +121,26 @@ std::vector<AheadJob> bucket_jobs(const LoweredModel& model) {
 // What an executable runs beside its buckets: arrays that are made, and pages that are copied.
 std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& model) {
   std::vector<AheadJob> jobs;
-  const auto types = state_types(program, model.groups, kv_element(model.lowering.precision));
+  const auto& sharding = model.lowering.sharding;
+  const auto types =
+      state_types(program, model.groups, kv_element(model.lowering.precision), sharding.get());
   std::set<std::string> seen;
   auto first = types.begin();
-  for (const KvGroup& group : program.kv_groups) {
-    const std::vector<TensorType> arrays(first, first + 2 * group.layers);
-    first += 2 * group.layers;
+  for (size_t group = 0; group < program.kv_groups.size(); ++group) {
+    const int32_t layers = program.kv_groups[group].layers;
+    const std::vector<TensorType> arrays(first, first + 2 * layers);
+    first += 2 * layers;
     if (arrays.empty()) continue;
-    if (seen.insert(arrays.front().text()).second) {
-      jobs.push_back({"zeros, " + arrays.front().text(),
-                      [type = arrays.front()] { return zeros_text(type); }});
+    const std::string name = arrays.front().text();
+    // Several devices are given their zeros.
+    if (sharding == nullptr && seen.insert(name).second) {
+      jobs.push_back({"zeros, " + name, [type = arrays.front()] { return zeros_text(type); }});
     }
-    jobs.push_back(
-        {"copy of a page, " + arrays.front().text(), [arrays] { return lower_page_copy(arrays); }});
+    jobs.push_back({"copy of a page, " + name, [arrays, sharding, group] {
+                      return sharding == nullptr
+                                 ? lower_page_copy(arrays)
+                                 : lower_page_copy(arrays, *sharding, static_cast<int32_t>(group));
+                    }});
   }
   return jobs;
 }
@@ -154,17 +170,29 @@ Result<AheadResult> compile_here(const Program& program, const LoweredModel& mod
   return result;
 }
 
-Error many_devices(const std::string& context, int64_t devices) {
-  return {ErrorKind::device, fmt::format("{}: it has {} devices, and programs are not sharded over "
-                                         "several devices yet; v5e:1x1 and v6e:1x1 are single ones",
-                                         context, devices)};
+// libtpu takes only programs for a whole slice.
+Result<void> check_devices(const std::string& context, int64_t devices, const MeshShape& mesh) {
+  if (devices == mesh.devices()) return {};
+  return Error{ErrorKind::device, fmt::format("{}: it has {} devices, and --mesh {} has {}",
+                                              context, devices, to_string(mesh), mesh.devices())};
+}
+
+// A GPU is as many as the mesh asks for, in one machine.
+void set_devices(int64_t devices, Target& target) {
+  if (target.plugin != "gpu") return;
+  for (auto& [name, value] : target.options) {
+    if (name == "topology") value = fmt::format("1x1x{}", devices);
+  }
 }
 
 Result<AheadResult> compile_for_target(const LoweredModel& model, const AheadOptions& options) {
   const std::string context = "--topology " + options.topology;
-  DUNLIN_ASSIGN_OR_RETURN(const Target target, find_target(options.topology));
+  const MeshShape& mesh = options.pjrt.mesh;
+  DUNLIN_ASSIGN_OR_RETURN(Target target, find_target(options.topology));
+  set_devices(mesh.devices(), target);
   // What needs no compiler comes first.
-  if (target.chips > 1) return many_devices(context, target.chips);
+  if (target.chips > mesh.devices())
+    DUNLIN_RETURN_IF_ERROR(check_devices(context, target.chips, mesh));
   const int64_t memory = target.memory_bytes > 0 ? target.memory_bytes : options.memory_bytes;
   if (const auto fits = check_fits(model.weights_bytes + model.kv_bytes, memory); !fits.ok())
     return fits.error().with_context(context);
@@ -174,7 +202,10 @@ Result<AheadResult> compile_for_target(const LoweredModel& model, const AheadOpt
   DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
   DUNLIN_ASSIGN_OR_RETURN(const auto topology,
                           Topology::create(*plugin, target.topology, target.options));
-  if (topology->devices() != 1) return many_devices(context, topology->devices());
+  DUNLIN_RETURN_IF_ERROR(check_devices(context, topology->devices(), mesh));
+  spec.device_ids.resize(static_cast<size_t>(mesh.devices()));
+  std::iota(spec.device_ids.begin(), spec.device_ids.end(), 0);
+  spec.shardy = mesh.devices() > 1;
   spec = with_own_options(*plugin, std::move(spec));
   AheadResult result{.plugin = plugin->path(), .memory_bytes = memory};
   const CompileJob compile = [&](const std::string& text) -> Result<AheadProgram> {
@@ -198,7 +229,7 @@ namespace dunlin {
 Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
                                   const AheadOptions& options) {
   DUNLIN_ASSIGN_OR_RETURN(const pjrt::LoweredModel model,
-                          pjrt::lower_model(program, weights, options.compile));
+                          pjrt::lower_model(program, weights, options.compile, options.pjrt.mesh));
   auto result = options.topology.empty() ? pjrt::compile_here(program, model, options)
                                          : pjrt::compile_for_target(model, options);
   if (!result.ok()) return pjrt::with_sizes(result.error(), model);

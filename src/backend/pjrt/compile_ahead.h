@@ -13,7 +13,8 @@
 namespace dunlin {
 
 struct AheadOptions {
-  // Its device may be empty: cpu-xla, or what compiles for the topology.
+  // Its device may be empty: cpu-xla, or what compiles for the topology. Its mesh has the devices of
+  // the topology.
   PjrtOptions pjrt = {};
   std::string topology = {};  // "v5e:1x1", "h100" (backend/pjrt/target.h); empty: what is here
   // Of a device of the topology, where the target itself does not say: what is surely too large is
@@ -46,7 +47,7 @@ struct AheadProgram {
 struct AheadResult {
   std::string plugin = {};          // its path
   std::string program_folder = {};  // where they are kept; empty: nowhere
-  int64_t weights_bytes = 0;        // of the arguments
+  int64_t weights_bytes = 0;        // of the arguments, on each device
   int64_t kv_bytes = 0;
   int64_t memory_bytes = 0;  // of a device; 0: only its compiler knows
   std::vector<AheadProgram> programs = {};
@@ -54,8 +55,9 @@ struct AheadResult {
 
 // Every program of an engine that serves `options.compile.limits`; `options.compile.progress` is
 // called from one thread at a time. Of `weights` only formats and shapes are used. Errors: those of
-// make_pjrt_backend(); usage, an unknown topology; device, one of several devices, over which
-// programs are not sharded yet; does_not_fit, with what is needed and what there is.
+// make_pjrt_backend(); usage, an unknown topology, or a mesh over which the Program cannot be split;
+// device, a topology of another number of devices than the mesh; does_not_fit, with what is needed
+// and what there is.
 Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
                                   const AheadOptions& options);
 

@@ -40,9 +40,11 @@ std::string compiler_identity(const Client& client) {
   return identity;
 }
 
-// For the first device of a client.
-CompileSpec spec_for(const Client& client, CompileSpec spec) {
-  spec.device_ids = {client.device_ids().front()};
+// For the first devices of a client.
+CompileSpec spec_for(const Client& client, int64_t devices, CompileSpec spec) {
+  spec.device_ids = client.device_ids();
+  spec.device_ids.resize(static_cast<size_t>(devices));
+  spec.shardy = devices > 1;
   return with_own_options(client.plugin(), std::move(spec));
 }
 
@@ -72,7 +74,8 @@ Compiler::Compiler(std::shared_ptr<const Client> client, const Program& program,
     : client_(std::move(client)),
       program_(program),
       options_(std::move(options)),
-      spec_(spec_for(*client_, std::move(spec))),
+      spec_(spec_for(*client_, options_.sharding == nullptr ? 1 : options_.sharding->devices(),
+                     std::move(spec))),
       cache_(program_folder, program_folder.empty() ? "" : compiler_identity(*client_)) {}
 
 Result<MadeProgram> Compiler::make(const std::string& text) {
@@ -126,8 +129,10 @@ Result<const LoadedProgram*> Compiler::other(const std::string& text) {
   return static_cast<const LoadedProgram*>(others_[text].get());
 }
 
-Result<const LoadedProgram*> Compiler::page_copy(const std::vector<TensorType>& arrays) {
-  return other(lower_page_copy(arrays));
+Result<const LoadedProgram*> Compiler::page_copy(const std::vector<TensorType>& arrays,
+                                                 int32_t group) {
+  return other(sharding() == nullptr ? lower_page_copy(arrays)
+                                     : lower_page_copy(arrays, *sharding(), group));
 }
 
 Result<Buffer> Compiler::zeros(const TensorType& type) {

@@ -34,21 +34,22 @@ std::string zeros_text(const TensorType& type);
 
 class Compiler {
  public:
-  // `program` is expanded to what lower() takes, and outlives the compiler. `program_folder`: of the
-  // ProgramCache.
+  // `program` is expanded to what lower() takes, and outlives the compiler. Programs are for the first
+  // devices of the client: as many as the options' mesh has. `program_folder`: of the ProgramCache.
   Compiler(std::shared_ptr<const Client> client, const Program& program, LoweringOptions options,
            CompileSpec spec, const std::string& program_folder = {});
 
   Result<const CompiledBucket*> bucket(const Bucket& bucket);
-  // Copies a page within arrays of these types (lower_page_copy()).
-  Result<const LoadedProgram*> page_copy(const std::vector<TensorType>& arrays);
-  // An array of zeros.
+  // Copies a page within the arrays of a KV group, which have these types (lower_page_copy()).
+  Result<const LoadedProgram*> page_copy(const std::vector<TensorType>& arrays, int32_t group);
+  // An array of zeros, on the first device.
   Result<Buffer> zeros(const TensorType& type);
 
   // From the cache, or compiled and kept there. Safe from any thread.
   Result<MadeProgram> make(const std::string& text);
 
   const Client& client() const { return *client_; }
+  const ProgramSharding* sharding() const { return options_.sharding.get(); }
   // What was made so far: nothing more is compiled while serving, once every bucket was met.
   DevicePrograms made() const;
 

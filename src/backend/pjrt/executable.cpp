@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <cstddef>
 #include <set>
+#include <span>
 
 #include "backend/pjrt/row_wise.h"
 #include "program/definitions.h"
@@ -14,53 +16,116 @@ Error lost_state() {
   return {ErrorKind::device, "the KV cache was lost with a program that failed"};
 }
 
-// Runs a program whose first arguments are arrays of the state [first, last), donated; it returns
-// them first. Gives what else it returns.
-Result<std::vector<Buffer>> run_on_state(const LoadedProgram& program,
-                                         std::vector<PJRT_Buffer*> before,
-                                         std::vector<Buffer>& arrays, size_t first, size_t last,
-                                         const Buffer& after) {
-  for (size_t i = first; i < last; ++i) before.push_back(arrays[i].get());
-  before.push_back(after.get());
-  auto results = program.execute({before});
+using Arguments = std::vector<std::vector<PJRT_Buffer*>>;  // by device
+using Results = std::vector<std::vector<Buffer>>;
+
+// Arrays [first, last) of the state on every device.
+struct StateRange {
+  std::vector<PjrtKvState::Arrays>& devices;
+  size_t first;
+  size_t last;
+};
+
+// Runs a program that takes arrays of the state behind the arguments `before`, donated, and then
+// `after`; it returns the arrays first. Gives what else it returns.
+Result<Results> run_on_state(const LoadedProgram& program, Arguments before,
+                             const StateRange& state, const std::vector<Buffer>& after) {
+  for (size_t device = 0; device < before.size(); ++device) {
+    for (size_t i = state.first; i < state.last; ++i)
+      before[device].push_back(state.devices[device][i].get());
+    before[device].push_back(after[device].get());
+  }
+  auto results = program.execute(before);
   // Donated or not, the old handles are of no more use; what was written is in the new ones.
-  for (size_t i = first; i < last; ++i) arrays[i] = Buffer();
+  for (PjrtKvState::Arrays& arrays : state.devices) {
+    for (size_t i = state.first; i < state.last; ++i) arrays[i] = Buffer();
+  }
   if (!results.ok()) return results.error();
-  std::vector<Buffer>& values = results->front();
-  for (size_t i = first; i < last; ++i) arrays[i] = std::move(values[i - first]);
-  values.erase(values.begin(), values.begin() + static_cast<std::ptrdiff_t>(last - first));
-  return std::move(values);
+  for (size_t device = 0; device < before.size(); ++device) {
+    std::vector<Buffer>& values = (*results)[device];
+    for (size_t i = state.first; i < state.last; ++i)
+      state.devices[device][i] = std::move(values[i - state.first]);
+    values.erase(values.begin(),
+                 values.begin() + static_cast<std::ptrdiff_t>(state.last - state.first));
+  }
+  return std::move(results).value();
 }
 
 }  // namespace
 
-PjrtExecutable::PjrtExecutable(Program program, Program expanded, const CompileOptions& options)
+PjrtExecutable::PjrtExecutable(Program program, Program expanded, const CompileOptions& options,
+                               std::shared_ptr<const ProgramSharding> sharding)
     : program_(std::move(program)),
       expanded_(std::move(expanded)),
-      planner_(program_, options.limits, is_row_wise(program_)),
+      sharding_(std::move(sharding)),
+      planner_(program_, options.limits, is_row_wise(program_),
+               sharding_ == nullptr ? 1 : sharding_->batch_parts()),
       results_(program_) {}
 
 Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
     std::shared_ptr<const Client> client, const Program& program, const WeightSource& source,
-    const CompileOptions& options, CompileSpec spec, const std::string& program_folder) {
-  DUNLIN_ASSIGN_OR_RETURN(Program expanded, expand(program, [](const Node& node) {
-                            return is_lowered_directly(node.op);
+    const CompileOptions& options, CompileSpec spec, const std::string& program_folder,
+    const MeshShape& mesh) {
+  const bool on_mesh = mesh.devices() > 1;
+  DUNLIN_ASSIGN_OR_RETURN(Program expanded, expand(program, [on_mesh](const Node& node) {
+                            return is_lowered_directly(node.op, on_mesh);
                           }));
-  std::unique_ptr<PjrtExecutable> executable(
-      new PjrtExecutable(program, std::move(expanded), options));
-  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views,
-                          resolve_weights(executable->expanded_, source));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, resolve_weights(expanded, source));
   LoweringOptions lowering{.precision = options.precision};
   for (const WeightView& view : views) lowering.formats.push_back(view.format);
+  if (on_mesh) {
+    DUNLIN_ASSIGN_OR_RETURN(lowering.sharding,
+                            shard_program(expanded, source, mesh, is_row_wise(program)));
+  }
+  std::unique_ptr<PjrtExecutable> executable(
+      new PjrtExecutable(program, std::move(expanded), options, lowering.sharding));
   const std::vector<WeightUse> uses = weight_uses(executable->expanded_, lowering);
-  DUNLIN_ASSIGN_OR_RETURN(executable->weights_, DeviceWeights::load(*client, executable->expanded_,
-                                                                    views, uses, options));
+  DUNLIN_ASSIGN_OR_RETURN(executable->weights_,
+                          DeviceWeights::load(*client, executable->expanded_, views, uses, options,
+                                              lowering.sharding.get()));
   executable->platform_ = client->platform();
   executable->compiler_ =
       std::make_unique<Compiler>(std::move(client), executable->expanded_, std::move(lowering),
                                  std::move(spec), program_folder);
   executable->element_ = kv_element(options.precision);
+  DUNLIN_RETURN_IF_ERROR(executable->upload_places());
   return executable;
+}
+
+size_t PjrtExecutable::devices() const {
+  return sharding_ == nullptr ? 1 : static_cast<size_t>(sharding_->devices());
+}
+
+int64_t PjrtExecutable::batch_part_of(size_t device) const {
+  return sharding_ == nullptr ? 0 : sharding_->batch_part_of(static_cast<int64_t>(device));
+}
+
+Result<void> PjrtExecutable::upload_places() {
+  if (sharding_ == nullptr) return {};
+  for (int64_t device = 0; device < sharding_->devices(); ++device) {
+    std::vector<int32_t> numbers;
+    for (const int64_t number : coordinates_of(sharding_->mesh(), device))
+      numbers.push_back(static_cast<int32_t>(number));
+    DUNLIN_ASSIGN_OR_RETURN(
+        Buffer place,
+        compiler_->client().upload(place_type(), std::as_bytes(std::span(numbers)), device));
+    places_.push_back(std::move(place));
+  }
+  return {};
+}
+
+Result<PjrtExecutable::Buffers> PjrtExecutable::upload_lists(
+    const std::vector<std::vector<int32_t>>& of_parts) const {
+  Buffers buffers;
+  for (size_t device = 0; device < devices(); ++device) {
+    const std::vector<int32_t>& list = of_parts[static_cast<size_t>(batch_part_of(device))];
+    const TensorType type{Element::i32, {static_cast<int64_t>(list.size())}};
+    DUNLIN_ASSIGN_OR_RETURN(Buffer buffer,
+                            compiler_->client().upload(type, std::as_bytes(std::span(list)),
+                                                       static_cast<int64_t>(device)));
+    buffers.push_back(std::move(buffer));
+  }
+  return buffers;
 }
 
 int64_t PjrtExecutable::pages_per_slot(int32_t group) const {
@@ -73,6 +138,7 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
     return runtime_error(fmt::format("KV state: page counts for {} groups, but the model has {}",
                                      pages_per_group.size(), program_.kv_groups.size()));
   }
+  std::vector<KvGroupShape> in_all;
   std::vector<KvGroupShape> shapes;
   for (size_t i = 0; i < pages_per_group.size(); ++i) {
     const int64_t each = planner_.pages_per_slot(static_cast<int32_t>(i));
@@ -80,65 +146,113 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
       return runtime_error(fmt::format("KV state: {} pages in group {}, which has {} for each slot",
                                        pages_per_group[i], i, each));
     }
-    shapes.push_back({pages_per_group[i] / each, each * kPageTokens});
+    const int64_t slots = pages_per_group[i] / each;
+    in_all.push_back({slots, each * kPageTokens});
+    shapes.push_back({planner_.slots_of_part(slots), each * kPageTokens});
   }
-  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, shapes));
-  const std::vector<TensorType> types = state_types(program_, shapes, element_);
-  std::vector<Buffer> arrays;
-  for (const TensorType& type : types) {
-    auto array = compiler_->zeros(type);
-    if (!array.ok()) return array.error().with_context("KV state");
-    arrays.push_back(std::move(array).value());
-  }
+  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, in_all));
+  const std::vector<TensorType> types = state_types(program_, shapes, element_, sharding_.get());
+  auto arrays = make_arrays(types);
+  if (!arrays.ok()) return arrays.error().with_context("KV state");
   std::vector<size_t> first_array{0};
   for (const KvGroup& group : program_.kv_groups) {
     first_array.push_back(first_array.back() + 2 * static_cast<size_t>(group.layers));
   }
-  return std::unique_ptr<KvState>(std::make_unique<PjrtKvState>(
-      std::move(shapes), types, std::move(arrays), std::move(first_array)));
+  return std::unique_ptr<KvState>(std::make_unique<PjrtKvState>(pages_per_group, std::move(shapes),
+                                                                types, std::move(arrays).value(),
+                                                                std::move(first_array)));
 }
 
-Result<void> PjrtExecutable::copy_pages(const StepPlan& plan, PjrtKvState& state) {
-  for (const PageMove& move : plan.moves) {
-    if (move.from == move.to) continue;
-    const auto each = static_cast<int32_t>(state.pages_per_slot(move.group));
-    const std::vector<int32_t> places = {move.from / each, move.from % each * kPageTokens,
-                                         move.to / each, move.to % each * kPageTokens};
-    const size_t first = state.first_array(move.group);
-    const size_t last = state.last_array(move.group);
-    const std::vector<TensorType> types(state.types().begin() + static_cast<std::ptrdiff_t>(first),
-                                        state.types().begin() + static_cast<std::ptrdiff_t>(last));
-    DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, compiler_->page_copy(types));
-    DUNLIN_ASSIGN_OR_RETURN(
-        const Buffer step,
-        compiler_->client().upload({Element::i32, {4}}, std::as_bytes(std::span(places)), 0));
-    DUNLIN_ASSIGN_OR_RETURN(const auto rest,
-                            run_on_state(*program, {}, state.arrays(), first, last, step));
-    (void)rest;
+// Of zeros: one device makes them, several are given them.
+Result<std::vector<PjrtExecutable::Buffers>> PjrtExecutable::make_arrays(
+    const std::vector<TensorType>& types) {
+  std::vector<Buffers> arrays(devices());
+  for (const TensorType& type : types) {
+    if (sharding_ == nullptr) {
+      DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));
+      arrays.front().push_back(std::move(array));
+      continue;
+    }
+    const std::vector<std::byte> zeros(static_cast<size_t>(type.bytes()));
+    for (size_t device = 0; device < devices(); ++device) {
+      DUNLIN_ASSIGN_OR_RETURN(
+          Buffer array, compiler_->client().upload(type, zeros, static_cast<int64_t>(device)));
+      arrays[device].push_back(std::move(array));
+    }
   }
-  return {};
+  return arrays;
+}
+
+Result<void> PjrtExecutable::copy_page(const PageMove& move, PjrtKvState& state) {
+  const auto each = static_cast<int32_t>(state.pages_per_slot(move.group));
+  const auto parts = static_cast<int32_t>(planner_.parts());
+  const int32_t from = move.from / each;
+  const int32_t to = move.to / each;
+  const std::vector<int32_t> places = {from / parts, move.from % each * kPageTokens, to / parts,
+                                       move.to % each * kPageTokens};
+  std::vector<std::vector<int32_t>> lists;
+  for (int32_t part = 0; part < parts; ++part) {
+    lists.push_back(places);
+    if (sharding_ == nullptr) continue;
+    lists.back().push_back(from % parts);
+    lists.back().push_back(to % parts == part ? 1 : 0);
+  }
+  const size_t first = state.first_array(move.group);
+  const size_t last = state.last_array(move.group);
+  const std::vector<TensorType> types(state.types().begin() + static_cast<std::ptrdiff_t>(first),
+                                      state.types().begin() + static_cast<std::ptrdiff_t>(last));
+  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, compiler_->page_copy(types, move.group));
+  DUNLIN_ASSIGN_OR_RETURN(const Buffers step, upload_lists(lists));
+  const auto rest =
+      run_on_state(*program, Arguments(devices()), {state.devices(), first, last}, step);
+  return rest.ok() ? Result<void>() : rest.error();
 }
 
 Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& launch,
                                         PjrtKvState& state) {
   DUNLIN_ASSIGN_OR_RETURN(const CompiledBucket* compiled, compiler_->bucket(launch.bucket));
-  const std::vector<int32_t> array = planner_.step_array(plan, launch);
-  DUNLIN_ASSIGN_OR_RETURN(
-      const Buffer step,
-      compiler_->client().upload(compiled->lowered.step, std::as_bytes(std::span(array)), 0));
-  std::vector<PJRT_Buffer*> arguments;
-  for (const WeightUse& use : compiled->lowered.weights) {
-    arguments.push_back(weights_.of(use).get());
+  std::vector<std::vector<int32_t>> lists;
+  for (int64_t part = 0; part < planner_.parts(); ++part)
+    lists.push_back(planner_.step_array(plan, launch, part));
+  DUNLIN_ASSIGN_OR_RETURN(const Buffers step, upload_lists(lists));
+  Arguments arguments(devices());
+  for (size_t device = 0; device < devices(); ++device) {
+    for (const WeightUse& use : compiled->lowered.weights)
+      arguments[device].push_back(weights_.of(use, device).get());
+    if (!places_.empty()) arguments[device].push_back(places_[device].get());
   }
-  DUNLIN_ASSIGN_OR_RETURN(const std::vector<Buffer> outputs,
-                          run_on_state(*compiled->program, std::move(arguments), state.arrays(), 0,
-                                       state.arrays().size(), step));
-  return results_.add(launch, compiled->lowered.outputs, outputs);
+  DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
+                          run_on_state(*compiled->program, std::move(arguments),
+                                       {state.devices(), 0, state.arrays().size()}, step));
+  return take_outputs(launch, compiled->lowered, outputs);
+}
+
+// Every part of the batch has the outputs on one of its devices, or parts of them on several.
+Result<void> PjrtExecutable::take_outputs(const Launch& launch, const LoweredProgram& lowered,
+                                          const std::vector<Buffers>& outputs) {
+  for (int64_t batch_part = 0; batch_part < planner_.parts(); ++batch_part) {
+    std::vector<OutputArray> arrays;
+    for (size_t i = 0; i < lowered.outputs.size(); ++i) {
+      const std::vector<MeshAxis>& axes = lowered.output_axes[i];
+      OutputArray array{.type = lowered.outputs[i]};
+      const int64_t parts = axes.empty() ? 1 : sharding_->mesh().size(axes);
+      for (int64_t part = 0; part < parts; ++part) {
+        const int64_t device =
+            sharding_ == nullptr ? 0 : sharding_->device_of(batch_part, axes, part);
+        array.parts.push_back(&outputs[static_cast<size_t>(device)][i]);
+      }
+      arrays.push_back(std::move(array));
+    }
+    DUNLIN_RETURN_IF_ERROR(results_.add(launch, batch_part, arrays));
+  }
+  return {};
 }
 
 Result<void> PjrtExecutable::run_step(const StepPlan& plan, PjrtKvState& state) {
   if (!state.intact()) return lost_state();
-  DUNLIN_RETURN_IF_ERROR(copy_pages(plan, state));
+  for (const PageMove& move : plan.moves) {
+    if (move.from != move.to) DUNLIN_RETURN_IF_ERROR(copy_page(move, state));
+  }
   for (const Launch& launch : planner_.split(plan, state.shapes())) {
     DUNLIN_RETURN_IF_ERROR(run_launch(plan, launch, state));
   }
@@ -160,7 +274,7 @@ std::vector<std::pair<std::string, std::string>> PjrtExecutable::kernels() const
   for (const Node& node : program_.nodes) used.insert(node.op);
   std::vector<std::pair<std::string, std::string>> names;
   for (const Op op : used) {
-    const bool direct = is_basic(op) || is_lowered_directly(op);
+    const bool direct = is_basic(op) || is_lowered_directly(op, sharding_ != nullptr);
     names.emplace_back(op_name(op), direct ? "stablehlo" : "definition_stablehlo");
   }
   return names;

@@ -16,11 +16,13 @@ namespace dunlin::pjrt {
 
 class PjrtExecutable final : public Executable {
  public:
-  // `program_folder`: of the ProgramCache; empty: nothing is kept. Errors: weights that are missing
-  // or do not fit, a program that the plug-in refuses.
+  // `program_folder`: of the ProgramCache; empty: nothing is kept. `mesh`: of the client's first
+  // devices. Errors: weights that are missing or do not fit, a program that the plug-in refuses, a
+  // mesh over which the Program cannot be split (kind usage).
   static Result<std::unique_ptr<PjrtExecutable>> create(
       std::shared_ptr<const Client> client, const Program& program, const WeightSource& weights,
-      const CompileOptions& options, CompileSpec spec = {}, const std::string& program_folder = {});
+      const CompileOptions& options, CompileSpec spec = {}, const std::string& program_folder = {},
+      const MeshShape& mesh = {});
 
   Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) override;
@@ -40,18 +42,30 @@ class PjrtExecutable final : public Executable {
   }
 
  private:
-  PjrtExecutable(Program program, Program expanded, const CompileOptions& options);
+  using Buffers = std::vector<Buffer>;
+  PjrtExecutable(Program program, Program expanded, const CompileOptions& options,
+                 std::shared_ptr<const ProgramSharding> sharding);
 
+  size_t devices() const;
+  int64_t batch_part_of(size_t device) const;
+  // Lists of i32 of each part of the batch, on its devices.
+  Result<Buffers> upload_lists(const std::vector<std::vector<int32_t>>& of_parts) const;
+  Result<void> upload_places();
+  Result<std::vector<Buffers>> make_arrays(const std::vector<TensorType>& types);
   Result<void> run_step(const StepPlan& plan, PjrtKvState& state);
   Result<void> run_launch(const StepPlan& plan, const Launch& launch, PjrtKvState& state);
-  Result<void> copy_pages(const StepPlan& plan, PjrtKvState& state);
+  Result<void> take_outputs(const Launch& launch, const LoweredProgram& lowered,
+                            const std::vector<Buffers>& outputs);
+  Result<void> copy_page(const PageMove& move, PjrtKvState& state);
 
   Program program_;
   Program expanded_;
+  std::shared_ptr<const ProgramSharding> sharding_;  // null: one device
   LaunchPlanner planner_;
   StepResults results_;
   std::unique_ptr<Compiler> compiler_;
   DeviceWeights weights_;
+  Buffers places_;  // of each device on the mesh; none for one device
   std::string platform_;
   Element element_ = Element::f32;  // of the KV arrays
 };

@@ -21,15 +21,17 @@ Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupSh
   return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
 }
 
-PjrtKvState::PjrtKvState(std::vector<KvGroupShape> shapes, std::vector<TensorType> types,
-                         std::vector<Buffer> arrays, std::vector<size_t> first_array)
-    : shapes_(std::move(shapes)),
+PjrtKvState::PjrtKvState(std::vector<int64_t> pages, std::vector<KvGroupShape> shapes,
+                         std::vector<TensorType> types, std::vector<Arrays> arrays,
+                         std::vector<size_t> first_array)
+    : pages_(std::move(pages)),
+      shapes_(std::move(shapes)),
       types_(std::move(types)),
       arrays_(std::move(arrays)),
       first_array_(std::move(first_array)) {}
 
 int64_t PjrtKvState::pages(int32_t group) const {
-  return shapes_[static_cast<size_t>(group)].slots * pages_per_slot(group);
+  return pages_[static_cast<size_t>(group)];
 }
 
 int64_t PjrtKvState::pages_per_slot(int32_t group) const {
@@ -39,11 +41,13 @@ int64_t PjrtKvState::pages_per_slot(int32_t group) const {
 uint64_t PjrtKvState::bytes() const {
   uint64_t total = 0;
   for (const TensorType& type : types_) total += static_cast<uint64_t>(type.bytes());
-  return total;
+  return total * arrays_.size();
 }
 
 bool PjrtKvState::intact() const {
-  return std::ranges::none_of(arrays_, [](const Buffer& array) { return array.empty(); });
+  return std::ranges::none_of(arrays_, [](const Arrays& arrays) {
+    return std::ranges::any_of(arrays, [](const Buffer& array) { return array.empty(); });
+  });
 }
 
 }  // namespace dunlin::pjrt

@@ -1,5 +1,6 @@
-// The bytes of the KV cache on a device: arrays [slots, kv heads, positions, head width] of each
-// layer, updated in place because every program that writes them takes them by donation.
+// The bytes of the KV cache on devices: arrays [slots, kv heads, positions, head width] of each
+// layer, updated in place because every program that writes them takes them by donation. On a mesh
+// each device has the slots of its part of the batch, and its kv heads.
 #pragma once
 
 #include <cstdint>
@@ -17,19 +18,23 @@ Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupSh
 
 class PjrtKvState final : public KvState {
  public:
-  // `arrays` of the types, in the order of state_types(). `first_array[g]` of each group and one
-  // past the end.
-  PjrtKvState(std::vector<KvGroupShape> shapes, std::vector<TensorType> types,
-              std::vector<Buffer> arrays, std::vector<size_t> first_array);
+  using Arrays = std::vector<Buffer>;  // of one device
+
+  // `pages` of each group in all. Shapes and types are those of a device, `arrays` of each device, in
+  // the order of state_types(). `first_array[g]` of each group and one past the end.
+  PjrtKvState(std::vector<int64_t> pages, std::vector<KvGroupShape> shapes,
+              std::vector<TensorType> types, std::vector<Arrays> arrays,
+              std::vector<size_t> first_array);
 
   int32_t groups() const override { return static_cast<int32_t>(shapes_.size()); }
   int64_t pages(int32_t group) const override;
   int64_t pages_per_slot(int32_t group) const override;
-  uint64_t bytes() const override;
+  uint64_t bytes() const override;  // of all devices
 
   const std::vector<KvGroupShape>& shapes() const { return shapes_; }
   const std::vector<TensorType>& types() const { return types_; }
-  std::vector<Buffer>& arrays() { return arrays_; }
+  std::vector<Arrays>& devices() { return arrays_; }
+  Arrays& arrays(size_t device = 0) { return arrays_[device]; }
   // Arrays of one group: [first, last).
   size_t first_array(int32_t group) const { return first_array_[static_cast<size_t>(group)]; }
   size_t last_array(int32_t group) const { return first_array_[static_cast<size_t>(group) + 1]; }
@@ -37,9 +42,10 @@ class PjrtKvState final : public KvState {
   bool intact() const;
 
  private:
+  std::vector<int64_t> pages_;
   std::vector<KvGroupShape> shapes_;
   std::vector<TensorType> types_;
-  std::vector<Buffer> arrays_;
+  std::vector<Arrays> arrays_;  // by device
   std::vector<size_t> first_array_;
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "base/check.h"
 
@@ -39,8 +40,11 @@ int64_t power_of_two(int64_t enough) {
 
 }  // namespace
 
-LaunchPlanner::LaunchPlanner(const Program& program, const StepLimits& limits, bool row_wise)
-    : program_(program), limits_(limits), row_wise_(row_wise) {}
+LaunchPlanner::LaunchPlanner(const Program& program, const StepLimits& limits, bool row_wise,
+                             int64_t parts)
+    : program_(program), limits_(limits), row_wise_(row_wise), parts_(parts) {
+  DUNLIN_CHECK(parts == 1 || row_wise, "parts of a step that is computed as a whole");
+}
 
 int64_t LaunchPlanner::pages_per_slot(int32_t group) const {
   const int64_t window = program_.kv_groups[static_cast<size_t>(group)].window;
@@ -71,6 +75,10 @@ std::vector<LaunchPlanner::Sequence> LaunchPlanner::sequences_of(
     DUNLIN_CHECK(page != pages.end(), "a sequence without a page");
     sequences[s].slot = static_cast<int32_t>(*page / (groups[0].positions / kPageTokens));
   }
+  for (Sequence& sequence : sequences) {
+    sequence.part = static_cast<int32_t>(sequence.slot % parts_);
+    sequence.slot = static_cast<int32_t>(sequence.slot / parts_);
+  }
   return sequences;
 }
 
@@ -100,16 +108,24 @@ Launch LaunchPlanner::exact(const StepPlan& plan, const std::vector<Sequence>& s
   return launch;
 }
 
-// The logit rows whose rows are in the launch; at least `least` with padding.
+// The logit rows whose rows are in the launch; of each part at least `least`, with padding.
 void LaunchPlanner::add_logit_rows(const StepPlan& plan, int64_t least, Launch& launch) const {
-  for (size_t r = 0; r < plan.logit_rows.size(); ++r) {
-    if (std::ranges::find(launch.rows, plan.logit_rows[r]) != launch.rows.end()) {
-      launch.logit_rows.push_back(static_cast<int32_t>(r));
+  std::vector<std::vector<int32_t>> wanted(static_cast<size_t>(parts_));
+  int64_t most = 0;
+  for (int64_t part = 0; part < parts_; ++part) {
+    std::vector<int32_t>& list = wanted[static_cast<size_t>(part)];
+    const auto rows = Launch::of_part(launch.rows, launch.bucket.rows(), part);
+    for (size_t r = 0; r < plan.logit_rows.size(); ++r) {
+      if (std::ranges::find(rows, plan.logit_rows[r]) != rows.end())
+        list.push_back(static_cast<int32_t>(r));
     }
+    most = std::max(most, static_cast<int64_t>(list.size()));
   }
-  const auto needed = static_cast<int64_t>(launch.logit_rows.size());
-  launch.bucket.logit_rows = needed <= least ? least : power_of_two(needed);
-  launch.logit_rows.resize(static_cast<size_t>(launch.bucket.logit_rows), -1);
+  launch.bucket.logit_rows = most <= least ? least : power_of_two(most);
+  for (std::vector<int32_t>& list : wanted) {
+    list.resize(static_cast<size_t>(launch.bucket.logit_rows), -1);
+    launch.logit_rows.insert(launch.logit_rows.end(), list.begin(), list.end());
+  }
 }
 
 Launch LaunchPlanner::decode(const StepPlan& plan, const std::vector<Sequence>& sequences) const {
@@ -121,15 +137,15 @@ Launch LaunchPlanner::decode(const StepPlan& plan, const std::vector<Sequence>& 
     highest = std::max(highest, sequence.slot);
     longest = std::max(longest, sequence.length);
   }
-  const int64_t most = std::max<int64_t>(limits_.sequences, highest + 1);
+  const int64_t most = std::max<int64_t>(slots_of_part(limits_.sequences), highest + 1);
   const int64_t count = std::min(power_of_two(highest + 1), most);
-  launch.rows.assign(static_cast<size_t>(count), -1);
-  launch.sequences.assign(static_cast<size_t>(count), -1);
+  launch.rows.assign(static_cast<size_t>(count * parts_), -1);
+  launch.sequences.assign(static_cast<size_t>(count * parts_), -1);
   for (size_t s = 0; s < sequences.size(); ++s) {
     if (sequences[s].rows != 1) continue;
-    const auto slot = static_cast<size_t>(sequences[s].slot);
-    launch.rows[slot] = sequences[s].first_row;
-    launch.sequences[slot] = static_cast<int32_t>(s);
+    const auto place = static_cast<size_t>(sequences[s].part * count + sequences[s].slot);
+    launch.rows[place] = sequences[s].first_row;
+    launch.sequences[place] = static_cast<int32_t>(s);
   }
   launch.bucket.segments = {{count, 1, /*slot_order=*/true}};
   launch.bucket.kv_length = kv_length(longest);
@@ -137,23 +153,56 @@ Launch LaunchPlanner::decode(const StepPlan& plan, const std::vector<Sequence>& 
   return launch;
 }
 
-Launch LaunchPlanner::prompt(const StepPlan& plan, const std::vector<Sequence>& sequences,
-                             size_t index) const {
-  const Sequence& sequence = sequences[index];
-  const int64_t within = std::min(limits_.rows, whole_pages(limits_.context));
-  const int64_t most = std::max<int64_t>(within, sequence.rows);
-  const int64_t count = grown(std::min(kLeastPromptRows, most), sequence.rows, most);
+Launch LaunchPlanner::prompts(const StepPlan& plan, const std::vector<Sequence>& sequences,
+                              const std::vector<int32_t>& members) const {
   Launch launch;
-  launch.rows.assign(static_cast<size_t>(count), -1);
-  for (int32_t i = 0; i < sequence.rows; ++i) {
-    launch.rows[static_cast<size_t>(i)] = sequence.first_row + i;
+  int64_t rows = 0;
+  int64_t longest = 0;
+  for (const int32_t member : members) {
+    if (member < 0) continue;
+    const Sequence& sequence = sequences[static_cast<size_t>(member)];
+    rows = std::max<int64_t>(rows, sequence.rows);
+    longest = std::max<int64_t>(longest, sequence.length);
+    launch.bucket.consecutive = launch.bucket.consecutive && sequence.consecutive;
   }
-  launch.sequences = {static_cast<int32_t>(index)};
+  const int64_t within = std::min(limits_.rows, whole_pages(limits_.context));
+  const int64_t most = std::max(within, rows);
+  const int64_t count = grown(std::min(kLeastPromptRows, most), rows, most);
+  launch.rows.assign(static_cast<size_t>(count * parts_), -1);
+  for (size_t part = 0; part < members.size(); ++part) {
+    if (members[part] < 0) continue;
+    const Sequence& sequence = sequences[static_cast<size_t>(members[part])];
+    for (int32_t i = 0; i < sequence.rows; ++i) {
+      const size_t row = part * static_cast<size_t>(count) + static_cast<size_t>(i);
+      launch.rows[row] = sequence.first_row + i;
+    }
+  }
+  launch.sequences = members;
   launch.bucket.segments = {{1, count}};
-  launch.bucket.kv_length = kv_length(sequence.length);
-  launch.bucket.consecutive = sequence.consecutive;
+  launch.bucket.kv_length = kv_length(longest);
   add_logit_rows(plan, 1, launch);
   return launch;
+}
+
+// The first of each part together, then the second, and so on.
+std::vector<Launch> LaunchPlanner::all_prompts(const StepPlan& plan,
+                                               const std::vector<Sequence>& sequences) const {
+  std::vector<std::vector<int32_t>> waiting(static_cast<size_t>(parts_));
+  size_t longest = 0;
+  for (size_t s = 0; s < sequences.size(); ++s) {
+    if (sequences[s].rows == 1) continue;
+    std::vector<int32_t>& queue = waiting[static_cast<size_t>(sequences[s].part)];
+    queue.push_back(static_cast<int32_t>(s));
+    longest = std::max(longest, queue.size());
+  }
+  std::vector<Launch> launches;
+  for (size_t i = 0; i < longest; ++i) {
+    std::vector<int32_t> members;
+    for (const std::vector<int32_t>& queue : waiting)
+      members.push_back(i < queue.size() ? queue[i] : -1);
+    launches.push_back(prompts(plan, sequences, members));
+  }
+  return launches;
 }
 
 std::vector<Bucket> LaunchPlanner::buckets(const std::vector<KvGroupShape>& groups) const {
@@ -169,7 +218,7 @@ std::vector<Bucket> LaunchPlanner::buckets(const std::vector<KvGroupShape>& grou
                    .groups = groups});
   };
   for (const int64_t kv_length : sizes_up_to(kLeastKvLength, kGrowth, context)) {
-    for (const int64_t count : sizes_up_to(1, 2, limits_.sequences)) {
+    for (const int64_t count : sizes_up_to(1, 2, slots_of_part(limits_.sequences))) {
       add({count, 1, /*slot_order=*/true}, count, kv_length);
     }
     int64_t fewest = 2;  // rows that need the bucket; one row is no prompt's
@@ -186,13 +235,12 @@ std::vector<Launch> LaunchPlanner::split(const StepPlan& plan,
                                          const std::vector<KvGroupShape>& groups) const {
   const std::vector<Sequence> sequences = sequences_of(plan, groups);
   std::vector<Launch> launches;
-  if (!row_wise_) launches.push_back(exact(plan, sequences));
-  const auto is_single = [](const Sequence& sequence) { return sequence.rows == 1; };
-  if (row_wise_ && std::ranges::any_of(sequences, is_single)) {
-    launches.push_back(decode(plan, sequences));
-  }
-  for (size_t s = 0; row_wise_ && s < sequences.size(); ++s) {
-    if (!is_single(sequences[s])) launches.push_back(prompt(plan, sequences, s));
+  if (!row_wise_) {
+    launches.push_back(exact(plan, sequences));
+  } else {
+    const auto is_single = [](const Sequence& sequence) { return sequence.rows == 1; };
+    if (std::ranges::any_of(sequences, is_single)) launches.push_back(decode(plan, sequences));
+    for (Launch& launch : all_prompts(plan, sequences)) launches.push_back(std::move(launch));
   }
   for (Launch& launch : launches) {
     launch.bucket.groups = groups;

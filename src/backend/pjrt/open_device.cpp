@@ -1,9 +1,12 @@
 #include "backend/pjrt/open_device.h"
 
+#include <fmt/format.h>
+
 #include <cstdlib>
 #include <utility>
 
 #include "backend/pjrt/discover.h"
+#include "backend/pjrt/sharding/layout.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "base/user_folders.h"
 
@@ -37,13 +40,19 @@ Result<CompileSpec> parse_options(const std::vector<std::string>& options) {
 }
 
 Result<OpenDevice> open_device(const PjrtOptions& options) {
-  OpenDevice device;
+  OpenDevice device{.mesh = options.mesh};
+  DUNLIN_RETURN_IF_ERROR(check_axes(options.mesh));
   DUNLIN_ASSIGN_OR_RETURN(device.spec, parse_options(options.xla_options));
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(options.device));
   DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
-  // The CPU plug-in makes four devices when it is not asked for one.
-  const int64_t virtual_devices = place.name == "cpu-xla" ? 1 : 0;
+  // The CPU plug-in makes four devices when it is not asked for a number.
+  const int64_t virtual_devices = place.name == "cpu-xla" ? options.mesh.devices() : 0;
   DUNLIN_ASSIGN_OR_RETURN(device.client, Client::create(*plugin, virtual_devices));
+  if (device.client->devices() < options.mesh.devices()) {
+    return Error{ErrorKind::device,
+                 fmt::format("--mesh {}: {} devices, but {} has {}", to_string(options.mesh),
+                             options.mesh.devices(), options.device, device.client->devices())};
+  }
   DUNLIN_RETURN_IF_ERROR(check_options(*device.client, device.spec));
   device.program_folder = options.program_folder.value_or(default_program_folder());
   return device;

@@ -14,6 +14,7 @@ namespace dunlin::pjrt {
 
 struct OpenDevice {
   std::shared_ptr<const Client> client = nullptr;
+  MeshShape mesh = {};    // of the client's first devices
   CompileSpec spec = {};  // the caller's options alone
   std::string program_folder = {};
 };

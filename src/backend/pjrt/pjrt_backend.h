@@ -8,11 +8,15 @@
 #include <vector>
 
 #include "backend/api.h"
+#include "program/mesh.h"
 
 namespace dunlin {
 
 struct PjrtOptions {
   std::string device = "cpu-xla";  // or "tpu", "gpu", or the path of a plug-in
+  // Of the plug-in's first devices: those of one process. cpu-xla has as many as the mesh. Of its axes
+  // data, expert and model.
+  MeshShape mesh = {};
   // Options of the plug-in's compiler as "name=value"; true, false and integers are sent as such,
   // everything else as text. Of two values for one name the last counts.
   std::vector<std::string> xla_options = {};
@@ -21,8 +25,9 @@ struct PjrtOptions {
   std::optional<std::string> program_folder = {};
 };
 
-// Errors of kind device: no plug-in, of a version this build cannot drive, without a device, or
-// whose compiler does not take an option.
+// Errors of kind device: no plug-in, of a version this build cannot drive, without a device or with
+// fewer than the mesh has, or whose compiler does not take an option. Of kind usage: a device or an
+// axis of the mesh that is not known here.
 Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options);
 
 struct PjrtPlugin {

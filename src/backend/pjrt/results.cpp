@@ -13,22 +13,23 @@ DType dtype_of(Element element) {
   return element == Element::i1 ? DType::boolean : DType::f32;
 }
 
-// What each element of the leading dimension of a launch's output is in the step; null: the output
+// What each element of the leading dimension of a launch's output is in the step; empty: the output
 // is whole as it is.
-const std::vector<int32_t>* order_of(const Launch& launch, const Dims& dims) {
-  if (dims.empty()) return nullptr;
+std::span<const int32_t> order_of(const Launch& launch, int64_t part, const Dims& dims) {
+  if (dims.empty()) return {};
+  const Bucket& bucket = launch.bucket;
   switch (dims.front().symbol) {
     case Symbol::rows:
-      return &launch.rows;
+      return Launch::of_part(launch.rows, bucket.rows(), part);
     case Symbol::logit_rows:
-      return &launch.logit_rows;
+      return Launch::of_part(launch.logit_rows, bucket.logit_rows, part);
     case Symbol::sequences:
-      return &launch.sequences;
+      return Launch::of_part(launch.sequences, bucket.sequences(), part);
     case Symbol::slots:
     case Symbol::none:
       break;
   }
-  return nullptr;
+  return {};
 }
 
 }  // namespace
@@ -57,25 +58,47 @@ void StepResults::prepare(const StepPlan& plan) {
   }
 }
 
-Result<void> StepResults::add(const Launch& launch, const std::vector<TensorType>& types,
-                              std::span<const Buffer> results) {
+Result<void> StepResults::add(const Launch& launch, int64_t batch_part,
+                              std::span<const OutputArray> outputs) {
   for (size_t i = 0; i < arrays_.size(); ++i) {
-    scratch_.resize(static_cast<size_t>(types[i].bytes()));
-    DUNLIN_RETURN_IF_ERROR(results[i].download(types[i], scratch_));
-    std::vector<std::byte>& into = arrays_[i].bytes;
-    const auto* order = order_of(launch, program_.type(program_.outputs[i].value).dims);
-    if (order == nullptr) {
-      std::memcpy(into.data(), scratch_.data(), std::min(into.size(), scratch_.size()));
-      continue;
-    }
-    const size_t each = scratch_.size() / order->size();
-    for (size_t from = 0; from < order->size(); ++from) {
-      if ((*order)[from] < 0) continue;
-      std::memcpy(into.data() + static_cast<size_t>((*order)[from]) * each,
-                  scratch_.data() + from * each, each);
+    const OutputArray& output = outputs[i];
+    const auto order = order_of(launch, batch_part, program_.type(program_.outputs[i].value).dims);
+    for (size_t part = 0; part < output.parts.size(); ++part) {
+      scratch_.resize(static_cast<size_t>(output.type.bytes()));
+      DUNLIN_RETURN_IF_ERROR(output.parts[part]->download(output.type, scratch_));
+      place(output, part, order, arrays_[i]);
     }
   }
   return {};
+}
+
+void StepResults::place(const OutputArray& output, size_t part, std::span<const int32_t> order,
+                        Array& into) {
+  if (order.empty() && output.parts.size() == 1) {
+    std::memcpy(into.bytes.data(), scratch_.data(), std::min(into.bytes.size(), scratch_.size()));
+    return;
+  }
+  // Lines: elements that are together in the part and in the whole. Of a whole output each element
+  // of the leading dimension is one.
+  const bool split = output.parts.size() > 1;
+  const auto bytes = static_cast<size_t>(element_bytes(output.type.element));
+  const size_t all = split
+                         ? scratch_.size() / (bytes * static_cast<size_t>(output.type.dims.back()))
+                         : order.size();
+  if (all == 0) return;
+  const size_t line = scratch_.size() / all;
+  const size_t whole = split ? bytes * static_cast<size_t>(into.type.dims.back()) : line;
+  const size_t first = part * line;
+  if (first >= whole) return;  // padding alone
+  const size_t count = std::min(line, whole - first);
+  const size_t lines_each = order.empty() ? 1 : all / order.size();
+  for (size_t i = 0; i < all; ++i) {
+    const size_t element = i / lines_each;
+    if (!order.empty() && order[element] < 0) continue;
+    const size_t target = order.empty() ? element : static_cast<size_t>(order[element]);
+    const size_t to = (target * lines_each + i % lines_each) * whole + first;
+    std::memcpy(into.bytes.data() + to, scratch_.data() + i * line, count);
+  }
 }
 
 const StepResults::Array* StepResults::find(const char* name) const {

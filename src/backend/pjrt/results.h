@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
+#include <span>
 #include <vector>
 
 #include "backend/pjrt/client/client.h"
@@ -10,15 +12,22 @@
 
 namespace dunlin::pjrt {
 
+// An output of a launch on the devices: whole, or parts of its last dimension, in their order. The
+// last parts may be padded.
+struct OutputArray {
+  TensorType type = {};  // of each part
+  std::vector<const Buffer*> parts = {};
+};
+
 class StepResults {
  public:
   explicit StepResults(const Program& program);
 
   // Sizes of a step's outputs; zeros.
   void prepare(const StepPlan& plan);
-  // Copies a launch's results to where they belong; `types` and `results` are the outputs'.
-  Result<void> add(const Launch& launch, const std::vector<TensorType>& types,
-                   std::span<const Buffer> results);
+  // Copies the results of a launch, for one part of the batch, to where they belong. `outputs` are in
+  // the Program's order.
+  Result<void> add(const Launch& launch, int64_t batch_part, std::span<const OutputArray> outputs);
   // Points `output` at the results, which stay until the next prepare().
   void publish(StepOutput& output) const;
 
@@ -29,6 +38,9 @@ class StepResults {
     TensorType type;
     std::vector<std::byte> bytes;
   };
+  // Copies what is in `scratch_`: part number `part` of an output. `order` says what each element of
+  // its leading dimension is in the step; empty: what it is here.
+  void place(const OutputArray& output, size_t part, std::span<const int32_t> order, Array& into);
   const Array* find(const char* name) const;
   void publish_logits(StepOutput& output) const;
 

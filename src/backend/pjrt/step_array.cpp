@@ -1,6 +1,7 @@
 // The step array: what a launch's program reads of a step.
 #include <algorithm>
 #include <bit>
+#include <span>
 
 #include "backend/pjrt/launch.h"
 
@@ -9,15 +10,17 @@ namespace {
 
 class StepArray {
  public:
-  StepArray(const StepPlan& plan, const Launch& launch)
+  StepArray(const StepPlan& plan, const Launch& launch, int64_t part)
       : plan_(plan),
         launch_(launch),
+        rows_(Launch::of_part(launch.rows, launch.bucket.rows(), part)),
+        logit_rows_(Launch::of_part(launch.logit_rows, launch.bucket.logit_rows, part)),
         layout_(launch.bucket),
         values_(static_cast<size_t>(layout_.size), 0) {}
 
   // Row `row` of the bucket, in its sequence number `number`; false where it is padding.
   bool set_row(int64_t row, int64_t number) {
-    const int32_t from = launch_.rows[static_cast<size_t>(row)];
+    const int32_t from = rows_[static_cast<size_t>(row)];
     set(layout_.row_sequences, row, from < 0 ? -1 : static_cast<int32_t>(number));
     if (from < 0) return false;
     set(layout_.tokens, row, plan_.tokens[static_cast<size_t>(from)]);
@@ -51,12 +54,12 @@ class StepArray {
   }
 
   void set_logit_row(int64_t r) {
-    const int32_t from = launch_.logit_rows[static_cast<size_t>(r)];
+    const int32_t from = logit_rows_[static_cast<size_t>(r)];
     set_float(layout_.temperatures, r, 1.0f);
     if (from < 0) return;
     const auto index = static_cast<size_t>(from);
-    const auto row = std::ranges::find(launch_.rows, plan_.logit_rows[index]);
-    set(layout_.logit_rows, r, static_cast<int32_t>(row - launch_.rows.begin()));
+    const auto row = std::ranges::find(rows_, plan_.logit_rows[index]);
+    set(layout_.logit_rows, r, static_cast<int32_t>(row - rows_.begin()));
     if (!plan_.temperatures.empty()) {
       set_float(layout_.temperatures, r, plan_.temperatures[index]);
     }
@@ -75,14 +78,17 @@ class StepArray {
 
   const StepPlan& plan_;
   const Launch& launch_;
+  std::span<const int32_t> rows_, logit_rows_;  // of the part
   StepLayout layout_;
   std::vector<int32_t> values_;
 };
 
 }  // namespace
 
-std::vector<int32_t> LaunchPlanner::step_array(const StepPlan& plan, const Launch& launch) const {
-  StepArray array(plan, launch);
+std::vector<int32_t> LaunchPlanner::step_array(const StepPlan& plan, const Launch& launch,
+                                               int64_t part) const {
+  StepArray array(plan, launch, part);
+  const auto members = Launch::of_part(launch.sequences, launch.bucket.sequences(), part);
   const std::vector<Sequence> sequences = sequences_of(plan, launch.bucket.groups);
   int64_t row = 0;
   int64_t number = 0;
@@ -93,7 +99,7 @@ std::vector<int32_t> LaunchPlanner::step_array(const StepPlan& plan, const Launc
         if (array.set_row(row, number)) ++rows;
       }
       // Padding keeps to a slot of its own where slots are in order: it writes nothing there.
-      const int32_t from = launch.sequences[static_cast<size_t>(number)];
+      const int32_t from = members[static_cast<size_t>(number)];
       const Sequence padding{.slot = static_cast<int32_t>(i)};
       const Sequence& sequence = from < 0 ? padding : sequences[static_cast<size_t>(from)];
       array.set_sequence(number, sequence.slot, rows, sequence.length);

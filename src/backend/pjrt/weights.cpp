@@ -1,11 +1,13 @@
 #include "backend/pjrt/weights.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <span>
+#include <utility>
 
 #include "backend/weight_shape.h"
+#include "backend/weight_share.h"
 #include "base/float16.h"
 
 namespace dunlin::pjrt {
@@ -56,11 +58,30 @@ Result<std::vector<std::byte>> read_weight(const WeightView& view, Element eleme
   return result;
 }
 
-TensorType weight_type(const Program& program, const WeightUse& use) {
-  TensorType type{use.element, {}};
-  for (const Dim& dim : program.weights[static_cast<size_t>(use.weight)].shape())
-    type.dims.push_back(dim.size);
-  return type;
+Result<std::vector<std::byte>> read_share(const WeightView& view, const WeightBox& share,
+                                          Element element) {
+  const RowForm form = box_form(view, share);
+  const int64_t columns = share.columns.extent;
+  std::vector<std::byte> result;
+  result.reserve(static_cast<size_t>(share.rows.extent * columns * element_bytes(element)));
+  std::vector<std::byte> stored;  // a vector may come in pieces of its only row
+  std::vector<float> decoded;
+  const TakeBox take = [&](std::span<const std::byte> piece) -> Result<void> {
+    std::vector<std::byte>& into = stored_as(view.format, element) ? result : stored;
+    into.insert(into.end(), piece.begin(), piece.end());
+    const int64_t count = static_cast<int64_t>(stored.size()) / form.bytes();
+    if (count == 0) return {};
+    decoded.resize(static_cast<size_t>(count * columns));
+    form.decode(stored.data(), count, decoded.data());
+    stored.erase(stored.begin(),
+                 stored.begin() + static_cast<std::ptrdiff_t>(count * form.bytes()));
+    const size_t before = result.size();
+    result.resize(before + static_cast<size_t>(count * columns * element_bytes(element)));
+    convert_values(decoded.data(), count * columns, element, result.data() + before);
+    return {};
+  };
+  DUNLIN_RETURN_IF_ERROR(read_box(view, share, take));
+  return result;
 }
 
 Result<std::vector<WeightView>> resolve_weights(const Program& program,
@@ -74,23 +95,61 @@ Result<std::vector<WeightView>> resolve_weights(const Program& program,
   return views;
 }
 
+Result<DeviceWeights::Buffers> DeviceWeights::upload_shares(const Client& client,
+                                                            const Program& program,
+                                                            const WeightView& view,
+                                                            const WeightUse& use,
+                                                            const ProgramSharding& sharding) {
+  const auto index = static_cast<size_t>(use.weight);
+  const WeightDeclaration declaration =
+      declaration_of(program.weights[index], sharding.weights[index]);
+  std::map<std::pair<IndexRuns, IndexRuns>, std::vector<int64_t>> devices_of;  // by rows, columns
+  for (int64_t device = 0; device < sharding.devices(); ++device) {
+    const Coordinates place = coordinates_of(sharding.mesh(), device);
+    DUNLIN_ASSIGN_OR_RETURN(WeightBox share,
+                            weight_share(declaration, view, sharding.sharding, place));
+    devices_of[{std::move(share.rows), std::move(share.columns)}].push_back(device);
+  }
+  const TensorType type = weight_type(program, use, &sharding);
+  Buffers buffers(static_cast<size_t>(sharding.devices()));
+  for (const auto& [share, devices] : devices_of) {
+    DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
+                            read_share(view, {share.first, share.second}, use.element));
+    for (const int64_t device : devices) {
+      DUNLIN_ASSIGN_OR_RETURN(buffers[static_cast<size_t>(device)],
+                              client.upload(type, bytes, device));
+    }
+  }
+  return buffers;
+}
+
 Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& program,
                                           const std::vector<WeightView>& views,
                                           const std::vector<WeightUse>& uses,
-                                          const CompileOptions& options) {
+                                          const CompileOptions& options,
+                                          const ProgramSharding* sharding) {
   DeviceWeights weights;
   for (size_t i = 0; i < uses.size(); ++i) {
     const WeightUse& use = uses[i];
-    const WeightDeclaration& declaration = program.weights[static_cast<size_t>(use.weight)];
+    const WeightView& view = views[static_cast<size_t>(use.weight)];
+    const std::string& name = program.weights[static_cast<size_t>(use.weight)].name;
     if (options.progress) {
-      options.progress(static_cast<double>(i) / static_cast<double>(uses.size()), declaration.name);
+      options.progress(static_cast<double>(i) / static_cast<double>(uses.size()), name);
     }
-    const TensorType type = weight_type(program, use);
-    DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
-                            read_weight(views[static_cast<size_t>(use.weight)], use.element));
+    const TensorType type = weight_type(program, use, sharding);
+    if (sharding != nullptr) {
+      auto buffers = upload_shares(client, program, view, use, *sharding);
+      if (!buffers.ok()) return buffers.error().with_context(name);
+      weights.buffers_.emplace(use, std::move(buffers).value());
+      weights.bytes_ += static_cast<uint64_t>(type.bytes() * sharding->devices());
+      continue;
+    }
+    DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_weight(view, use.element));
     auto buffer = client.upload(type, bytes, 0);
-    if (!buffer.ok()) return buffer.error().with_context(declaration.name);
-    weights.buffers_.emplace(use, std::move(buffer).value());
+    if (!buffer.ok()) return buffer.error().with_context(name);
+    Buffers buffers;
+    buffers.push_back(std::move(buffer).value());
+    weights.buffers_.emplace(use, std::move(buffers));
     weights.bytes_ += bytes.size();
   }
   if (options.progress) options.progress(1.0, "");

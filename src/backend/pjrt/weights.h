@@ -1,4 +1,4 @@
-// The weights of a Program in a device's memory, each in the element types it is read in.
+// The weights of a Program in the memory of its devices, each in the element types it is read in.
 #pragma once
 
 #include <functional>
@@ -9,27 +9,34 @@
 #include "backend/api.h"
 #include "backend/pjrt/client/client.h"
 #include "backend/pjrt/lower/lower.h"
+#include "formats/weight_box.h"
 
 namespace dunlin::pjrt {
 
 class DeviceWeights {
  public:
-  // Reads, decodes and uploads `uses`, one tensor at a time.
+  // Reads, decodes and uploads `uses`, one tensor at a time: for a mesh what each device holds of it,
+  // once for all devices that hold the same. `sharding` is null for one device.
   static Result<DeviceWeights> load(const Client& client, const Program& program,
                                     const std::vector<WeightView>& views,
                                     const std::vector<WeightUse>& uses,
-                                    const CompileOptions& options);
+                                    const CompileOptions& options,
+                                    const ProgramSharding* sharding = nullptr);
 
-  const Buffer& of(const WeightUse& use) const { return buffers_.at(use); }
-  uint64_t bytes() const { return bytes_; }
+  const Buffer& of(const WeightUse& use, size_t device = 0) const {
+    return buffers_.at(use)[device];
+  }
+  uint64_t bytes() const { return bytes_; }  // of all devices
 
  private:
-  std::map<WeightUse, Buffer> buffers_;
+  using Buffers = std::vector<Buffer>;  // by device
+  static Result<Buffers> upload_shares(const Client& client, const Program& program,
+                                       const WeightView& view, const WeightUse& use,
+                                       const ProgramSharding& sharding);
+
+  std::map<WeightUse, Buffers> buffers_;
   uint64_t bytes_ = 0;
 };
-
-// The array that a use of a weight reads.
-TensorType weight_type(const Program& program, const WeightUse& use);
 
 // One per declared weight. A weight that is missing or of another shape is an error that names the
 // tensor, its file and both shapes.
@@ -38,5 +45,8 @@ Result<std::vector<WeightView>> resolve_weights(const Program& program, const We
 // The canonical rows of a weight, row-major, in `element`: as stored where that is the format, else
 // decoded to float32 and rounded to nearest even.
 Result<std::vector<std::byte>> read_weight(const WeightView& view, Element element);
+// The same of some rows and columns; what pads them is zero. No more than those are read.
+Result<std::vector<std::byte>> read_share(const WeightView& view, const WeightBox& share,
+                                          Element element);
 
 }  // namespace dunlin::pjrt

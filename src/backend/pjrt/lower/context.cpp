@@ -8,13 +8,27 @@
 namespace dunlin::pjrt {
 
 LoweringContext::LoweringContext(const Program& p, const Bucket& sizes, const LoweringOptions& o)
-    : program(p), bucket(sizes), options(o), layout_(sizes), values_(p.values.size()) {}
+    : b(o.sharding == nullptr ? DeviceGrid() : grid_of(o.sharding->mesh())),
+      program(p),
+      bucket(sizes),
+      options(o),
+      layout_(sizes),
+      values_(p.values.size()) {}
+
+Shape LoweringContext::bound(const Dims& dims) const {
+  Shape sizes;
+  for (const Dim& dim : dims) sizes.push_back(bucket.sizes().of(dim));
+  return sizes;
+}
 
 TensorType LoweringContext::type_of(ValueId id) const {
   const ValueType& type = program.type(id);
-  TensorType bound{element_of(type.dtype), {}};
-  for (const Dim& dim : type.dims) bound.dims.push_back(bucket.sizes().of(dim));
-  return bound;
+  TensorType result{element_of(type.dtype), bound(type.dims)};
+  if (on_mesh()) {
+    const Layout& layout = options.sharding->values[static_cast<size_t>(id)];
+    result.dims = options.sharding->local(layout, result.dims);
+  }
+  return result;
 }
 
 Var LoweringContext::value(ValueId id) {
@@ -43,27 +57,31 @@ Format LoweringContext::format_of(ValueId id) const {
 
 void LoweringContext::declare_arguments(const std::vector<WeightUse>& uses,
                                         const std::vector<TensorType>& types) {
+  const ProgramSharding* const sharding = options.sharding.get();
   for (const WeightUse& use : uses) {
-    TensorType type{use.element, {}};
-    for (const Dim& dim : program.weights[static_cast<size_t>(use.weight)].shape()) {
-      type.dims.push_back(dim.size);
-    }
-    weights_[use] = b.argument(type);
+    Splits splits;
+    if (on_mesh())
+      splits = splits_of(sharding->mesh(), sharding->weights[static_cast<size_t>(use.weight)]);
+    weights_[use] = b.argument(weight_type(program, use, sharding), "", splits);
   }
+  const Splits own = on_mesh() ? per_device_splits(sharding->mesh()) : Splits();
+  if (on_mesh()) place_ = b.argument(place_type(), "", own);
   // State comes first among the results, so result i is what argument i of the state became.
   size_t next = 0;
-  const auto state_argument = [&] {
-    const std::string alias = fmt::format("{{tf.aliasing_output = {} : i32}}", next);
-    return b.argument(types[next++], alias);
-  };
-  for (const KvGroup& group : program.kv_groups) {
+  for (size_t group = 0; group < program.kv_groups.size(); ++group) {
+    const Splits splits =
+        on_mesh() ? state_splits(*sharding, static_cast<int32_t>(group)) : Splits();
+    const auto state_argument = [&] {
+      const std::string alias = fmt::format("{{tf.aliasing_output = {} : i32}}", next);
+      return b.argument(types[next++], alias, splits);
+    };
     std::vector<LayerState>& layers = state_.emplace_back();
-    for (int32_t layer = 0; layer < group.layers; ++layer) {
+    for (int32_t layer = 0; layer < program.kv_groups[group].layers; ++layer) {
       const Var keys = state_argument();
       layers.push_back({keys, state_argument()});
     }
   }
-  step_ = b.argument({Element::i32, {layout_.size}});
+  step_ = b.argument({Element::i32, {layout_.size}}, "", own);
   // Read here and not where they are used first: that may be inside a loop.
   for (size_t kind = 0; kind < kInputKinds; ++kind) {
     inputs_.push_back(step_input(static_cast<InputKind>(kind)));

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "backend/pjrt/lower/lower.h"
+#include "backend/pjrt/sharding/grid.h"
 #include "backend/pjrt/stablehlo/builder.h"
 
 namespace dunlin::pjrt {
@@ -31,9 +32,11 @@ class LoweringContext {
   const Bucket& bucket;
   const LoweringOptions& options;
 
-  TensorType type_of(ValueId id) const;
-  // An operand in its own type; a weight is converted to float32.
+  TensorType type_of(ValueId id) const;  // on a mesh: of a device's part
+  // A value as it was computed; a weight is converted to float32.
   Var value(ValueId id);
+  Var operand(const Node& node, size_t i);        // as the node takes it
+  Var output(size_t i);                           // as it leaves the device
   Var weight(ValueId id, Element element) const;  // as declare_weights() has it
   Format format_of(ValueId id) const;
   void set_value(ValueId id, const Var& value) { values_[static_cast<size_t>(id)] = value; }
@@ -52,12 +55,30 @@ class LoweringContext {
   LayerState& state(int32_t group, int32_t layer);
   Vars state_results() const;
 
+  // ---- on a mesh (exchange.cpp). For one device there are no axes, and nothing is exchanged.
+  // The mesh axes that split a dimension of an operand as the node takes it.
+  std::vector<MeshAxis> axes_of(const Node& node, size_t operand, size_t dim) const;
+  std::vector<MeshAxis> output_axes(size_t i) const;  // of the last dimension
+  std::vector<Splits> result_splits() const;
+  int64_t places(const std::vector<MeshAxis>& axes) const;  // their product
+  Var place(const std::vector<MeshAxis>& axes);             // i32: this device's, outermost first
+  Var sum_over(const Var& x, const std::vector<MeshAxis>& axes);
+  // Parts side by side along a dimension.
+  Var gather_over(const Var& x, int64_t axis, const std::vector<MeshAxis>& axes);
+  // The sum of all, of which this device keeps its part of the dimension.
+  Var scatter_sum_over(const Var& x, int64_t axis, const std::vector<MeshAxis>& axes);
+
   // Arguments, in the order of LoweredProgram.
   void declare_arguments(const std::vector<WeightUse>& uses,
                          const std::vector<TensorType>& state_types);
   TensorType step_type() const { return step_.type; }
 
  private:
+  bool on_mesh() const { return options.sharding != nullptr; }
+  Shape bound(const Dims& dims) const;
+  Var in_layout(ValueId id, const Layout& wanted);
+  Var whole(Var x, const Layout& layout, const Shape& dims);
+  Var part(Var x, const Layout& layout, const Shape& dims);
   Var step_input(InputKind kind);
   Var field(const StepLayout::Field& field, const Shape& dims);
   Var float_field(const StepLayout::Field& field);
@@ -67,6 +88,7 @@ class LoweringContext {
   std::vector<std::optional<Var>> values_;  // by ValueId
   Vars inputs_;                             // by InputKind
   std::map<WeightUse, Var> weights_;
+  Var place_;                                   // i32 by MeshAxis
   std::vector<std::vector<LayerState>> state_;  // by group and layer
   Var step_, slots_, row_counts_, lengths_;
   Vars place_positions_;
@@ -83,17 +105,18 @@ struct NodeLowering {
     return std::get<A>(node.attributes);
   }
   bool has(size_t operand) const { return operand < node.operands.size(); }
-  Var operand(size_t i) const { return context.value(node.operands[i]); }
+  Var operand(size_t i) const { return context.operand(node, i); }
   TensorType result_type(size_t i = 0) const { return context.type_of(node.results[i]); }
 };
 
 // Each returns the node's results.
-Vars lower_basic(const NodeLowering& it);       // basic.cpp
-Vars lower_embed(const NodeLowering& it);       // matrices.cpp
-Vars lower_linear(const NodeLowering& it);      // matrices.cpp
-Vars lower_experts(const NodeLowering& it);     // experts.cpp
-Vars lower_attention(const NodeLowering& it);   // attention.cpp
-Vars lower_state_read(const NodeLowering& it);  // state.cpp
+Vars lower_basic(const NodeLowering& it);        // basic.cpp
+Vars lower_embed(const NodeLowering& it);        // matrices.cpp
+Vars lower_linear(const NodeLowering& it);       // matrices.cpp
+Vars lower_experts(const NodeLowering& it);      // experts.cpp
+Vars lower_attention(const NodeLowering& it);    // attention.cpp
+Vars lower_logits_view(const NodeLowering& it);  // logits_view.cpp
+Vars lower_state_read(const NodeLowering& it);   // state.cpp
 
 // state.cpp: stores the step's rows of keys and values [T,K,h] at their positions.
 void write_state(LoweringContext& context, const StateAttributes& place, const Var& keys,

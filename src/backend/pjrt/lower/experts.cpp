@@ -26,6 +26,39 @@ Var gated_product(Builder& b, const Var& gate, const Var& up, const GatedAttribu
   return b.multiply(b.plus(u, 1.0), logistic_product(b, g, attributes.alpha));
 }
 
+// What the experts of this device are given: its own rows, or those of all devices that share the
+// experts with it.
+struct Rows {
+  Var x;          // [T,D]
+  Var chosen;     // i32 [T,k], numbered from this device's first expert
+  Var weights;    // f32 [T,k]
+  Var sequences;  // i32 [T]: negative for padding
+};
+
+Rows own_rows(const NodeLowering& it) {
+  return {it.operand(0), it.operand(1), it.operand(2),
+          it.context.value_of(InputKind::row_sequences)};
+}
+
+// In one exchange beside x: what is chosen, the bits of the weights, and the sequences.
+Rows rows_of_all(const NodeLowering& it, int64_t experts, const std::vector<MeshAxis>& axes) {
+  Builder& b = it.b;
+  const Rows own = own_rows(it);
+  const int64_t k = own.chosen.dim(1);
+  const Var sequences = b.reshape(own.sequences, {own.sequences.dim(0), 1});
+  const Var packed =
+      b.concatenate({own.chosen, b.bitcast(own.weights, Element::i32), sequences}, 1);
+  const Var all = it.context.gather_over(packed, 0, axes);
+  const Var first = b.multiply(it.context.place(axes), b.scalar(experts));
+  const Var chosen = b.slice(all, 1, 0, k);
+  Rows rows;
+  rows.x = it.context.gather_over(own.x, 0, axes);
+  rows.chosen = b.subtract(chosen, b.broadcast(first, chosen.type.dims, {}));
+  rows.weights = b.bitcast(b.slice(all, 1, k, 2 * k), Element::f32);
+  rows.sequences = b.reshape(b.slice(all, 1, 2 * k, 2 * k + 1), {all.dim(0)});
+  return rows;
+}
+
 struct Choice {
   Var weights;  // f32 [T,E]: what each expert counts for each row, 0 where it was not chosen
   Var order;    // i32 [E]: the chosen experts ascending, then the others
@@ -33,17 +66,13 @@ struct Choice {
 };
 
 // Padding chooses nothing.
-Choice choose(const NodeLowering& it, int64_t experts) {
-  Builder& b = it.b;
-  const Var chosen = it.operand(1);   // i32 [T,k]
-  const Var weights = it.operand(2);  // f32 [T,k]
-  const Shape grid{chosen.dim(0), chosen.dim(1), experts};
-  const Var sequences = it.context.value_of(InputKind::row_sequences);
-  const Var real = b.compare("GE", sequences, b.filled_like(sequences, 0.0));
+Choice choose(Builder& b, const Rows& rows, int64_t experts) {
+  const Shape grid{rows.chosen.dim(0), rows.chosen.dim(1), experts};
+  const Var real = b.compare("GE", rows.sequences, b.filled_like(rows.sequences, 0.0));
   const Var same =
-      b.compare("EQ", b.broadcast(chosen, grid, {0, 1}), b.iota({Element::i32, grid}, 2));
+      b.compare("EQ", b.broadcast(rows.chosen, grid, {0, 1}), b.iota({Element::i32, grid}, 2));
   const Var hit = b.both(same, b.broadcast(real, grid, {0}));
-  const Var spread = b.broadcast(weights, grid, {0, 1});
+  const Var spread = b.broadcast(rows.weights, grid, {0, 1});
   const Var part = b.select(hit, spread, b.filled_like(spread, 0.0));
   const Var hits = b.reduce(Reduction::max, b.convert(hit, Element::i32), 1);
   const Var used = b.reduce(Reduction::max, hits, 0);  // i32 [E], 1 or 0
@@ -57,7 +86,9 @@ Choice choose(const NodeLowering& it, int64_t experts) {
 }  // namespace
 
 // definitions::experts: sum_j weight_j (down_e gated(gate_e x + b, up_e x + b) + b), here in
-// ascending order of the experts.
+// ascending order of the experts. On a mesh `expert` splits the experts, whose rows come from and go
+// back to the devices that share them, and `model` their ffn: the bias of the sum is then the first
+// device's.
 Vars lower_experts(const NodeLowering& it) {
   Builder& b = it.b;
   const auto stack = [&](size_t operand) {
@@ -65,11 +96,21 @@ Vars lower_experts(const NodeLowering& it) {
     return it.context.weight(
         id, matrix_element(it.context.format_of(id), it.context.options.precision));
   };
-  const Var x = it.operand(0);
+  const std::vector<MeshAxis> by_expert = it.context.axes_of(it.node, 3, 0);
+  const std::vector<MeshAxis> by_ffn = it.context.axes_of(it.node, 3, 1);
   const Var gate = stack(3);
   const Var up = stack(4);
   const Var down = stack(5);
-  const Choice choice = choose(it, gate.dim(0));
+  const Rows rows = by_expert.empty() ? own_rows(it) : rows_of_all(it, gate.dim(0), by_expert);
+  const Choice choice = choose(b, rows, gate.dim(0));
+  const bool one_bias = it.has(8) && !by_ffn.empty();
+  const Var ffn_place = one_bias ? it.context.place(by_ffn) : Var();
+  const auto bias_row = [&](size_t bias, const Vars& start, int64_t width) {
+    const Var row = b.dynamic_slice(it.operand(bias), start, {1, width});
+    if (bias != 8 || !one_bias) return row;
+    const Var is_first = b.compare("EQ", ffn_place, b.filled_like(ffn_place, 0.0));
+    return b.select(b.broadcast(is_first, row.type.dims, {}), row, b.filled_like(row, 0.0));
+  };
   const auto apply = [&](const Var& expert, const Var& input, const Var& weight, size_t bias) {
     const Var zero = b.scalar(0);
     const Shape one{1, weight.dim(1), weight.dim(2)};
@@ -77,24 +118,25 @@ Vars lower_experts(const NodeLowering& it) {
                                  {weight.dim(1), weight.dim(2)});
     const Var y = project(b, input, matrix);
     if (!it.has(bias)) return y;
-    const Var row = b.dynamic_slice(it.operand(bias), {expert, zero}, {1, weight.dim(1)});
+    const Var row = bias_row(bias, {expert, zero}, weight.dim(1));
     return b.add(y, b.broadcast(row, y.type.dims, {0, 1}));
   };
   const auto body = [&](const Var& number, const Vars& carried) {
     const Var expert = b.reshape(b.dynamic_slice(choice.order, {number}, {1}), {});
-    const Var g = apply(expert, x, gate, 6);
-    const Var u = apply(expert, x, up, 7);
+    const Var g = apply(expert, rows.x, gate, 6);
+    const Var u = apply(expert, rows.x, up, 7);
     const Var h = gated_product(b, g, u, it.attributes<GatedAttributes>());
     const Var y = apply(expert, h, down, 8);
-    const Var column = b.dynamic_slice(choice.weights, {b.scalar(0), expert}, {x.dim(0), 1});
+    const Var column = b.dynamic_slice(choice.weights, {b.scalar(0), expert}, {rows.x.dim(0), 1});
     const Var weight = b.broadcast(column, y.type.dims, {0, 1});
     const Var zero = b.filled_like(y, 0.0);
     // A row that did not choose the expert adds nothing, whatever the expert made of it.
     const Var term = b.select(b.compare("NE", weight, zero), b.multiply(weight, y), zero);
     return Vars{b.add(carried[0], term)};
   };
-  const Var start = b.constant(it.result_type(), 0.0);
-  return b.counted_loop(choice.count, {start}, body);
+  const Var start = b.constant({Element::f32, {rows.x.dim(0), down.dim(1)}}, 0.0);
+  const Var sum = b.counted_loop(choice.count, {start}, body).front();
+  return {it.context.sum_over(it.context.scatter_sum_over(sum, 0, by_expert), by_ffn)};
 }
 
 }  // namespace dunlin::pjrt

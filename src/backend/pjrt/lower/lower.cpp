@@ -27,6 +27,8 @@ Vars lower_node(const NodeLowering& it) {
       return lower_experts(it);
     case Op::attention:
       return lower_attention(it);
+    case Op::logits_view:
+      return lower_logits_view(it);
     case Op::state_read:
       return lower_state_read(it);
     case Op::state_write:
@@ -53,8 +55,9 @@ Element kv_element(Precision precision) {
   return precision == Precision::f32 ? Element::f32 : Element::bf16;
 }
 
-bool is_lowered_directly(Op op) {
-  return op == Op::embed || op == Op::linear || op == Op::experts || op == Op::attention;
+bool is_lowered_directly(Op op, bool on_mesh) {
+  return op == Op::embed || op == Op::linear || op == Op::experts || op == Op::attention ||
+         (on_mesh && op == Op::logits_view);
 }
 
 std::vector<WeightUse> weight_uses(const Program& program, const LoweringOptions& options) {
@@ -76,13 +79,29 @@ std::vector<WeightUse> weight_uses(const Program& program, const LoweringOptions
   return {uses.begin(), uses.end()};
 }
 
+TensorType weight_type(const Program& program, const WeightUse& use,
+                       const ProgramSharding* sharding) {
+  TensorType type{use.element, {}};
+  for (const Dim& dim : program.weights[static_cast<size_t>(use.weight)].shape())
+    type.dims.push_back(dim.size);
+  if (sharding != nullptr)
+    type.dims = sharding->local(sharding->weights[static_cast<size_t>(use.weight)], type.dims);
+  return type;
+}
+
+TensorType place_type() {
+  return {Element::i32, {static_cast<int64_t>(kMeshAxes)}};
+}
+
 std::vector<TensorType> state_types(const Program& program, const std::vector<KvGroupShape>& groups,
-                                    Element element) {
+                                    Element element, const ProgramSharding* sharding) {
   std::vector<TensorType> types;
   for (size_t i = 0; i < program.kv_groups.size(); ++i) {
     const KvGroup& group = program.kv_groups[i];
+    int64_t kv_heads = group.kv_heads;
+    if (sharding != nullptr) kv_heads = sharding->local(sharding->keys[i], {1, kv_heads, 1})[1];
     const TensorType type{element,
-                          {groups[i].slots, group.kv_heads, groups[i].positions, group.head_dim}};
+                          {groups[i].slots, kv_heads, groups[i].positions, group.head_dim}};
     types.insert(types.end(), static_cast<size_t>(2 * group.layers), type);
   }
   return types;
@@ -92,7 +111,8 @@ LoweredProgram lower(const Program& program, const Bucket& bucket, const Lowerin
   LoweringContext context(program, bucket, options);
   LoweredProgram lowered;
   lowered.weights = weight_uses(program, options);
-  lowered.state = state_types(program, bucket.groups, kv_element(options.precision));
+  lowered.state =
+      state_types(program, bucket.groups, kv_element(options.precision), options.sharding.get());
   context.declare_arguments(lowered.weights, lowered.state);
   lowered.step = context.step_type();
   for (const Node& node : program.nodes) {
@@ -106,31 +126,13 @@ LoweredProgram lower(const Program& program, const Bucket& bucket, const Lowerin
     }
   }
   Vars results = context.state_results();
-  for (const Output& output : program.outputs) {
-    results.push_back(context.value(output.value));
+  for (size_t i = 0; i < program.outputs.size(); ++i) {
+    results.push_back(context.output(i));
     lowered.outputs.push_back(results.back().type);
+    lowered.output_axes.push_back(context.output_axes(i));
   }
-  lowered.text = context.b.finish(results);
+  lowered.text = context.b.finish(results, context.result_splits());
   return lowered;
-}
-
-std::string lower_page_copy(const std::vector<TensorType>& arrays) {
-  Builder b;
-  Vars values;
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    values.push_back(
-        b.argument(arrays[i], "{tf.aliasing_output = " + std::to_string(i) + " : i32}"));
-  }
-  const Var places = b.argument({Element::i32, {4}});
-  const auto place = [&](int64_t i) { return b.reshape(b.slice(places, 0, i, i + 1), {}); };
-  const Var zero = b.scalar(0);
-  const Vars from = {place(0), zero, place(1), zero};
-  const Vars to = {place(2), zero, place(3), zero};
-  for (Var& array : values) {
-    const Shape page{1, array.dim(1), kPageTokens, array.dim(3)};
-    array = b.dynamic_update_slice(array, b.dynamic_slice(array, from, page), to);
-  }
-  return b.finish(values);
 }
 
 }  // namespace dunlin::pjrt

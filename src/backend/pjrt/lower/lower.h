@@ -4,12 +4,14 @@
 // their definitions in basic operations (program/definitions.h), which XLA fuses.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/api.h"
 #include "backend/pjrt/bucket.h"
 #include "backend/pjrt/element.h"
+#include "backend/pjrt/sharding/program_sharding.h"
 
 namespace dunlin::pjrt {
 
@@ -23,6 +25,8 @@ struct WeightUse {
 struct LoweringOptions {
   Precision precision = Precision::automatic;
   std::vector<Format> formats = {};  // of each weight of the Program
+  // For the devices of a mesh; null: for one device. A bucket is then one part of the batch.
+  std::shared_ptr<const ProgramSharding> sharding = nullptr;
 };
 
 // The element type that `linear` and `experts` multiply a weight of this format in. The PJRT back
@@ -32,30 +36,49 @@ Element matrix_element(Format format, Precision precision);
 Element table_element(Format format);
 Element kv_element(Precision precision);
 
-// True for semantic operations that lower() takes as they are; the others must be expanded.
-bool is_lowered_directly(Op op);
+// True for semantic operations that lower() takes as they are; the others must be expanded. On a mesh
+// the logits view is one: its parts are put together on the devices.
+bool is_lowered_directly(Op op, bool on_mesh = false);
 
 // What a Program reads of its weights, in the order of LoweredProgram.
 std::vector<WeightUse> weight_uses(const Program& program, const LoweringOptions& options);
 
+// Types are those of a device's parts.
 struct LoweredProgram {
   std::string text;
-  // Arguments in order: these weights, the KV arrays (donated), the step's i32 array.
+  // Arguments in order: these weights, on a mesh the device's place (place_type()), the KV arrays
+  // (donated), the step's i32 array, of which each part of the batch has another.
   std::vector<WeightUse> weights;
   std::vector<TensorType> state;  // by group and layer: keys, values
   TensorType step;
   // Results in order: the KV arrays, then the Program's outputs.
   std::vector<TensorType> outputs;
+  // Of each output the mesh axes that split its last dimension; none: it is whole.
+  std::vector<std::vector<MeshAxis>> output_axes;
 };
+
+// The array that a use of a weight reads.
+TensorType weight_type(const Program& program, const WeightUse& use,
+                       const ProgramSharding* sharding = nullptr);
+
+// i32: a device's place on every axis, by MeshAxis.
+TensorType place_type();
 
 // The KV arrays of a Program in a bucket: keys and values of each layer of each group.
 std::vector<TensorType> state_types(const Program& program, const std::vector<KvGroupShape>& groups,
-                                    Element element);
+                                    Element element, const ProgramSharding* sharding = nullptr);
 
 LoweredProgram lower(const Program& program, const Bucket& bucket, const LoweringOptions& options);
 
-// A program that copies page `from` over page `to` in every array of a group: arguments are the
-// arrays (donated) and an i32 array {from slot, from position, to slot, to position}.
+// A program that copies a page over another in every array of a group: arguments are the arrays
+// (donated) and an i32 array {from slot, from position, to slot, to position}.
 std::string lower_page_copy(const std::vector<TensorType>& arrays);
+
+// The same on a mesh, from any part of the batch to any other. The i32 array, of which each part of
+// the batch has another, is {from slot, from position, to slot, to position, part that has the page,
+// 1 where it goes to and 0 elsewhere}.
+inline constexpr int64_t kPageCopyNumbers = 6;
+std::string lower_page_copy(const std::vector<TensorType>& arrays, const ProgramSharding& sharding,
+                            int32_t group);
 
 }  // namespace dunlin::pjrt

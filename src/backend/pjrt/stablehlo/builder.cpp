@@ -33,7 +33,36 @@ std::string nested(const TensorType& type, const std::vector<double>& values, si
   return text + "]";
 }
 
+void append(std::string& list, const std::string& item) {
+  list += (list.empty() ? "" : ", ") + item;
+}
+
+// Shardy's form: <@mesh, [{"data"}, {}]>.
+std::string sharding_text(const Splits& splits, size_t rank) {
+  std::string dims;
+  for (size_t i = 0; i < rank; ++i) {
+    std::string axes;
+    for (size_t j = 0; i < splits.size() && j < splits[i].size(); ++j)
+      axes += fmt::format("{}\"{}\"", j == 0 ? "" : ", ", splits[i][j]);
+    dims += fmt::format("{}{{{}}}", i == 0 ? "" : ", ", axes);
+  }
+  return fmt::format("<@mesh, [{}]>", dims);
+}
+
+// The attributes "{..}" of an argument or result, or none, and its sharding before them.
+std::string annotated(const std::string& sharding, const std::string& attributes) {
+  const std::string rest = attributes.empty() ? "}" : ", " + attributes.substr(1);
+  return fmt::format("{{sdy.sharding = #sdy.sharding{}{}", sharding, rest);
+}
+
 }  // namespace
+
+int64_t DeviceGrid::size(const std::string& name) const {
+  for (const Axis& axis : axes) {
+    if (axis.name == name) return axis.size;
+  }
+  DUNLIN_CHECK(false, "no axis " + name);
+}
 
 std::string join_names(const Vars& values) {
   std::string text;
@@ -72,19 +101,87 @@ Vars Builder::emit_many(const std::string& text, const std::vector<TensorType>& 
   return results;
 }
 
-Var Builder::argument(const TensorType& type, const std::string& attributes) {
+Var Builder::argument(const TensorType& type, const std::string& attributes, const Splits& splits) {
   const std::string name = fmt::format("%arg{}", arguments_.size());
-  arguments_.push_back(
-      fmt::format("{}: {}{}{}", name, type.text(), attributes.empty() ? "" : " ", attributes));
-  return {name, type};
+  Argument argument{.text = fmt::format("{}: {}{}{}", name, type.text(),
+                                        attributes.empty() ? "" : " ", attributes),
+                    .whole = type,
+                    .part = {name, type},
+                    .splits = splits};
+  if (!grid_.axes.empty()) {
+    argument.whole = whole(type, splits);
+    argument.part.name = fmt::format("%part{}", arguments_.size());
+    argument.text = fmt::format("{}: {} {}", name, argument.whole.text(),
+                                annotated(sharding_text(splits, type.dims.size()), attributes));
+  }
+  arguments_.push_back(std::move(argument));
+  return arguments_.back().part;
 }
 
-std::string Builder::finish(const Vars& results) const {
+TensorType Builder::whole(const TensorType& type, const Splits& splits) const {
+  TensorType result = type;
+  for (size_t i = 0; i < splits.size(); ++i) {
+    for (const std::string& axis : splits[i]) result.dims[i] *= grid_.size(axis);
+  }
+  return result;
+}
+
+std::string Builder::finish(const Vars& results, const std::vector<Splits>& splits) const {
+  if (!grid_.axes.empty()) return finish_on_grid(results, splits);
+  std::string arguments;
+  for (const Argument& argument : arguments_)
+    arguments += (arguments.empty() ? "" : ", ") + argument.text;
   return fmt::format(
       "module @dunlin {{\n  func.func public @main({}) -> ({}) {{\n{}    return {} : {}\n  "
       "}}\n}}\n",
-      fmt::join(arguments_, ", "), join_types(results), body_, join_names(results),
-      join_types(results));
+      arguments, join_types(results), body_, join_names(results), join_types(results));
+}
+
+// The body is a region over a device's parts; what it returns are parts again, and nothing moves.
+std::string Builder::finish_on_grid(const Vars& results, const std::vector<Splits>& splits) const {
+  DUNLIN_CHECK(splits.size() == results.size(), "how each result is split");
+  std::string mesh;
+  std::string axes;
+  for (const DeviceGrid::Axis& axis : grid_.axes) {
+    append(mesh, fmt::format("\"{}\"={}", axis.name, axis.size));
+    append(axes, fmt::format("\"{}\"", axis.name));
+  }
+  std::string text = fmt::format("module @dunlin {{\n  sdy.mesh @mesh = <[{}]>\n", mesh);
+  std::string declared;
+  std::string names;
+  std::string types;
+  std::string shardings;
+  std::string parts;
+  for (const Argument& it : arguments_) {
+    append(declared, it.text);
+    append(names, it.text.substr(0, it.text.find(':')));
+    append(types, it.whole.text());
+    append(shardings, sharding_text(it.splits, it.whole.dims.size()));
+    append(parts, fmt::format("{}: {}", it.part.name, it.part.type.text()));
+  }
+  std::string returned;
+  std::string result_types;
+  std::string result_shardings;
+  std::string result_names;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const TensorType type = whole(results[i].type, splits[i]);
+    const std::string sharding = sharding_text(splits[i], type.dims.size());
+    append(returned, type.text() + " " + annotated(sharding, ""));
+    append(result_types, type.text());
+    append(result_shardings, sharding);
+    append(result_names, results.size() == 1 ? "%whole" : fmt::format("%whole#{}", i));
+  }
+  const std::string count = results.size() == 1 ? "" : fmt::format(":{}", results.size());
+  text += fmt::format("  func.func public @main({}) -> ({}) {{\n", declared, returned);
+  text += fmt::format(
+      "    %whole{} = sdy.manual_computation({}) in_shardings=[{}] out_shardings=[{}] "
+      "manual_axes={{{}}} ({}) {{\n",
+      count, names, shardings, result_shardings, axes, parts);
+  text += body_;
+  text += fmt::format("    sdy.return {} : {}\n", join_names(results), join_types(results));
+  text += fmt::format("    }} : ({}) -> ({})\n", types, result_types);
+  text += fmt::format("    return {} : {}\n  }}\n}}\n", result_names, result_types);
+  return text;
 }
 
 Var Builder::constant(const TensorType& type, double value) {

@@ -6,11 +6,32 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/pjrt/element.h"
 
 namespace dunlin::pjrt {
+
+// The devices that a module is for: a grid with named axes, outermost first, each of more than one
+// place. None: a single device.
+struct DeviceGrid {
+  struct Axis {
+    std::string name = {};
+    int64_t size = 1;
+  };
+  std::vector<Axis> axes = {};
+
+  int64_t size(const std::string& name) const;
+};
+
+// Of each dimension of an array, the axes that split it, outermost first. A list that is too short
+// leaves the rest whole.
+using Splits = std::vector<std::vector<std::string>>;
+
+// Devices by their numbers in the grid, which is counted row-major. Every device is in one group; its
+// place there is that of its part among the group's.
+using DeviceGroups = std::vector<std::vector<int64_t>>;
 
 // A value of the function: its name in the text and its type.
 struct Var {
@@ -31,14 +52,21 @@ struct DotAxes {
   Axes contract_left = {}, contract_right = {};
 };
 
+// For a grid of devices the module is written from the point of view of one of them: types are those
+// of its parts of arrays, and only collectives bring devices together. Arguments and results carry
+// Shardy's annotations, and all between them is one sdy.manual_computation (openxla/shardy).
 class Builder {
  public:
+  Builder() = default;
+  explicit Builder(DeviceGrid grid) : grid_(std::move(grid)) {}
+
   // The next argument of the function; `attributes` as in "{tf.aliasing_output = 0 : i32}".
-  Var argument(const TensorType& type, const std::string& attributes = "");
+  Var argument(const TensorType& type, const std::string& attributes = "",
+               const Splits& splits = {});
   // Operations from here on carry this name: profiles and compiled programs show it.
   void set_location(const std::string& name) { location_ = name; }
-  // The module; `results` are what the function returns.
-  std::string finish(const Vars& results) const;
+  // The module; `results` are what the function returns, and how each of them is split.
+  std::string finish(const Vars& results, const std::vector<Splits>& splits = {}) const;
 
   // ---- values from nothing (builder.cpp)
   Var constant(const TensorType& type, double value);
@@ -102,14 +130,33 @@ class Builder {
   using CountedBody = std::function<Vars(const Var& number, const Vars&)>;
   Vars counted_loop(const Var& count, const Vars& initial, const CountedBody& body);
 
+  // ---- between devices (collectives.cpp); every device comes to the same ones in the same order
+  Var all_reduce(const Var& x, const DeviceGroups& groups);  // sum of each element
+  // The parts of a group along one dimension, in the order of their places.
+  Var all_gather(const Var& x, int64_t axis, const DeviceGroups& groups);
+  // The sum, of which each device gets its part of the dimension.
+  Var reduce_scatter(const Var& x, int64_t axis, const DeviceGroups& groups);
+
  private:
   Var emit(const std::string& text, const TensorType& type);
   Vars emit_many(const std::string& text, const std::vector<TensorType>& types);
   void line(const std::string& text);
   std::string fresh();  // a name
   std::string region(const Vars& arguments, const std::function<Vars(const Vars&)>& body);
+  TensorType whole(const TensorType& type, const Splits& splits) const;
+  std::string finish_on_grid(const Vars& results, const std::vector<Splits>& splits) const;
+  std::string collective_attributes(const DeviceGroups& groups);
 
-  std::vector<std::string> arguments_;
+  // An argument of the function and, on a grid, a device's part of it.
+  struct Argument {
+    std::string text = {};  // "%arg0: tensor<8xf32> {..}"
+    TensorType whole = {};
+    Var part = {};
+    Splits splits = {};
+  };
+  DeviceGrid grid_;
+  int64_t channels_ = 0;  // of collectives
+  std::vector<Argument> arguments_;
   std::string body_;
   std::string location_;
   int depth_ = 2;
