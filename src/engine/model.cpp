@@ -58,9 +58,10 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
     options.isa.clear();
   }
   if (is_off(kPrecision)) {
-    if (options.precision == Precision::exact) {
-      return usage_error(
-          "--disable precision computes in float32 and --precision exact in bf16: leave one out");
+    if (options.precision == Precision::exact || options.precision == Precision::int8) {
+      return usage_error(fmt::format(
+          "--disable precision computes in float32 and --precision {} does not: leave one out",
+          precision_name(options.precision)));
     }
     options.precision = Precision::f32;
   }

@@ -57,7 +57,7 @@ std::vector<MessageCase> flag_messages() {
       {"error: --disable: <name>: there is no such optimisation; `dunlin help optimizations` lists "
        "them",
        [](Folder) { return run_hello("model", {"--disable", "magic"}); }},
-      {"error: --disable precision computes in float32 and --precision exact in bf16: leave one "
+      {"error: --disable precision computes in float32 and --precision <name> does not: leave one "
        "out",
        [](Folder folder) {
          return run_hello(text_model(folder), {"--disable", "precision", "--precision", "exact"});

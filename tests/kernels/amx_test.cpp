@@ -94,6 +94,7 @@ class EmulatedAmxTest : public LinearTest {
       SCOPED_TRACE(rows);
       const std::vector<float> y = run(prepare, linear, arithmetic, {rows});
       ASSERT_TRUE(same_bits(y.data(), sums.data(), rows * channels_));
+      ASSERT_FALSE(amx::EmulatedTiles::configured()) << "not released";
       const Run pieces{rows, nullptr, nullptr, 1, 16};
       ASSERT_TRUE(same_bits(run(prepare, linear, arithmetic, pieces), y));
     }
@@ -110,7 +111,7 @@ TEST_P(EmulatedAmxTest, Int8EqualsThePlainLoops) {
   LinearFunction* linear = emulated_int8(weight_->form);
   ASSERT_EQ(linear != nullptr, is_integer(weight_->form));
   if (linear == nullptr) return;
-  expect_the_plain_loops(amx::prepare_row_tiles, linear, Arithmetic::int8);
+  expect_the_plain_loops(amx::prepare_int8_tiles<16>, linear, Arithmetic::int8);
 }
 
 INSTANTIATE_TEST_SUITE_P(Forms, EmulatedAmxTest,
@@ -118,6 +119,38 @@ INSTANTIATE_TEST_SUITE_P(Forms, EmulatedAmxTest,
                                                          static_cast<int>(weight_cases().size())),
                                           testing::Values(32, 64, 96, 576, 1536)),
                          linear_case_name);
+
+// More rows and stripes than a worker's memory holds at a time, and more columns than a chunk.
+TEST(EmulatedAmx, Int8BlocksOfRowsAndStripesAgreeWithSingleRows) {
+  const FlushToZero flush_to_zero;
+  std::mt19937 random(11);
+  const int64_t columns = 544;
+  const int64_t channels = 16 * 9 + 3;
+  const int64_t rows = kLinearRowBlock + 37;
+  const PackedCase packed =
+      pack(weight_case("q4_0"), random_matrix(weight_case("q4_0"), channels, columns, random));
+  const std::vector<float> x = random_floats(rows * columns, random);
+  const AlignedMemory workspace(kLinearWorkspaceBytes);
+  const auto multiply = [&](PrepareFunction* prepare, LinearFunction* linear, const float* from,
+                            int64_t count) {
+    const AlignedMemory activations(activation_bytes(Arithmetic::int8, count, columns));
+    prepare({from, columns, count, columns, 0, count, activations.get()});
+    std::vector<float> y(static_cast<size_t>(count * channels));
+    linear({packed.matrix, 0, packed.matrix.layout.stripes(), activations.get(), count, 0, count,
+            y.data(), channels, nullptr, nullptr, workspace.get()});
+    return y;
+  };
+  const std::vector<float> all =
+      multiply(amx::prepare_int8_tiles<16>,
+               amx::linear_int8_tiles<amx::EmulatedTiles, PackedForm::q4>, x.data(), rows);
+  const Kernels& table = kernels(Isa::scalar);
+  for (const int64_t row : {int64_t{0}, int64_t{40}, kLinearRowBlock, rows - 1}) {
+    const std::vector<float> one = multiply(
+        table.prepare[int(Arithmetic::int8)].run,
+        table.linear[int(Arithmetic::int8)][int(PackedForm::q4)].run, x.data() + row * columns, 1);
+    EXPECT_TRUE(same_bits(all.data() + row * channels, one.data(), channels)) << row;
+  }
+}
 
 class EmulatedAmxAttentionTest : public AttentionTest {};
 

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/kernels/amx/tile_configuration.h"
+
 namespace dunlin::amx {
 namespace {
 
@@ -13,37 +15,60 @@ namespace {
 // zero, their sum is added to the destination, and denormals are zero; of bytes, exact sums of four
 // products.
 struct EmulatedTiles {
-  static inline std::byte tiles[8][16][64];
+  alignas(64) static inline std::byte tiles[8][16][64];
   static inline int rows[8];
-  static inline int bytes[8];  // of a row; 0: not configured, an undefined instruction on hardware
+  static inline int bytes[8];  // of a row; 0: not configured
 
-  static void configure(int activation_bytes, int weight_rows) {
+  // An undefined instruction on hardware.
+  static void require(bool defined) {
+    if (!defined) __builtin_trap();
+  }
+  static bool configured() { return bytes[0] != 0; }
+
+  static void configure(const TileConfiguration& configuration) {
+    const auto* raw = reinterpret_cast<const uint8_t*>(&configuration);
+    require(raw[0] == 1 && raw[1] == 0);
+    for (int i = 2; i < 16; ++i) require(raw[i] == 0);
+    for (int i = 32; i < 48; ++i) require(raw[i] == 0);
+    for (int i = 56; i < 64; ++i) require(raw[i] == 0);
     for (int tile = 0; tile < 8; ++tile) {
-      rows[tile] = tile < 6 ? 16 : weight_rows;
-      bytes[tile] = tile == 4 || tile == 5 ? activation_bytes : 64;
+      bytes[tile] = raw[16 + 2 * tile] | raw[17 + 2 * tile] << 8;
+      rows[tile] = raw[48 + tile];
+      require(rows[tile] >= 1 && rows[tile] <= 16 && bytes[tile] >= 1 && bytes[tile] <= 64);
     }
     __builtin_memset(tiles, 0xff, sizeof(tiles));
   }
-  static void configure_bf16() { configure(64, 16); }
+  static void configure_bf16() { configure(kBf16Tiles); }
   static void configure_int8(int64_t group) {
-    configure(static_cast<int>(group), static_cast<int>(group / 4));
+    configure(group == 32 ? kInt8Tiles : kInt8HalfTiles);
   }
-  static void release() { __builtin_memset(bytes, 0, sizeof(bytes)); }
+  static void release() {
+    __builtin_memset(bytes, 0, sizeof(bytes));
+    __builtin_memset(rows, 0, sizeof(rows));
+  }
+  static void require_product(int sum, int a, int b) {
+    require(configured());
+    require(rows[sum] == rows[a] && bytes[sum] == bytes[b] && bytes[a] / 4 == rows[b]);
+  }
 
   template <int Tile>
   static void zero() {
+    require(configured());
     __builtin_memset(tiles[Tile], 0, sizeof(tiles[Tile]));
   }
   template <int Tile>
   static void load(const std::byte* p, int64_t stride = 64) {
-    if (bytes[Tile] == 0) __builtin_trap();
+    require(configured());
     for (int row = 0; row < rows[Tile]; ++row) {
       __builtin_memcpy(tiles[Tile][row], p + row * stride, static_cast<size_t>(bytes[Tile]));
     }
   }
   template <int Tile>
   static void store(std::byte* p, int64_t stride = 64) {
-    for (int row = 0; row < 16; ++row) __builtin_memcpy(p + row * stride, tiles[Tile][row], 64);
+    require(configured());
+    for (int row = 0; row < rows[Tile]; ++row) {
+      __builtin_memcpy(p + row * stride, tiles[Tile][row], static_cast<size_t>(bytes[Tile]));
+    }
   }
   template <typename T>
   static T& element(int tile, int row, int column) {
@@ -65,6 +90,7 @@ struct EmulatedTiles {
   }
   template <int Row, int Stripe>
   static void dot_bf16() {
+    require_product(2 * Row + Stripe, 4 + Row, 6 + Stripe);
     for (int m = 0; m < 16; ++m) {
       for (int n = 0; n < 16; ++n) {
         const float even = chain(4 + Row, m, 6 + Stripe, n, 0);
@@ -78,6 +104,7 @@ struct EmulatedTiles {
   static void dot_int8() {
     constexpr int kRows = 4 + Sum % 2;
     constexpr int kWeights = 6 + Sum % 2;
+    require_product(Sum, kRows, kWeights);
     for (int m = 0; m < 16; ++m) {
       for (int n = 0; n < 16; ++n) {
         int32_t& sum = element<int32_t>(Sum, m, n);

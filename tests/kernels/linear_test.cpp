@@ -74,22 +74,24 @@ TEST(Linear, RowsBeyondOneBlockAndManyStripesAgreeWithSingleRows) {
   for (const Isa isa : available_isas()) {
     if (isa == Isa::scalar) continue;  // slow, and the same code
     const Kernels& table = kernels(isa);
-    const auto multiply = [&](const float* from, int64_t count) {
-      const AlignedMemory activations(activation_bytes(Arithmetic::bf16, count, columns));
-      table.prepare[int(Arithmetic::bf16)].run(
-          {from, columns, count, columns, 0, count, activations.get()});
-      std::vector<float> y(static_cast<size_t>(count * channels));
-      table.linear[int(Arithmetic::bf16)][int(PackedForm::q4)].run(
-          {packed.matrix, 0, packed.matrix.layout.stripes(), activations.get(), count, 0, count,
-           y.data(), channels, nullptr, nullptr, workspace.get()});
-      return y;
-    };
-    const std::vector<float> all = multiply(x.data(), rows);
-    for (const int64_t row :
-         {int64_t{0}, int64_t{5}, kLinearRowBlock - 1, kLinearRowBlock, rows - 1}) {
-      const std::vector<float> one = multiply(x.data() + row * columns, 1);
-      EXPECT_TRUE(same_bits(all.data() + row * channels, one.data(), channels))
-          << isa_name(isa) << " row " << row;
+    for (const Arithmetic arithmetic : {Arithmetic::bf16, Arithmetic::int8}) {
+      const auto multiply = [&](const float* from, int64_t count) {
+        const AlignedMemory activations(activation_bytes(arithmetic, count, columns));
+        table.prepare[int(arithmetic)].run(
+            {from, columns, count, columns, 0, count, activations.get()});
+        std::vector<float> y(static_cast<size_t>(count * channels));
+        table.linear[int(arithmetic)][int(PackedForm::q4)].run(
+            {packed.matrix, 0, packed.matrix.layout.stripes(), activations.get(), count, 0, count,
+             y.data(), channels, nullptr, nullptr, workspace.get()});
+        return y;
+      };
+      const std::vector<float> all = multiply(x.data(), rows);
+      for (const int64_t row :
+           {int64_t{0}, int64_t{5}, kLinearRowBlock - 1, kLinearRowBlock, rows - 1}) {
+        const std::vector<float> one = multiply(x.data() + row * columns, 1);
+        EXPECT_TRUE(same_bits(all.data() + row * channels, one.data(), channels))
+            << isa_name(isa) << " row " << row;
+      }
     }
   }
 }

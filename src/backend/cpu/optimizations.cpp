@@ -49,7 +49,7 @@ constexpr KernelFamily kFamilies[] = {
      copy_linear<Arithmetic::bf16>},
     {"simd_linear_int8", "vector and tile kernels of linear in int8",
      copy_linear<Arithmetic::int8>},
-    {"simd_attention", "vector kernels of attention and of writes to the KV cache", copy_attention},
+    {"simd_attention", "vector and tile kernels of attention, and of writes to the KV cache", copy_attention},
     {"simd_rms_norm", "vector kernel of rms_norm",
      [](const Kernels& from, Kernels& to) { to.rms_norm = from.rms_norm; }},
     {"simd_rope", "vector kernel of rope",

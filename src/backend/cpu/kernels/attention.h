@@ -85,8 +85,8 @@ struct AttentionTileWorkspace {
   AttentionTileWorkspace(std::byte* memory, int64_t head_dim) {
     q = memory;
     values = q + q_bytes(head_dim);
-    weights = values + value_bytes(head_dim);
-    products = weights + 2 * kBlocks * kTile;
+    probabilities = values + value_bytes(head_dim);
+    products = probabilities + 2 * kBlocks * kTile;
     scores = reinterpret_cast<float*>(products + 4 * kTile);
     split_m = scores + kPair * kSplitTokens;
     split_l = split_m + kPair;
@@ -98,12 +98,12 @@ struct AttentionTileWorkspace {
     plain = reinterpret_cast<std::byte*>(o + kTileQueries * kv_value_dims(head_dim));
   }
 
-  std::byte* q;         // row tiles [queries / 16][key_dims / 32], bf16
-  std::byte* values;    // weight tiles [value_dims / 16][kBlocks], bf16
-  std::byte* weights;   // row tiles [2][kBlocks], probabilities in bf16
-  std::byte* products;  // four sum tiles
-  float* scores;        // [kPair][256]
-  float* split_m;       // [kPair], of one split
+  std::byte* q;              // row tiles [queries / 16][key_dims / 32], bf16
+  std::byte* values;         // weight tiles [value_dims / 16][kBlocks], bf16
+  std::byte* probabilities;  // row tiles [2][kBlocks], bf16
+  std::byte* products;       // four sum tiles
+  float* scores;             // [kPair][256]
+  float* split_m;            // [kPair], of one split
   float* split_l;
   float* keep;  // [kPair], factors of the merge
   float* take;

@@ -7,8 +7,9 @@
 // For at most kTileQueries queries: split by split, the values become weight tiles once, then two
 // row tiles of queries at a time are scored, weighed and merged.
 
-constexpr int64_t kPairQueries = 32;
-constexpr int64_t kSplitBlocks = kSplitTokens / 32;
+constexpr int64_t kPairQueries = AttentionTileWorkspace::kPair;
+constexpr int64_t kSplitBlocks = AttentionTileWorkspace::kBlocks;
+static_assert(kTileBytes == AttentionTileWorkspace::kTile);
 using PairView = SplitView<kPairQueries>;
 
 // Queries [query, query + count) rounded to bf16 as row tiles, [query / 16][dims / 32]; rows that
@@ -175,7 +176,8 @@ inline void merge_factors(const float* split_m, const float* split_l, float* m, 
     const Mask nothing = equal(l_s, zero());
     const Floats most = select(less(m_s, old), old, m_s);
     const Floats keep = select(nothing, broadcast(1.0f), exp(sub(old, most)));
-    const Floats take = select(nothing, zero(), exp(sub(m_s, most)));
+    // o_s is zero there, and o + -0 keeps the sign of a zero.
+    const Floats take = select(nothing, broadcast(-0.0f), exp(sub(m_s, most)));
     store(a + i, keep);
     store(b + i, take);
     store(m + i, select(nothing, old, most));
@@ -189,7 +191,7 @@ inline void merge_values(const AttentionTileWorkspace& memory, const PairView& v
                          int64_t dims, int64_t dim_block, float* o) {
   const int64_t first = view.lowest / 32;
   const int64_t blocks = (view.highest + 31) / 32 - first;
-  const std::byte* p = memory.weights + first * kTileBytes;
+  const std::byte* p = memory.probabilities + first * kTileBytes;
   const std::byte* v = memory.values + (dim_block * kSplitBlocks + first) * kTileBytes;
   const std::byte* const rows[2] = {p, p + kSplitBlocks * kTileBytes};
   const std::byte* const values[2] = {v, v + kSplitBlocks * kTileBytes};
@@ -218,7 +220,7 @@ inline void split_pair(const AttentionArgs& args, const AttentionTileWorkspace& 
   for (int64_t r = 0; r < kPairQueries; ++r) {
     memory.split_m[r] = memory.split_l[r] = 0.0f;
     if (r >= 16 * R) continue;
-    std::byte* line = memory.weights + r / 16 * kSplitBlocks * kTileBytes + r % 16 * 64;
+    std::byte* line = memory.probabilities + r / 16 * kSplitBlocks * kTileBytes + r % 16 * 64;
     softmax_row(args, view, r, memory.scores + r * kSplitTokens, line, memory.split_m + r,
                 memory.split_l + r);
   }

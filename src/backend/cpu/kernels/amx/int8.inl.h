@@ -4,26 +4,13 @@
 // target region of an instruction set, after vector/linear.inl.h and vector/quantise.inl.h; `Tiles`
 // is amx/tiles.h or an emulation.
 //
-// Activations are Int8Tile<16>; rows that fill the last are zero. The products of a group wait in
-// memory while the next two groups are under way, as the multiply-adds of a group take longer than
-// its tile instructions.
+// Activations are Int8Tile<16>. The products of a group wait in memory while the next two groups
+// are under way, which hides how long TDPBSSD and the store of its sums take.
 
 // 512 columns: two row blocks, the expanded weights and their scales are 36 KB of a 48 KB L1.
 constexpr int64_t kChunkBlocks = 16;
 constexpr int64_t kGroupsInFlight = 2;
 using RowTile = Int8Tile<16>;
-
-inline void prepare_row_tiles(const PrepareArgs& args) noexcept {
-  prepare_int8_tiles<16>(args);
-  if (args.row_end != args.rows) return;
-  const float zeros[32] = {};
-  const int64_t blocks = args.columns / 32;
-  RowTile* tiles = reinterpret_cast<RowTile*>(args.out) + args.rows / 16 * blocks;
-  for (int64_t row = args.rows; row % 16 != 0; ++row) {
-    for (int64_t block = 0; block < blocks; ++block)
-      fill_int8_row<16>(zeros, row % 16, tiles + block);
-  }
-}
 
 // Bytes as stored to signed codes.
 template <PackedForm F>
@@ -41,29 +28,43 @@ DUNLIN_INLINE Ints signed_codes(Ints stored) {
   }
 }
 
-// A worker's memory. Weights of one stripe and at most kChunkBlocks blocks:
-struct Int8Chunk {
-  std::byte* codes;     // 512 bytes per block: 8 rows of 16 channels x 4 codes
-  float* scales;        // [groups][16]
-  float* mins;          // [groups][16]
-  std::byte* products;  // four tiles of exact sums
-  float* sums;          // [stripes][rows][16], unfinished
+// The weights of one stripe and at most kChunkBlocks blocks.
+struct StripeChunk {
+  static constexpr int64_t kBytes = kChunkBlocks * (512 + 4 * 64);
 
-  static DUNLIN_INLINE Int8Chunk in(std::byte* workspace) {
-    std::byte* scales = workspace + kChunkBlocks * 512;
+  std::byte* codes;  // 512 bytes per block: 8 rows of 16 channels x 4 codes
+  float* scales;     // [groups][16]
+  float* mins;       // [groups][16]
+
+  static DUNLIN_INLINE StripeChunk in(std::byte* memory) {
+    std::byte* scales = memory + kChunkBlocks * 512;
     std::byte* mins = scales + 2 * kChunkBlocks * 64;
-    std::byte* products = mins + 2 * kChunkBlocks * 64;
-    return {workspace, reinterpret_cast<float*>(scales), reinterpret_cast<float*>(mins), products,
-            reinterpret_cast<float*>(products + 4 * 1024)};
+    return {memory, reinterpret_cast<float*>(scales), reinterpret_cast<float*>(mins)};
   }
 };
-static_assert(kChunkBlocks * (512 + 4 * 64) + 4 * 1024 +
-                  kLinearStripeBlock * kLinearRowBlock * 64 <=
-              kLinearWorkspaceBytes);
+
+// A worker's memory.
+struct Int8Memory {
+  static constexpr int64_t kProducts = kLinearStripeBlock * StripeChunk::kBytes;
+  static constexpr int64_t kSums = kProducts + 4 * 1024;
+  static_assert(kSums + kLinearStripeBlock * kLinearRowBlock * 64 <= kLinearWorkspaceBytes);
+
+  std::byte* memory;
+
+  DUNLIN_INLINE StripeChunk chunk(int64_t stripe) const {
+    return StripeChunk::in(memory + stripe * StripeChunk::kBytes);
+  }
+  // Four tiles of exact sums.
+  DUNLIN_INLINE std::byte* products() const { return memory + kProducts; }
+  // Unfinished sums of a row block, [16][16].
+  DUNLIN_INLINE float* sums(int64_t stripe, int64_t row_block, int64_t row_blocks) const {
+    return reinterpret_cast<float*>(memory + kSums) + (stripe * row_blocks + row_block) * 256;
+  }
+};
 
 template <PackedForm F>
 inline void expand_chunk(const Records<F>& records, const std::byte* stripe, int64_t block,
-                         int64_t blocks, const Int8Chunk& chunk) {
+                         int64_t blocks, const StripeChunk& chunk) {
   for (int64_t b = 0; b < blocks; ++b) {
     const std::byte* record = records.record(stripe, block + b);
     const int64_t within = records.within(block + b);
@@ -96,7 +97,8 @@ struct Ahead {
 // Groups of a chunk for one row block; Half: groups of 16 columns.
 template <typename Tiles, PackedForm F, bool Half>
 struct Int8Groups {
-  const Int8Chunk& chunk;
+  const StripeChunk& chunk;
+  std::byte* products;
   const RowTile* rows;  // the row block's tiles from the chunk's first block on
 
   DUNLIN_INLINE const RowTile& tile(int64_t group) const { return rows[Half ? group / 2 : group]; }
@@ -109,7 +111,7 @@ struct Int8Groups {
     Tiles::template load<4 + Sum % 2>(codes + (Half ? 16 * (group % 2) : 0), 32);
     Tiles::template load<6 + Sum % 2>(chunk.codes + (Half ? 256 : 512) * group);
     Tiles::template dot_int8<Sum>();
-    Tiles::template store<Sum>(chunk.products + 1024 * Sum);
+    Tiles::template store<Sum>(products + 1024 * Sum);
   }
 
   template <int Sum>
@@ -121,7 +123,7 @@ struct Int8Groups {
 #pragma GCC unroll 16
     for (int r = 0; r < 16; ++r) {
       const Floats row_scale = broadcast(scale[r]);
-      const Ints dot = load_ints(chunk.products + 1024 * Sum + 64 * r);
+      const Ints dot = load_ints(products + 1024 * Sum + 64 * r);
       acc[r] = fma(to_floats(dot), mul(weight_scale, row_scale), acc[r]);
       if constexpr (has_min(F)) {
         acc[r] = fma(broadcast(sum[r]), mul(weight_min, row_scale), acc[r]);
@@ -158,40 +160,65 @@ struct Int8Groups {
   }
 };
 
-// At most kLinearStripeBlock stripes and kLinearRowBlock rows: a chunk of columns of all stripes,
-// then the next, so that the rows' slice stays in L1.
+// At most kLinearStripeBlock stripes and kLinearRowBlock rows. A chunk of columns of all stripes is
+// expanded, then two row blocks at a time, 24 KB, stay in L1 while the stripes go by.
+template <typename Tiles, PackedForm F, bool Half>
+struct Int8Block {
+  Records<F> records;
+  Int8Memory memory;
+  const std::byte* weights;  // of the first stripe
+  int64_t stripe_bytes;
+  int64_t stripes;
+  const RowTile* rows;  // of the first row block
+  int64_t row_blocks;
+  int64_t blocks;  // of 32 columns, all of them
+
+  inline void run() const {
+    for (int64_t block = 0; block < blocks; block += kChunkBlocks) {
+      const int64_t left = blocks - block;
+      const int64_t count = left < kChunkBlocks ? left : kChunkBlocks;
+      for (int64_t s = 0; s < stripes; ++s)
+        expand_chunk<F>(records, weights + s * stripe_bytes, block, count, memory.chunk(s));
+      for (int64_t b = 0; b < row_blocks; b += 2)
+        multiply(block, Half ? 2 * count : count, b, b + 2 < row_blocks ? b + 2 : row_blocks);
+    }
+  }
+
+  // Row blocks [first, last) over the expanded chunk. With the first of them come the lines of the
+  // next chunk.
+  inline void multiply(int64_t block, int64_t groups, int64_t first, int64_t last) const {
+    const int64_t chunk_bytes = (kChunkBlocks >> records.shift) * records.bytes;
+    const int64_t lines = chunk_bytes / 64 / ((last - first) * groups) + 1;
+    for (int64_t s = 0; s < stripes; ++s) {
+      const std::byte* next = weights + s * stripe_bytes + (block / kChunkBlocks + 1) * chunk_bytes;
+      Ahead ahead{next, first == 0 ? next + chunk_bytes : next, lines};
+      const StripeChunk chunk = memory.chunk(s);
+      for (int64_t b = first; b < last; ++b) {
+        const Int8Groups<Tiles, F, Half> part{chunk, memory.products(), rows + b * blocks + block};
+        part.run(groups, block == 0, ahead, memory.sums(s, b, row_blocks));
+      }
+    }
+  }
+};
+
 template <typename Tiles, PackedForm F, bool Half>
 inline void int8_block(const LinearArgs& args, int64_t stripe, int64_t stripe_end, int64_t row,
                        int64_t rows) {
   const PackedLayout& layout = args.weight.layout;
-  const Int8Chunk chunk = Int8Chunk::in(args.workspace);
-  const int64_t all_blocks = layout.columns / 32;
-  const int64_t row_blocks = (rows + 15) / 16;
-  const Records<F> records = Records<F>::of(layout);
-  const int64_t chunk_bytes = (kChunkBlocks >> records.shift) * records.bytes;
-  const RowTile* row_tiles =
-      reinterpret_cast<const RowTile*>(args.activations) + row / 16 * all_blocks;
-  for (int64_t block = 0; block < all_blocks; block += kChunkBlocks) {
-    const int64_t left = all_blocks - block;
-    const int64_t blocks = left < kChunkBlocks ? left : kChunkBlocks;
-    const int64_t groups = Half ? 2 * blocks : blocks;
-    const int64_t chunk_at = block / kChunkBlocks * chunk_bytes;
-    for (int64_t s = stripe; s < stripe_end; ++s) {
-      const std::byte* packed = args.weight.data + s * layout.stripe_bytes();
-      expand_chunk<F>(records, packed, block, blocks, chunk);
-      const std::byte* next =
-          s + 1 < stripe_end
-              ? packed + layout.stripe_bytes() + chunk_at
-              : args.weight.data + stripe * layout.stripe_bytes() + chunk_at + chunk_bytes;
-      Ahead ahead{next, next + chunk_bytes, chunk_bytes / 64 / (row_blocks * groups) + 1};
-      for (int64_t b = 0; b < row_blocks; ++b) {
-        const Int8Groups<Tiles, F, Half> part{chunk, row_tiles + b * all_blocks + block};
-        part.run(groups, block == 0, ahead, chunk.sums + ((s - stripe) * row_blocks + b) * 256);
-      }
-    }
-  }
+  const int64_t blocks = layout.columns / 32;
+  const Int8Memory memory{args.workspace};
+  const Int8Block<Tiles, F, Half> block{
+      Records<F>::of(layout),
+      memory,
+      args.weight.data + stripe * layout.stripe_bytes(),
+      layout.stripe_bytes(),
+      stripe_end - stripe,
+      reinterpret_cast<const RowTile*>(args.activations) + row / 16 * blocks,
+      (rows + 15) / 16,
+      blocks};
+  block.run();
   for (int64_t s = stripe; s < stripe_end; ++s) {
-    const float* sums = chunk.sums + (s - stripe) * row_blocks * 256;
+    const float* sums = memory.sums(s - stripe, 0, block.row_blocks);
     for (int64_t r = 0; r < rows; ++r) write_sum(args, s, row + r, load(sums + 16 * r));
   }
 }

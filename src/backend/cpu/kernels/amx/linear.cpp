@@ -50,7 +50,7 @@ void linear_int8(const LinearArgs& args) noexcept {
 
 void prepare_int8(const PrepareArgs& args) noexcept {
   if (args.rows >= kTileRows) {
-    prepare_row_tiles(args);
+    prepare_int8_tiles<16>(args);
   } else {
     kernels(Isa::avx512).prepare[int(Arithmetic::int8)].run(args);
   }

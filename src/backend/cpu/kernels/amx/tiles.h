@@ -1,5 +1,5 @@
-// The AMX tile instructions behind the interface that amx/linear.inl.h and amx/int8.inl.h are
-// written against; tests put an emulation in its place. Eight tiles of at most 16 rows x 64 bytes:
+// The AMX tile instructions behind the interface that amx/linear.inl.h, amx/int8.inl.h and
+// amx/attention.inl.h are written against; tests put an emulation in its place. Eight tiles of at most 16 rows x 64 bytes:
 // 0..3 are sums, 4 and 5 rows of activations, 6 and 7 weights.
 #pragma once
 
@@ -8,32 +8,12 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backend/cpu/kernels/amx/tile_configuration.h"
 #include "backend/cpu/kernels/target.h"
 
 DUNLIN_TARGET_AMX
 namespace dunlin::amx {
 namespace {
-
-struct alignas(64) TileConfiguration {
-  uint8_t palette = 1;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-static_assert(sizeof(TileConfiguration) == 64);
-
-constexpr TileConfiguration kBf16Tiles;
-
-// Rows of `group` codes, and weights with four codes of a channel in a row's 4 bytes.
-constexpr TileConfiguration int8_tiles(int group) {
-  TileConfiguration tiles;
-  for (int tile = 4; tile < 6; ++tile) tiles.row_bytes[tile] = static_cast<uint16_t>(group);
-  for (int tile = 6; tile < 8; ++tile) tiles.rows[tile] = static_cast<uint8_t>(group / 4);
-  return tiles;
-}
-constexpr TileConfiguration kInt8Tiles = int8_tiles(32);
-constexpr TileConfiguration kInt8HalfTiles = int8_tiles(16);
 
 // The tile loads of g++ 12 name none of the memory they read: without a barrier it drops or moves
 // the stores before them.

@@ -1,13 +1,17 @@
 // Activations of the int8 arithmetic (docs/decisions/0002-numerics.md, "Arithmetic of linear").
 // Included inside the namespace and target region of an instruction set.
 
-// One group of 32: amax, scale = amax / 127, codes = x * (127 / amax) rounded half to even.
+// One group of 32: amax, scale = amax / 127, codes = x * (127 / amax) rounded half to even. A value
+// that is not finite makes the scale NaN.
 DUNLIN_INLINE void quantise_group(const float* x, int8_t* codes, float* scale) {
   const Floats low = load(x);
   const Floats high = load(x + 16);
+  const Floats infinity = broadcast(__builtin_inff());
+  // A maximum may pass a NaN over, so each is looked at.
+  const bool finite = (bits(less(abs(low), infinity)) & bits(less(abs(high), infinity))) == 0xffffu;
   const float amax = fold_max(max(abs(low), abs(high)));
   const bool tiny = amax < 0x1p-100f;
-  *scale = tiny ? 0.0f : amax / 127.0f;
+  *scale = !finite ? __builtin_nanf("") : tiny ? 0.0f : amax / 127.0f;
   const Floats inverse = broadcast(tiny ? 0.0f : 127.0f / amax);
   // The clamp changes no finite value; it gives infinities and NaN the same codes on every
   // instruction set.
@@ -37,9 +41,15 @@ template <int R>
 inline void prepare_int8_tiles(const PrepareArgs& args) noexcept {
   const int64_t blocks = args.columns / 32;
   Int8Tile<R>* tiles = reinterpret_cast<Int8Tile<R>*>(args.out);
-  for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-    const float* x = args.x + row * args.x_stride;
-    for (int64_t block = 0; block < blocks; ++block)
-      fill_int8_row<R>(x + 32 * block, row % R, tiles + row / R * blocks + block);
+  // Tile by tile: a row alone has a part of a few lines of each.
+  for (int64_t first = args.row_begin; first < args.row_end;) {
+    const int64_t next = (first / R + 1) * R;
+    const int64_t last = next < args.row_end ? next : args.row_end;
+    for (int64_t block = 0; block < blocks; ++block) {
+      Int8Tile<R>* tile = tiles + first / R * blocks + block;
+      for (int64_t row = first; row < last; ++row)
+        fill_int8_row<R>(args.x + row * args.x_stride + 32 * block, row % R, tile);
+    }
+    first = last;
   }
 }
