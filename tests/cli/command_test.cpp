@@ -172,7 +172,7 @@ TEST_F(Commands, HelpAndVersionGoToStdout) {
   testing::internal::CaptureStdout();
   EXPECT_EQ(parse_line({"run", "--help"}), std::optional<int>(0));
   const std::string help = testing::internal::GetCapturedStdout();
-  EXPECT_THAT(help, StartsWith("Answer a prompt\n\nUsage: run MODEL [FLAG...]\n"));
+  EXPECT_THAT(help, StartsWith("Answer a prompt\n\nUsage: dunlin run MODEL [FLAG...]\n"));
   EXPECT_THAT(help, HasSubstr("  -n, --max-tokens INT            how many [64]\n"));
   EXPECT_THAT(help, HasSubstr("      --tol NUMBER                how far off [2e-05]\n"));
   EXPECT_THAT(help, HasSubstr("      --layers INT                the first so many\n"));
