@@ -34,10 +34,13 @@ Result<void> add_samples(Xxh3Hash& hash, const WeightView& weight) {
   if (weight.scales != nullptr) hash.list(weight.scales->values);
   const RowForm stored = {&traits(weight.format), weight.columns,
                           weight.scales == nullptr ? weight.scale_columns : 0};
-  const auto bytes = static_cast<uint64_t>(weight.rows * stored.bytes());
+  // Rows in turn with those of another weight lie as far as those of both.
+  const auto bytes = static_cast<uint64_t>(weight.rows * weight.row_map.stride * stored.bytes());
   const uint64_t sample = std::min(bytes, kSampleBytes);
+  const uint64_t last = bytes - sample;
+  const auto first = std::min(last, static_cast<uint64_t>(weight.row_map.offset * stored.bytes()));
   std::vector<std::byte> data(sample);
-  for (const uint64_t from : {uint64_t{0}, (bytes - sample) / 2, bytes - sample}) {
+  for (const uint64_t from : {first, last / 2, last}) {
     DUNLIN_RETURN_IF_ERROR(weight.source->read_at(weight.offset + from, data));
     hash.bytes(data);
   }

@@ -120,7 +120,9 @@ std::vector<std::optional<RowPair>> row_pairs(std::span<const WeightView> views)
   std::vector<std::optional<RowPair>> pairs(views.size());
   for (size_t odd = 0; odd < views.size(); ++odd) {
     const auto found = evens.find(place(views[odd]));
-    if (found == evens.end() || !rows_in_turn(views[found->second], views[odd])) continue;
+    if (found == evens.end() || pairs[found->second] ||
+        !rows_in_turn(views[found->second], views[odd]))
+      continue;
     const RowPair pair{.even = found->second, .odd = odd};
     pairs[pair.even] = pair;
     pairs[pair.odd] = pair;
