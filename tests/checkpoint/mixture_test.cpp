@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "base/counted_source.h"
+#include "checkpoint/fingerprint.h"
 #include "checkpoint/hf_config.h"
 #include "checkpoint/safetensors_reader.h"
 #include "checkpoint/stored_checkpoint.h"
@@ -231,6 +232,17 @@ TEST(Mixture, PairsOfBytesAreMxfp4) {
   const auto down = weight_values(*checkpoint, kStacks + "down_proj.weight");
   EXPECT_EQ(down[77], stored_value(tensors.at(kStacks + "down_proj_blocks"),
                                    tensors.at(kStacks + "down_proj_scales"), 77 / kFfn, 77 % kFfn));
+}
+
+TEST(Mixture, TheFingerprintLooksAtTheLastExpertToo) {
+  const auto expect_another = [](Tensors tensors, const std::string& name) {
+    const std::string before = fingerprint(*open_ok(tensors)).value();
+    char& last = tensors.at(kStacks + name).bytes.back();
+    last = static_cast<char>(last ^ 1);
+    EXPECT_NE(fingerprint(*open_ok(tensors)).value(), before) << name;
+  };
+  expect_another(mxfp4_tensors(), "gate_up_proj_blocks");
+  expect_another(plain_tensors(), "gate_up_proj");
 }
 
 TEST(Mixture, TensorsAreListedAsOne) {
