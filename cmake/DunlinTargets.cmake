@@ -13,9 +13,7 @@ endif()
 find_program(DUNLIN_CCACHE ccache)
 if(DUNLIN_CCACHE)
   # What ccache needs to know of precompiled headers, see "Precompiled headers" in its manual.
-  # Paths below the checkout count as relative, so that a second checkout finds what the first compiled.
   set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND}" -E env CCACHE_SLOPPINESS=pch_defines,time_macros
-                                  "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1
                                   "${DUNLIN_CCACHE}")
   if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
     set(DUNLIN_PCH_OPTIONS -fpch-preprocess)
