@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/open_device.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "pjrt_device.h"
 
@@ -31,6 +32,14 @@ std::vector<float> download(const Buffer& buffer, const TensorType& type) {
   const auto copied = buffer.download(type, std::as_writable_bytes(std::span(values)));
   EXPECT_TRUE(copied.ok()) << copied.error().message;
   return values;
+}
+
+TEST(OpenDevice, AMeshOfMoreVirtualDevicesThanAnyoneMakesIsRefused) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  const auto device = open_device({.device = "cpu-xla", .mesh = {.data = 65536}});
+  ASSERT_FALSE(device.ok());
+  EXPECT_EQ(device.error().kind, ErrorKind::device);
+  EXPECT_EQ(device.error().message, "--mesh data=65536: 65536 devices, but cpu-xla has 256");
 }
 
 TEST(Plugin, WhatIsNoPluginIsAnErrorThatNamesIt) {

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <set>
 #include <span>
@@ -167,16 +168,19 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
 Result<std::vector<PjrtExecutable::Buffers>> PjrtExecutable::make_arrays(
     const std::vector<TensorType>& types) {
   std::vector<Buffers> arrays(devices());
+  std::vector<std::byte> zeros;
   for (const TensorType& type : types) {
     if (sharding_ == nullptr) {
       DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));
       arrays.front().push_back(std::move(array));
       continue;
     }
-    const std::vector<std::byte> zeros(static_cast<size_t>(type.bytes()));
+    const auto bytes = static_cast<size_t>(type.bytes());
+    zeros.resize(std::max(zeros.size(), bytes));
     for (size_t device = 0; device < devices(); ++device) {
-      DUNLIN_ASSIGN_OR_RETURN(
-          Buffer array, compiler_->client().upload(type, zeros, static_cast<int64_t>(device)));
+      DUNLIN_ASSIGN_OR_RETURN(Buffer array,
+                              compiler_->client().upload(type, std::span(zeros).first(bytes),
+                                                         static_cast<int64_t>(device)));
       arrays[device].push_back(std::move(array));
     }
   }

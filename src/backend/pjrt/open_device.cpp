@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <utility>
 
@@ -12,6 +13,9 @@
 
 namespace dunlin::pjrt {
 namespace {
+
+// Each virtual device has threads of its own.
+constexpr int64_t kMostVirtualDevices = 256;
 
 std::string default_program_folder() {
   if (const char* const folder = std::getenv("DUNLIN_COMPILE_CACHE")) return folder;
@@ -46,7 +50,8 @@ Result<OpenDevice> open_device(const PjrtOptions& options) {
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(options.device));
   DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
   // The CPU plug-in makes four devices when it is not asked for a number.
-  const int64_t virtual_devices = place.name == "cpu-xla" ? options.mesh.devices() : 0;
+  const int64_t virtual_devices =
+      place.name == "cpu-xla" ? std::min(options.mesh.devices(), kMostVirtualDevices) : 0;
   DUNLIN_ASSIGN_OR_RETURN(device.client, Client::create(*plugin, virtual_devices));
   if (device.client->devices() < options.mesh.devices()) {
     return Error{ErrorKind::device,
