@@ -13,7 +13,7 @@ namespace {
 // Of a group whose slots share its pages.
 int64_t shared_pages(const Model& model, const KvGroup& group, int64_t slots) {
   const auto pages_for = [](int64_t positions) {
-    return (positions + kPageTokens - 1) / kPageTokens;
+    return positions / kPageTokens + (positions % kPageTokens != 0 ? 1 : 0);
   };
   if (group.window > 0) return kv_pages(group, model.limits) * slots;
   return model.options.kv_tokens > 0 ? pages_for(model.options.kv_tokens)
@@ -43,21 +43,25 @@ Result<void> check_kv_memory(const Model& model) {
   const ModelOptions& options = model.options;
   if (options.backend != "cpu" && options.backend != "reference") return {};
   const int64_t element_bytes = options.precision == Precision::f32 ? 4 : 2;
-  double needed = 0;  // a context may be 2^30 and sequences 1024
+  // Nobody has looked at the number of sequences yet: in float64 no product overflows.
+  const auto sequences = static_cast<double>(model.limits.sequences);
+  double needed = 0;
   for (const KvGroup& group : model.program.kv_groups) {
     const int64_t page_bytes =
         2 * kPageTokens * group.layers * group.kv_heads * group.head_dim * element_bytes;
-    needed += static_cast<double>(shared_pages(model, group, model.limits.sequences)) *
+    const bool shared = group.window == 0 && options.kv_tokens > 0;
+    needed += static_cast<double>(shared_pages(model, group, 1)) * (shared ? 1.0 : sequences) *
               static_cast<double>(page_bytes);
   }
   const auto there = static_cast<double>(system_memory());
   if (needed <= there) return {};
   constexpr double kGib = 1 << 30;
-  const int64_t positions =
-      options.kv_tokens > 0 ? options.kv_tokens : model.limits.context * model.limits.sequences;
+  const double positions = options.kv_tokens > 0
+                               ? static_cast<double>(options.kv_tokens)
+                               : static_cast<double>(model.limits.context) * sequences;
   return Error{
       ErrorKind::does_not_fit,
-      fmt::format("a KV cache of {} positions needs {:.1f} GiB, and this machine has {:.1f} "
+      fmt::format("a KV cache of {:.0f} positions needs {:.1f} GiB, and this machine has {:.1f} "
                   "GiB of memory",
                   positions, needed / kGib, there / kGib)};
 }
