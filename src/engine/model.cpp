@@ -45,6 +45,9 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
 }
 
+// More have no memory anywhere, and below it the products of sizes fit 64 bits.
+constexpr int64_t kMostSequences = 1 << 20;
+
 // What is asked for once the disabled optimisations of the engine are left out.
 Result<ModelOptions> without_disabled(ModelOptions options) {
   const auto is_off = [&options](std::string_view name) {
@@ -171,8 +174,10 @@ Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_cont
 
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
   if (options.rows < 1) return usage_error(fmt::format("{} rows in a step", options.rows));
-  if (options.sequences < 1)
-    return usage_error(fmt::format("{} sequences at a time", options.sequences));
+  if (options.sequences < 1 || options.sequences > kMostSequences) {
+    return usage_error(fmt::format("{} sequences at a time; expected 1 to {}", options.sequences,
+                                   kMostSequences));
+  }
   DUNLIN_RETURN_IF_ERROR(check_optimizations(options.disabled));
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
