@@ -175,8 +175,8 @@ Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_cont
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options) {
   if (options.rows < 1) return usage_error(fmt::format("{} rows in a step", options.rows));
   if (options.sequences < 1 || options.sequences > kMostSequences) {
-    return usage_error(fmt::format("{} sequences at a time; expected 1 to {}", options.sequences,
-                                   kMostSequences));
+    return usage_error(
+        fmt::format("{} sequences at a time; expected 1 to {}", options.sequences, kMostSequences));
   }
   DUNLIN_RETURN_IF_ERROR(check_optimizations(options.disabled));
   const auto start = Clock::now();
