@@ -163,9 +163,9 @@ void add_imatrix_command(Command app, int& exit_code) {
       "  dunlin imatrix model-F16.gguf text.txt -o model.imatrix.gguf --chunks 100\n"
       "  dunlin quantize model/ model-Q4_K_M.gguf Q4_K_M --imatrix imatrix.gguf\n"
       "The text should be like what the model will read and write; 100 windows are enough.\n"
-      "llama-quantize reads the file too. Of a mixture each expert's matrices are measured over the\n"
-      "rows that were routed to it; the columns of an expert that no row chose count alike, and a\n"
-      "line says so.");
+      "llama-quantize reads the file too. Of a mixture each expert's matrices are measured over\n"
+      "the rows that were routed to it; the columns of an expert that no row chose count alike,\n"
+      "and a line says so.");
   command.callback([flags, &exit_code] {
     const auto result = Imatrix(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());
