@@ -8,7 +8,6 @@
 #include <random>
 #include <utility>
 
-#include "cli/argv.h"
 #include "cli/flags.h"
 #include "cli/numbers.h"
 #include "sampler/sampler.h"
