@@ -95,11 +95,9 @@ Result<std::vector<WeightView>> resolve_weights(const Program& program,
   return views;
 }
 
-Result<DeviceWeights::Buffers> DeviceWeights::upload_shares(const Client& client,
-                                                            const Program& program,
-                                                            const WeightView& view,
-                                                            const WeightUse& use,
-                                                            const ProgramSharding& sharding) {
+Result<DeviceWeights::Buffers> DeviceWeights::upload_shares(
+    const Client& client, const Program& program, const WeightView& view, const WeightUse& use,
+    const ProgramSharding& sharding, WeightReader& reader) {
   const auto index = static_cast<size_t>(use.weight);
   const WeightDeclaration declaration =
       declaration_of(program.weights[index], sharding.weights[index]);
@@ -114,7 +112,7 @@ Result<DeviceWeights::Buffers> DeviceWeights::upload_shares(const Client& client
   Buffers buffers(static_cast<size_t>(sharding.devices()));
   for (const auto& [share, devices] : devices_of) {
     DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
-                            read_share(view, {share.first, share.second}, use.element));
+                            reader.read(use, {share.first, share.second}));
     for (const int64_t device : devices) {
       DUNLIN_ASSIGN_OR_RETURN(buffers[static_cast<size_t>(device)],
                               client.upload(type, bytes, device));
@@ -129,6 +127,7 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
                                           const CompileOptions& options,
                                           const ProgramSharding* sharding) {
   DeviceWeights weights;
+  WeightReader reader(views);
   for (size_t i = 0; i < uses.size(); ++i) {
     const WeightUse& use = uses[i];
     const WeightView& view = views[static_cast<size_t>(use.weight)];
@@ -138,13 +137,13 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
     }
     const TensorType type = weight_type(program, use, sharding);
     if (sharding != nullptr) {
-      auto buffers = upload_shares(client, program, view, use, *sharding);
+      auto buffers = upload_shares(client, program, view, use, *sharding, reader);
       if (!buffers.ok()) return buffers.error().with_context(name);
       weights.buffers_.emplace(use, std::move(buffers).value());
       weights.bytes_ += static_cast<uint64_t>(type.bytes() * sharding->devices());
       continue;
     }
-    DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, read_weight(view, use.element));
+    DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, reader.read(use));
     auto buffer = client.upload(type, bytes, 0);
     if (!buffer.ok()) return buffer.error().with_context(name);
     Buffers buffers;

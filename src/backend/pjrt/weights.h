@@ -9,14 +9,16 @@
 #include "backend/api.h"
 #include "backend/pjrt/client/client.h"
 #include "backend/pjrt/lower/lower.h"
+#include "backend/pjrt/weight_reader.h"
 #include "formats/weight_box.h"
 
 namespace dunlin::pjrt {
 
 class DeviceWeights {
  public:
-  // Reads, decodes and uploads `uses`, one tensor at a time: for a mesh what each device holds of it,
-  // once for all devices that hold the same. `sharding` is null for one device.
+  // Reads, decodes and uploads `uses`, one tensor at a time, gate and up of one tensor from one reading:
+  // for a mesh what each device holds of it, once for all devices that hold the same. `sharding` is null
+  // for one device.
   static Result<DeviceWeights> load(const Client& client, const Program& program,
                                     const std::vector<WeightView>& views,
                                     const std::vector<WeightUse>& uses,
@@ -32,7 +34,7 @@ class DeviceWeights {
   using Buffers = std::vector<Buffer>;  // by device
   static Result<Buffers> upload_shares(const Client& client, const Program& program,
                                        const WeightView& view, const WeightUse& use,
-                                       const ProgramSharding& sharding);
+                                       const ProgramSharding& sharding, WeightReader& reader);
 
   std::map<WeightUse, Buffers> buffers_;
   uint64_t bytes_ = 0;
