@@ -69,8 +69,7 @@ TEST_F(CacheFolderTest, AFileInItsPlaceIsNamed) {
 
 TEST_F(CacheFolderTest, WhatWasNotUsedForLongestGoesFirst) {
   ASSERT_TRUE(cache_.create().ok());
-  for (const int hours : {1, 2, 3, 4})
-    put(cache_.entry(std::to_string(hours)), hours);
+  for (const int hours : {1, 2, 3, 4}) put(cache_.entry(std::to_string(hours)), hours);
   put(cache_.path() + "/notes.txt", 9);
   cache_.shrink(400);
   EXPECT_THAT(files(), ElementsAre("1.entry", "2.entry", "3.entry", "4.entry", "notes.txt"));
