@@ -105,7 +105,7 @@ Result<std::shared_ptr<const PreparedWeights>> PackCache::open() const {
 
 void PackCache::refuse(const Error& why) {
   hit_ = false;
-  notes_.push_back(fmt::format("packed again: {}", why.message));
+  notes_ = {fmt::format("packed again: {}", why.message)};
 }
 
 void PackCache::give_up(const Error& why) {
