@@ -329,7 +329,7 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   if (const std::string remark = model_note(flags.model); !flags.quiet && !remark.empty())
     note("note     {}\n", remark);
   if (flags.verbose) {
-    for (const std::string& line : model->pack_notes) note("packed   {}\n", line);
+    for (const std::string& line : model->pack_notes) note("cache    {}\n", line);
     for (const auto& [operation, kernel] : model->executable->kernels())
       note("kernel   {}: {}\n", operation, kernel);
   }
