@@ -68,7 +68,7 @@ void put(const std::string& path, const std::string& content) {
 
 // As a back end does that found nothing; whether the parts were kept.
 bool pack(PackCache& cache, const Parts& parts) {
-  EXPECT_EQ(cache.find(kPacking, parts), nullptr);
+  EXPECT_TRUE(cache.find(kPacking, parts) == nullptr);
   if (!cache.begin()) return false;
   for (const PreparedPart& part : parts) cache.append(part, bytes_of(part));
   return cache.commit();
@@ -142,7 +142,7 @@ TEST_F(PackCacheTest, FindsWhatAnotherProcessKept) {
   EXPECT_THAT(first.notes(), ElementsAre("kept in " + entry() + ", 5.0 MB"));
   EXPECT_TRUE(finds("", large_parts()));
   PackCache second = cache();
-  EXPECT_NE(second.find(kPacking, large_parts()), nullptr);
+  EXPECT_TRUE(second.find(kPacking, large_parts()) != nullptr);
   EXPECT_THAT(second.notes(), ElementsAre("from " + entry()));
   struct stat status = {};
   ASSERT_EQ(::stat(cache_.c_str(), &status), 0);
@@ -154,7 +154,7 @@ TEST_F(PackCacheTest, FindsWhatAnotherProcessKept) {
 TEST_F(PackCacheTest, WhatWasJustKeptIsFoundAndIsNoHit) {
   PackCache first = cache();
   EXPECT_TRUE(pack(first, two_parts()));
-  EXPECT_NE(first.find(kPacking, two_parts()), nullptr);
+  EXPECT_TRUE(first.find(kPacking, two_parts()) != nullptr);
   EXPECT_FALSE(first.hit());
 }
 
@@ -223,7 +223,7 @@ TEST_F(PackCacheTest, AFileThatWasWrittenAgainIsAnotherModel) {
 
 TEST_F(PackCacheTest, AModelThatChangesWhileItIsReadIsNotKept) {
   PackCache slow = cache();
-  EXPECT_EQ(slow.find(kPacking, two_parts()), nullptr);
+  EXPECT_TRUE(slow.find(kPacking, two_parts()) == nullptr);
   ASSERT_TRUE(slow.begin());
   fs::last_write_time(model_, fs::last_write_time(model_) + std::chrono::seconds(1));
   for (const PreparedPart& part : two_parts()) slow.append(part, bytes_of(part));
@@ -270,7 +270,7 @@ TEST_F(PackCacheTest, DamagedWeightsAreFoundByReading) {
   put(path, bad);
   PackCache other = cache();
   const auto found = other.find(kPacking, large_parts());
-  ASSERT_NE(found, nullptr);
+  ASSERT_TRUE(found != nullptr);
   const PreparedPart part = large_parts()[1];
   Bytes piece(found->piece_bytes());
   const auto read = found->read(part, 0, piece);
@@ -293,7 +293,7 @@ TEST_F(PackCacheTest, AnEntryUnderAnotherNameIsNotTaken) {
     if (path != first) fs::rename(path, first);
   }
   PackCache other = cache();
-  EXPECT_EQ(other.find(kPacking, two_parts()), nullptr);
+  EXPECT_TRUE(other.find(kPacking, two_parts()) == nullptr);
   EXPECT_THAT(other.notes(), ElementsAre(HasSubstr("of another model")));
 }
 
@@ -308,7 +308,7 @@ TEST_F(PackCacheTest, AnEntryWithoutAPartIsNotTaken) {
   ASSERT_TRUE(writer->append(bytes_of(part)).ok());
   ASSERT_TRUE(writer->commit().ok());
   PackCache other = cache();
-  EXPECT_EQ(other.find(kPacking, two_parts()), nullptr);
+  EXPECT_TRUE(other.find(kPacking, two_parts()) == nullptr);
   EXPECT_THAT(other.notes(), ElementsAre(HasSubstr("gate q4 [9] is missing")));
 }
 
@@ -412,7 +412,7 @@ TEST_F(PackCacheTest, AWriterThatIsKilledLeavesNothingThatIsFound) {
 
 TEST_F(PackCacheTest, OfTwoWritersOneKeeps) {
   PackCache first = cache();
-  EXPECT_EQ(first.find(kPacking, two_parts()), nullptr);
+  EXPECT_TRUE(first.find(kPacking, two_parts()) == nullptr);
   ASSERT_TRUE(first.begin());
   EXPECT_FALSE(keep());
   EXPECT_THAT(warnings_, ElementsAre(HasSubstr("another process is writing it")));
@@ -421,7 +421,7 @@ TEST_F(PackCacheTest, OfTwoWritersOneKeeps) {
   EXPECT_TRUE(finds());
   // One after the other they write the same.
   PackCache late = cache();
-  EXPECT_NE(late.find(kPacking, two_parts()), nullptr);
+  EXPECT_TRUE(late.find(kPacking, two_parts()) != nullptr);
   ASSERT_TRUE(late.begin());
   for (const PreparedPart& part : two_parts()) late.append(part, bytes_of(part));
   EXPECT_TRUE(late.commit());
@@ -433,7 +433,7 @@ TEST_F(PackCacheTest, WhatIsMappedOutlivesItsEntry) {
   ASSERT_TRUE(keep());
   PackCache other = cache();
   const auto found = other.find(kPacking, two_parts());
-  ASSERT_NE(found, nullptr);
+  ASSERT_TRUE(found != nullptr);
   fs::remove(entry());
   const PreparedPart part = two_parts()[1];
   const Bytes wanted = bytes_of(part);
