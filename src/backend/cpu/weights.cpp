@@ -76,29 +76,29 @@ Result<Weights> Weights::load(const Program& program, const std::vector<FusedSte
         weights.take(options.prepared, options.load_mode == LoadMode::mmap, layout, options, pool));
     return weights;
   }
-  if (auto stored = find_stored(layout, options, pool)) return *std::move(stored);
+  if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
   DUNLIN_RETURN_IF_ERROR(weights.read(program, layout, options, pool));
   // Those that are to be mapped can be now.
   if (weights.stored_ && options.load_mode == LoadMode::mmap) {
-    if (auto stored = find_stored(layout, options, pool)) return *std::move(stored);
+    if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
   }
   return weights;
 }
 
-std::optional<Weights> Weights::find_stored(const WeightLayout& layout,
-                                            const CompileOptions& options, ThreadPool& pool) {
-  if (options.store == nullptr) return std::nullopt;
+std::unique_ptr<Weights> Weights::find_stored(const WeightLayout& layout,
+                                              const CompileOptions& options, ThreadPool& pool) {
+  if (options.store == nullptr) return nullptr;
   auto found = options.store->find(kPacking, layout.parts());
-  if (found == nullptr) return std::nullopt;
+  if (found == nullptr) return nullptr;
   const bool large = layout.bytes() >= kMappedBytes;
   const bool mapped =
       options.load_mode == LoadMode::mmap || (options.load_mode == LoadMode::automatic && large);
-  Weights weights;
-  weights.bytes_ = layout.bytes();
-  const auto taken = weights.take(std::move(found), mapped, layout, options, pool);
+  auto weights = std::make_unique<Weights>();
+  weights->bytes_ = layout.bytes();
+  const auto taken = weights->take(std::move(found), mapped, layout, options, pool);
   if (taken.ok()) return weights;
   options.store->refuse(taken.error());
-  return std::nullopt;
+  return nullptr;
 }
 
 Result<void> Weights::read(const Program& program, const WeightLayout& layout,

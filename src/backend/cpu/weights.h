@@ -49,8 +49,9 @@ class Weights {
   uint64_t bytes() const { return static_cast<uint64_t>(bytes_); }
 
  private:
-  static std::optional<Weights> find_stored(const WeightLayout& layout,
-                                            const CompileOptions& options, ThreadPool& pool);
+  // Null: there are none.
+  static std::unique_ptr<Weights> find_stored(const WeightLayout& layout,
+                                              const CompileOptions& options, ThreadPool& pool);
   Result<void> read(const Program& program, const WeightLayout& layout,
                     const CompileOptions& options, ThreadPool& pool);
   Result<void> pack(const WeightLayout& layout, WeightId id, WeightReader& reader);
