@@ -25,8 +25,8 @@
 namespace dunlin {
 
 struct PackCacheSettings {
-  // Of packed weights. Below it nobody waits: those of a model of 135M parameters are 0.1 GB, packed in
-  // less than a second, and would be written and kept for every model that is tried once.
+  // Of packed weights. Below it nobody waits: those of a model of 135M parameters are 0.1 to 0.3 GB,
+  // packed in about a second, and would be written and kept for every model that is tried once.
   static constexpr uint64_t kLeastBytes = 512'000'000;
   // Of all entries: a 70B model in four bits, and some smaller ones.
   static constexpr uint64_t kMostBytes = 64'000'000'000;

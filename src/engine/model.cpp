@@ -141,7 +141,9 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
 std::shared_ptr<PackCache> make_pack_cache(const Model& model, const Checkpoint& stored) {
   const ModelOptions& options = model.options;
   const bool packs = options.backend == "cpu" && model.checkpoint->prepared() == nullptr;
-  if (!packs || options.pack_cache.folder.empty()) return nullptr;
+  // Float32, for a comparison: of a model of 8B parameters 32 GB, for which all others would go.
+  const bool wanted = model.uses(kPrecision) || options.load_mode == LoadMode::mmap;
+  if (!packs || !wanted || options.pack_cache.folder.empty()) return nullptr;
   PackCacheSettings settings = options.pack_cache;
   if (options.load_mode == LoadMode::mmap) settings.least_bytes = 0;
   return std::make_shared<PackCache>(std::move(settings), stored, options.quantize);

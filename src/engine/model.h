@@ -33,7 +33,7 @@ struct ModelOptions {
   // Of a prepared directory, and of weights from the pack cache; mmap needs one of them.
   LoadMode load_mode = LoadMode::automatic;
   // Where the cpu back end keeps what it packs for later loadings; without a folder nowhere. What is to
-  // be mapped is kept whatever its size.
+  // be mapped is kept whatever its size, and float32 of `disabled` "precision" only then.
   PackCacheSettings pack_cache = {};
   int threads = 0;       // 0: one per core this process may use
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is

@@ -77,7 +77,7 @@ bool pack(PackCache& cache, const Parts& parts) {
 class PackCacheTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = (fs::temp_directory_path() / "dunlin_pack_XXXXXX").string();
+    folder_ = testing::TempDir() + "dunlin_pack_XXXXXX";
     ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
     model_ = folder_ + "/model.gguf";
     cache_ = folder_ + "/deep/packed";

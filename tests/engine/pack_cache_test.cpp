@@ -6,8 +6,6 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <memory>
 #include <string>
 #include <utility>
@@ -17,6 +15,7 @@
 #include "engine/model.h"
 #include "engine_driver.h"
 #include "parity/parity.h"
+#include "support/conversion.h"
 #include "support/faulty_disk.h"
 
 namespace dunlin {
@@ -26,14 +25,6 @@ namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using Ids = std::vector<int32_t>;
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void put(const fs::path& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
-}
 
 class PackedModel : public testing::Test {
  protected:
@@ -186,6 +177,18 @@ TEST_F(PackedModel, SmallWeightsAreKeptWhereTheyAreToBeMapped) {
   EXPECT_TRUE(entries().empty());
   options.load_mode = LoadMode::mmap;
   EXPECT_TRUE(load_model(model_, options).ok());
+  EXPECT_EQ(entries().size(), 1u);
+}
+
+// What is compared with is not worth the disk, unless it is to be mapped.
+TEST_F(PackedModel, WithoutPrecisionNothingIsKept) {
+  const ModelOptions options{.disabled = {"precision"}};
+  EXPECT_FALSE(hits(options));
+  EXPECT_FALSE(hits(options));
+  EXPECT_TRUE(entries().empty());
+  const ModelOptions mapped{.load_mode = LoadMode::mmap, .disabled = {"precision"}};
+  EXPECT_FALSE(hits(mapped));
+  EXPECT_TRUE(hits(mapped));
   EXPECT_EQ(entries().size(), 1u);
 }
 
