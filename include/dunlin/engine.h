@@ -43,6 +43,10 @@ struct LoadOptions {
   // A type of `dunlin quantize` ("Q4_K_M"): the matrices of an F32, F16 or BF16 model are encoded
   // in it while they are read. Empty: they stay as they are.
   std::string quantize = {};
+  // A folder for the weights of large models as the cpu back end packs them, made when it is needed: the
+  // next load of the same model reads or maps them there. It holds 64 GB at most; nothing about it is
+  // an error of the load. Empty: nothing is kept.
+  std::string pack_cache = {};
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 

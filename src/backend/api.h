@@ -45,11 +45,15 @@ struct StepLimits {
 // Pages that one sequence can need in a group: the whole context, or a window and the rows of a step.
 int64_t kv_pages(const KvGroup& group, const StepLimits& limits);
 
-// How prepared weights reach memory.
+// How weights that lie packed in files reach memory.
 enum class LoadMode {
-  copy,  // read into memory of their own, checksums compared
+  automatic,  // copy; of a PackedWeightStore mmap from kMappedBytes on
+  copy,       // read into memory of their own, checksums compared
   mmap,  // mapped: pages are read when they are first used, and are shared with other processes
 };
+
+// Two threads copy and compare some gigabytes in a second, which is what a person notices.
+inline constexpr int64_t kMappedBytes = 2'000'000'000;
 
 struct CompileOptions {
   Precision precision = Precision::automatic;
@@ -63,7 +67,10 @@ struct CompileOptions {
   // What a WeightPacker of the same back end gave: compile() takes it as it is. Of the WeightSource
   // only formats and shapes are used then. May be null.
   std::shared_ptr<const PreparedWeights> prepared = {};
-  LoadMode load_mode = LoadMode::copy;  // of `prepared`
+  // Where compile() looks for what it packed before, and leaves what it packs, unless there are prepared
+  // weights. May be null; used by a back end that has a packing().
+  std::shared_ptr<PackedWeightStore> store = {};
+  LoadMode load_mode = LoadMode::automatic;  // of both
 
   bool enabled(std::string_view optimization) const {
     return std::ranges::find(disabled, optimization) == disabled.end();

@@ -34,9 +34,21 @@ Result<AtomicFile> AtomicFile::create(const std::string& path, Leftover leftover
   return file;
 }
 
+std::string AtomicFile::temporary_of(const std::string& path) {
+  return path + ".tmp";
+}
+
+// Whoever opens it at the same time sees, once it has the lock, that the name is gone.
+void AtomicFile::remove_leftover(const std::string& temporary) {
+  const FileDescriptor fd(
+      ::open(temporary.c_str(), O_WRONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK));
+  if (fd.get() < 0 || ::flock(fd.get(), LOCK_EX | LOCK_NB) != 0) return;
+  if (fd.is_named(temporary)) ::unlink(temporary.c_str());
+}
+
 // With the mode the umask gives. O_NONBLOCK: a FIFO of that name must not hang.
 Result<void> AtomicFile::open_temporary(Leftover leftover) {
-  const std::string name = target_ + ".tmp";
+  const std::string name = temporary_of(target_);
   for (int attempt = 0; attempt < 100; ++attempt) {
     FileDescriptor fd(
         ::open(name.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0666));

@@ -23,6 +23,11 @@ class AtomicFile {
   // for truncate().
   static Result<AtomicFile> create(const std::string& path, Leftover leftover = Leftover::discard);
 
+  // What a writer calls the file at `path` until it is whole.
+  static std::string temporary_of(const std::string& path);
+  // Removes the temporary of a writer that was killed; one that is still written stays.
+  static void remove_leftover(const std::string& temporary);
+
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&& other) noexcept;
   ~AtomicFile();  // removes what was not committed, unless it is to be kept

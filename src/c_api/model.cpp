@@ -42,6 +42,7 @@ Result<LoadOptions> load_options(const dunlin_load_options* given) {
   if (fields.sequences != 0) options.sequences = fields.sequences;
   options.kv_tokens = fields.kv_tokens;
   if (fields.rows != 0) options.rows = fields.rows;
+  if (fields.pack_cache != nullptr) options.pack_cache = fields.pack_cache;
   if (fields.progress != nullptr) {
     options.progress = [call = fields.progress, user = fields.progress_user](
                            double fraction, const std::string& what) {

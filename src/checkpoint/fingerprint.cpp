@@ -1,7 +1,14 @@
 #include "checkpoint/fingerprint.h"
 
+#include <fmt/format.h>
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string>
 #include <variant>
+#include <vector>
 
 #include "checkpoint/prepared_files.h"
 #include "checkpoint/xxh3_hash.h"
@@ -47,6 +54,22 @@ Result<void> add_samples(Xxh3Hash& hash, const WeightView& weight) {
   return {};
 }
 
+// In the order of the tensors.
+std::vector<std::string> files_of(const Checkpoint& checkpoint) {
+  std::vector<std::string> files;
+  const auto add = [&files](const std::string& file) {
+    if (std::ranges::find(files, file) == files.end()) files.push_back(file);
+  };
+  for (const TensorInfo& tensor : checkpoint.tensors()) {
+    add(tensor.file);
+    if (tensor.exponents) add(tensor.exponents->file);
+  }
+  if (const auto prepared = checkpoint.prepared_files()) {
+    for (const PreparedFiles::File& file : prepared->files()) add(file.path);
+  }
+  return files;
+}
+
 }  // namespace
 
 Result<std::string> fingerprint(const Checkpoint& checkpoint) {
@@ -60,6 +83,22 @@ Result<std::string> fingerprint(const Checkpoint& checkpoint) {
     hash.text(traits(weight.format).name);
     DUNLIN_ASSIGN_OR_RETURN(const WeightView view, checkpoint.weight(weight.name));
     DUNLIN_RETURN_IF_ERROR(add_samples(hash, view));
+  }
+  return hash.digits();
+}
+
+Result<std::string> file_fingerprint(const Checkpoint& checkpoint) {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string contents, fingerprint(checkpoint));
+  Xxh3Hash hash;
+  hash.text(contents);
+  for (const std::string& file : files_of(checkpoint)) {
+    struct stat info = {};
+    if (::stat(file.c_str(), &info) != 0)
+      return model_error(fmt::format("{}: {}", file, std::strerror(errno)));
+    hash.number(info.st_size);
+    hash.number(info.st_ino);
+    hash.number(info.st_mtim.tv_sec);
+    hash.number(info.st_mtim.tv_nsec);
   }
   return hash.digits();
 }

@@ -15,4 +15,9 @@ namespace dunlin {
 // cannot be read.
 Result<std::string> fingerprint(const Checkpoint& checkpoint);
 
+// The same with the size, the number and the time of the last change of every file: also told apart are
+// files that were written again with the same bytes, or with others that the samples miss. Paths play no
+// part. Errors too: a checkpoint that does not lie in files.
+Result<std::string> file_fingerprint(const Checkpoint& checkpoint);
+
 }  // namespace dunlin

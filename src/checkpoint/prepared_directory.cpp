@@ -8,16 +8,14 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <unordered_map>
 #include <utility>
 
 #include "artifact/reader.h"
-#include "base/check.h"
 #include "base/checked.h"
-#include "base/mapped_file.h"
 #include "base/text_checks.h"
 #include "checkpoint/gguf_reader.h"
 #include "checkpoint/join_shards.h"
+#include "checkpoint/mapped_weights.h"
 #include "checkpoint/prepared_files.h"
 #include "checkpoint/prepared_manifest.h"
 #include "checkpoint/stored_checkpoint.h"
@@ -38,61 +36,6 @@ Result<PreparedManifest> read_manifest(const std::string& path) {
   return parse_manifest(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()),
                         path);
 }
-
-class FileWeights final : public PreparedWeights {
- public:
-  FileWeights(std::string folder, std::string packing, std::shared_ptr<const PreparedFiles> files)
-      : folder_(std::move(folder)), packing_(std::move(packing)), files_(std::move(files)) {}
-
-  // Once.
-  Result<void> map() {
-    for (const PreparedFiles::File& file : files_->files()) {
-      DUNLIN_ASSIGN_OR_RETURN(MappedFile map, MappedFile::open(file.path));
-      for (const ArtifactChunk& chunk : file.reader.chunks()) {
-        if (chunk.offset > map.bytes().size() || chunk.bytes > map.bytes().size() - chunk.offset)
-          return model_error(file.path + ": the file became shorter while it was read");
-        parts_[chunk.name] = {map.bytes().subspan(chunk.offset, chunk.bytes), &file.reader, &chunk};
-      }
-      maps_.push_back(std::move(map));
-    }
-    return {};
-  }
-
-  const std::string& name() const override { return folder_; }
-  const std::string& packing() const override { return packing_; }
-  const std::string& source() const override { return files_->source(); }
-
-  const std::byte* find(const PreparedPart& part) const override {
-    const Part* const found = find_part(part);
-    return found == nullptr ? nullptr : found->mapped.data();
-  }
-
-  uint64_t piece_bytes() const override { return kArtifactPieceBytes; }
-
-  Result<void> read(const PreparedPart& part, uint64_t piece,
-                    std::span<std::byte> into) const override {
-    const Part* const found = find_part(part);
-    DUNLIN_CHECK(found != nullptr, "a part that is not there");
-    return of_model(found->reader->read_piece(*found->chunk, piece, into));
-  }
-
- private:
-  struct Part {
-    std::span<const std::byte> mapped;
-    const ArtifactReader* reader;  // of files_
-    const ArtifactChunk* chunk;
-  };
-
-  const Part* find_part(const PreparedPart& part) const {
-    const auto it = parts_.find(part.name);
-    return it == parts_.end() || it->second.mapped.size() != part.bytes ? nullptr : &it->second;
-  }
-
-  std::string folder_, packing_;
-  std::shared_ptr<const PreparedFiles> files_;
-  std::vector<MappedFile> maps_ = {};
-  std::unordered_map<std::string, Part> parts_ = {};
-};
 
 // What stands for the bytes of a weight that are no longer there.
 class PackedSource final : public ByteSource {
@@ -140,8 +83,10 @@ Result<Metadata> read_header(const std::string& path) {
 }
 
 Result<void> map_weights(CheckpointParts& parts, const std::string& packing) {
-  const auto weights = std::make_shared<FileWeights>(parts.path, packing, parts.prepared_files);
-  DUNLIN_RETURN_IF_ERROR(weights->map());
+  const auto weights =
+      std::make_shared<MappedWeights>(parts.path, packing, parts.prepared_files->source());
+  for (const PreparedFiles::File& file : parts.prepared_files->files())
+    DUNLIN_RETURN_IF_ERROR(weights->add(file.reader));
   parts.sources.assign(parts.tensors.size(), std::make_shared<PackedSource>(weights));
   parts.prepared = weights;
   return {};

@@ -119,7 +119,7 @@ class Forward {
   Result<int> run() {
     DUNLIN_ASSIGN_OR_RETURN(const auto batches, parse_batches(flags_.batches, {1, 2, 4, 8}));
     DUNLIN_RETURN_IF_ERROR(choose_logits());
-    DUNLIN_ASSIGN_OR_RETURN(const ModelOptions options, flags_.backend.options());
+    DUNLIN_ASSIGN_OR_RETURN(const ModelOptions options, flags_.backend.bench_options());
     catch_interrupts();
     DUNLIN_ASSIGN_OR_RETURN(batches_, load_for_batches(
                                           flags_.model, batches,

@@ -98,7 +98,7 @@ class Bench {
 
  private:
   Result<ModelOptions> options(int threads) const {
-    DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags_.backend.options());
+    DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags_.backend.bench_options());
     options.threads = threads;
     options.rows = flags_.step.rows();
     options.layers = flags_.layers;

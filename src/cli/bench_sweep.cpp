@@ -134,7 +134,7 @@ class SweepRun {
   }
 
   Result<void> load() {
-    DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags_.backend.options());
+    DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags_.backend.bench_options());
     options.threads = flags_.threads;
     options.rows = flags_.step.rows();
     options.layers = flags_.layers;

@@ -50,8 +50,9 @@ void print_banner(const Model& model) {
   note("context  {} tokens{}\n", model.limits.context,
        cut ? fmt::format(" of the model's {} (-c changes it)", model.trained_context)
            : std::string());
-  note("loaded   in {:.2f} s, {:.1f} MB of weights\n", model.load_ms / 1e3,
-       static_cast<double>(executable.weights_bytes()) / 1e6);
+  note("loaded   in {:.2f} s, {:.1f} MB of {}\n", model.load_ms / 1e3,
+       static_cast<double>(executable.weights_bytes()) / 1e6,
+       model.packed_before ? "packed weights from the cache" : "weights");
 }
 
 }  // namespace
@@ -88,8 +89,10 @@ void BackendFlags::add_to(Command command) {
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
       .check(one_of({"auto", "exact", "int8", "f32"}));
   add_flag(command, "--load-mode", load_mode,
-           "of a prepared directory: copy its weights into memory, or map the files")
-      .check(one_of({"copy", "mmap"}));
+           "of a prepared directory and of cached weights: copy them into memory, or map the files "
+           "(auto: copy, but map cached weights of 2 GB and more)")
+      .check(one_of({"auto", "copy", "mmap"}));
+  pack_cache.add_to(command);
   add_flag(command, "--quantize", quantize,
            "encode the matrices of an F32, F16 or BF16 model in this type while it is loaded, to "
            "the bits of `dunlin quantize`")
@@ -102,8 +105,16 @@ Result<ModelOptions> BackendFlags::options() const {
       .backend = backend, .device = device, .xla_options = xla_options, .quantize = quantize};
   DUNLIN_ASSIGN_OR_RETURN(options.mesh, parse_mesh_flag(mesh));
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
-  options.load_mode = load_mode == "mmap" ? LoadMode::mmap : LoadMode::copy;
+  if (load_mode == "copy") options.load_mode = LoadMode::copy;
+  if (load_mode == "mmap") options.load_mode = LoadMode::mmap;
+  options.pack_cache = pack_cache.settings();
   return options;
+}
+
+Result<ModelOptions> BackendFlags::bench_options() const {
+  DUNLIN_ASSIGN_OR_RETURN(ModelOptions chosen, options());
+  if (chosen.load_mode == LoadMode::automatic) chosen.load_mode = LoadMode::copy;
+  return chosen;
 }
 
 Result<Precision> parse_precision(const std::string& name) {
@@ -175,7 +186,8 @@ void ModelFlags::add_to(Command command) {
   add_layers_flag(command, layers, "run only the first N layers");
   add_disable_flag(command, disable);
   add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
-  add_switch(command, "-v,--verbose", verbose, "more on stderr: the kernels that were chosen");
+  add_switch(command, "-v,--verbose", verbose,
+             "more on stderr: what the pack cache did, the kernels that were chosen");
   ignored.add_to(command);
 }
 
@@ -204,6 +216,7 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   if (const std::string remark = model_note(flags.model); !flags.quiet && !remark.empty())
     note("note     {}\n", remark);
   if (flags.verbose) {
+    for (const std::string& line : model->pack_notes) note("cache    {}\n", line);
     for (const auto& [operation, kernel] : model->executable->kernels())
       note("kernel   {}: {}\n", operation, kernel);
   }

@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/pack_cache_flags.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
 #include "program/mesh.h"
@@ -51,11 +52,15 @@ struct BackendFlags {
   std::string mesh = {};
   std::vector<std::string> xla_options = {};
   std::string precision = "auto";
-  std::string load_mode = "copy";
+  std::string load_mode = "auto";
+  PackCacheFlags pack_cache = {};
   std::string quantize = {};
 
   void add_to(Command command);
   Result<ModelOptions> options() const;  // of these alone
+  // The same for a command that measures: weights that are not to be mapped are copied, so that a
+  // speed does not depend on whether they had been packed before.
+  Result<ModelOptions> bench_options() const;
 };
 
 struct ModelFlags {

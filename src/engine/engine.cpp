@@ -69,16 +69,18 @@ Result<Engine> make_engine(Model& model) {
 
 Result<Engine> Engine::load(const std::string& path, const LoadOptions& options) {
   return without_exceptions([&]() -> Result<Engine> {
-    DUNLIN_ASSIGN_OR_RETURN(auto model, load_model(path, {.backend = options.backend,
-                                                          .precision = options.precision,
-                                                          .threads = options.threads,
-                                                          .isa = options.isa,
-                                                          .context = options.context,
-                                                          .sequences = options.sequences,
-                                                          .kv_tokens = options.kv_tokens,
-                                                          .rows = options.rows,
-                                                          .quantize = options.quantize,
-                                                          .progress = options.progress}));
+    DUNLIN_ASSIGN_OR_RETURN(auto model,
+                            load_model(path, {.backend = options.backend,
+                                              .precision = options.precision,
+                                              .pack_cache = {.folder = options.pack_cache},
+                                              .threads = options.threads,
+                                              .isa = options.isa,
+                                              .context = options.context,
+                                              .sequences = options.sequences,
+                                              .kv_tokens = options.kv_tokens,
+                                              .rows = options.rows,
+                                              .quantize = options.quantize,
+                                              .progress = options.progress}));
     Model& loaded = *model;
     return engine_over(std::move(model), loaded);
   });

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <chrono>
 #include <map>
+#include <memory>
 #include <string_view>
 #include <utility>
 
@@ -135,8 +136,22 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
   return {};
 }
 
-Result<void> compile(Model& model, Backend& backend) {
+// Null: nothing is to be kept, or there is nothing to keep. `stored` is the checkpoint before it is
+// encoded in another type.
+std::shared_ptr<PackCache> make_pack_cache(const Model& model, const Checkpoint& stored) {
   const ModelOptions& options = model.options;
+  const bool packs = options.backend == "cpu" && model.checkpoint->prepared() == nullptr;
+  // Float32, for a comparison: of a model of 8B parameters 32 GB, for which all others would go.
+  const bool wanted = model.uses(kPrecision) || options.load_mode == LoadMode::mmap;
+  if (!packs || !wanted || options.pack_cache.folder.empty()) return nullptr;
+  PackCacheSettings settings = options.pack_cache;
+  if (options.load_mode == LoadMode::mmap) settings.least_bytes = 0;
+  return std::make_shared<PackCache>(std::move(settings), stored, options.quantize);
+}
+
+Result<void> compile(Model& model, Backend& backend, const Checkpoint& stored) {
+  const ModelOptions& options = model.options;
+  const auto cache = make_pack_cache(model, stored);
   const CompileOptions compile_options{.precision = options.precision,
                                        .limits = model.limits,
                                        .threads = options.threads,
@@ -144,8 +159,10 @@ Result<void> compile(Model& model, Backend& backend) {
                                        .disabled = options.disabled,
                                        .progress = options.progress,
                                        .prepared = model.checkpoint->prepared(),
+                                       .store = cache,
                                        .load_mode = options.load_mode};
-  if (options.load_mode == LoadMode::mmap && compile_options.prepared == nullptr) {
+  if (options.load_mode == LoadMode::mmap && compile_options.prepared == nullptr &&
+      cache == nullptr) {
     return usage_error(
         fmt::format("{}: its weights are packed while they are loaded and cannot be mapped; "
                     "`dunlin convert {} OUT --to prepared` packs them ahead",
@@ -159,6 +176,10 @@ Result<void> compile(Model& model, Backend& backend) {
   if (!model.uses(kPrecision)) weights = float32_weights(std::move(weights));
   DUNLIN_ASSIGN_OR_RETURN(model.executable,
                           backend.compile(model.program, weights, compile_options));
+  if (cache != nullptr) {
+    model.packed_before = cache->hit();
+    model.pack_notes = cache->notes();
+  }
   if (options.watch != nullptr) model.executable = options.watch->wrap(std::move(model.executable));
   return {};
 }
@@ -183,6 +204,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   auto model = std::make_unique<Model>();
   DUNLIN_ASSIGN_OR_RETURN(model->options, without_disabled(options));
   DUNLIN_ASSIGN_OR_RETURN(model->checkpoint, open_checkpoint(path));
+  const Checkpoint& stored = *model->checkpoint;  // lives on in what encodes it
   if (!options.quantize.empty()) {
     DUNLIN_ASSIGN_OR_RETURN(model->checkpoint,
                             quantize_on_load(std::move(model->checkpoint), options.quantize));
@@ -214,7 +236,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));
   DUNLIN_ASSIGN_OR_RETURN(const auto backend, make_backend(model->options));
-  DUNLIN_RETURN_IF_ERROR(compile(*model, *backend));
+  DUNLIN_RETURN_IF_ERROR(compile(*model, *backend, stored));
   model->load_ms = std::chrono::duration<double, std::milli>(Clock::now() - start).count();
   return model;
 }

@@ -16,6 +16,7 @@
 #include "backend/watch.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
+#include "checkpoint/pack_cache.h"
 #include "engine/text_model.h"
 #include "models/dream.h"
 #include "program/mesh.h"
@@ -29,9 +30,13 @@ struct ModelOptions {
   MeshShape mesh = {};      // of its devices
   std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
   Precision precision = Precision::automatic;
-  LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice
-  int threads = 0;                      // 0: one per core this process may use
-  std::string isa = {};                 // empty: DUNLIN_ISA, or the best there is
+  // Of a prepared directory, and of weights from the pack cache; mmap needs one of them.
+  LoadMode load_mode = LoadMode::automatic;
+  // Where the cpu back end keeps what it packs for later loadings; without a folder nowhere. What is to
+  // be mapped is kept whatever its size, and float32 of `disabled` "precision" only then.
+  PackCacheSettings pack_cache = {};
+  int threads = 0;       // 0: one per core this process may use
+  std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
   // Positions of one sequence; 0: the model's, at most kDefaultContext, or kDefaultCanvas where a
   // step computes all of them.
   int64_t context = 0;
@@ -70,6 +75,9 @@ struct Model {
   // Of a model that fills in masks; nothing: one that writes token after token.
   std::optional<MaskedDiffusion> diffusion = {};
   double load_ms = 0;
+  // Of the pack cache: whether the weights came from it, and lines about it for people.
+  bool packed_before = false;
+  std::vector<std::string> pack_notes = {};
 
   bool uses(std::string_view optimization) const {
     return std::ranges::find(options.disabled, optimization) == options.disabled.end();

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -58,6 +59,25 @@ class WeightPacker {
   virtual Result<void> pack(size_t part, const Take& take) = 0;
   // The part that is made with this one, from weights that are stored together; each has the other.
   virtual std::optional<size_t> companion(size_t part) const;
+};
+
+// Where a back end finds what it packed when a model was loaded before, and leaves what it packs. Nothing
+// of it is an error of the loading: what is not there, or is damaged, is packed again.
+class PackedWeightStore {
+ public:
+  virtual ~PackedWeightStore() = default;
+
+  // The weights of just these parts, in the order of use, that were kept under the packing; null: none.
+  virtual std::shared_ptr<const PreparedWeights> find(const std::string& packing,
+                                                      const std::vector<PreparedPart>& parts) = 0;
+  // What was found is damaged, and why.
+  virtual void refuse(const Error& why) = 0;
+
+  // Begins to keep the parts that find() was last asked for; false: they are not kept. append() gives
+  // each once with all its bytes, and commit() makes them those that are found; false: it could not.
+  virtual bool begin() = 0;
+  virtual void append(const PreparedPart& part, std::span<const std::byte> bytes) = 0;
+  virtual bool commit() = 0;
 };
 
 }  // namespace dunlin

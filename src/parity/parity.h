@@ -15,6 +15,7 @@
 #include "backend/api.h"
 #include "backend/watch.h"
 #include "base/result.h"
+#include "checkpoint/pack_cache.h"
 #include "parity/diffusion_parity.h"
 #include "program/mesh.h"
 
@@ -26,7 +27,8 @@ struct ParityOptions {
   MeshShape mesh = {};                        // of the pjrt back end
   std::vector<std::string> xla_options = {};  // of the pjrt back end
   Precision precision = Precision::f32;
-  LoadMode load_mode = LoadMode::copy;
+  LoadMode load_mode = LoadMode::automatic;
+  PackCacheSettings pack_cache = {};
   std::string quantize = {};  // on load (convert/quantize_type.h)
   int threads = 0;
   std::string isa = {};

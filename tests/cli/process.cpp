@@ -48,6 +48,7 @@ void set_environment(const ProcessInput& input, const std::string& folder) {
   }
   for (const char* name : {"XDG_CONFIG_HOME", "XDG_STATE_HOME"}) ::setenv(name, folder.c_str(), 1);
   ::setenv("DUNLIN_COMPILE_CACHE", (folder + "/compiled").c_str(), 1);
+  ::setenv("DUNLIN_PACK_CACHE", (folder + "/packed").c_str(), 1);
   for (const auto& [name, value] : input.environment) ::setenv(name.c_str(), value.c_str(), 1);
 }
 

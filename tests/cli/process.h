@@ -27,8 +27,8 @@ struct ProcessInput {
   void (*prepare)() = nullptr;  // in the new process, before the program starts
 };
 
-// Without variables of dunlin from outside, and with configuration, state and compiled programs in an
-// empty folder.
+// Without variables of dunlin from outside, and with configuration, state, compiled programs and packed
+// weights in an empty folder.
 ProcessResult run_program(const std::string& program, const std::vector<std::string>& arguments,
                           const ProcessInput& input = {});
 ProcessResult run_dunlin(const std::vector<std::string>& arguments, const ProcessInput& input = {});

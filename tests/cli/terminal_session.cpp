@@ -25,6 +25,7 @@ TerminalSession::TerminalSession(const std::vector<std::string>& arguments,
                                  const std::string& output) {
   environment.emplace("TERM", "xterm");
   environment.emplace("LC_ALL", "C");
+  environment.emplace("DUNLIN_PACK_CACHE", "");  // nothing is kept
   std::vector<std::string> words = {DUNLIN_BINARY};
   words.insert(words.end(), arguments.begin(), arguments.end());
   std::vector<char*> argv;

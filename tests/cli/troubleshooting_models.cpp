@@ -291,7 +291,15 @@ std::vector<MessageCase> conversion_messages() {
        }},
       {"error: <model>: its weights are packed while they are loaded and cannot be mapped; `dunlin "
        "convert <model> OUT --to prepared` packs them ahead",
-       [](Folder folder) { return run_hello(text_model(folder), {"--load-mode", "mmap"}); }},
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--load-mode", "mmap", "--no-pack-cache"});
+       }},
+      {"warning: packed weights are not kept: <problem>",
+       [](Folder folder) {
+         write_all(folder.file("notes.txt"), "Notes");
+         return run_hello(text_model(folder), {"--load-mode", "mmap"},
+                          {.environment = {{"DUNLIN_PACK_CACHE", folder.file("notes.txt")}}});
+       }},
       {"error: <folder> is a prepared directory, whose weights cannot be read back; take the model "
        "it was made from, <file>",
        [](Folder folder) {

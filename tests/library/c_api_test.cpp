@@ -2,6 +2,8 @@
 // C is abi_test.c and examples/stream.c.
 #include <algorithm>
 #include <cstddef>
+#include <filesystem>
+#include <string>
 #include <thread>
 
 #include "c_api_driver.h"
@@ -68,6 +70,20 @@ TEST(CApiLoad, StructsOfOtherHeaders) {
   newer.known.struct_size = 0;
   EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &newer.known, &engine), DUNLIN_ERROR_USAGE);
   EXPECT_NE(std::string(dunlin_last_error()).find("struct_size"), std::string::npos);
+}
+
+TEST(CApiLoad, APackCacheThatIsOfNoUseIsAWarning) {
+  const std::string folder = testing::TempDir() + "dunlin_c_api_open_to_all";
+  std::filesystem::create_directory(folder);
+  std::filesystem::permissions(folder, std::filesystem::perms::all);
+  dunlin_load_options options = one_thread();
+  options.pack_cache = folder.c_str();
+  testing::internal::CaptureStderr();
+  EXPECT_TRUE(load(ids_model(), options) != nullptr);
+  const std::string printed = testing::internal::GetCapturedStderr();
+  EXPECT_NE(printed.find("warning: packed weights are not kept: " + folder), std::string::npos)
+      << printed;
+  std::filesystem::remove_all(folder);
 }
 
 TEST(CApiText, GoesThroughTheCallersBuffers) {

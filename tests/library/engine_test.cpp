@@ -65,6 +65,24 @@ TEST(Library, AModelIsEncodedWhileItIsLoaded) {
   EXPECT_EQ(wrong.error().kind, ErrorKind::usage);
 }
 
+// The test's model is too small to be kept; what is wrong with the folder is told whatever its size.
+TEST(Library, APackCacheThatIsOfNoUseIsAWarning) {
+  const Ids wanted = [] {
+    Engine engine = load();
+    return answer(engine, greedy({3, 4, 5}, 6));
+  }();
+  const std::string folder = testing::TempDir() + "dunlin_library_open_to_all";
+  std::filesystem::create_directory(folder);
+  std::filesystem::permissions(folder, std::filesystem::perms::all);
+  testing::internal::CaptureStderr();
+  Engine engine = load(ids_model(), {.pack_cache = folder});
+  const std::string printed = testing::internal::GetCapturedStderr();
+  EXPECT_NE(printed.find("warning: packed weights are not kept: " + folder), std::string::npos)
+      << printed;
+  EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)), wanted);
+  std::filesystem::remove_all(folder);
+}
+
 TEST(Library, LoadErrorsAreResults) {
   const auto missing = Engine::load("/no/such/model");
   ASSERT_FALSE(missing.ok());

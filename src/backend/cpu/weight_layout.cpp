@@ -85,6 +85,16 @@ Result<WeightLayout> WeightLayout::create(const Program& program,
   return layout;
 }
 
+std::vector<PreparedPart> WeightLayout::parts() const {
+  std::vector<PreparedPart> parts;
+  for (const WeightId id : order_) {
+    const LaidOutWeight& weight = of(id);
+    if (weight.plain_at >= 0) parts.push_back(weight.plain_part());
+    if (weight.packed_at >= 0) parts.push_back(weight.packed_part());
+  }
+  return parts;
+}
+
 void WeightLayout::note_uses(const Program& program, const std::vector<FusedStep>& steps) {
   const auto note = [&](ValueId id, bool packed, bool exact) {
     const Value& value = program.values[static_cast<size_t>(id)];

@@ -47,6 +47,7 @@ class WeightLayout {
 
   const std::vector<LaidOutWeight>& weights() const { return weights_; }  // by WeightId
   const std::vector<WeightId>& order() const { return order_; }           // of first use
+  std::vector<PreparedPart> parts() const;                                // in that order
   const LaidOutWeight& of(WeightId weight) const { return weights_[static_cast<size_t>(weight)]; }
   int64_t bytes() const { return bytes_; }                  // of the arena
   int64_t loading_bytes() const { return loading_bytes_; }  // that one thread needs to pack

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "base/fallible_loop.h"
 
@@ -39,6 +40,12 @@ Result<const std::byte*> find(const PreparedWeights& prepared, const PreparedPar
       options.precision == Precision::automatic ? "" : fmt::format(" --precision {}", precision));
 }
 
+Result<void> check_packing(const PreparedWeights& prepared) {
+  if (prepared.packing() == kPacking) return {};
+  return prepared.unsuitable(fmt::format("its weights are packed as \"{}\", and this needs \"{}\"",
+                                         prepared.packing(), kPacking));
+}
+
 // Parts of the arena begin at cache lines, so the last piece may be read with its padding.
 Result<void> copy(const PreparedWeights& prepared, const PreparedPart& part, std::byte* into,
                   ThreadPool& pool) {
@@ -64,16 +71,41 @@ Result<Weights> Weights::load(const Program& program, const std::vector<FusedSte
   Weights weights;
   weights.bytes_ = layout.bytes();
   if (options.prepared != nullptr) {
-    DUNLIN_RETURN_IF_ERROR(weights.take_prepared(layout, options, pool));
-  } else {
-    DUNLIN_RETURN_IF_ERROR(weights.read(program, layout, options, pool));
+    DUNLIN_RETURN_IF_ERROR(check_packing(*options.prepared));
+    DUNLIN_RETURN_IF_ERROR(
+        weights.take(options.prepared, options.load_mode == LoadMode::mmap, layout, options, pool));
+    return weights;
+  }
+  if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
+  DUNLIN_RETURN_IF_ERROR(weights.read(program, layout, options, pool));
+  // Those that are to be mapped can be now.
+  if (weights.stored_ && options.load_mode == LoadMode::mmap) {
+    if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
   }
   return weights;
+}
+
+std::unique_ptr<Weights> Weights::find_stored(const WeightLayout& layout,
+                                              const CompileOptions& options, ThreadPool& pool) {
+  if (options.store == nullptr) return nullptr;
+  auto found = options.store->find(kPacking, layout.parts());
+  if (found == nullptr) return nullptr;
+  const bool large = layout.bytes() >= kMappedBytes;
+  const bool mapped =
+      options.load_mode == LoadMode::mmap || (options.load_mode == LoadMode::automatic && large);
+  auto weights = std::make_unique<Weights>();
+  weights->bytes_ = layout.bytes();
+  const auto taken = weights->take(std::move(found), mapped, layout, options, pool);
+  if (taken.ok()) return weights;
+  options.store->refuse(taken.error());
+  return nullptr;
 }
 
 Result<void> Weights::read(const Program& program, const WeightLayout& layout,
                            const CompileOptions& options, ThreadPool& pool) {
   DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
+  PackedWeightStore* const store = options.store.get();
+  const bool kept = store != nullptr && store->begin();
   WeightReader reader(pool);
   const auto report = [&](size_t done, const std::string& name) {
     if (!options.progress) return;
@@ -89,10 +121,24 @@ Result<void> Weights::read(const Program& program, const WeightLayout& layout,
       DUNLIN_RETURN_IF_ERROR(reader.read_plain(weight, 0, weight.view.rows, values));
     }
     if (weight.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(layout, id, reader));
+    // Now, so that the system writes to the disk while the next ones are packed.
+    if (kept) keep(weight, *store);
+  }
+  if (kept) {
+    report(layout.order().size(), "keeping the packed weights");
+    stored_ = store->commit();
   }
   report(layout.order().size(), "");
   held_ = held_weights(layout, arena_.data());
   return {};
+}
+
+void Weights::keep(const LaidOutWeight& weight, PackedWeightStore& store) const {
+  const auto give = [&](const PreparedPart& part, int64_t at) {
+    store.append(part, {arena_.data() + at, static_cast<size_t>(part.bytes)});
+  };
+  if (weight.plain_at >= 0) give(weight.plain_part(), weight.plain_at);
+  if (weight.packed_at >= 0) give(weight.packed_part(), weight.packed_at);
 }
 
 // With its companion, where that is not packed yet.
@@ -110,24 +156,17 @@ Result<void> Weights::pack(const WeightLayout& layout, WeightId id, WeightReader
 }
 
 // Copied weights lie in the arena as read() leaves them; mapped ones where the files are mapped.
-Result<void> Weights::take_prepared(const WeightLayout& layout, const CompileOptions& options,
-                                    ThreadPool& pool) {
-  const PreparedWeights& prepared = *options.prepared;
-  if (prepared.packing() != kPacking) {
-    return prepared.unsuitable(fmt::format(
-        "its weights are packed as \"{}\", and this needs \"{}\"", prepared.packing(), kPacking));
-  }
-  const bool copied = options.load_mode == LoadMode::copy;
-  if (copied) {
+Result<void> Weights::take(std::shared_ptr<const PreparedWeights> prepared, bool mapped,
+                           const WeightLayout& layout, const CompileOptions& options,
+                           ThreadPool& pool) {
+  if (!mapped) {
     DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
-  } else {
-    prepared_ = options.prepared;
   }
   const auto place = [&](const PreparedPart& part, int64_t at) -> Result<const std::byte*> {
-    DUNLIN_ASSIGN_OR_RETURN(const std::byte* const mapped, find(prepared, part, options));
-    if (!copied) return mapped;
+    DUNLIN_ASSIGN_OR_RETURN(const std::byte* const found, find(*prepared, part, options));
+    if (mapped) return found;
     std::byte* const into = arena_.data() + at;
-    DUNLIN_RETURN_IF_ERROR(copy(prepared, part, into, pool));
+    DUNLIN_RETURN_IF_ERROR(copy(*prepared, part, into, pool));
     return into;
   };
   held_ = held_weights(layout, nullptr);
@@ -137,7 +176,7 @@ Result<void> Weights::take_prepared(const WeightLayout& layout, const CompileOpt
     HeldWeight& held = held_[static_cast<size_t>(id)];
     if (options.progress) {
       const auto all = static_cast<double>(layout.order().size());
-      options.progress(static_cast<double>(i) / all, "prepared weights");
+      options.progress(static_cast<double>(i) / all, "packed weights");
     }
     if (weight.packed_at >= 0) {
       DUNLIN_ASSIGN_OR_RETURN(held.packed->data, place(weight.packed_part(), weight.packed_at));
@@ -149,6 +188,7 @@ Result<void> Weights::take_prepared(const WeightLayout& layout, const CompileOpt
     }
   }
   if (options.progress) options.progress(1, "");
+  if (mapped) prepared_ = std::move(prepared);
   return {};
 }
 

@@ -1,6 +1,6 @@
 // Weights as the kernels read them: matrices packed in execution order into one arena, and plain
-// float32 arrays for norms, biases and other operands. Prepared weights are the same bytes, read or
-// mapped.
+// float32 arrays for norms, biases and other operands. Prepared weights, and those that an earlier
+// loading left in a store, are the same bytes, read or mapped.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +27,9 @@ struct HeldWeight {
 
 class Weights {
  public:
-  // Reads what the steps that kernels run need, or finds it in options.prepared. Errors are those of
-  // WeightLayout, and a tensor that cannot be read; prepared weights of another packing, or for
-  // another precision.
+  // Reads what the steps that kernels run need, or finds it in options.prepared or options.store.
+  // Errors are those of WeightLayout, and a tensor that cannot be read; prepared weights of another
+  // packing, or for another precision. What is wrong in the store is no error.
   static Result<Weights> load(const Program& program, const std::vector<FusedStep>& steps,
                               const WeightSource& source, const CompileOptions& options,
                               ThreadPool& pool);
@@ -49,14 +49,19 @@ class Weights {
   uint64_t bytes() const { return static_cast<uint64_t>(bytes_); }
 
  private:
+  // Null: there are none.
+  static std::unique_ptr<Weights> find_stored(const WeightLayout& layout,
+                                              const CompileOptions& options, ThreadPool& pool);
   Result<void> read(const Program& program, const WeightLayout& layout,
                     const CompileOptions& options, ThreadPool& pool);
   Result<void> pack(const WeightLayout& layout, WeightId id, WeightReader& reader);
-  Result<void> take_prepared(const WeightLayout& layout, const CompileOptions& options,
-                             ThreadPool& pool);
+  void keep(const LaidOutWeight& weight, PackedWeightStore& store) const;
+  Result<void> take(std::shared_ptr<const PreparedWeights> prepared, bool mapped,
+                    const WeightLayout& layout, const CompileOptions& options, ThreadPool& pool);
 
-  Arena arena_;
+  Arena arena_;  // without memory: all is mapped
   std::shared_ptr<const PreparedWeights> prepared_ = {};
+  bool stored_ = false;  // read() left them in the store
   int64_t bytes_ = 0;
   std::vector<uint64_t> bytes_by_weight_;
   int64_t loading_bytes_ = 0;     // of a thread

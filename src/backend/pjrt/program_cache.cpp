@@ -1,10 +1,8 @@
 #include "backend/pjrt/program_cache.h"
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 #include <xxhash.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <filesystem>
 #include <span>
@@ -26,45 +24,20 @@ constexpr const char* kKind = "compiled program";
 constexpr const char* kChunk = "executable";
 constexpr const char* kExtension = ".program";
 
-bool anyone_may_write(const std::string& folder) {
-  struct stat status = {};
-  return ::stat(folder.c_str(), &status) == 0 && (status.st_mode & S_IWOTH) != 0;
-}
-
 void warn_once(std::atomic<bool>& told, const std::string& message) {
   if (!told.exchange(true)) log_warning(message);
-}
-
-struct Entry {
-  fs::path path = {};
-  uint64_t bytes = 0;
-  fs::file_time_type used = {};
-};
-
-// Entries, and temporaries that a writer which was killed has left.
-std::vector<Entry> entries_of(const std::string& folder) {
-  std::vector<Entry> entries;
-  std::error_code error;
-  const fs::directory_iterator end;
-  for (fs::directory_iterator it(folder, error); !error && it != end; it.increment(error)) {
-    const fs::path extension = it->path().extension();
-    if (extension != kExtension && extension != ".tmp") continue;
-    std::error_code gone;  // another process removes entries, too
-    Entry entry{.path = it->path()};
-    entry.bytes = it->file_size(gone);
-    if (!gone) entry.used = it->last_write_time(gone);
-    if (!gone) entries.push_back(std::move(entry));
-  }
-  return entries;
 }
 
 }  // namespace
 
 ProgramCache::ProgramCache(std::string folder, std::string compiler, uint64_t most_bytes)
-    : folder_(std::move(folder)), compiler_(std::move(compiler)), most_bytes_(most_bytes) {
-  if (folder_.empty() || !anyone_may_write(folder_)) return;
-  log_warning(fmt::format("compiled programs are not kept: {}: anyone may write to it", folder_));
-  folder_.clear();
+    : folder_(std::move(folder), kExtension),
+      compiler_(std::move(compiler)),
+      most_bytes_(most_bytes) {
+  if (!enabled() || !folder_.is_open_to_all()) return;
+  log_warning(
+      fmt::format("compiled programs are not kept: {}: anyone may write to it", folder_.path()));
+  folder_ = CacheFolder("", kExtension);
 }
 
 std::string ProgramCache::key(const std::string& program, const std::string& options) const {
@@ -79,7 +52,7 @@ std::string ProgramCache::key(const std::string& program, const std::string& opt
 }
 
 std::string ProgramCache::path(const std::string& key) const {
-  return folder_ + "/" + key + kExtension;
+  return folder_.entry(key);
 }
 
 Result<std::string> ProgramCache::read(const std::string& key) const {
@@ -91,14 +64,13 @@ Result<std::string> ProgramCache::read(const std::string& key) const {
 
 std::optional<std::string> ProgramCache::find(const std::string& key) {
   std::error_code error;
-  if (folder_.empty() || (!fs::exists(path(key), error) && !error)) return std::nullopt;
+  if (!enabled() || (!fs::exists(path(key), error) && !error)) return std::nullopt;
   auto executable = read(key);
   if (!executable.ok()) {
     refuse(executable.error());
     return std::nullopt;
   }
-  // The time of its last use; of a folder that may only be read it stays as it is.
-  fs::last_write_time(path(key), fs::file_time_type::clock::now(), error);
+  folder_.touch(key);
   return std::move(executable).value();
 }
 
@@ -107,9 +79,7 @@ void ProgramCache::refuse(const Error& why) {
 }
 
 Result<void> ProgramCache::write(const std::string& key, const std::string& executable) const {
-  std::error_code error;
-  if (fs::create_directories(folder_, error)) fs::permissions(folder_, fs::perms::owner_all, error);
-  if (error) return runtime_error(fmt::format("{}: {}", folder_, error.message()));
+  DUNLIN_RETURN_IF_ERROR(folder_.create());
   DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer,
                           ArtifactWriter::create(path(key), {.kind = kKind, .key = key}));
   DUNLIN_RETURN_IF_ERROR(writer.begin_chunk(kChunk));
@@ -118,7 +88,7 @@ Result<void> ProgramCache::write(const std::string& key, const std::string& exec
 }
 
 void ProgramCache::keep(const std::string& key, const Result<std::string>& executable) {
-  if (folder_.empty() || (executable.ok() && executable->size() > most_bytes_)) return;
+  if (!enabled() || (executable.ok() && executable->size() > most_bytes_)) return;
   const auto kept = executable.ok() ? write(key, *executable) : executable.error();
   if (kept.ok()) {
     evict();
@@ -129,16 +99,7 @@ void ProgramCache::keep(const std::string& key, const Result<std::string>& execu
 
 void ProgramCache::evict() {
   const std::lock_guard lock(evicting_);
-  std::vector<Entry> entries = entries_of(folder_);
-  uint64_t total = 0;
-  for (const Entry& entry : entries) total += entry.bytes;
-  std::ranges::sort(entries, {}, &Entry::used);
-  for (const Entry& entry : entries) {
-    if (total <= most_bytes_) return;
-    std::error_code gone;
-    fs::remove(entry.path, gone);
-    total -= entry.bytes;
-  }
+  folder_.shrink(most_bytes_);
 }
 
 }  // namespace dunlin::pjrt

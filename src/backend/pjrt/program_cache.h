@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 
+#include "artifact/cache_folder.h"
 #include "base/result.h"
 
 namespace dunlin::pjrt {
@@ -25,7 +26,7 @@ class ProgramCache {
   // longest is removed.
   ProgramCache(std::string folder, std::string compiler, uint64_t most_bytes = kMostBytes);
 
-  bool enabled() const { return !folder_.empty(); }
+  bool enabled() const { return !folder_.path().empty(); }
 
   // Names the executable of a program (StableHLO text) with options (serialised): 32 hexadecimal
   // digits of XXH3-128 over both, the compiler and the version of the format.
@@ -45,7 +46,7 @@ class ProgramCache {
   Result<void> write(const std::string& key, const std::string& executable) const;
   void evict();
 
-  std::string folder_;
+  CacheFolder folder_;
   std::string compiler_;
   uint64_t most_bytes_;
   std::mutex evicting_;

@@ -1,0 +1,167 @@
+#include "checkpoint/pack_cache.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <system_error>
+#include <utility>
+
+#include "artifact/reader.h"
+#include "base/disk_space.h"
+#include "base/log.h"
+#include "checkpoint/fingerprint.h"
+#include "checkpoint/mapped_weights.h"
+#include "checkpoint/xxh3_hash.h"
+
+namespace dunlin {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kFormat = "dunlin packed weights 1";  // of key() and of what is in an entry
+constexpr const char* kKind = "packed weights";
+constexpr const char* kExtension = ".packed";
+
+double megabytes(uint64_t bytes) {
+  return static_cast<double>(bytes) / 1e6;
+}
+
+}  // namespace
+
+PackCache::PackCache(PackCacheSettings settings, const Checkpoint& stored, std::string encoding)
+    : settings_(std::move(settings)),
+      folder_(settings_.folder, kExtension),
+      stored_(stored),
+      encoding_(std::move(encoding)) {
+  if (settings_.folder.empty() || !folder_.is_open_to_all()) return;
+  give_up(runtime_error(folder_.path() + ": anyone may write to it"));
+  settings_.folder.clear();
+}
+
+Result<std::string> PackCache::key() const {
+  DUNLIN_ASSIGN_OR_RETURN(const std::string files, file_fingerprint(stored_));
+  std::vector<std::string> parts;
+  for (const PreparedPart& part : parts_)
+    parts.push_back(fmt::format("{} {}", part.name, part.bytes));
+  std::ranges::sort(parts);
+  Xxh3Hash hash;
+  for (const std::string& each :
+       {std::string(kFormat), std::string(DUNLIN_VERSION), files, encoding_, packing_})
+    hash.text(each);
+  hash.list(parts);
+  return hash.digits();
+}
+
+uint64_t PackCache::bytes() const {
+  uint64_t bytes = 0;
+  for (const PreparedPart& part : parts_) bytes += part.bytes;
+  return bytes;
+}
+
+std::shared_ptr<const PreparedWeights> PackCache::find(const std::string& packing,
+                                                       const std::vector<PreparedPart>& parts) {
+  packing_ = packing;
+  parts_ = parts;
+  key_.clear();
+  if (settings_.folder.empty()) return nullptr;
+  if (bytes() < settings_.least_bytes) {
+    notes_.push_back(fmt::format("{:.1f} MB are too few to be kept", megabytes(bytes())));
+    return nullptr;
+  }
+  const auto found_key = key();
+  if (!found_key.ok()) {
+    give_up(found_key.error());
+    return nullptr;
+  }
+  key_ = *found_key;
+  std::error_code error;
+  if (!fs::exists(folder_.entry(key_), error) && !error) return nullptr;
+  const auto weights = open();
+  if (!weights.ok()) {
+    refuse(weights.error());
+    return nullptr;
+  }
+  folder_.touch(key_);
+  if (!kept_) {
+    hit_ = true;
+    notes_.push_back(fmt::format("from {}", folder_.entry(key_)));
+  }
+  return *weights;
+}
+
+Result<std::shared_ptr<const PreparedWeights>> PackCache::open() const {
+  const std::string path = folder_.entry(key_);
+  DUNLIN_ASSIGN_OR_RETURN(const ArtifactReader reader, ArtifactReader::open(path, kKind));
+  if (reader.key() != key_) return runtime_error(path + ": of another model");
+  const auto weights = std::make_shared<MappedWeights>(path, packing_, stored_.path());
+  DUNLIN_RETURN_IF_ERROR(weights->add(reader));
+  for (const PreparedPart& part : parts_) {
+    if (weights->find(part) == nullptr)
+      return runtime_error(fmt::format("{}: {} is missing", path, part.name));
+  }
+  return std::shared_ptr<const PreparedWeights>(weights);
+}
+
+void PackCache::refuse(const Error& why) {
+  hit_ = false;
+  notes_ = {fmt::format("packed again: {}", why.message)};
+}
+
+void PackCache::give_up(const Error& why) {
+  writer_.reset();
+  log_warning("packed weights are not kept: " + why.message);
+}
+
+bool PackCache::begin() {
+  if (key_.empty()) return false;
+  if (bytes() > settings_.most_bytes) {
+    notes_.push_back(fmt::format("{:.1f} MB are more than the {:.1f} MB that are kept",
+                                 megabytes(bytes()), megabytes(settings_.most_bytes)));
+    return false;
+  }
+  const auto begun = begin_entry();
+  if (!begun.ok()) give_up(begun.error());
+  return begun.ok();
+}
+
+Result<void> PackCache::begin_entry() {
+  DUNLIN_RETURN_IF_ERROR(folder_.create());
+  folder_.shrink(settings_.most_bytes - bytes());
+  const std::optional<uint64_t> free = free_disk_bytes(folder_.path());
+  if (free && *free / 2 < bytes()) {
+    return runtime_error(
+        fmt::format("{}: {:.1f} MB would take more than half of the {:.1f} MB free", folder_.path(),
+                    megabytes(bytes()), megabytes(*free)));
+  }
+  DUNLIN_ASSIGN_OR_RETURN(
+      ArtifactWriter writer,
+      ArtifactWriter::create(folder_.entry(key_), {.kind = kKind, .key = key_}));
+  writer_.emplace(std::move(writer));
+  return {};
+}
+
+void PackCache::append(const PreparedPart& part, std::span<const std::byte> bytes) {
+  if (!writer_) return;
+  auto written = writer_->begin_chunk(part.name);
+  if (written.ok()) written = writer_->append(bytes);
+  if (!written.ok()) give_up(written.error());
+}
+
+bool PackCache::commit() {
+  if (!writer_) return false;
+  const auto key_now = key();
+  const bool changed = !key_now.ok() || *key_now != key_;
+  const Result<void> done =
+      changed ? runtime_error(stored_.path() + ": changed while it was read") : writer_->commit();
+  if (!done.ok()) {
+    give_up(done.error());
+    return false;
+  }
+  writer_.reset();
+  kept_ = true;
+  notes_.push_back(fmt::format("kept in {}, {:.1f} MB", folder_.entry(key_), megabytes(bytes())));
+  return true;
+}
+
+}  // namespace dunlin

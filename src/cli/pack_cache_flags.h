@@ -1,0 +1,21 @@
+// Flags of the cache of packed weights (checkpoint/pack_cache.h).
+#pragma once
+
+#include <cstdint>
+
+#include "checkpoint/pack_cache.h"
+#include "cli/command.h"
+
+namespace dunlin {
+
+struct PackCacheFlags {
+  bool off = false;
+  int64_t gigabytes = PackCacheSettings::kMostBytes / 1'000'000'000;
+
+  void add_to(Command command);
+  // The folder is what DUNLIN_PACK_CACHE names, which may be empty, else `packed` in the user's
+  // cache_folder().
+  PackCacheSettings settings() const;
+};
+
+}  // namespace dunlin
