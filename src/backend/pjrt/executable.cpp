@@ -7,6 +7,7 @@
 #include <set>
 #include <span>
 
+#include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/row_wise.h"
 #include "program/definitions.h"
 
@@ -55,18 +56,19 @@ Result<Results> run_on_state(const LoadedProgram& program, Arguments before,
 }  // namespace
 
 PjrtExecutable::PjrtExecutable(Program program, Program expanded, const CompileOptions& options,
-                               std::shared_ptr<const ProgramSharding> sharding)
+                               std::shared_ptr<const ProgramSharding> sharding, int64_t steps)
     : program_(std::move(program)),
       expanded_(std::move(expanded)),
       sharding_(std::move(sharding)),
+      steps_(loop_steps(program_, options.limits, steps)),
       planner_(program_, options.limits, is_row_wise(program_),
-               sharding_ == nullptr ? 1 : sharding_->batch_parts()),
+               sharding_ == nullptr ? 1 : sharding_->batch_parts(), steps_),
       results_(program_) {}
 
 Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
     std::shared_ptr<const Client> client, const Program& program, const WeightSource& source,
     const CompileOptions& options, CompileSpec spec, const std::string& program_folder,
-    const MeshShape& mesh) {
+    const MeshShape& mesh, int64_t steps) {
   const bool on_mesh = mesh.devices() > 1;
   DUNLIN_ASSIGN_OR_RETURN(Program expanded, expand(program, [on_mesh](const Node& node) {
                             return is_lowered_directly(node.op, on_mesh);
@@ -79,7 +81,7 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
                             shard_program(expanded, source, mesh, is_row_wise(program)));
   }
   std::unique_ptr<PjrtExecutable> executable(
-      new PjrtExecutable(program, std::move(expanded), options, lowering.sharding));
+      new PjrtExecutable(program, std::move(expanded), options, lowering.sharding, steps));
   const std::vector<WeightUse> uses = weight_uses(executable->expanded_, lowering);
   DUNLIN_ASSIGN_OR_RETURN(executable->weights_,
                           DeviceWeights::load(*client, executable->expanded_, views, uses, options,
@@ -228,7 +230,20 @@ Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& laun
   DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
                           run_on_state(*compiled->program, std::move(arguments),
                                        {state.devices(), 0, state.arrays().size()}, step));
-  return take_outputs(launch, compiled->lowered, outputs);
+  return launch.bucket.steps > 1
+             ? take_chosen(launch, compiled->lowered.outputs.front(), outputs)
+             : take_outputs(launch, compiled->lowered, outputs);
+}
+
+// Every part of the batch has its ids on each of its devices.
+Result<void> PjrtExecutable::take_chosen(const Launch& launch, const TensorType& type,
+                                         const std::vector<Buffers>& outputs) {
+  for (int64_t batch_part = 0; batch_part < planner_.parts(); ++batch_part) {
+    const int64_t device = sharding_ == nullptr ? 0 : sharding_->device_of(batch_part, {}, 0);
+    const Buffer& chosen = outputs[static_cast<size_t>(device)].front();
+    DUNLIN_RETURN_IF_ERROR(results_.add_chosen(launch, batch_part, type, chosen));
+  }
+  return {};
 }
 
 // Every part of the batch has the outputs on one of its devices, or parts of them on several.
