@@ -141,10 +141,10 @@ std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& mod
     first += 2 * layers;
     if (arrays.empty()) continue;
     const std::string name = arrays.front().text();
-    // Several devices are given their zeros.
-    if (sharding == nullptr && seen.insert(name).second) {
-      jobs.push_back({"zeros, " + name, [type = arrays.front()] { return zeros_text(type); }});
-    }
+    const std::string zeros =
+        sharding == nullptr ? zeros_text(arrays.front())
+                            : zeros_text(arrays.front(), *sharding, static_cast<int32_t>(group));
+    if (seen.insert(zeros).second) jobs.push_back({"zeros, " + name, [zeros] { return zeros; }});
     jobs.push_back({"copy of a page, " + name, [arrays, sharding, group] {
                       return sharding == nullptr
                                  ? lower_page_copy(arrays)
@@ -227,8 +227,7 @@ Result<AheadResult> compile_for_target(const Program& program, const LoweredMode
     return made;
   };
   const auto jobs = bucket_jobs(model, buckets_of(program, model, options.compile.limits, steps));
-  auto programs =
-      run_jobs(jobs, threads_for(options.compile), options.compile.progress, compile);
+  auto programs = run_jobs(jobs, threads_for(options.compile), options.compile.progress, compile);
   if (!programs.ok()) return programs.error().with_context(context);
   result.programs = std::move(programs).value();
   return result;

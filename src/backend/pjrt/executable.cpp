@@ -141,8 +141,9 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
     return runtime_error(fmt::format("KV state: page counts for {} groups, but the model has {}",
                                      pages_per_group.size(), program_.kv_groups.size()));
   }
-  std::vector<KvGroupShape> in_all;
+  std::vector<KvGroupShape> asked;
   std::vector<KvGroupShape> shapes;
+  std::vector<KvGroupShape> in_all;  // slots that pad the last parts included
   for (size_t i = 0; i < pages_per_group.size(); ++i) {
     const int64_t each = planner_.pages_per_slot(static_cast<int32_t>(i));
     if (pages_per_group[i] < 0 || pages_per_group[i] % each != 0) {
@@ -150,8 +151,12 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
                                        pages_per_group[i], i, each));
     }
     const int64_t slots = pages_per_group[i] / each;
-    in_all.push_back({slots, each * kPageTokens});
-    shapes.push_back({planner_.slots_of_part(slots), each * kPageTokens});
+    asked.push_back({slots, each * kPageTokens});
+  }
+  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, asked));  // from here on no size overflows
+  for (const KvGroupShape& group : asked) {
+    shapes.push_back({planner_.slots_of_part(group.slots), group.positions});
+    in_all.push_back({planner_.parts() * shapes.back().slots, group.positions});
   }
   DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, in_all));
   const std::vector<TensorType> types = state_types(program_, shapes, element_, sharding_.get());
@@ -166,24 +171,23 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
                                                                 std::move(first_array)));
 }
 
-// Of zeros: one device makes them, several are given them.
+// Of zeros, which the devices make: nothing of the size of a cache is sent to them.
 Result<std::vector<PjrtExecutable::Buffers>> PjrtExecutable::make_arrays(
     const std::vector<TensorType>& types) {
   std::vector<Buffers> arrays(devices());
-  std::vector<std::byte> zeros;
-  for (const TensorType& type : types) {
-    if (sharding_ == nullptr) {
-      DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));
-      arrays.front().push_back(std::move(array));
-      continue;
-    }
-    const auto bytes = static_cast<size_t>(type.bytes());
-    zeros.resize(std::max(zeros.size(), bytes));
-    for (size_t device = 0; device < devices(); ++device) {
-      DUNLIN_ASSIGN_OR_RETURN(Buffer array,
-                              compiler_->client().upload(type, std::span(zeros).first(bytes),
-                                                         static_cast<int64_t>(device)));
-      arrays[device].push_back(std::move(array));
+  size_t next = 0;
+  for (size_t group = 0; group < program_.kv_groups.size(); ++group) {
+    for (int32_t i = 0; i < 2 * program_.kv_groups[group].layers; ++i) {
+      const TensorType& type = types[next++];
+      if (sharding_ == nullptr) {
+        DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));
+        arrays.front().push_back(std::move(array));
+        continue;
+      }
+      DUNLIN_ASSIGN_OR_RETURN(Buffers zeros,
+                              compiler_->zeros(type, static_cast<int32_t>(group), places_));
+      for (size_t device = 0; device < devices(); ++device)
+        arrays[device].push_back(std::move(zeros[device]));
     }
   }
   return arrays;
@@ -230,9 +234,8 @@ Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& laun
   DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
                           run_on_state(*compiled->program, std::move(arguments),
                                        {state.devices(), 0, state.arrays().size()}, step));
-  return launch.bucket.steps > 1
-             ? take_chosen(launch, compiled->lowered.outputs.front(), outputs)
-             : take_outputs(launch, compiled->lowered, outputs);
+  return launch.bucket.steps > 1 ? take_chosen(launch, compiled->lowered.outputs.front(), outputs)
+                                 : take_outputs(launch, compiled->lowered, outputs);
 }
 
 // Every part of the batch has its ids on each of its devices.
