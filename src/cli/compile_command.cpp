@@ -52,12 +52,11 @@ Result<AheadOptions> ahead_options(const CompileFlags& flags, const PlanSource& 
   ModelOptions model{.sequences = flags.parallel, .rows = flags.step.rows()};
   DUNLIN_ASSIGN_OR_RETURN(model.context, parse_size("--ctx-size", flags.context));
   DUNLIN_ASSIGN_OR_RETURN(const MeshShape mesh, parse_mesh_flag(flags.mesh));
-  AheadOptions options{
-      .pjrt = {.device = flags.device,
-               .mesh = mesh,
-               .xla_options = flags.xla_options,
-               .steps_per_call = flags.steps_per_call},
-      .topology = flags.topology};
+  AheadOptions options{.pjrt = {.device = flags.device,
+                                .mesh = mesh,
+                                .xla_options = flags.xla_options,
+                                .steps_per_call = flags.steps_per_call},
+                       .topology = flags.topology};
   if (!flags.topology.empty()) options.memory_bytes = catalogue_memory(flags.topology);
   DUNLIN_ASSIGN_OR_RETURN(options.compile.precision, parse_precision(flags.precision));
   DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(source.config));

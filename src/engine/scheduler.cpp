@@ -85,8 +85,7 @@ void Scheduler::reserve_pages(std::span<const Demand> running, const Preempt& pr
   }
 }
 
-bool Scheduler::reserve_ahead(std::span<const Demand> running,
-                              std::span<const int64_t> positions) {
+bool Scheduler::reserve_ahead(std::span<const Demand> running, std::span<const int64_t> positions) {
   const auto end_of = [&](size_t i) { return cache_->length(running[i].slot) + positions[i]; };
   for (const int32_t group : growing_groups_) {
     int64_t needed = 0;

@@ -102,8 +102,8 @@ struct StepOutput {
   // [R]; of a loop [steps, R]: of each only the best id. Views are finite without ids where the row
   // took no part.
   std::vector<LogitsView> logits = {};
-  std::vector<TapView> taps = {};       // in the Program's order of outputs
-  std::optional<Error> failure = {};    // of the device: the rest means nothing then
+  std::vector<TapView> taps = {};     // in the Program's order of outputs
+  std::optional<Error> failure = {};  // of the device: the rest means nothing then
 };
 
 }  // namespace dunlin

@@ -139,8 +139,8 @@ std::vector<MessageCase> device_messages() {
        [](Folder folder) { return run_hello(text_model(folder), {"--steps-per-call", "4"}); }},
       {"error: --steps-per-call <n>: --watch looks at every step; leave one out",
        [](Folder folder) {
-         return run_hello(text_model(folder), {"--backend", "pjrt", "--steps-per-call", "4",
-                                               "--watch", "layers.*"});
+         return run_hello(text_model(folder),
+                          {"--backend", "pjrt", "--steps-per-call", "4", "--watch", "layers.*"});
        }},
       {"error: --xla-option: <file>: compile: <problem>",
        [](Folder folder) {

@@ -60,10 +60,10 @@ void expect_same(const Run& run, const Run& expected, const std::string& what) {
 // Prompts of other lengths, answers whose lengths are no multiples of the steps of a call, more requests
 // than slots, and the end of the context. Windows of GPT-OSS go round their rings.
 std::vector<Request> mixed_requests() {
-  std::vector<Request> requests = {
-      greedy(random_prompt(5, 1), 13), greedy(random_prompt(17, 2), 60),
-      greedy(random_prompt(1, 3), 1),  greedy(random_prompt(30, 4), 2),
-      greedy(random_prompt(40, 5), 9)};
+  std::vector<Request> requests = {greedy(random_prompt(5, 1), 13),
+                                   greedy(random_prompt(17, 2), 60), greedy(random_prompt(1, 3), 1),
+                                   greedy(random_prompt(30, 4), 2),
+                                   greedy(random_prompt(40, 5), 9)};
   requests.push_back(greedy(random_prompt(85, 6), -1));
   return requests;
 }
@@ -162,8 +162,7 @@ TEST(EngineLoop, WhatIsNotGreedyComesTokenByToken) {
   custom.custom_sampler = [](const SamplerInput& input) -> std::optional<int32_t> {
     return input.ids[1];
   };
-  for (const Request& request :
-       {sampled(random_prompt(7, 3), 12, 5), biased, penalised, custom}) {
+  for (const Request& request : {sampled(random_prompt(7, 3), 12, 5), biased, penalised, custom}) {
     const std::vector<Request> requests = {request, greedy(random_prompt(11, 4), 12)};
     const Run expected = run(single, requests);
     const Run answers = run(looped, requests);
@@ -184,7 +183,8 @@ TEST(EngineLoop, AStopStringEndsTheAnswerBeforeIt) {
   EngineDriver looped(folder.string(), options(8));
   Answer all;
   uint32_t seed = 0;  // of a prompt that is answered with text, not with special tokens alone
-  while (all.text.size() < 8 && ++seed < 20) all = single.answer(greedy(random_prompt(8, seed), 40));
+  while (all.text.size() < 8 && ++seed < 20)
+    all = single.answer(greedy(random_prompt(8, seed), 40));
   ASSERT_GE(all.text.size(), 8u);
   Request stopped = greedy(random_prompt(8, seed), 40);
   stopped.stop = {all.text.substr(all.text.size() / 2, 3)};
@@ -203,11 +203,10 @@ TEST(EngineLoop, ACancelledRequestEndsAtOnce) {
   Engine& engine = looped.engine();
   int tokens = 0;
   RequestId id = 0;
-  const auto submitted =
-      engine.submit(greedy(random_prompt(9, 1), 40), [&](const Event& event) {
-        EXPECT_EQ(event.kind, Event::Kind::token);
-        if (++tokens == 4) engine.cancel(id);
-      });
+  const auto submitted = engine.submit(greedy(random_prompt(9, 1), 40), [&](const Event& event) {
+    EXPECT_EQ(event.kind, Event::Kind::token);
+    if (++tokens == 4) engine.cancel(id);
+  });
   ASSERT_TRUE(submitted.ok());
   id = *submitted;
   engine.run_until_idle();

@@ -33,8 +33,8 @@ constexpr int32_t kUnusable = -2;
 
 Program table_program() {
   auto program = record("table", {}, [](Recorder& r) {
-    const Tensor table = r.weights().matrix("table", {{Axis::vocab, kVocabulary}},
-                                            {{Axis::embed, kVocabulary}});
+    const Tensor table =
+        r.weights().matrix("table", {{Axis::vocab, kVocabulary}}, {{Axis::embed, kVocabulary}});
     const Tensor logits = gather_rows(embed(r.tokens(), table), r.logit_rows());
     r.output(kLogitsOutput, logits);
     const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
@@ -53,9 +53,9 @@ WeightSource table_weights() {
   const auto set = [&table](int64_t token, int64_t next, float logit) {
     table[static_cast<size_t>(token * kVocabulary + next)] = logit;
   };
-  for (const auto& [token, next] : {std::pair(0, 1), std::pair(1, 2), std::pair(1, 5),
-                                    std::pair(2, 3), std::pair(3, 4), std::pair(4, 0),
-                                    std::pair(5, 5), std::pair(7, 6)}) {
+  for (const auto& [token, next] :
+       {std::pair(0, 1), std::pair(1, 2), std::pair(1, 5), std::pair(2, 3), std::pair(3, 4),
+        std::pair(4, 0), std::pair(5, 5), std::pair(7, 6)}) {
     set(token, next, 2.0f);
   }
   for (int64_t next = 0; next < kVocabulary; ++next)
@@ -96,9 +96,8 @@ class Loops : public testing::TestWithParam<MeshShape> {
     CompileOptions options;
     options.precision = Precision::f32;
     options.limits = kLimits;
-    auto executable =
-        PjrtExecutable::create(test_client(GetParam().devices()), program_, table_weights(),
-                               options, {}, "", GetParam(), kSteps);
+    auto executable = PjrtExecutable::create(test_client(GetParam().devices()), program_,
+                                             table_weights(), options, {}, "", GetParam(), kSteps);
     ASSERT_TRUE(executable.ok()) << executable.error().message;
     executable_ = std::move(executable).value();
     auto state = executable_->make_kv_state({});
@@ -131,9 +130,9 @@ class Loops : public testing::TestWithParam<MeshShape> {
 
 TEST_P(Loops, EachRowsBestIsItsNextToken) {
   EXPECT_EQ(executable_->most_steps(), kSteps);
-  EXPECT_THAT(run(loop_of({0, 5, 3})), ElementsAre(ElementsAre(1, 2, 3, 4, 0, 1),
-                                                   ElementsAre(5, 5, 5, 5, 5, 5),
-                                                   ElementsAre(4, 0, 1, 2, 3, 4)));
+  EXPECT_THAT(run(loop_of({0, 5, 3})),
+              ElementsAre(ElementsAre(1, 2, 3, 4, 0, 1), ElementsAre(5, 5, 5, 5, 5, 5),
+                          ElementsAre(4, 0, 1, 2, 3, 4)));
 }
 
 // As step after step has them, each with its own program.
@@ -223,8 +222,8 @@ TEST(LoopSteps, ProgramsThatTheHostMustSeeHaveNone) {
     EXPECT_EQ(loop_steps(prepared->program, kLimits, 8), 1) << name;
   }
   auto with_tap = record("tap", {.logits_view_k = 3}, [](Recorder& r) {
-    const Tensor table = r.weights().matrix("table", {{Axis::vocab, kVocabulary}},
-                                            {{Axis::embed, kVocabulary}});
+    const Tensor table =
+        r.weights().matrix("table", {{Axis::vocab, kVocabulary}}, {{Axis::embed, kVocabulary}});
     const Tensor x = embed(r.tokens(), table);
     const Tensor logits = gather_rows(x, r.logit_rows());
     r.output(kLogitsOutput, logits);

@@ -104,7 +104,7 @@ class DecodeLoop {
   // Of equal logits the candidates have the lowest id first, as the sampler takes it.
   Choice choose() {
     const Var candidates = context_.output(ids_);         // i32 [T,k]
-    const Var statistics = context_.output(statistics_);  // f32 [T,5], the last says if it is usable
+    const Var statistics = context_.output(statistics_);  // f32 [T,5]; the last: usable
     const Shape rows{candidates.dim(0)};
     const Var usable = b_.reshape(b_.slice(statistics, 1, 4, 5), rows);
     Choice choice;
@@ -129,8 +129,8 @@ class DecodeLoop {
   Var with_chosen(const Vars& v, const Choice& choice) {
     const Var usable = b_.select(choice.usable, choice.ids,
                                  b_.filled_like(choice.ids, static_cast<double>(kNotFinite)));
-    const Var line = b_.select(v[kActive], usable,
-                               b_.filled_like(usable, static_cast<double>(kNoStep)));
+    const Var line =
+        b_.select(v[kActive], usable, b_.filled_like(usable, static_cast<double>(kNoStep)));
     const Var zero = b_.scalar(0);
     return b_.dynamic_update_slice(v[kChosen], b_.reshape(line, {1, line.dim(0)}),
                                    {v[kNumber], zero});
