@@ -89,7 +89,7 @@ struct LogitsView {
   bool finite = true;    // false: a NaN, a +infinity or nothing above -infinity: not to be sampled
   std::span<const int32_t> ids = {};   // candidates by descending logit, ties by lowest id
   std::span<const float> logits = {};  // of the candidates
-  std::span<const float> row = {};     // of a loop: empty, as `logits` and the statistics are 0
+  std::span<const float> row = {};
 };
 
 struct TapView {
@@ -99,8 +99,8 @@ struct TapView {
 
 // Valid until the next step of the same executable.
 struct StepOutput {
-  // [R]; of a loop [steps, R]: of each only the best id. Views are finite without ids where the row
-  // took no part.
+  // [R]; of a loop [steps, R], which have the best id and `finite` alone. Finite without an id: the
+  // row took no part in the step.
   std::vector<LogitsView> logits = {};
   std::vector<TapView> taps = {};     // in the Program's order of outputs
   std::optional<Error> failure = {};  // of the device: the rest means nothing then

@@ -17,8 +17,9 @@ namespace dunlin::pjrt {
 class PjrtExecutable final : public Executable {
  public:
   // `program_folder`: of the ProgramCache; empty: nothing is kept. `mesh`: of the client's first
-  // devices. `steps`: of a loop, where the Program can have one (loop_steps()). Errors: weights that are missing or do not fit, a program that the plug-in refuses, a
-  // mesh over which the Program cannot be split (kind usage).
+  // devices. `steps`: of a loop, where the Program can have one (loop_steps()). Errors: weights that
+  // are missing or do not fit, a program that the plug-in refuses, a mesh over which the Program
+  // cannot be split (kind usage).
   static Result<std::unique_ptr<PjrtExecutable>> create(
       std::shared_ptr<const Client> client, const Program& program, const WeightSource& weights,
       const CompileOptions& options, CompileSpec spec = {}, const std::string& program_folder = {},

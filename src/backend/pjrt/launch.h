@@ -29,7 +29,8 @@ struct Launch {
 // sequence in slot s belongs to part s mod parts, where it is in slot s / parts.
 class LaunchPlanner {
  public:
-  // More than one part, or loops of more than one of `steps`: only of a Program that is row-wise.
+  // `steps`: the most of a loop. More than one, or more than one part: only of a Program that is
+  // row-wise.
   LaunchPlanner(const Program& program, const StepLimits& limits, bool row_wise, int64_t parts = 1,
                 int64_t steps = 1);
 
