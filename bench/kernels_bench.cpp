@@ -221,17 +221,15 @@ void tile_peak(benchmark::State& state) {
     amx::tile_products<Int8>(operands.data, kSteps);
     benchmark::ClobberMemory();
   }
-  state.counters["FLOP/s"] =
-      benchmark::Counter(static_cast<double>(state.iterations() * kSteps * 4 * kProduct),
-                         benchmark::Counter::kIsRate);
+  state.counters["FLOP/s"] = benchmark::Counter(
+      static_cast<double>(state.iterations() * kSteps * 4 * kProduct), benchmark::Counter::kIsRate);
 }
 
 // On one thread, as the kernels above, and on all processors. The rate is that of the wall clock:
 // operations of all threads are added up.
 void register_tile_peaks() {
-  for (auto* const peak :
-       {benchmark::RegisterBenchmark("tile_peak_bf16_amx", tile_peak<false>),
-        benchmark::RegisterBenchmark("tile_peak_int8_amx", tile_peak<true>)}) {
+  for (auto* const peak : {benchmark::RegisterBenchmark("tile_peak_bf16_amx", tile_peak<false>),
+                           benchmark::RegisterBenchmark("tile_peak_int8_amx", tile_peak<true>)}) {
     peak->UseRealTime()->Threads(1);
     if (cpu_features().cores > 1) peak->Threads(cpu_features().cores);
   }
