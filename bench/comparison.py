@@ -74,13 +74,6 @@ def run_rounds(context, ours, peers, tests, rounds, model_name):
 # ------------------------------------------------------------------------------------ what comes of it
 
 
-def busy_text(shares):
-    """The largest share of other programs; marked where it decides the figure."""
-    if not shares:
-        return "-"
-    return f"{100 * max(shares):.0f} %" + (" (disturbed)" if max(shares) > measure.BUSY else "")
-
-
 HEADER = ("| model | test | engine, its weights | dunlin, tokens/s: median (least to largest) | engine "
           "| dunlin / engine, of pairs | other programs, at most |\n|---|---|---|---:|---:|---:|---:|\n")
 
@@ -94,7 +87,7 @@ def table(pairs):
             lines.append(head + f"| | | not run: {each.problem} | |")
         else:
             lines.append(head + f"| {measure.spread(each.ours, 1)} | {measure.spread(each.theirs, 1)} "
-                                f"| {measure.spread(each.ratios, 2)} | {busy_text(each.busy)} |")
+                                f"| {measure.spread(each.ratios, 2)} | {measure.busy_text(each.busy)} |")
     return HEADER + "".join(line + "\n" for line in lines)
 
 

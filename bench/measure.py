@@ -78,8 +78,13 @@ def peak_bytes(command):
 # ------------------------------------------------------------------------------------ models
 
 
-def random_model(work, shape, types, tokenizer=None, logit_deviation=1, python=sys.executable):
-    """The path of SHAPE in TYPE or TYPE:OUTPUT_TYPE in the folder `work`; tools/make_random_model writes it once."""
+def this_python():
+    return sys.executable
+
+
+def random_model(work, shape, types, tokenizer=None, logit_deviation=1, python=this_python):
+    """The path of SHAPE in TYPE or TYPE:OUTPUT_TYPE in the folder `work`; tools/make_random_model writes it once. `python`
+    returns the interpreter that runs it, and is called only then."""
     matrices, _, output = types.partition(":")
     parts = [shape, matrices, output, pathlib.Path(tokenizer).name if tokenizer else "",
              f"logits{logit_deviation}" if logit_deviation != 1 else ""]
@@ -90,7 +95,7 @@ def random_model(work, shape, types, tokenizer=None, logit_deviation=1, python=s
     return write_once(path, flags, python)
 
 
-def random_directory(work, shape, tokenizer=None, python=sys.executable):
+def random_directory(work, shape, tokenizer=None, python=this_python):
     """The path of SHAPE in BF16 as a Hugging Face directory in the folder `work`, written once."""
     name = f"{shape}-BF16-{pathlib.Path(tokenizer).name}" if tokenizer else f"{shape}-BF16"
     flags = ["--shape", shape, "--type", "BF16"] + (["--tokenizer", str(tokenizer)] if tokenizer else [])
@@ -101,12 +106,13 @@ def write_once(path, flags, python):
     """What tools/make_random_model writes with these flags, at `path`."""
     if path.exists():
         return path
+    interpreter = python()
     path.parent.mkdir(parents=True, exist_ok=True)
     # A run that is ended leaves no half of a model under the name.
     partial = path.with_name(f"partial-{os.getpid()}{path.suffix if path.suffix == '.gguf' else ''}")
     try:
         print(f"writing {path}", file=sys.stderr)
-        subprocess.run([str(python), str(ROOT / "tools" / "make_random_model"), *flags, str(partial)], check=True)
+        subprocess.run([str(interpreter), str(ROOT / "tools" / "make_random_model"), *flags, str(partial)], check=True)
         partial.rename(path)
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: tools/make_random_model ended with {ending(error.returncode)}")
@@ -180,6 +186,14 @@ class OtherCpu:
             usage = resource.getrusage(who)
             own += usage.ru_utime + usage.ru_stime
         return time.monotonic(), busy, own, count
+
+
+def busy_text(shares):
+    """The largest share of other programs; marked where it decides the figure. None of `shares` was counted: "-"."""
+    counted = [share for share in shares if share is not None]
+    if not counted:
+        return "-"
+    return f"{100 * max(counted):.0f} %" + (" (disturbed)" if max(counted) > BUSY else "")
 
 
 # ------------------------------------------------------------------------------------ numbers

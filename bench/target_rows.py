@@ -6,7 +6,7 @@ import statistics
 
 import comparison
 import measure
-from peers import base, dunlin, llama_cpp
+from peers import base, dunlin, llama_cpp, venvs
 from peers.base import Test, Unavailable
 from target_table import Target
 
@@ -20,14 +20,15 @@ BATCHES = {8: Test(8, 16, 32), 32: Test(32, 16, 32)}
 class Bench:
     """What rows measure with: models in `folder`, which are written the first time."""
 
-    def __init__(self, context, rounds, kernels_bench, compare_json, python):
+    def __init__(self, context, rounds, kernels_bench, compare_json):
         self.context, self.rounds, self.kernels_bench, self.compare_json = context, rounds, kernels_bench, compare_json
-        self.python, self.llamas = python, {}
+        self.llamas = {}
 
     def model(self, shape, types):
         """Its path. Raises Unavailable."""
         try:
-            return measure.random_model(self.context.work / "models", shape, types, python=self.python)
+            return measure.random_model(self.context.work / "models", shape, types,
+                                        python=lambda: venvs.tools_python(self.context))
         except SystemExit as error:
             raise Unavailable(str(error)) from error
 

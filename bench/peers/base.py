@@ -8,6 +8,7 @@ import sys
 
 import measure
 
+FILE = "GGUF"  # the format of a model of which there is only a file
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 
 
@@ -39,7 +40,7 @@ class Test:
 @dataclasses.dataclass(frozen=True)
 class Model:
     """One shape in one format: `gguf` is dunlin's file; `directory` the same shape in BF16 as a Hugging Face directory, None
-    where only a file was given. Weights are random, so those of the two differ; their speed does not."""
+    where no peer wants it. Weights are random, so those of the two differ; their speed does not."""
     name: str
     format: str
     gguf: pathlib.Path
@@ -105,11 +106,9 @@ class Peer:
 
     def refuses(self, model):
         """Why it cannot run the model; None where it can."""
-        if model.directory is None:
+        if model.format == FILE:
             return "reads no GGUF file: name a shape instead of a file"
-        if model.format not in self.weights:
-            return f"has no weights like {model.format}"
-        return None
+        return None if model.format in self.weights else f"has no weights like {model.format}"
 
     def describe(self, model):
         """Its weights and arithmetic for this model."""

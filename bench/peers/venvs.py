@@ -1,8 +1,10 @@
 """Virtual environments of the peers: exact versions, each set installed once."""
 
+import importlib.util
 import json
 import sys
 
+import measure
 from peers import base
 
 
@@ -42,3 +44,11 @@ def require(context, name):
     if not context.dry_run and not path.exists():
         raise base.Unavailable(f"{path} is not there")
     return path
+
+
+def tools_python(context):
+    """An interpreter with what tools/make_random_model imports: this one, or one of an environment. Raises Unavailable."""
+    if all(importlib.util.find_spec(name) for name in ("numpy", "gguf")):
+        return sys.executable
+    install(context, "tools", ["-r", measure.ROOT / "tools" / "requirements.txt"])
+    return require(context, "tools")
