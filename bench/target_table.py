@@ -47,7 +47,7 @@ class Results:
         try:
             kept = json.loads(path.read_text())
             head = {name: kept[name] for name in self.head}
-            self.rows = dict(kept["rows"])
+            self.rows = kept["rows"]
             for key, row in self.rows.items():
                 check_row(key, row)
         except (ValueError, KeyError, TypeError, AttributeError) as error:

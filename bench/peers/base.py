@@ -12,6 +12,10 @@ FILE = "GGUF"  # the format of a model of which there is only a file
 BENCH = pathlib.Path(__file__).resolve().parent.parent
 
 
+# For what converts or loads: everything is here, and nothing is asked of the hub.
+OFFLINE = {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+
+
 class Unavailable(Exception):
     """Why a peer, or one test of it, cannot be had here: a line of the report."""
 
@@ -145,8 +149,7 @@ class LibraryPeer(Peer):
         out.unlink(missing_ok=True)
         command = [self.python(context), "-m", "peers.worker", self.module, prepared, out, "--threads", context.threads,
                    "--tests", json.dumps([dataclasses.astuple(test) for test in tests])]
-        environment = {"PYTHONPATH": str(BENCH), "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1",
-                       "TOKENIZERS_PARALLELISM": "false", **self.environment(context)}
+        environment = {"PYTHONPATH": str(BENCH), **OFFLINE, **self.environment(context)}
         context.execute(command, environment=environment, pinned=True, merged=True)
         return {} if context.dry_run else read_results(out, tests)
 

@@ -16,7 +16,7 @@ class CTranslatePeer(base.LibraryPeer):
     def prepare(self, context, model):
         def convert(out):
             context.execute([hugging_face.tool(context, "ct2-transformers-converter"), "--model", model.directory,
-                             "--output_dir", out, "--quantization", "int8_bfloat16", "--low_cpu_mem_usage"])
+                             "--output_dir", out, "--quantization", "int8_bfloat16"], environment=base.OFFLINE)
 
         return base.once(context, model.directory.with_name(f"{model.directory.name}-ctranslate2-int8"), convert)
 

@@ -49,7 +49,7 @@ def source(context):
     archive = folder / f"llama_cpp_python-{VERSION}.tar.gz"
     if not archive.exists():
         context.execute([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
-                         "--no-binary=:all:", "--dest", folder, f"{PACKAGE}=={VERSION}"])
+                         f"--no-binary={PACKAGE}", "--dest", folder, f"{PACKAGE}=={VERSION}"])
     if not context.dry_run:
         partial = folder / "partial"
         measure.remove(partial)

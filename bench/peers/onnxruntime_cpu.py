@@ -20,7 +20,8 @@ class OnnxRuntimePeer(base.LibraryPeer):
     def prepare(self, context, model):
         def convert(out):
             context.execute([self.python(context), "-m", "onnxruntime_genai.models.builder", "-i", model.directory, "-o", out,
-                             "-p", "int4", "-e", "cpu", "-c", context.work / "onnx-cache"])
+                             "-p", "int4", "-e", "cpu", "-c", context.work / "onnx-cache", "--extra_options",
+                             "hf_token=false"], environment=base.OFFLINE)
 
         return base.once(context, model.directory.with_name(f"{model.directory.name}-onnx-int4"), convert)
 

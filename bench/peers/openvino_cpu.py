@@ -20,9 +20,10 @@ class OpenVinoPeer(base.LibraryPeer):
         weight_format, flags = EXPORT[model.format]
 
         def convert(out):
-            # Without a task optimum would ask the hub.
+            # Of a folder it does not find out the task.
             context.execute([hugging_face.tool(context, "optimum-cli"), "export", "openvino", "--model", model.directory,
-                             "--task", "text-generation-with-past", "--weight-format", weight_format, *flags, out])
+                             "--task", "text-generation-with-past", "--weight-format", weight_format, *flags, out],
+                            environment=base.OFFLINE)
 
         return base.once(context, model.directory.with_name(f"{model.directory.name}-openvino-{weight_format}"), convert)
 

@@ -104,7 +104,8 @@ class ResultsTest(unittest.TestCase):
         head = {"schema_version": 1, "machine": "A processor", "threads": 2}
         for wrong in ("", "[]", "{}", json.dumps(head), json.dumps({**head, "rows": []}),
                       json.dumps({**head, "rows": {"k": {}}}), json.dumps({**head, "rows": {"k": kept()}}),
-                      json.dumps({**head, "rows": {"k": kept("fast")}}), json.dumps({**head, "rows": {"k": kept(1.0, busy="x")}}),
+                      json.dumps({**head, "rows": {"k": kept("fast")}}),
+                      json.dumps({**head, "rows": {"k": kept(1.0, busy="x")}}),
                       json.dumps({**head, "rows": {"k": kept(1.0, note=None)}})):
             self.path.write_text(wrong)
             with self.assertRaisesRegex(measure.Failed, "not a file of bench/targets", msg=wrong):
@@ -186,8 +187,8 @@ class ScriptTest(unittest.TestCase):
         (self.path / "result").write_text(json.dumps({"results": [{"bandwidth_fraction": value}]}))
 
     def run_script(self, *flags):
-        command = [sys.executable, BENCH / "targets", "--work", self.path / "work", "--dunlin", self.path / "dunlin", "-t", "1",
-                   "--rounds", "5", *flags]
+        command = [sys.executable, BENCH / "targets", "--work", self.path / "work", "--dunlin", self.path / "dunlin",
+                   "-t", "1", "--rounds", "5", *flags]
         return subprocess.run([str(word) for word in command], env={**os.environ, "FAKE": str(self.path)}, capture_output=True,
                               text=True)
 
