@@ -2,14 +2,17 @@
 spreads."""
 
 import argparse
+import contextlib
 import json
 import os
 import pathlib
 import resource
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -22,12 +25,40 @@ class Failed(Exception):
     """A command that ended otherwise than it should, with what it said."""
 
 
+@contextlib.contextmanager
+def terminable():
+    """Within the block SIGTERM and SIGHUP end this script as an exception does, so that what it began is ended and removed. A
+    signal that is ignored (nohup) stays so."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number, _):
+        sys.exit(128 + number)
+
+    numbers = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) == signal.SIG_DFL]
+    for number in numbers:
+        signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number in numbers:
+            signal.signal(number, signal.SIG_DFL)
+
+
+def end_all(child):
+    """Ends the child, which leads a session of its own, with all that it started: a compiler or a worker that goes on would
+    hold the pipes open, and take processors from what is measured next."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
 def attempt(command, codes=(0,), cpus=None, environment=None, timeout=None, merged=False):
     """The command's standard output, with `merged` its standard error among it. Raises Failed.
 
     cpus         the processors that it and its threads may run on; None: those of this process
     environment  variables on top of this process's; a value of None removes one
-    timeout      seconds
+    timeout      seconds, after which the command ends with all that it started
     """
     words = [str(word) for word in command]
     variables = {**os.environ, **(environment or {})}
@@ -35,16 +66,20 @@ def attempt(command, codes=(0,), cpus=None, environment=None, timeout=None, merg
     pin = None if cpus is None else lambda: os.sched_setaffinity(0, cpus)
     errors = subprocess.STDOUT if merged else subprocess.PIPE
     try:
-        done = subprocess.run(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-                              errors="replace", check=False, env=variables, preexec_fn=pin, timeout=timeout)
+        with terminable(), subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+                                            errors="replace", env=variables, preexec_fn=pin, start_new_session=True) as child:
+            try:
+                out, said = child.communicate(timeout=timeout)
+            except BaseException:
+                end_all(child)
+                raise
     except OSError as error:
         raise Failed(f"{words[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{' '.join(words)}\nwas ended after {timeout:.0f} seconds") from error
-    if done.returncode not in codes:
-        said = done.stdout if merged else done.stderr
-        raise Failed(f"{' '.join(words)}\nended with {ending(done.returncode)}\n{said}")
-    return done.stdout
+    if child.returncode not in codes:
+        raise Failed(f"{' '.join(words)}\nended with {ending(child.returncode)}\n{out if merged else said}")
+    return out
 
 
 def ending(code):
@@ -63,15 +98,28 @@ def run_json(command, codes=(0,), environment=None):
     return json.loads(run(command, codes, environment))
 
 
-def peak_bytes(command):
-    """Runs the command and returns its peak resident size. Raises Failed."""
+def peak_bytes(command, timeout=None):
+    """Runs the command, so many seconds at most, and returns its peak resident size. Raises Failed."""
     words = [str(word) for word in command]
-    with open(os.devnull, "w") as nowhere:
-        child = subprocess.Popen(words, stdout=nowhere, stdin=subprocess.DEVNULL)
-        _, status, usage = os.wait4(child.pid, 0)
-    child.returncode = os.waitstatus_to_exitcode(status)
+    with terminable():
+        try:
+            child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True)
+        except OSError as error:
+            raise Failed(f"{words[0]}: {error.strerror}") from error
+        clock = threading.Timer(timeout, end_all, [child]) if timeout is not None else None
+        try:
+            if clock is not None:
+                clock.start()
+            _, status, usage = os.wait4(child.pid, 0)
+            child.returncode = os.waitstatus_to_exitcode(status)
+        finally:
+            if clock is not None:
+                clock.cancel()
+            if child.returncode is None:
+                end_all(child)
+                child.wait()
     if child.returncode != 0:
-        raise Failed(f"{' '.join(words[:4])} .. ended with {ending(child.returncode)}")
+        raise Failed(f"{' '.join(words[:4])} ..\nended with {ending(child.returncode)}")
     return usage.ru_maxrss * 1024
 
 
@@ -112,7 +160,8 @@ def write_once(path, flags, python):
     partial = path.with_name(f"partial-{os.getpid()}{path.suffix if path.suffix == '.gguf' else ''}")
     try:
         print(f"writing {path}", file=sys.stderr)
-        subprocess.run([str(interpreter), str(ROOT / "tools" / "make_random_model"), *flags, str(partial)], check=True)
+        with terminable():
+            subprocess.run([str(interpreter), str(ROOT / "tools" / "make_random_model"), *flags, str(partial)], check=True)
         partial.rename(path)
     except subprocess.CalledProcessError as error:
         sys.exit(f"error: tools/make_random_model ended with {ending(error.returncode)}")

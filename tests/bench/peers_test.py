@@ -7,9 +7,12 @@
 import contextlib
 import io
 import json
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
+import time
 import types
 import unittest
 import unittest.mock
@@ -187,6 +190,32 @@ class MachineTest(unittest.TestCase):
             measure.attempt(["/nowhere"])
         with self.assertRaisesRegex(measure.Failed, "was ended after"):
             measure.attempt(["sleep", "60"], timeout=0.2)
+
+    def test_what_a_command_started_ends_with_it(self):
+        begin = time.monotonic()
+        with self.assertRaisesRegex(measure.Failed, "was ended after"):
+            measure.attempt(["sh", "-c", "sleep 60 & wait"], timeout=0.2)  # the sleep has the pipe, too
+        self.assertLess(time.monotonic() - begin, 30)
+
+    def test_a_script_that_is_ended_ends_its_command(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pid = pathlib.Path(folder) / "pid"
+            text = f"import measure; measure.attempt(['sh', '-c', 'echo $$ > {pid}; sleep 60 & wait'])"
+            script = subprocess.Popen([sys.executable, "-c", text], cwd=pathlib.Path(measure.__file__).parent)
+            while not (pid.exists() and pid.read_text().strip()) and script.poll() is None:
+                time.sleep(0.01)
+            script.terminate()
+            self.assertEqual(script.wait(), 143)
+            with self.assertRaises(ProcessLookupError):
+                os.kill(int(pid.read_text()), 0)
+
+    def test_peaks_of_memory(self):
+        self.assertGreater(measure.peak_bytes(["true"]), 0)
+        for words, message in ((["sh", "-c", "exit 3"], "ended with code 3"), (["/nowhere"], "/nowhere")):
+            with self.assertRaisesRegex(measure.Failed, message):
+                measure.peak_bytes(words)
+        with self.assertRaisesRegex(measure.Failed, "ended with signal 9"):
+            measure.peak_bytes(["sleep", "60"], timeout=0.2)
 
     def test_reasons_fit_a_cell(self):
         self.assertEqual(base.reason_of("pip install x\nended with code 1\nlong\nERROR: a | b\n"),
