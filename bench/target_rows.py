@@ -23,6 +23,7 @@ class Bench:
     def __init__(self, context, rounds, kernels_bench, compare_json):
         self.context, self.rounds, self.kernels_bench, self.compare_json = context, rounds, kernels_bench, compare_json
         self.llamas = {}
+        self.busy = []  # shares of other programs while what is timed ran: of a row, whose measurement begins the list
 
     def model(self, shape, types):
         """Its path. Raises Unavailable."""
@@ -55,9 +56,11 @@ class Bench:
         """{benchmark: operations per second} of bench/kernels_bench."""
         if not pathlib.Path(self.kernels_bench).exists():
             raise Unavailable(f"{self.kernels_bench} is not built: cmake -DDUNLIN_BUILD_BENCH=ON, target kernels_bench")
-        found = self.context.execute_json([self.kernels_bench, f"--benchmark_filter={pattern}", "--benchmark_format=json"],
-                                          pinned=True)
-        return {each["name"]: each["FLOP/s"] for each in found["benchmarks"] if "FLOP/s" in each}
+        text = self.context.execute([self.kernels_bench, f"--benchmark_filter={pattern}", "--benchmark_format=json"],
+                                    pinned=True)
+        if not text.strip():  # nothing matched
+            return {}
+        return {each["name"]: each["FLOP/s"] for each in json.loads(text)["benchmarks"] if "FLOP/s" in each}
 
     def tile_peak(self, kind, threads):
         """Operations per second of full AMX tiles of `kind` (bf16, int8) on so many threads at once."""
@@ -68,7 +71,12 @@ class Bench:
         return rates[name]
 
     def each_round(self, figure):
-        return [figure() for _ in range(self.rounds)]
+        figures = []
+        for _ in range(self.rounds):
+            with measure.OtherCpu() as other:
+                figures.append(figure())
+            self.busy.append(other.share)
+        return figures
 
 
 def decode_fraction(bench, shape, types):
@@ -104,6 +112,7 @@ def pairs_with_llama(bench, model, test, isa=None):
                                      pathlib.Path(model).name)
     if pairs.problem is not None:
         raise Unavailable(pairs.problem)
+    bench.busy += pairs.busy
     medians = f"{statistics.median(pairs.ours):.1f} and {statistics.median(pairs.theirs):.1f} tokens/s"
     return pairs.ratios, medians
 
@@ -130,14 +139,16 @@ def against_best_peer(bench, shape, test):
         if results["threads"] != bench.context.threads or results["precision"] not in ("auto", "exact"):
             raise Unavailable(f"{bench.compare_json} is of {results['threads']} threads, precision {results['precision']}")
         name, speed = best_peer(pairs, shape, test)
-        mine = [each for each in pairs if each["model"] == f"{shape} Q4_0" and each["test"] == test.name]
-        ours = [rate for each in mine for rate in each["ours"]]
+        compared = [each for each in pairs if each["model"].split(" ")[0] == shape and each["test"] == test.name]
+        ours = [rate for each in compared if each["model"] == f"{shape} Q4_0" for rate in each["ours"]]
+        busy = [share for each in compared for share in each["busy"]]
     except OSError as error:
         raise Unavailable(f"{bench.compare_json}: {error.strerror}; bench/compare --shapes {shape} writes it") from error
     except (ValueError, KeyError, TypeError) as error:
         raise Unavailable(f"{bench.compare_json}: not of bench/compare: {type(error).__name__} {error}") from error
     if not ours:
         raise Unavailable(f"the results of bench/compare have no Q4_0 of {shape}")
+    bench.busy += busy
     return [rate / speed for rate in ours], f"best: {name}"
 
 
@@ -202,9 +213,10 @@ def memory_share(bench, shape):
     command = [bench.context.dunlin, "run", model, "--prompt-ids", ids, "-n", "8", "-c", context, "--ignore-eos", "-q",
                "-t", threads]
     try:
-        return bench.each_round(lambda: measure.peak_bytes(command) / plan), f"{plan / 2**20:.0f} MiB planned"
+        shares = bench.each_round(lambda: measure.peak_bytes(command, bench.context.timeout) / plan)
     except measure.Failed as error:
         raise Unavailable(base.reason_of(str(error))) from error
+    return shares, f"{plan / 2**20:.0f} MiB planned"
 
 
 # ------------------------------------------------------------------------------------ the rows

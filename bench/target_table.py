@@ -82,7 +82,7 @@ def missing_sets(target, sets):
 
 
 def table_line(target, row, problem):
-    """`row`: as kept, or None; `problem`: why there is none."""
+    """`row`: as kept, or None; `problem`: why this run has no figure."""
     sign = "≤" if target.at_most else "≥"
     head = f"| {target.title} | {sign} {target.text(target.must)} | {target.text(target.goal)} "
     if row is None:
@@ -93,6 +93,7 @@ def table_line(target, row, problem):
     unit = f" {target.unit}" if target.unit else ""
     spread = measure.spread(row["figures"], 2 if target.unit else 3) + unit
     note = f"; {row['note']}" if row["note"] else ""
+    note += f"; of an earlier run, this time: {problem}" if problem is not None else ""
     return head + f"| {spread} | {verdict}{note} | `{target.command}` |\n"
 
 

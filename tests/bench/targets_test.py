@@ -12,6 +12,7 @@ import sys
 import tempfile
 import types
 import unittest
+import unittest.mock
 
 BENCH = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path.insert(0, str(BENCH))
@@ -142,23 +143,41 @@ class RowsTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name) / "compare.json"
         path.write_text(json.dumps({"threads": 2, "precision": "auto", "pairs": pairs, **more}))
-        return types.SimpleNamespace(compare_json=path, context=types.SimpleNamespace(threads=2))
+        return types.SimpleNamespace(compare_json=path, context=types.SimpleNamespace(threads=2), busy=[])
 
     PAIRS = [
         {"model": "llama-3.2-1b Q4_0", "test": "prefill 512", "peer": "slow", "weights": "Q4", "problem": None,
-         "ours": [1200.0, 1300.0], "theirs": [100.0, 200.0]},
+         "ours": [1200.0, 1300.0], "theirs": [100.0, 200.0], "busy": [0.05, 0.01]},
         {"model": "llama-3.2-1b BF16", "test": "prefill 512", "peer": "fast", "weights": "BF16", "problem": None,
-         "ours": [1000.0, 1000.0], "theirs": [600.0, 700.0]},
+         "ours": [1000.0, 1000.0], "theirs": [600.0, 700.0], "busy": [0.2]},
         {"model": "llama-3.2-1b Q8_0", "test": "prefill 512", "peer": "none", "weights": "int8", "problem": "not there",
-         "ours": [], "theirs": []},
+         "ours": [], "theirs": [], "busy": []},
         {"model": "llama-3.1-8b Q4_0", "test": "prefill 512", "peer": "slow", "weights": "Q4", "problem": None,
-         "ours": [9000.0], "theirs": [9000.0]},
+         "ours": [9000.0], "theirs": [9000.0], "busy": [0.9]},
     ]
 
     def test_the_best_engine_in_any_format(self):
-        ratios, note = target_rows.against_best_peer(self.bench(self.PAIRS), "llama-3.2-1b", target_rows.PREFILL)
+        bench = self.bench(self.PAIRS)
+        ratios, note = target_rows.against_best_peer(bench, "llama-3.2-1b", target_rows.PREFILL)
         self.assertEqual(ratios, [1200 / 650, 1300 / 650])
         self.assertEqual(note, "best: fast (BF16)")
+        self.assertEqual(max(bench.busy), 0.2)  # when the engines ran, not when their file was read
+
+    def test_other_programs_are_counted_while_a_figure_is_measured(self):
+        shares = iter([0.0, 0.5])
+        bench = target_rows.Bench(None, 2, "kernels_bench", None)
+        with unittest.mock.patch.object(measure.OtherCpu, "__exit__", lambda other, *_: setattr(other, "share", next(shares))):
+            self.assertEqual(bench.each_round(lambda: 3.0), [3.0, 3.0])
+        self.assertEqual(bench.busy, [0.0, 0.5])
+
+    def test_a_kernel_that_there_is_not(self):
+        context = types.SimpleNamespace(execute=lambda command, pinned: "")
+        bench = target_rows.Bench(context, 5, sys.executable, None)
+        with self.assertRaisesRegex(Unavailable, "has no tile_peak_bf16_amx/real_time/threads:2"):
+            bench.tile_peak("bf16", 2)
+        rates = {"benchmarks": [{"name": "tile_peak_int8_amx/real_time/threads:1", "FLOP/s": 2.5}, {"name": "other"}]}
+        context.execute = lambda command, pinned: json.dumps(rates)
+        self.assertEqual(bench.tile_peak("int8", 1), 2.5)
 
     def test_results_of_compare_that_do_not_serve(self):
         for bench, message in ((self.bench([]), "have no prefill 512"), (self.bench(self.PAIRS, threads=1), "1 threads"),
@@ -205,10 +224,16 @@ class ScriptTest(unittest.TestCase):
         second = self.run_script("--rows", "decode-1B-Q4_0")
         self.assertIn("| 0.910 (0.910 to 0.910) | must", second.stdout)
         self.assertEqual(self.calls(), 5)
+        (self.path / "result").write_text("not JSON")
+        kept = self.run_script("--rows", "decode-1B-Q4_0", "--again")
+        self.assertIn("| 0.910 (0.910 to 0.910) | must", kept.stdout)
+        self.assertIn("; of an earlier run, this time: dunlin printed no JSON", kept.stdout)
+        self.assertEqual(self.calls(), 6)
+        self.fraction(0.5)
         again = self.run_script("--rows", "decode-1B-Q4_0", "--again")
         self.assertEqual(again.returncode, 1)
         self.assertIn("| 0.500 (0.500 to 0.500) | NOT MET", again.stdout)
-        self.assertEqual(self.calls(), 10)
+        self.assertEqual(self.calls(), 11)
 
     def test_a_row_that_fails_is_said_and_tried_again(self):
         (self.path / "result").write_text("not JSON")
