@@ -47,8 +47,8 @@ def terminable():
 
 
 def end_all(child):
-    """Ends the child, which leads a session of its own, with all that it started: a compiler or a worker that goes on would
-    hold the pipes open, and take processors from what is measured next."""
+    """Ends the child, which leads a process group, with all that it started: a compiler or a worker that goes on would hold the
+    pipes open, and take processors from what is measured next."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
 
