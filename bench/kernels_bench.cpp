@@ -1,16 +1,55 @@
-// Micro-benchmarks of the CPU kernels on one thread, next to the two limits they are measured
-// against: a plain read stream and the multiply-add peak. Names are the kernels' own, then the
-// case.
+// Micro-benchmarks of the CPU kernels on one thread, next to the limits they are measured against:
+// a plain read stream, the multiply-add peak, and the peaks of AMX tiles, those on all processors,
+// too. Names are the kernels' own, then the case.
 #include <benchmark/benchmark.h>
 #include <immintrin.h>
 
+#include <random>
 #include <string>
 #include <vector>
 
+#include "backend/cpu/kernels/amx/tiles.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/kernels/target.h"
 #include "base/thread_pool.h"
 #include "kernel_data.h"
+
+DUNLIN_TARGET_AMX
+namespace dunlin::amx {
+namespace {
+
+// `steps` times four products of tiles that stay in their registers. All tiles are full, as those
+// of bf16 are: rows of 64 bytes are 64 codes of int8.
+template <bool Int8>
+void tile_products(const std::byte* operands, int64_t steps) {
+  HardwareTiles::configure_bf16();
+  HardwareTiles::zero<0>();
+  HardwareTiles::zero<1>();
+  HardwareTiles::zero<2>();
+  HardwareTiles::zero<3>();
+  HardwareTiles::load<4>(operands);
+  HardwareTiles::load<5>(operands + 1024);
+  HardwareTiles::load<6>(operands + 2048);
+  HardwareTiles::load<7>(operands + 3072);
+  for (int64_t step = 0; step < steps; ++step) {
+    if constexpr (Int8) {
+      HardwareTiles::dot_int8<0>();
+      HardwareTiles::dot_int8<1>();
+      HardwareTiles::dot_int8<2>();
+      HardwareTiles::dot_int8<3>();
+    } else {
+      HardwareTiles::dot_bf16<0, 0>();
+      HardwareTiles::dot_bf16<0, 1>();
+      HardwareTiles::dot_bf16<1, 0>();
+      HardwareTiles::dot_bf16<1, 1>();
+    }
+  }
+  HardwareTiles::release();
+}
+
+}  // namespace
+}  // namespace dunlin::amx
+DUNLIN_TARGET_END
 
 namespace dunlin {
 namespace {
@@ -171,6 +210,39 @@ void multiply_add_peak(benchmark::State& state) {
       static_cast<double>(state.iterations()) * 100000 * 16 * 32, benchmark::Counter::kIsRate);
 }
 
+template <bool Int8>
+void tile_peak(benchmark::State& state) {
+  constexpr int64_t kSteps = 100000;
+  constexpr int64_t kProduct = 2 * 16 * 16 * (Int8 ? 64 : 32);  // operations of one of them
+  const Memory operands(4096);
+  std::mt19937 random(1);
+  fill(operands.data, 4096, random);
+  for (auto _ : state) {
+    amx::tile_products<Int8>(operands.data, kSteps);
+    benchmark::ClobberMemory();
+  }
+  state.counters["FLOP/s"] = benchmark::Counter(
+      static_cast<double>(state.iterations() * kSteps * 4 * kProduct), benchmark::Counter::kIsRate);
+}
+
+// On one thread, as the kernels above, and on all processors. The rate is that of the wall clock:
+// operations of all threads are added up.
+void register_tile_peaks() {
+  for (auto* const peak : {benchmark::RegisterBenchmark("tile_peak_bf16_amx", tile_peak<false>),
+                           benchmark::RegisterBenchmark("tile_peak_int8_amx", tile_peak<true>)}) {
+    peak->UseRealTime()->Threads(1);
+    if (cpu_features().cores > 1) peak->Threads(cpu_features().cores);
+  }
+}
+
+void add_attention(Isa isa, int64_t head_dim, int64_t rows, int64_t length) {
+  const std::string name = std::string("attention_bf16_") + isa_name(isa) +
+                           (rows == 1 ? "/decode_h" : "/prefill_h") + std::to_string(head_dim) +
+                           "_g4_" + std::to_string(length);
+  benchmark::RegisterBenchmark(name.c_str(), attention, isa, KvType::bf16, head_dim, 4, rows,
+                               length);
+}
+
 void add_linear(Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows) {
   const char* name = kernels(isa).linear[static_cast<int>(arithmetic)][static_cast<int>(form)].name;
   const std::string full = std::string(name) + "/m" + std::to_string(rows) + "_n8192_k2048";
@@ -196,10 +268,13 @@ void register_all(Isa isa) {
     benchmark::RegisterBenchmark((name + "/m512_k2048").c_str(), prepare, isa, arithmetic, 512,
                                  2048);
   }
-  benchmark::RegisterBenchmark(("attention_bf16" + suffix + "/decode_h64_g4_2048").c_str(),
-                               attention, isa, KvType::bf16, 64, 4, 1, 2048);
-  benchmark::RegisterBenchmark(("attention_bf16" + suffix + "/prefill_h64_g4_512").c_str(),
-                               attention, isa, KvType::bf16, 64, 4, 512, 512);
+  add_attention(isa, 64, 1, 2048);
+  add_attention(isa, 64, 512, 512);
+  for (const int64_t head_dim : {64, 128}) {
+    add_attention(isa, head_dim, 2048, 2048);
+    // Seconds a call on the lesser ones.
+    if (isa == cpu_features().best) add_attention(isa, head_dim, 8192, 8192);
+  }
   for (const char* name : {"rms_norm", "gated_silu"}) {
     benchmark::RegisterBenchmark((name + ("_f32" + suffix) + "/2048").c_str(), elements, isa, name,
                                  2048);
@@ -217,6 +292,7 @@ int main(int argc, char** argv) {
     benchmark::RegisterBenchmark("read_stream_avx512", read_stream);
     benchmark::RegisterBenchmark("multiply_add_peak_avx512", multiply_add_peak);
   }
+  if (cpu_features().best >= Isa::amx) register_tile_peaks();
   for (int isa = 1; isa <= static_cast<int>(cpu_features().best); ++isa)
     register_all(static_cast<Isa>(isa));
   benchmark::Initialize(&argc, argv);
