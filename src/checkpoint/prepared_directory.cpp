@@ -67,6 +67,10 @@ class FileWeights final : public PreparedWeights {
     return found == nullptr ? nullptr : found->mapped.data();
   }
 
+  void read_ahead() const override {
+    for (const MappedFile& map : maps_) map.read_ahead();
+  }
+
   uint64_t piece_bytes() const override { return kArtifactPieceBytes; }
 
   Result<void> read(const PreparedPart& part, uint64_t piece,

@@ -63,10 +63,9 @@ Result<void> check_kv_memory(const Model& model) {
   const uint64_t there = system_memory();
   if (needed <= there) return {};
   constexpr double kGib = 1 << 30;
-  const double positions = options.kv_tokens > 0
-                               ? static_cast<double>(options.kv_tokens)
-                               : static_cast<double>(model.limits.context) *
-                                     static_cast<double>(model.limits.sequences);
+  const double positions = options.kv_tokens > 0 ? static_cast<double>(options.kv_tokens)
+                                                 : static_cast<double>(model.limits.context) *
+                                                       static_cast<double>(model.limits.sequences);
   return Error{
       ErrorKind::does_not_fit,
       fmt::format("a KV cache of {:.0f} positions needs {:.1f} GiB, and this process can have "

@@ -34,6 +34,9 @@ class PreparedWeights {
   // part. Not compared with their checksums.
   virtual const std::byte* find(const PreparedPart& part) const = 0;
 
+  // Begins to read all mapped bytes, for who wants all of them in memory. Advice: it may do nothing.
+  virtual void read_ahead() const {}
+
   // Bytes that read() gives at a time; the last piece of a part has the rest, rounded up to 64.
   virtual uint64_t piece_bytes() const = 0;
   // Reads a piece of a part that find() knows into `into`, of just its size, and compares it with its

@@ -21,8 +21,9 @@ std::vector<HeldWeight> held_weights(const WeightLayout& layout, const std::byte
       weight.packed = PackedMatrix{each.layout, data};
       weight.matrices = each.matrices;
     }
-    if (each.plain_at >= 0 && arena != nullptr) {
-      weight.plain = reinterpret_cast<const float*>(arena + each.plain_at);
+    if (each.plain_at >= 0) {
+      weight.plain_bytes = each.plain_bytes();
+      if (arena != nullptr) weight.plain = reinterpret_cast<const float*>(arena + each.plain_at);
     }
     held.push_back(weight);
   }
@@ -118,6 +119,7 @@ Result<void> Weights::take_prepared(const WeightLayout& layout, const CompileOpt
         "its weights are packed as \"{}\", and this needs \"{}\"", prepared.packing(), kPacking));
   }
   const bool copied = options.load_mode == LoadMode::copy;
+  if (!options.offload.on) prepared.read_ahead();
   if (copied) {
     DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
   } else {

@@ -22,6 +22,7 @@ struct HeldWeight {
   std::optional<PackedMatrix> packed;  // or the first of a stack
   int64_t matrices = 1;
   const float* plain = nullptr;
+  int64_t plain_bytes = 0;
   Format format = Format::f32;  // of the checkpoint; decides the arithmetic
 };
 
