@@ -162,6 +162,11 @@ void BackendFlags::add_to(Command command) {
   add_flag(command, "--load-mode", load_mode,
            "of a prepared directory: copy its weights into memory, or map the files")
       .check(one_of({"copy", "mmap"}));
+  add_flag(command, "--offload", offload,
+           "auto: for a prepared directory larger than memory, whose files are mapped: layers and "
+           "experts that do not fit are read while it runs (DUNLIN_MEMORY_BUDGET=6G sets what may "
+           "be in memory)")
+      .check(one_of({"none", "auto"}));
   add_flag(command, "--quantize", quantize,
            "encode the matrices of an F32, F16 or BF16 model in this type while it is loaded, to "
            "the bits of `dunlin quantize`")
@@ -175,6 +180,7 @@ Result<ModelOptions> BackendFlags::options() const {
   DUNLIN_ASSIGN_OR_RETURN(options.mesh, parse_mesh_flag(mesh));
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   options.load_mode = load_mode == "mmap" ? LoadMode::mmap : LoadMode::copy;
+  options.offload = offload == "auto";
   return options;
 }
 

@@ -55,6 +55,7 @@ struct BackendFlags {
   std::vector<std::string> xla_options = {};
   std::string precision = "auto";
   std::string load_mode = "copy";
+  std::string offload = "none";
   std::string quantize = {};
 
   void add_to(Command command);

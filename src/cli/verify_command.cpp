@@ -103,6 +103,7 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
                         .xla_options = model.xla_options,
                         .precision = model.precision,
                         .load_mode = model.load_mode,
+                        .offload = model.offload,
                         .quantize = model.quantize,
                         .threads = flags.threads,
                         .tolerance = flags.tolerance,

@@ -135,22 +135,34 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
   return {};
 }
 
+// Packed weights of the model that lie in a file; null where its weights are packed while they are
+// loaded, which who wants to map them is refused.
+Result<std::shared_ptr<const PreparedWeights>> packed_weights(const Model& model) {
+  const bool mapped = model.options.load_mode == LoadMode::mmap || model.options.offload;
+  std::shared_ptr<const PreparedWeights> weights = model.checkpoint->prepared();
+  if (weights != nullptr || !mapped) return weights;
+  return usage_error(
+      fmt::format("{}: its weights are packed while they are loaded and cannot be mapped; "
+                  "`dunlin convert {} OUT --to prepared` packs them ahead",
+                  model.checkpoint->path(), model.checkpoint->path()));
+}
+
 Result<void> compile(Model& model, Backend& backend) {
   const ModelOptions& options = model.options;
-  const CompileOptions compile_options{.precision = options.precision,
-                                       .limits = model.limits,
-                                       .threads = options.threads,
-                                       .isa = options.isa,
-                                       .disabled = options.disabled,
-                                       .progress = options.progress,
-                                       .prepared = model.checkpoint->prepared(),
-                                       .load_mode = options.load_mode};
-  if (options.load_mode == LoadMode::mmap && compile_options.prepared == nullptr) {
+  if (options.offload && options.backend != "cpu")
     return usage_error(
-        fmt::format("{}: its weights are packed while they are loaded and cannot be mapped; "
-                    "`dunlin convert {} OUT --to prepared` packs them ahead",
-                    model.checkpoint->path(), model.checkpoint->path()));
-  }
+        fmt::format("--offload needs the back end cpu, and this is {}", options.backend));
+  DUNLIN_ASSIGN_OR_RETURN(std::shared_ptr<const PreparedWeights> packed, packed_weights(model));
+  const CompileOptions compile_options{
+      .precision = options.precision,
+      .limits = model.limits,
+      .threads = options.threads,
+      .isa = options.isa,
+      .disabled = options.disabled,
+      .progress = options.progress,
+      .prepared = std::move(packed),
+      .load_mode = options.offload ? LoadMode::mmap : options.load_mode,
+      .offload = {.on = options.offload, .other_bytes = options.offload ? kv_bytes(model) : 0}};
   if (options.watch != nullptr)
     DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
   WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {

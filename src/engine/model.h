@@ -30,8 +30,10 @@ struct ModelOptions {
   std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
   Precision precision = Precision::automatic;
   LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice
-  int threads = 0;                      // 0: one per core this process may use
-  std::string isa = {};                 // empty: DUNLIN_ISA, or the best there is
+  // Of the back end cpu: weights are mapped, and read while the model runs where memory does not hold them.
+  bool offload = false;
+  int threads = 0;       // 0: one per core this process may use
+  std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
   // Positions of one sequence; 0: the model's, at most kDefaultContext, or kDefaultCanvas where a
   // step computes all of them.
   int64_t context = 0;

@@ -165,6 +165,7 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
           .xla_options = options.xla_options,
           .precision = options.precision,
           .load_mode = options.load_mode,
+          .offload = options.offload,
           .threads = options.threads,
           .isa = options.isa,
           .context = rows + static_cast<int64_t>(question.continuation.size()),

@@ -27,6 +27,7 @@ struct ParityOptions {
   std::vector<std::string> xla_options = {};  // of the pjrt back end
   Precision precision = Precision::f32;
   LoadMode load_mode = LoadMode::copy;
+  bool offload = false;
   std::string quantize = {};  // on load (convert/quantize_type.h)
   int threads = 0;
   std::string isa = {};
