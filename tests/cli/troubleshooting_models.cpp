@@ -291,7 +291,16 @@ std::vector<MessageCase> conversion_messages() {
        }},
       {"error: <model>: its weights are packed while they are loaded and cannot be mapped; `dunlin "
        "convert <model> OUT --to prepared` packs them ahead",
-       [](Folder folder) { return run_hello(text_model(folder), {"--load-mode", "mmap"}); }},
+       [](Folder folder) { return run_hello(text_model(folder), {"--offload", "auto"}); }},
+      {"error: --offload needs the back end cpu, and this is <name>",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--offload", "auto", "--backend", "reference"});
+       }},
+      {"error: DUNLIN_MEMORY_BUDGET: \"<value>\" is not a size such as 6000000000 or 6G",
+       [](Folder folder) {
+         return run_hello(prepared_model(folder, {}), {"--offload", "auto"},
+                          {.environment = {{"DUNLIN_MEMORY_BUDGET", "half"}}});
+       }},
       {"error: <folder> is a prepared directory, whose weights cannot be read back; take the model "
        "it was made from, <file>",
        [](Folder folder) {
