@@ -24,11 +24,11 @@ def run_json(command, codes=(0,)):
     return json.loads(run(command, codes))
 
 
-def random_model(work, shape, types, tokenizer=None, logit_deviation=1):
+def random_model(work, shape, types, tokenizer=None, logit_deviation=1, layers=None):
     """The path of SHAPE in TYPE or TYPE:OUTPUT_TYPE in the folder `work`; tools/make_random_model writes it once."""
     matrices, _, output = types.partition(":")
     parts = [shape, matrices, output, pathlib.Path(tokenizer).name if tokenizer else "",
-             f"logits{logit_deviation}" if logit_deviation != 1 else ""]
+             f"logits{logit_deviation}" if logit_deviation != 1 else "", f"{layers}layers" if layers else ""]
     path = work / f"{'-'.join(part for part in parts if part)}.gguf"
     if path.exists():
         return path
@@ -38,6 +38,7 @@ def random_model(work, shape, types, tokenizer=None, logit_deviation=1):
     flags = ["--shape", shape, "--type", matrices, "--logit-deviation", str(logit_deviation)]
     flags += ["--output-type", output] if output else []
     flags += ["--tokenizer", str(tokenizer)] if tokenizer else []
+    flags += ["--layers", str(layers)] if layers else []
     try:
         print(f"writing {path}", file=sys.stderr)
         subprocess.run([sys.executable, str(ROOT / "tools" / "make_random_model"), *flags, str(partial)], check=True)
