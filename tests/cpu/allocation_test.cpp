@@ -8,7 +8,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/profile.h"
-#include "mapped_weights.h"
+#include "tiny_mapped_weights.h"
 #include "tiny_model.h"
 
 namespace {
@@ -91,7 +91,7 @@ TEST_P(Run, AllocatesNothing) {
 TEST_P(Run, AllocatesNothingWhileWeightsAreRead) {
   const auto backend = make_cpu_backend();
   const TinyModel model = tiny_model(GetParam(), "mixed");
-  const auto weights = MappedWeights::create(*backend, model, Precision::automatic);
+  const auto weights = TinyMappedWeights::create(*backend, model, Precision::automatic);
   const MemoryBudget budget("300K");
   for (const int threads : {1, 2}) {
     TinySession session(*backend, model, offloaded_options(weights, Precision::automatic, threads));

@@ -11,7 +11,7 @@
 #include <string>
 #include <utility>
 
-#include "mapped_weights.h"
+#include "tiny_mapped_weights.h"
 
 namespace dunlin::cpu {
 namespace {

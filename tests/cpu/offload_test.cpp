@@ -17,7 +17,7 @@
 #include "backend/cpu/weight_map.h"
 #include "backend/profile.h"
 #include "base/thread_pool.h"
-#include "mapped_weights.h"
+#include "tiny_mapped_weights.h"
 #include "tiny_model.h"
 
 namespace dunlin::cpu {
@@ -226,7 +226,7 @@ TEST_P(Offloaded, HasTheSameBitsWhateverTheBudget) {
   TinySession whole(*backend, model, tiny_options(Precision::automatic, 2));
   EXPECT_FALSE(whole.executable().offload().has_value());
   const Logits wanted = prompt_and_decode(whole, 0, 40, 16, 40);
-  const auto weights = MappedWeights::create(*backend, model, Precision::automatic);
+  const auto weights = TinyMappedWeights::create(*backend, model, Precision::automatic);
   for (const char* bytes : {"0", "300K", "1M", "2M", "1G"}) {
     for (const int threads : {1, 3}) {
       const MemoryBudget budget(bytes);
@@ -252,7 +252,7 @@ TEST_P(Offloaded, HasTheSameBitsWhateverTheBudget) {
 TEST(OffloadedProfile, RecordsTheSameSteps) {
   const auto backend = make_cpu_backend();
   const TinyModel model = tiny_model("gpt_oss", "Q8_0");
-  const auto weights = MappedWeights::create(*backend, model, Precision::automatic);
+  const auto weights = TinyMappedWeights::create(*backend, model, Precision::automatic);
   const MemoryBudget budget("300K");
   TinySession session(*backend, model, offloaded_options(weights, Precision::automatic, 2));
   Profile profile(1 << 12);
@@ -279,12 +279,29 @@ TEST(OffloadedCompile, NeedsMappedWeights) {
   CompileOptions options = tiny_options(Precision::automatic, 1);
   options.offload.on = true;
   EXPECT_EQ(backend->compile(model.program, model.weights, options).error().kind, ErrorKind::usage);
-  options.prepared = MappedWeights::create(*backend, model, Precision::automatic);
+  options.prepared = TinyMappedWeights::create(*backend, model, Precision::automatic);
   EXPECT_EQ(backend->compile(model.program, model.weights, options).error().kind, ErrorKind::usage);
   options.load_mode = LoadMode::mmap;
   EXPECT_TRUE(backend->compile(model.program, model.weights, options).ok());
   const MemoryBudget wrong("much");
   EXPECT_EQ(backend->compile(model.program, model.weights, options).error().kind, ErrorKind::usage);
+}
+
+TEST(OffloadedCompile, AllIsReadAheadOnlyWhereItIsToStayInMemory) {
+  const auto backend = make_cpu_backend();
+  const TinyModel model = tiny_model("llama", "Q8_0");
+  const auto read_aheads = [&](LoadMode load_mode, bool offload) {
+    const auto weights = TinyMappedWeights::create(*backend, model, Precision::automatic);
+    CompileOptions options = tiny_options(Precision::automatic, 1);
+    options.prepared = weights;
+    options.load_mode = load_mode;
+    options.offload.on = offload;
+    EXPECT_TRUE(backend->compile(model.program, model.weights, options).ok());
+    return weights->read_aheads();
+  };
+  EXPECT_EQ(read_aheads(LoadMode::copy, false), 1);
+  EXPECT_EQ(read_aheads(LoadMode::mmap, false), 1);
+  EXPECT_EQ(read_aheads(LoadMode::mmap, true), 0);
 }
 
 }  // namespace

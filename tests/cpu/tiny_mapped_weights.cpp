@@ -1,4 +1,4 @@
-#include "mapped_weights.h"
+#include "tiny_mapped_weights.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -32,12 +32,12 @@ std::vector<std::vector<std::byte>> packed_parts(WeightPacker& packer) {
 
 }  // namespace
 
-std::shared_ptr<const MappedWeights> MappedWeights::create(const Backend& backend,
-                                                           const TinyModel& model,
-                                                           Precision precision) {
+std::shared_ptr<const TinyMappedWeights> TinyMappedWeights::create(const Backend& backend,
+                                                                   const TinyModel& model,
+                                                                   Precision precision) {
   const auto packer =
       backend.packer(model.program, model.weights, {.precision = precision, .threads = 1}).value();
-  const auto weights = std::make_shared<MappedWeights>();
+  const auto weights = std::make_shared<TinyMappedWeights>();
   weights->packing_ = backend.packing();
   std::string path = testing::TempDir() + "dunlin_weights_XXXXXX";
   const int descriptor = ::mkstemp(path.data());
@@ -59,21 +59,21 @@ std::shared_ptr<const MappedWeights> MappedWeights::create(const Backend& backen
   return weights;
 }
 
-const std::byte* MappedWeights::find(const PreparedPart& part) const {
+const std::byte* TinyMappedWeights::find(const PreparedPart& part) const {
   const auto it = offsets_.find(part.name);
   return it == offsets_.end() ? nullptr : file_.bytes().data() + it->second;
 }
 
-Result<void> MappedWeights::read(const PreparedPart& part, uint64_t piece,
-                                 std::span<std::byte> into) const {
+Result<void> TinyMappedWeights::read(const PreparedPart& part, uint64_t piece,
+                                     std::span<std::byte> into) const {
   const std::byte* const from = find(part);
   if (from == nullptr) return model_error("no part " + part.name);
   std::memcpy(into.data(), from + piece * piece_bytes(), into.size());
   return {};
 }
 
-CompileOptions offloaded_options(std::shared_ptr<const MappedWeights> weights, Precision precision,
-                                 int threads) {
+CompileOptions offloaded_options(std::shared_ptr<const TinyMappedWeights> weights,
+                                 Precision precision, int threads) {
   CompileOptions options = tiny_options(precision, threads);
   options.prepared = std::move(weights);
   options.load_mode = LoadMode::mmap;
