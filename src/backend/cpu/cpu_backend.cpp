@@ -49,8 +49,6 @@ class CpuBackend final : public Backend {
   Result<std::unique_ptr<Executable>> compile(const Program& program, const WeightSource& weights,
                                               const CompileOptions& options) override {
     DUNLIN_ASSIGN_OR_RETURN(const Isa isa, check(program, options));
-    if (options.offload.on && (options.prepared == nullptr || options.load_mode != LoadMode::mmap))
-      return usage_error("--offload needs prepared weights that are mapped");
     const CompileOptions chosen = with_threads(options);
     try {
       DUNLIN_ASSIGN_OR_RETURN(std::unique_ptr<Executable> executable,

@@ -3,14 +3,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <numeric>
+#include <utility>
 
 namespace dunlin::cpu {
 
 namespace {
 
-class Planner {
+class ResidencyPlanner {
  public:
-  Planner(std::span<const GroupSize> groups, int64_t budget)
+  ResidencyPlanner(std::span<const GroupSize> groups, int64_t budget)
       : groups_(groups), budget_(budget), pinned_(groups.size(), false) {}
 
   // Each group outside of the layers that fits, the smallest first.
@@ -19,7 +20,7 @@ class Planner {
     for (size_t i = 0; i < groups_.size(); ++i) {
       if (!groups_[i].layer) between.push_back(i);
     }
-    std::ranges::stable_sort(between, {}, [this](size_t i) { return groups_[i].bytes; });
+    std::ranges::sort(between, {}, [this](size_t i) { return std::pair(groups_[i].bytes, i); });
     for (const size_t i : between) {
       pinned_[i] = true;
       if (!fits()) pinned_[i] = false;
@@ -77,7 +78,7 @@ ResidencyPlan plan_residency(std::span<const GroupSize> groups, int64_t expert_b
                              int64_t least_experts, int64_t budget) {
   const int64_t least = std::min(expert_bytes, least_experts);
   const int64_t for_dense = std::max<int64_t>(0, budget - least);
-  Planner planner(groups, for_dense);
+  ResidencyPlanner planner(groups, for_dense);
   planner.pin_between_layers();
   planner.pin_layers();
   ResidencyPlan plan;

@@ -18,9 +18,8 @@ struct GroupSize {
 };
 
 struct ResidencyPlan {
-  std::vector<bool> pinned =
-      {};  // by group; the others are streamed, each read while the one before
-           // it computes
+  // By group; the others are streamed, each read while the one before it computes.
+  std::vector<bool> pinned = {};
   int64_t pinned_bytes = 0;
   int64_t streamed_bytes = 0;
   int64_t expert_room = 0;  // bytes of experts that may be held

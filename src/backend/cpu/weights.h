@@ -48,6 +48,8 @@ class Weights {
     return held_[static_cast<size_t>(program.values[static_cast<size_t>(id)].weight)];
   }
   uint64_t bytes() const { return static_cast<uint64_t>(bytes_); }
+  // Whether they lie in files that are mapped, and not in an arena.
+  bool mapped() const { return prepared_ != nullptr; }
 
  private:
   Result<void> read(const Program& program, const WeightLayout& layout,
