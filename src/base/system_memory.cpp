@@ -112,9 +112,8 @@ uint64_t left_of(const Group& group) {
   return *limit - std::min(*limit, held);
 }
 
-// `field` of /proc/self/status counts what the limit is for, in kB.
-template <typename Resource>
-uint64_t left_of(Resource resource, const SystemFiles& files, std::string_view field) {
+// Of a limit of this process; `field` of /proc/self/status counts what it is for, in kB.
+uint64_t left_of(int resource, const SystemFiles& files, std::string_view field) {
   rlimit limit = {};
   if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnknown;
   const uint64_t used = field_of(files.proc + "/self/status", field) * 1024;

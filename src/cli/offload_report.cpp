@@ -12,7 +12,7 @@ std::optional<double> hit_rate(const OffloadStatistics& statistics) {
   return static_cast<double>(statistics.expert_hits) / static_cast<double>(statistics.expert_uses);
 }
 
-std::string size_text(uint64_t bytes) {
+std::string decimal_size(uint64_t bytes) {
   const auto size = static_cast<double>(bytes);
   return bytes < 1'000'000'000 ? fmt::format("{:.1f} MB", size / 1e6)
                                : fmt::format("{:.2f} GB", size / 1e9);
@@ -20,7 +20,7 @@ std::string size_text(uint64_t bytes) {
 
 // A system without limits is one of more bytes than anybody has.
 std::string budget_text(uint64_t bytes) {
-  return bytes == UINT64_MAX ? "without a limit" : "of " + size_text(bytes);
+  return bytes == UINT64_MAX ? "without a limit" : "of " + decimal_size(bytes);
 }
 
 }  // namespace
@@ -40,16 +40,16 @@ std::string offload_text(const std::optional<OffloadStatistics>& statistics) {
   if (!statistics) return {};
   std::string text =
       fmt::format("offload  budget {}, {} stay in memory{}, {} are read in every step\n",
-                  budget_text(statistics->budget_bytes), size_text(statistics->pinned_bytes),
+                  budget_text(statistics->budget_bytes), decimal_size(statistics->pinned_bytes),
                   statistics->locked ? "" : " (not locked: the system refuses)",
-                  size_text(statistics->streamed_bytes));
+                  decimal_size(statistics->streamed_bytes));
   if (const auto rate = hit_rate(*statistics)) {
     text +=
         fmt::format("experts  {:.1f} % of {} were in memory, which holds {} of them\n", 100 * *rate,
-                    statistics->expert_uses, size_text(statistics->expert_room_bytes));
+                    statistics->expert_uses, decimal_size(statistics->expert_room_bytes));
   }
   return text + fmt::format("read     {} from storage, {} page faults\n",
-                            size_text(statistics->read_bytes), statistics->major_faults);
+                            decimal_size(statistics->read_bytes), statistics->major_faults);
 }
 
 nlohmann::ordered_json offload_json(const std::optional<OffloadStatistics>& statistics) {
