@@ -42,8 +42,8 @@ std::optional<uint64_t> number_in(const fs::path& path) {
   return number;
 }
 
-// The number behind a name, in lines of both; 0 where there is none.
-uint64_t field_of(const fs::path& path, std::string_view name) {
+// The number behind a name, in lines of both.
+std::optional<uint64_t> field_of(const fs::path& path, std::string_view name) {
   std::ifstream file(path);
   for (std::string line; std::getline(file, line);) {
     if (!line.starts_with(name)) continue;
@@ -51,7 +51,7 @@ uint64_t field_of(const fs::path& path, std::string_view name) {
     const bool whole = line.find_first_not_of(" \t", name.size()) == digits;
     if (whole && digits != std::string::npos) return std::stoull(line.substr(digits, 18));
   }
-  return 0;
+  return std::nullopt;
 }
 
 struct Group {
@@ -106,8 +106,8 @@ uint64_t left_of(const Group& group) {
   if (!limit) return kUnknown;
   const uint64_t used = number_in(group.folder / group.version->used).value_or(0);
   const fs::path statistics = group.folder / "memory.stat";
-  const uint64_t cached = field_of(statistics, group.version->inactive_file) +
-                          field_of(statistics, group.version->active_file);
+  const uint64_t cached = field_of(statistics, group.version->inactive_file).value_or(0) +
+                          field_of(statistics, group.version->active_file).value_or(0);
   const uint64_t held = used - std::min(used, cached);
   return *limit - std::min(*limit, held);
 }
@@ -116,7 +116,7 @@ uint64_t left_of(const Group& group) {
 uint64_t left_of(int resource, const SystemFiles& files, std::string_view field) {
   rlimit limit = {};
   if (::getrlimit(resource, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return kUnknown;
-  const uint64_t used = field_of(files.proc + "/self/status", field) * 1024;
+  const uint64_t used = field_of(files.proc + "/self/status", field).value_or(0) * 1024;
   return limit.rlim_cur - std::min<uint64_t>(limit.rlim_cur, used);
 }
 
@@ -135,8 +135,8 @@ uint64_t system_memory(const SystemFiles& files) {
 }
 
 uint64_t available_memory(const SystemFiles& files) {
-  const uint64_t free_kib = field_of(files.proc + "/meminfo", "MemAvailable:");
-  uint64_t least = free_kib == 0 ? kUnknown : free_kib * 1024;
+  const auto free_kib = field_of(files.proc + "/meminfo", "MemAvailable:");
+  uint64_t least = free_kib ? *free_kib * 1024 : kUnknown;
   for (const Group& group : groups_of(files)) least = std::min(least, left_of(group));
   least = std::min(least, left_of(RLIMIT_AS, files, "VmSize:"));
   return std::min(least, left_of(RLIMIT_DATA, files, "VmData:"));

@@ -71,6 +71,8 @@ TEST_F(SystemMemory, TheLeastOfTheMachineAndAllGroupsCounts) {
   EXPECT_EQ(available_memory(files_), 7 * kMegabyte);
   machine_has(5 * kMegabyte);
   EXPECT_EQ(available_memory(files_), 5 * kMegabyte);
+  machine_has(0);
+  EXPECT_EQ(available_memory(files_), 0u);
 }
 
 TEST_F(SystemMemory, CachedFilesOfAGroupCountAsFree) {
