@@ -55,6 +55,13 @@ enum class LoadMode {
 // Two threads copy and compare some gigabytes in a second, which is what a person notices.
 inline constexpr int64_t kMappedBytes = 2'000'000'000;
 
+// Computing with mapped weights of which memory holds a part.
+struct OffloadOptions {
+  bool on = false;
+  // That the caller will take beside what the executable holds: pages of KV caches.
+  uint64_t other_bytes = 0;
+};
+
 struct CompileOptions {
   Precision precision = Precision::automatic;
   StepLimits limits = {};
@@ -71,6 +78,9 @@ struct CompileOptions {
   // weights. May be null; used by a back end that has a packing().
   std::shared_ptr<PackedWeightStore> store = {};
   LoadMode load_mode = LoadMode::automatic;  // of both
+  // Of the CPU back end, with LoadMode::mmap and one of both. Without prepared weights it needs the
+  // store to keep what is packed, a piece at a time.
+  OffloadOptions offload = {};
 
   bool enabled(std::string_view optimization) const {
     return std::ranges::find(disabled, optimization) == disabled.end();
@@ -129,6 +139,21 @@ struct DevicePrograms {
   double seconds = 0;  // of both
 };
 
+// Of an executable that was compiled with OffloadOptions, since then.
+struct OffloadStatistics {
+  uint64_t budget_bytes = 0;       // of weights that memory may hold
+  uint64_t pinned_bytes = 0;       // of weights that stay there now
+  uint64_t streamed_bytes = 0;     // of dense weights that every step reads anew
+  uint64_t expert_room_bytes = 0;  // for experts, those that stay included
+  bool locked = false;             // what stays is locked; false: the system refused that
+  // Experts that a layer of a step chose, each once for all of its rows; and those that were held then.
+  int64_t expert_uses = 0;
+  int64_t expert_hits = 0;
+  // Of the whole process (base/process_reads.h).
+  uint64_t read_bytes = 0;
+  uint64_t major_faults = 0;
+};
+
 class Profile;
 
 class Executable {
@@ -164,6 +189,9 @@ class Executable {
   virtual std::optional<uint64_t> attention_bytes() const { return std::nullopt; }
   // Nothing where compile() does all there is to compile.
   virtual DevicePrograms programs() const { return {}; }
+
+  // Nothing unless weights are read while the model runs.
+  virtual std::optional<OffloadStatistics> offload() const { return std::nullopt; }
 
   // From now on run() notes in `profile` (backend/profile.h), which it describes its steps to, what
   // each of them takes; null: no more. The profile outlives that. Not while a step runs. Without a

@@ -26,8 +26,7 @@ Result<MappedFile> MappedFile::open(const std::string& path) {
   const auto size = static_cast<size_t>(info.st_size);
   void* const mapped = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd.get(), 0);
   if (mapped == MAP_FAILED) return failed();
-  // Advice only: reading begins now, and in large pages where the system has them for files.
-  (void)::madvise(mapped, size, MADV_WILLNEED);
+  // Advice only: large pages where the system has them for files.
   (void)::madvise(mapped, size, MADV_HUGEPAGE);
   file.data_ = static_cast<const std::byte*>(mapped);
   file.size_ = size;
@@ -41,6 +40,11 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
   return *this;
+}
+
+void MappedFile::read_ahead() const {
+  // Advice only.
+  if (data_ != nullptr) (void)::madvise(const_cast<std::byte*>(data_), size_, MADV_WILLNEED);
 }
 
 MappedFile::~MappedFile() {

@@ -23,6 +23,9 @@ class MappedFile {
 
   std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+  // Begins to read all of it, which is only for a file that memory holds.
+  void read_ahead() const;
+
  private:
   const std::byte* data_ = nullptr;
   size_t size_ = 0;

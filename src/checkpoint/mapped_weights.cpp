@@ -32,6 +32,10 @@ const std::byte* MappedWeights::find(const PreparedPart& part) const {
   return found == nullptr ? nullptr : found->mapped.data();
 }
 
+void MappedWeights::read_ahead() const {
+  for (const MappedFile& map : maps_) map.read_ahead();
+}
+
 Result<void> MappedWeights::read(const PreparedPart& part, uint64_t piece,
                                  std::span<std::byte> into) const {
   const Part* const found = find_part(part);

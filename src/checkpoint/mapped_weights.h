@@ -28,6 +28,7 @@ class MappedWeights final : public PreparedWeights {
   const std::string& packing() const override { return packing_; }
   const std::string& source() const override { return source_; }
   const std::byte* find(const PreparedPart& part) const override;
+  void read_ahead() const override;
   uint64_t piece_bytes() const override { return kArtifactPieceBytes; }
   Result<void> read(const PreparedPart& part, uint64_t piece,
                     std::span<std::byte> into) const override;

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "artifact/reader.h"
+#include "base/check.h"
 #include "base/disk_space.h"
 #include "base/log.h"
 #include "checkpoint/fingerprint.h"
@@ -66,7 +67,7 @@ std::shared_ptr<const PreparedWeights> PackCache::find(const std::string& packin
   key_.clear();
   if (settings_.folder.empty()) return nullptr;
   if (bytes() < settings_.least_bytes) {
-    notes_.push_back(fmt::format("{:.1f} MB are too few to be kept", megabytes(bytes())));
+    decline(fmt::format("{:.1f} MB are too few to be kept", megabytes(bytes())));
     return nullptr;
   }
   const auto found_key = key();
@@ -76,7 +77,10 @@ std::shared_ptr<const PreparedWeights> PackCache::find(const std::string& packin
   }
   key_ = *found_key;
   std::error_code error;
-  if (!fs::exists(folder_.entry(key_), error) && !error) return nullptr;
+  if (!fs::exists(folder_.entry(key_), error) && !error) {
+    why_not_ = folder_.entry(key_) + ": is not there";
+    return nullptr;
+  }
   const auto weights = open();
   if (!weights.ok()) {
     refuse(weights.error());
@@ -105,19 +109,26 @@ Result<std::shared_ptr<const PreparedWeights>> PackCache::open() const {
 
 void PackCache::refuse(const Error& why) {
   hit_ = false;
+  why_not_ = why.message;
   notes_ = {fmt::format("packed again: {}", why.message)};
 }
 
 void PackCache::give_up(const Error& why) {
   writer_.reset();
+  why_not_ = why.message;
   log_warning("packed weights are not kept: " + why.message);
+}
+
+void PackCache::decline(std::string why) {
+  notes_.push_back(why);
+  why_not_ = std::move(why);
 }
 
 bool PackCache::begin() {
   if (key_.empty()) return false;
   if (bytes() > settings_.most_bytes) {
-    notes_.push_back(fmt::format("{:.1f} MB are more than the {:.1f} MB that are kept",
-                                 megabytes(bytes()), megabytes(settings_.most_bytes)));
+    decline(fmt::format("{:.1f} MB are more than the {:.1f} MB that are kept", megabytes(bytes()),
+                        megabytes(settings_.most_bytes)));
     return false;
   }
   const auto begun = begin_entry();
@@ -137,15 +148,22 @@ Result<void> PackCache::begin_entry() {
   DUNLIN_ASSIGN_OR_RETURN(
       ArtifactWriter writer,
       ArtifactWriter::create(folder_.entry(key_), {.kind = kKind, .key = key_}));
+  chunks_.clear();
+  for (const PreparedPart& part : parts_) {
+    DUNLIN_ASSIGN_OR_RETURN(const size_t chunk, writer.reserve_chunk(part.name, part.bytes));
+    chunks_.emplace(part.name, chunk);
+  }
   writer_.emplace(std::move(writer));
   return {};
 }
 
-void PackCache::append(const PreparedPart& part, std::span<const std::byte> bytes) {
-  if (!writer_) return;
-  auto written = writer_->begin_chunk(part.name);
-  if (written.ok()) written = writer_->append(bytes);
+bool PackCache::append(const PreparedPart& part, std::span<const std::byte> bytes) {
+  if (!writer_) return false;
+  const auto chunk = chunks_.find(part.name);
+  DUNLIN_CHECK(chunk != chunks_.end(), part.name);
+  const auto written = writer_->fill(chunk->second, bytes);
   if (!written.ok()) give_up(written.error());
+  return written.ok();
 }
 
 bool PackCache::commit() {
@@ -162,6 +180,13 @@ bool PackCache::commit() {
   kept_ = true;
   notes_.push_back(fmt::format("kept in {}, {:.1f} MB", folder_.entry(key_), megabytes(bytes())));
   return true;
+}
+
+Error PackCache::not_kept() const {
+  return usage_error(
+      fmt::format("{}: its packed weights cannot be kept on disk, where they would be mapped: {}; "
+                  "`dunlin convert {} OUT --to prepared` packs them ahead",
+                  stored_.path(), why_not_, stored_.path()));
 }
 
 }  // namespace dunlin

@@ -5,11 +5,12 @@
 // layers and profile; instruction sets and threads play no part.
 //
 // Whatever is wrong with an entry is a note, and with the folder a warning, once; never an error: the
-// weights are packed again.
+// weights are packed again. Only who has no memory to pack them into makes an error of not_kept().
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -47,9 +48,10 @@ class PackCache final : public PackedWeightStore {
   void refuse(const Error& why) override;
   // Not kept either: weights that would take more than half of what the disk has free.
   bool begin() override;
-  void append(const PreparedPart& part, std::span<const std::byte> bytes) override;
+  bool append(const PreparedPart& part, std::span<const std::byte> bytes) override;
   // Not those of a model whose files changed since find().
   bool commit() override;
+  Error not_kept() const override;
 
   // Whether the weights were those that an earlier loading had kept.
   bool hit() const { return hit_; }
@@ -62,6 +64,7 @@ class PackCache final : public PackedWeightStore {
   Result<std::shared_ptr<const PreparedWeights>> open() const;
   Result<void> begin_entry();
   void give_up(const Error& why);
+  void decline(std::string why);
 
   PackCacheSettings settings_;
   CacheFolder folder_;
@@ -72,6 +75,8 @@ class PackCache final : public PackedWeightStore {
   std::vector<PreparedPart> parts_ = {};
   std::string key_ = {};  // empty: of no interest
   std::optional<ArtifactWriter> writer_ = {};
+  std::map<std::string, size_t> chunks_ = {};  // of the writer, by part
+  std::string why_not_ = {};                   // what was last in the way
   bool kept_ = false;
   bool hit_ = false;
   std::vector<std::string> notes_ = {};

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "cli/offload_report.h"
+
 namespace dunlin {
 namespace {
 
@@ -110,6 +112,7 @@ Json answer_json(const Answer& answer, const Model& model) {
                            {"loaded", programs.loaded},
                            {"seconds", programs.seconds}};
   }
+  if (const auto offload = model.executable->offload()) backend["offload"] = offload_json(offload);
   Json object = {{"schema_version", 1}, {"text", answer.text}};
   if (model.text.harmony.has_value()) {
     object["reasoning"] = answer.reasoning;

@@ -35,7 +35,9 @@ Result<void> check_memory(const std::string& path, const ModelOptions& options) 
   DUNLIN_ASSIGN_OR_RETURN(
       const Footprint footprint,
       make_cpu_backend()->footprint(source.program, source.weights, compile, pages));
-  const auto needed = static_cast<double>(footprint.running() + footprint.loading);
+  // Mapped weights take what memory there is left.
+  const uint64_t elsewhere = options.offload ? footprint.weights : 0;
+  const auto needed = static_cast<double>(footprint.running() - elsewhere + footprint.loading);
   const auto there = static_cast<double>(available_bytes());
   if (needed <= there) return {};
   return Error{ErrorKind::does_not_fit, fmt::format("needs {} of memory, and {} are free",

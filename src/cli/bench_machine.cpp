@@ -5,6 +5,7 @@
 #include <fstream>
 #include <string>
 
+#include "base/system_memory.h"
 #include "cli/bench_model.h"
 #include "cli/stream_bandwidth.h"
 #include "cli/this_cpu.h"
@@ -29,7 +30,11 @@ void reset_peak_rss() {
 Result<double> stream_of(const Model& model) {
   constexpr uint64_t kLeast = 1u << 20;
   constexpr uint64_t kMost = 1u << 30;
-  const uint64_t bytes = std::clamp(streamed_weight_bytes(model, /*rows=*/1), kLeast, kMost);
+  // Weights that are read while the model runs leave little memory, if any.
+  const uint64_t most =
+      model.executable->offload() ? std::min(kMost, available_memory() / 4) : kMost;
+  const uint64_t bytes =
+      std::clamp(streamed_weight_bytes(model, /*rows=*/1), kLeast, std::max(kLeast, most));
   return measure_stream_gb_s(model.executable->threads(), bytes, 0.3);
 }
 

@@ -9,6 +9,7 @@
 
 #include "base/cpu_features.h"
 #include "cli/answer.h"
+#include "cli/offload_report.h"
 #include "cli/version.h"
 #include "report/csv.h"
 #include "report/table.h"
@@ -200,7 +201,8 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"peak_fraction", peak.has_value() ? Json(tflops * 1e12 / *peak) : Json(nullptr)},
           {"load_average", result.load_average},
           {"other_cpu", or_null(result.other_cpu)},
-          {"programs", programs_json(result, model)}};
+          {"programs", programs_json(result, model)},
+          {"offload", offload_json(result.offload)}};
 }
 
 Result<std::unique_ptr<BenchPrinter>> make_bench_printer(const std::string& format, FILE* file) {

@@ -22,6 +22,7 @@ struct BenchResult {
   std::optional<double> other_cpu = std::nullopt;  // cli/other_cpu.h, while it ran
   // What a device's compiler had made before and behind it.
   DevicePrograms programs_before = {}, programs_after = {};
+  std::optional<OffloadStatistics> offload = std::nullopt;  // while it ran, warm-up included
   uint64_t peak_rss_bytes = 0;
   double stream_gb_s = 0;                           // read-only bandwidth of the same threads
   double flops = 0;                                 // of matrices, in one repetition
@@ -29,7 +30,7 @@ struct BenchResult {
 };
 
 // Of the back end pjrt `programs` says what was compiled, and loaded where it had been compiled before;
-// of others it is null.
+// of others it is null. `offload` is null unless the model reads weights while it runs.
 nlohmann::ordered_json bench_json(const BenchResult& result, const Model& model,
                                   const std::string& model_filename);
 

@@ -18,6 +18,7 @@
 #include "cli/bench_profiler.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
+#include "cli/offload_report.h"
 #include "cli/other_cpu.h"
 #include "cli/terminal.h"
 #include "cli/this_cpu.h"
@@ -156,10 +157,12 @@ class Bench {
     result.load_average = load_average();
     result.programs_before = model.executable->programs();
     const std::optional<CpuTimes> before = cpu_times();
+    const std::optional<OffloadStatistics> offload_before = model.executable->offload();
     DUNLIN_ASSIGN_OR_RETURN(result.samples,
                             bench.measure(test, flags_.repetitions, !flags_.no_warmup));
     result.other_cpu = other_cpu(before, cpu_times());
     result.programs_after = model.executable->programs();
+    result.offload = offload_between(offload_before, model.executable->offload());
     result.peak_rss_bytes = peak_rss_bytes();
     return result;
   }

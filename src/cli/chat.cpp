@@ -8,6 +8,7 @@
 
 #include "cli/argv.h"
 #include "cli/interrupt.h"
+#include "cli/offload_report.h"
 #include "cli/terminal.h"
 #include "program/program.h"
 
@@ -195,6 +196,7 @@ void Chat::print_stats() const {
   const auto held = static_cast<int64_t>(last_.prompt_ids.size() + last_.ids.size());
   note("context  {} of {} tokens in {} messages\n", held, model_.limits.context, messages_.size());
   if (last_.done) note("{}", timings_text(last_));
+  note("{}", offload_text(model_.executable->offload()));
 }
 
 Result<void> Chat::say(const std::string& text) {

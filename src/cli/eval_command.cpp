@@ -10,6 +10,7 @@
 #include "cli/interrupt.h"
 #include "cli/json_number.h"
 #include "cli/model_name.h"
+#include "cli/offload_report.h"
 #include "cli/options.h"
 #include "cli/read_input.h"
 #include "cli/terminal.h"
@@ -145,6 +146,7 @@ class Eval {
     if (!result.ok()) return result.error();
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     print({*result, plan, std::ssize(corpus.ids), seconds}, *model);
+    if (flags_.model.verbose) note("{}", offload_text(model->executable->offload()));
     return 0;
   }
 

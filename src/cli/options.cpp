@@ -103,6 +103,11 @@ void BackendFlags::add_to(Command command) {
            "(auto: copy, but map cached weights of 2 GB and more)")
       .check(one_of({"auto", "copy", "mmap"}));
   pack_cache.add_to(command);
+  add_flag(command, "--offload", offload,
+           "auto: for weights larger than memory, which are mapped from a prepared directory or "
+           "from the cache of packed weights: layers and experts that do not fit are read while it "
+           "runs (DUNLIN_MEMORY_BUDGET=6G sets what may be in memory)")
+      .check(one_of({"none", "auto"}));
   add_flag(command, "--quantize", quantize,
            "encode the matrices of an F32, F16 or BF16 model in this type while it is loaded, to "
            "the bits of `dunlin quantize`")
@@ -118,6 +123,9 @@ Result<ModelOptions> BackendFlags::options() const {
   if (load_mode == "copy") options.load_mode = LoadMode::copy;
   if (load_mode == "mmap") options.load_mode = LoadMode::mmap;
   options.pack_cache = pack_cache.settings();
+  options.offload = offload == "auto";
+  if (options.offload && options.load_mode == LoadMode::copy)
+    return usage_error("--offload auto maps the weights and --load-mode copy does not: leave one out");
   return options;
 }
 

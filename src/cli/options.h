@@ -57,6 +57,7 @@ struct BackendFlags {
   std::string precision = "auto";
   std::string load_mode = "auto";
   PackCacheFlags pack_cache = {};
+  std::string offload = "none";
   std::string quantize = {};
 
   void add_to(Command command);

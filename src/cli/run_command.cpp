@@ -12,6 +12,7 @@
 #include "cli/diffusion_flags.h"
 #include "cli/inside_flags.h"
 #include "cli/interrupt.h"
+#include "cli/offload_report.h"
 #include "cli/options.h"
 #include "cli/prompt_source.h"
 #include "cli/reasoning_flags.h"
@@ -192,6 +193,10 @@ Result<DiffusionRunOptions> diffusion_options(const RunFlags& flags, PromptForma
   return options;
 }
 
+void note_offload(const RunFlags& flags, const Model& model) {
+  if (flags.model.verbose) note("{}", offload_text(model.executable->offload()));
+}
+
 Result<int> run(const RunFlags& flags) {
   if (flags.diffusion.stream && !flags.json) return usage_error("--stream needs --json");
   const auto deadline = std::chrono::steady_clock::now() + kStdinPatience;
@@ -210,12 +215,16 @@ Result<int> run(const RunFlags& flags) {
   if (model->diffusion) {
     DUNLIN_ASSIGN_OR_RETURN(const DiffusionRunOptions diffusion,
                             diffusion_options(flags, format, model->checkpoint->config()));
-    return run_diffusion(batch, diffusion, *model);
+    const auto code = run_diffusion(batch, diffusion, *model);
+    note_offload(flags, *model);
+    return code;
   }
   DUNLIN_RETURN_IF_ERROR(flags.diffusion.refuse_all());
   DUNLIN_ASSIGN_OR_RETURN(Engine engine, make_engine(*model));
   catch_interrupts();
-  return PromptRunner(flags, batch, format, sampling, *model, engine).run();
+  const int code = PromptRunner(flags, batch, format, sampling, *model, engine).run();
+  note_offload(flags, *model);
+  return code;
 }
 
 }  // namespace

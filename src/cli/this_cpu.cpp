@@ -8,13 +8,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <limits>
 #include <span>
 #include <sstream>
 
 #include "backend/cpu/cpu_backend.h"
 #include "base/byte_source.h"
 #include "base/cpu_features.h"
+#include "base/system_memory.h"
 #include "base/user_folders.h"
 #include "cli/stream_bandwidth.h"
 #include "cli/terminal.h"
@@ -33,35 +33,6 @@ std::string read_file(const std::filesystem::path& path) {
   std::ostringstream text;
   text << file.rdbuf();
   return text.str();
-}
-
-// MemAvailable of /proc/meminfo, bytes.
-int64_t available_memory() {
-  std::istringstream lines(read_file("/proc/meminfo"));
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with("MemAvailable:")) return std::atoll(line.c_str() + 13) * 1024;
-  }
-  return std::numeric_limits<int64_t>::max();
-}
-
-// What the control groups of this process leave it: the least of limit - use, parents included
-// (version 2: memory.max and memory.current).
-int64_t group_memory() {
-  int64_t least = std::numeric_limits<int64_t>::max();
-  std::istringstream lines(read_file("/proc/self/cgroup"));
-  for (std::string line; std::getline(lines, line);) {
-    if (!line.starts_with("0::")) continue;
-    const std::filesystem::path root("/sys/fs/cgroup");
-    for (std::filesystem::path group = root / line.substr(4);; group = group.parent_path()) {
-      const std::string limit = read_file(group / "memory.max");
-      if (!limit.empty() && limit[0] != 'm') {  // "max": no limit
-        const int64_t used = std::atoll(read_file(group / "memory.current").c_str());
-        least = std::min(least, std::max<int64_t>(0, std::atoll(limit.c_str()) - used));
-      }
-      if (group == root || !group.has_relative_path()) break;
-    }
-  }
-  return least;
 }
 
 // Clock rate under load: a chain of additions takes a cycle each.
@@ -155,7 +126,7 @@ Result<CpuRates> rates_of_this_cpu(int threads) {
 }
 
 int64_t available_bytes() {
-  return std::min(available_memory(), group_memory());
+  return static_cast<int64_t>(std::min<uint64_t>(available_memory(), INT64_MAX));
 }
 
 Device cpu_device(CpuRates rates) {

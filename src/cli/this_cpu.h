@@ -27,7 +27,7 @@ std::optional<CpuRates> kept_rates(int threads);
 // set.
 Result<CpuRates> rates_of_this_cpu(int threads);
 
-// What the system could give a process now, within the limits of its control groups.
+// available_memory() (base/system_memory.h), as far as an int64_t counts.
 int64_t available_bytes();
 
 // Its memory: available_bytes().

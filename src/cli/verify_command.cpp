@@ -104,6 +104,7 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
                         .precision = model.precision,
                         .load_mode = model.load_mode,
                         .pack_cache = model.pack_cache,
+                        .offload = model.offload,
                         .quantize = model.quantize,
                         .threads = flags.threads,
                         .tolerance = flags.tolerance,

@@ -39,9 +39,8 @@ KvCacheOptions kv_cache_options(const Model& model, int64_t slots) {
   return options;
 }
 
-Result<void> check_kv_memory(const Model& model) {
+uint64_t kv_bytes(const Model& model) {
   const ModelOptions& options = model.options;
-  if (options.backend != "cpu" && options.backend != "reference") return {};
   const int64_t element_bytes = options.precision == Precision::f32 ? 4 : 2;
   // Nobody has looked at the number of sequences yet: in float64 no product overflows.
   const auto sequences = static_cast<double>(model.limits.sequences);
@@ -53,17 +52,26 @@ Result<void> check_kv_memory(const Model& model) {
     needed += static_cast<double>(shared_pages(model, group, 1)) * (shared ? 1.0 : sequences) *
               static_cast<double>(page_bytes);
   }
-  const auto there = static_cast<double>(system_memory());
+  constexpr double kMost = 9.2e18;
+  return needed < kMost ? static_cast<uint64_t>(needed) : UINT64_MAX;
+}
+
+Result<void> check_kv_memory(const Model& model) {
+  const ModelOptions& options = model.options;
+  if (options.backend != "cpu" && options.backend != "reference") return {};
+  const uint64_t needed = kv_bytes(model);
+  const uint64_t there = system_memory();
   if (needed <= there) return {};
   constexpr double kGib = 1 << 30;
-  const double positions = options.kv_tokens > 0
-                               ? static_cast<double>(options.kv_tokens)
-                               : static_cast<double>(model.limits.context) * sequences;
+  const double positions = options.kv_tokens > 0 ? static_cast<double>(options.kv_tokens)
+                                                 : static_cast<double>(model.limits.context) *
+                                                       static_cast<double>(model.limits.sequences);
   return Error{
       ErrorKind::does_not_fit,
-      fmt::format("a KV cache of {:.0f} positions needs {:.1f} GiB, and this machine has {:.1f} "
-                  "GiB of memory",
-                  positions, needed / kGib, there / kGib)};
+      fmt::format("a KV cache of {:.0f} positions needs {:.1f} GiB, and this process can have "
+                  "{:.1f} GiB of memory",
+                  positions, static_cast<double>(needed) / kGib,
+                  static_cast<double>(there) / kGib)};
 }
 
 std::vector<int64_t> pages_of_groups(const KvCacheOptions& options) {

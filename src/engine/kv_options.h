@@ -17,9 +17,12 @@ namespace dunlin {
 // than they fill. Where slots have pages of their own, the back end says how many.
 KvCacheOptions kv_cache_options(const Model& model, int64_t slots);
 
-// Whether the cache of all sequences can be in this machine's memory, for the back ends that hold it
-// there; asked before a weight is read, of a model that has its Program, options and limits. The error
-// (kind does_not_fit) has both sizes.
+// Bytes of the cache of all sequences of a model that has its Program, options and limits, for the back
+// ends that hold it in this machine's memory; saturates at UINT64_MAX.
+uint64_t kv_bytes(const Model& model);
+
+// Whether they can be in this machine's memory, or in what the control groups of the process allow of it
+// (base/system_memory.h); asked before a weight is read. The error (kind does_not_fit) has both sizes.
 Result<void> check_kv_memory(const Model& model);
 
 // Pages of each group, as Executable::make_kv_state takes them.

@@ -150,38 +150,54 @@ Result<void> attach_watch(Watch& watch, const Backend& backend, const CompileOpt
   return {};
 }
 
+// Offloaded weights are mapped, whatever was asked for.
+bool is_mapped(const ModelOptions& options) {
+  return options.load_mode == LoadMode::mmap || options.offload;
+}
+
 // Null: nothing is to be kept, or there is nothing to keep. `stored` is the checkpoint before it is
 // encoded in another type.
 std::shared_ptr<PackCache> make_pack_cache(const Model& model, const Checkpoint& stored) {
   const ModelOptions& options = model.options;
   const bool packs = options.backend == "cpu" && model.checkpoint->prepared() == nullptr;
   // Float32, for a comparison: of a model of 8B parameters 32 GB, for which all others would go.
-  const bool wanted = model.uses(kPrecision) || options.load_mode == LoadMode::mmap;
+  const bool wanted = model.uses(kPrecision) || is_mapped(options);
   if (!packs || !wanted || options.pack_cache.folder.empty()) return nullptr;
   PackCacheSettings settings = options.pack_cache;
-  if (options.load_mode == LoadMode::mmap) settings.least_bytes = 0;
+  if (is_mapped(options)) settings.least_bytes = 0;
   return std::make_shared<PackCache>(std::move(settings), stored, options.quantize);
+}
+
+// Weights that were packed ahead; null where they are packed while they are loaded. Those can be mapped
+// only where they are kept.
+Result<std::shared_ptr<const PreparedWeights>> packed_weights(const Model& model, bool kept) {
+  std::shared_ptr<const PreparedWeights> weights = model.checkpoint->prepared();
+  if (weights != nullptr || kept || !is_mapped(model.options)) return weights;
+  return usage_error(
+      fmt::format("{}: its weights are packed while they are loaded and cannot be mapped; "
+                  "`dunlin convert {} OUT --to prepared` packs them ahead",
+                  model.checkpoint->path(), model.checkpoint->path()));
 }
 
 Result<void> compile(Model& model, Backend& backend, const Checkpoint& stored) {
   const ModelOptions& options = model.options;
-  const auto cache = make_pack_cache(model, stored);
-  const CompileOptions compile_options{.precision = options.precision,
-                                       .limits = model.limits,
-                                       .threads = options.threads,
-                                       .isa = options.isa,
-                                       .disabled = options.disabled,
-                                       .progress = options.progress,
-                                       .prepared = model.checkpoint->prepared(),
-                                       .store = cache,
-                                       .load_mode = options.load_mode};
-  if (options.load_mode == LoadMode::mmap && compile_options.prepared == nullptr &&
-      cache == nullptr) {
+  if (options.offload && options.backend != "cpu")
     return usage_error(
-        fmt::format("{}: its weights are packed while they are loaded and cannot be mapped; "
-                    "`dunlin convert {} OUT --to prepared` packs them ahead",
-                    model.checkpoint->path(), model.checkpoint->path()));
-  }
+        fmt::format("--offload needs the back end cpu, and this is {}", options.backend));
+  const auto cache = make_pack_cache(model, stored);
+  DUNLIN_ASSIGN_OR_RETURN(std::shared_ptr<const PreparedWeights> packed,
+                          packed_weights(model, cache != nullptr));
+  const CompileOptions compile_options{
+      .precision = options.precision,
+      .limits = model.limits,
+      .threads = options.threads,
+      .isa = options.isa,
+      .disabled = options.disabled,
+      .progress = options.progress,
+      .prepared = std::move(packed),
+      .store = cache,
+      .load_mode = options.offload ? LoadMode::mmap : options.load_mode,
+      .offload = {.on = options.offload, .other_bytes = options.offload ? kv_bytes(model) : 0}};
   if (options.watch != nullptr)
     DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
   WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {

@@ -37,6 +37,10 @@ struct ModelOptions {
   // Where the cpu back end keeps what it packs for later loadings; without a folder nowhere. What is to
   // be mapped is kept whatever its size, and float32 of `disabled` "precision" only then.
   PackCacheSettings pack_cache = {};
+  // Of the cpu back end: weights are mapped, whatever load_mode is, and read while the model runs where
+  // memory does not hold them. They are those of a prepared directory or of the pack cache, which the
+  // first loading packs them into.
+  bool offload = false;
   int threads = 0;       // 0: one per core this process may use
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
   // Positions of one sequence; 0: the model's, at most kDefaultContext, or kDefaultCanvas where a

@@ -35,6 +35,9 @@ class PreparedWeights {
   // part. Not compared with their checksums.
   virtual const std::byte* find(const PreparedPart& part) const = 0;
 
+  // Begins to read all mapped bytes, for who wants all of them in memory. Advice: it may do nothing.
+  virtual void read_ahead() const {}
+
   // Bytes that read() gives at a time; the last piece of a part has the rest, rounded up to 64.
   virtual uint64_t piece_bytes() const = 0;
   // Reads a piece of a part that find() knows into `into`, of just its size, and compares it with its
@@ -62,7 +65,8 @@ class WeightPacker {
 };
 
 // Where a back end finds what it packed when a model was loaded before, and leaves what it packs. Nothing
-// of it is an error of the loading: what is not there, or is damaged, is packed again.
+// of it is an error of the loading where memory holds the weights: what is not there, or is damaged, is
+// packed again.
 class PackedWeightStore {
  public:
   virtual ~PackedWeightStore() = default;
@@ -73,11 +77,15 @@ class PackedWeightStore {
   // What was found is damaged, and why.
   virtual void refuse(const Error& why) = 0;
 
-  // Begins to keep the parts that find() was last asked for; false: they are not kept. append() gives
-  // each once with all its bytes, and commit() makes them those that are found; false: it could not.
+  // Begins to keep the parts that find() was last asked for. append() gives the bytes of each in order,
+  // in any number of calls, between which those of others may come. commit(), once all have theirs, makes
+  // them those that are found. False, of any of them: they are not kept.
   virtual bool begin() = 0;
-  virtual void append(const PreparedPart& part, std::span<const std::byte> bytes) = 0;
+  virtual bool append(const PreparedPart& part, std::span<const std::byte> bytes) = 0;
   virtual bool commit() = 0;
+  // For who can only use what is kept: why it is not, and a command that packs the weights ahead (kind
+  // usage).
+  virtual Error not_kept() const = 0;
 };
 
 }  // namespace dunlin

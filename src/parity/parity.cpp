@@ -166,6 +166,7 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
           .precision = options.precision,
           .load_mode = options.load_mode,
           .pack_cache = options.pack_cache,
+          .offload = options.offload,
           .threads = options.threads,
           .isa = options.isa,
           .context = rows + static_cast<int64_t>(question.continuation.size()),

@@ -29,6 +29,7 @@ struct ParityOptions {
   Precision precision = Precision::f32;
   LoadMode load_mode = LoadMode::automatic;
   PackCacheSettings pack_cache = {};
+  bool offload = false;
   std::string quantize = {};  // on load (convert/quantize_type.h)
   int threads = 0;
   std::string isa = {};

@@ -33,6 +33,7 @@ TEST_F(MappedFileTest, HoldsTheBytesOfTheFile) {
   std::ofstream(path_) << text;
   auto file = MappedFile::open(path_);
   ASSERT_TRUE(file.ok()) << file.error().message;
+  file->read_ahead();
   const MappedFile moved = std::move(*file);
   EXPECT_TRUE(file->bytes().empty());
   ASSERT_EQ(moved.bytes().size(), text.size());
@@ -47,7 +48,9 @@ TEST_F(MappedFileTest, RefusesWhatIsNoFile) {
   ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
   EXPECT_FALSE(MappedFile::open(path_).ok());
   std::ofstream(folder_ + "/empty").close();
-  EXPECT_TRUE(MappedFile::open(folder_ + "/empty")->bytes().empty());
+  const auto empty = MappedFile::open(folder_ + "/empty");
+  EXPECT_TRUE(empty->bytes().empty());
+  empty->read_ahead();
 }
 
 TEST_F(MappedFileTest, DiskSpaceIsComparedWithWhatIsToBeWritten) {

@@ -64,7 +64,8 @@ std::vector<MessageCase> memory_and_processor_messages() {
        },
        // A sanitizer needs more itself.
        !DUNLIN_SANITIZED},
-      {"error: a KV cache of <n> positions needs <n> GiB, and this machine has <n> GiB of memory",
+      {"error: a KV cache of <n> positions needs <n> GiB, and this process can have <n> GiB of "
+       "memory",
        [](Folder folder) {
          // 420 TB.
          return run_hello(model_with_config(folder, {{"max_position_embeddings", 1 << 30}}),

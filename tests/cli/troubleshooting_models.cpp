@@ -294,11 +294,31 @@ std::vector<MessageCase> conversion_messages() {
        [](Folder folder) {
          return run_hello(text_model(folder), {"--load-mode", "mmap", "--no-pack-cache"});
        }},
+      {"error: <model>: its packed weights cannot be kept on disk, where they would be mapped: "
+       "<problem>; `dunlin convert <model> OUT --to prepared` packs them ahead",
+       [](Folder folder) {
+         write_all(folder.file("notes.txt"), "Notes");
+         return run_hello(text_model(folder), {"--offload", "auto"},
+                          {.environment = {{"DUNLIN_PACK_CACHE", folder.file("notes.txt")}}});
+       }},
+      {"error: --offload auto maps the weights and --load-mode copy does not: leave one out",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--offload", "auto", "--load-mode", "copy"});
+       }},
       {"warning: packed weights are not kept: <problem>",
        [](Folder folder) {
          write_all(folder.file("notes.txt"), "Notes");
          return run_hello(text_model(folder), {"--load-mode", "mmap"},
                           {.environment = {{"DUNLIN_PACK_CACHE", folder.file("notes.txt")}}});
+       }},
+      {"error: --offload needs the back end cpu, and this is <name>",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--offload", "auto", "--backend", "reference"});
+       }},
+      {"error: DUNLIN_MEMORY_BUDGET: \"<value>\" is not a size such as 6000000000 or 6G",
+       [](Folder folder) {
+         return run_hello(prepared_model(folder, {}), {"--offload", "auto"},
+                          {.environment = {{"DUNLIN_MEMORY_BUDGET", "half"}}});
        }},
       {"error: <folder> is a prepared directory, whose weights cannot be read back; take the model "
        "it was made from, <file>",

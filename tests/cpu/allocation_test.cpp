@@ -8,6 +8,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/profile.h"
+#include "tiny_mapped_weights.h"
 #include "tiny_model.h"
 
 namespace {
@@ -83,6 +84,27 @@ TEST_P(Run, AllocatesNothing) {
     EXPECT_EQ(allocations_of_run(session, batch, output), 0);
     EXPECT_EQ(allocations_of_run(session, prompts, output), 0);
     EXPECT_EQ(profile.runs().size(), 2u);
+  }
+}
+
+// Neither the steps nor the thread that reads for them.
+TEST_P(Run, AllocatesNothingWhileWeightsAreRead) {
+  const auto backend = make_cpu_backend();
+  const TinyModel model = tiny_model(GetParam(), "mixed");
+  const auto weights = TinyMappedWeights::create(*backend, model, Precision::automatic);
+  const MemoryBudget budget("300K");
+  for (const int threads : {1, 2}) {
+    TinySession session(*backend, model, offloaded_options(weights, Precision::automatic, threads));
+    const StepPlan prompt = session.plan({{0, 60, RowClass::prompt}});
+    const StepPlan decode = session.plan({{0, 1, RowClass::generated}});
+    StepOutput output;
+    session.executable().run(prompt, session.state(), output);
+    session.executable().run(decode, session.state(), output);
+    const int64_t before = allocations.load();
+    // Experts are pinned in the 32nd run.
+    for (int i = 0; i < 40; ++i) session.executable().run(decode, session.state(), output);
+    session.executable().run(prompt, session.state(), output);
+    EXPECT_EQ(allocations.load() - before, 0);
   }
 }
 

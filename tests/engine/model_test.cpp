@@ -96,7 +96,7 @@ TEST(LoadModel, AContextThatNoMemoryHoldsIsRefusedAtOnce) {
     EXPECT_NE(memory.error.message.find("a KV cache of 1099511627776 positions needs "),
               std::string::npos)
         << memory.error.message;
-    EXPECT_NE(memory.error.message.find(" GiB, and this machine has "), std::string::npos);
+    EXPECT_NE(memory.error.message.find(" GiB, and this process can have "), std::string::npos);
     EXPECT_LT(memory.bytes_read, weights / 4) << backend;
   }
   const Refused usage = refused("65536", {.context = kContext});

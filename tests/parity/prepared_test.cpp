@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <span>
@@ -70,11 +71,16 @@ class Prepared : public testing::Test {
 
   // Every value of the golden's prompt and continuation, as a file.
   std::string values(const std::string& model, const std::string& golden, Precision precision,
-                     const std::string& isa = "", LoadMode load_mode = LoadMode::copy) const {
+                     const std::string& isa = "", LoadMode load_mode = LoadMode::copy,
+                     bool offload = false) const {
     const std::string dump = folder_ + "/dump.safetensors";
-    const auto report = compare_with_reference(
-        model, golden,
-        {.precision = precision, .load_mode = load_mode, .threads = 2, .isa = isa, .dump = dump});
+    const auto report = compare_with_reference(model, golden,
+                                               {.precision = precision,
+                                                .load_mode = load_mode,
+                                                .offload = offload,
+                                                .threads = 2,
+                                                .isa = isa,
+                                                .dump = dump});
     EXPECT_TRUE(report.ok()) << report.error().message;
     return content_of(dump);
   }
@@ -128,6 +134,23 @@ TEST_F(Prepared, EveryGoldenModelOfBothContainersHasTheSameBits) {
     for (const Container container : {Container::directory, Container::gguf}) {
       for (const Precision precision : kPrecisions)
         expect_same_bits(model_path(model, container), golden_path(model), precision);
+    }
+  }
+}
+
+// Whatever part of the weights memory may hold.
+TEST_F(Prepared, WeightsThatAreReadWhileItRunsHaveTheSameBits) {
+  for (const std::string& model : committed_models()) {
+    const std::string in = model_path(model, Container::directory);
+    for (const Precision precision : {Precision::automatic, Precision::f32}) {
+      ASSERT_TRUE(prepare(in, precision).ok()) << model;
+      const std::string wanted = values(in, golden_path(model), precision);
+      for (const char* budget : {"0", "100K"}) {
+        ::setenv("DUNLIN_MEMORY_BUDGET", budget, 1);
+        EXPECT_TRUE(values(out_, golden_path(model), precision, "", LoadMode::mmap, true) == wanted)
+            << model << " " << budget;
+        ::unsetenv("DUNLIN_MEMORY_BUDGET");
+      }
     }
   }
 }
@@ -278,11 +301,14 @@ TEST_F(Prepared, CopyingComparesChecksumsAndMappingDoesNot) {
 
 TEST_F(Prepared, OnlyPreparedWeightsCanBeMapped) {
   const std::string in = model_path("llama_defaults", Container::gguf);
-  const auto model = load_model(in, {.load_mode = LoadMode::mmap});
-  ASSERT_FALSE(model.ok());
-  EXPECT_EQ(model.error().kind, ErrorKind::usage);
-  EXPECT_THAT(model.error().message,
-              HasSubstr(fmt::format("`dunlin convert {} OUT --to prepared`", in)));
+  for (const ModelOptions& options :
+       {ModelOptions{.load_mode = LoadMode::mmap}, ModelOptions{.offload = true}}) {
+    const auto model = load_model(in, options);
+    ASSERT_FALSE(model.ok());
+    EXPECT_EQ(model.error().kind, ErrorKind::usage);
+    EXPECT_THAT(model.error().message,
+                HasSubstr(fmt::format("`dunlin convert {} OUT --to prepared`", in)));
+  }
 }
 
 TEST_F(Prepared, WeightsOfAnotherModelAreRefused) {

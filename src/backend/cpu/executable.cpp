@@ -4,7 +4,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/memory_budget.h"
 #include "backend/cpu/memory_plan.h"
+#include "backend/cpu/offloaded_step.h"
 #include "backend/cpu/optimizations.h"
 #include "backend/cpu/select.h"
 
@@ -80,6 +82,9 @@ Result<void> CpuExecutable::compile(const WeightSource& source) {
   fused_ = fuse(program_, options_.disabled);
   DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused_, source, options_, *pool_));
   options_.store.reset();  // it is of one loading
+  // Pages of an arena that are given back are not read again: they are zeros.
+  if (options_.offload.on && !weights_.mapped())
+    return usage_error("--offload needs prepared weights that are mapped");
   DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused_, source, options_));
   binding_ =
       std::make_unique<Binding>(Binding{program_, options_, kernels_, weights_, kv_type_, {}});
@@ -87,7 +92,22 @@ Result<void> CpuExecutable::compile(const WeightSource& source) {
   bind_steps(fused_);
   DUNLIN_RETURN_IF_ERROR(reserve_scratch());
   find_outputs();
+  return options_.offload.on ? start_offload() : Result<void>();
+}
+
+// After activations and scratch, so that what is still free is what the weights and the caller have.
+Result<void> CpuExecutable::start_offload() {
+  DUNLIN_ASSIGN_OR_RETURN(const uint64_t budget, weights_budget(options_.offload.other_bytes));
+  DUNLIN_ASSIGN_OR_RETURN(
+      offload_, Offload::create(map_weights(program_, fused_, weights_), experts_per_row(program_),
+                                budget, make_system_pager(), options_.progress));
+  offload_steps(*binding_, fused_, *offload_, steps_);
   return {};
+}
+
+std::optional<OffloadStatistics> CpuExecutable::offload() const {
+  if (offload_ == nullptr) return std::nullopt;
+  return offload_->statistics();
 }
 
 Result<void> CpuExecutable::reserve_values(const std::vector<FusedStep>& fused) {

@@ -11,6 +11,7 @@
 #include "backend/cpu/arena.h"
 #include "backend/cpu/bind.h"
 #include "backend/cpu/bound_step.h"
+#include "backend/cpu/offload.h"
 #include "backend/cpu/reference_step.h"
 #include "backend/cpu/step_recorder.h"
 #include "backend/cpu/step_tables.h"
@@ -43,6 +44,7 @@ class CpuExecutable final : public Executable {
   }
   // As the scratch memory was planned.
   std::optional<uint64_t> attention_bytes() const override;
+  std::optional<OffloadStatistics> offload() const override;
   Result<void> record(Profile* profile) override;
 
  private:
@@ -53,6 +55,7 @@ class CpuExecutable final : public Executable {
   int64_t plan_scratch();  // bytes
   Result<void> reserve_scratch();
   void find_outputs();
+  Result<void> start_offload();
   void read_inputs(const StepPlan& plan) noexcept;
   void read_input(const Value& value, std::byte* to, const StepPlan& plan) const noexcept;
   void fill_logits(StepOutput& output) const noexcept;
@@ -87,7 +90,8 @@ class CpuExecutable final : public Executable {
   int64_t workspace_stride_ = 0;
   StepTables tables_;
   std::unique_ptr<Binding> binding_;
-  std::vector<FusedStep> fused_;  // what steps_ were bound from, in their order
+  std::vector<FusedStep> fused_;      // what steps_ were bound from, in their order
+  std::unique_ptr<Offload> offload_;  // null: all weights are in memory
   std::vector<std::unique_ptr<BoundStep>> steps_;
   std::unique_ptr<StepRecorder> recorder_;  // null: nobody records
   Logits logits_;

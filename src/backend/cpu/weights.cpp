@@ -22,8 +22,9 @@ std::vector<HeldWeight> held_weights(const WeightLayout& layout, const std::byte
       weight.packed = PackedMatrix{each.layout, data};
       weight.matrices = each.matrices;
     }
-    if (each.plain_at >= 0 && arena != nullptr) {
-      weight.plain = reinterpret_cast<const float*>(arena + each.plain_at);
+    if (each.plain_at >= 0) {
+      weight.plain_bytes = each.plain_bytes();
+      if (arena != nullptr) weight.plain = reinterpret_cast<const float*>(arena + each.plain_at);
     }
     held.push_back(weight);
   }
@@ -159,6 +160,7 @@ Result<void> Weights::pack(const WeightLayout& layout, WeightId id, WeightReader
 Result<void> Weights::take(std::shared_ptr<const PreparedWeights> prepared, bool mapped,
                            const WeightLayout& layout, const CompileOptions& options,
                            ThreadPool& pool) {
+  if (!options.offload.on) prepared->read_ahead();
   if (!mapped) {
     DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
   }

@@ -22,6 +22,7 @@ struct HeldWeight {
   std::optional<PackedMatrix> packed;  // or the first of a stack
   int64_t matrices = 1;
   const float* plain = nullptr;
+  int64_t plain_bytes = 0;
   Format format = Format::f32;  // of the checkpoint; decides the arithmetic
 };
 
@@ -47,6 +48,8 @@ class Weights {
     return held_[static_cast<size_t>(program.values[static_cast<size_t>(id)].weight)];
   }
   uint64_t bytes() const { return static_cast<uint64_t>(bytes_); }
+  // Whether they lie in files that are mapped, and not in an arena.
+  bool mapped() const { return prepared_ != nullptr; }
 
  private:
   // Null: there are none.
