@@ -1,6 +1,7 @@
 // Weights packed for a file: what Weights::load() puts into its arena, part by part.
 #include <algorithm>
 #include <map>
+#include <memory>
 #include <optional>
 #include <span>
 #include <utility>
@@ -16,8 +17,9 @@ constexpr int64_t kPackedAtATime = 16 << 20;  // packed at a time, by all thread
 
 class Packer final : public WeightPacker {
  public:
-  Packer(WeightLayout layout, std::unique_ptr<ThreadPool> pool)
-      : layout_(std::move(layout)), pool_(std::move(pool)), reader_(*pool_) {
+  // `own`: the pool, unless it is somebody else's.
+  Packer(WeightLayout layout, ThreadPool& pool, std::unique_ptr<ThreadPool> own)
+      : layout_(std::move(layout)), own_pool_(std::move(own)), reader_(pool) {
     std::map<WeightId, size_t> part_of;  // those that are packed
     for (const WeightId id : layout_.order()) {
       const LaidOutWeight& weight = layout_.of(id);
@@ -87,7 +89,7 @@ class Packer final : public WeightPacker {
   }
 
   WeightLayout layout_;
-  std::unique_ptr<ThreadPool> pool_;
+  std::unique_ptr<ThreadPool> own_pool_;
   WeightReader reader_;
   std::vector<PreparedPart> parts_;
   std::vector<Form> forms_;  // of each part
@@ -104,8 +106,13 @@ Result<std::unique_ptr<WeightPacker>> make_packer(const Program& program,
       WeightLayout layout,
       WeightLayout::create(program, fuse(program, options.disabled), source, options.precision));
   DUNLIN_ASSIGN_OR_RETURN(auto pool, ThreadPool::create(options.threads));
+  ThreadPool& used = *pool;
   return std::unique_ptr<WeightPacker>(
-      std::make_unique<Packer>(std::move(layout), std::move(pool)));
+      std::make_unique<Packer>(std::move(layout), used, std::move(pool)));
+}
+
+std::unique_ptr<WeightPacker> make_packer(WeightLayout layout, ThreadPool& pool) {
+  return std::make_unique<Packer>(std::move(layout), pool, nullptr);
 }
 
 }  // namespace dunlin::cpu

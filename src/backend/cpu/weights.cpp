@@ -3,6 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <span>
+#include <string>
 #include <utility>
 
 #include "base/fallible_loop.h"
@@ -62,6 +65,29 @@ Result<void> copy(const PreparedWeights& prepared, const PreparedPart& part, std
   });
 }
 
+// All parts, each piece of which goes to the store at once. Ends when the store gives up.
+Result<void> pack_into(PackedWeightStore& store, WeightPacker& packer,
+                       const CompileOptions& options) {
+  const std::vector<PreparedPart>& parts = packer.parts();
+  const auto report = [&](size_t done, const std::string& what) {
+    if (!options.progress) return;
+    const auto all = static_cast<double>(std::max<size_t>(1, parts.size()));
+    options.progress(static_cast<double>(done) / all, what);
+  };
+  const auto give = [&](size_t part, std::span<const std::byte> bytes) -> Result<void> {
+    if (store.append(parts[part], bytes)) return {};
+    return store.not_kept();
+  };
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const auto other = packer.companion(i);
+    if (other && *other < i) continue;  // it came with that one
+    report(i, parts[i].name);
+    DUNLIN_RETURN_IF_ERROR(packer.pack(i, give));
+  }
+  report(parts.size(), "keeping the packed weights");
+  return {};
+}
+
 }  // namespace
 
 Result<Weights> Weights::load(const Program& program, const std::vector<FusedStep>& steps,
@@ -78,6 +104,7 @@ Result<Weights> Weights::load(const Program& program, const std::vector<FusedSte
     return weights;
   }
   if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
+  if (options.offload.on) return pack_and_map(layout, options, pool);
   DUNLIN_RETURN_IF_ERROR(weights.read(program, layout, options, pool));
   // Those that are to be mapped can be now.
   if (weights.stored_ && options.load_mode == LoadMode::mmap) {
@@ -100,6 +127,19 @@ std::unique_ptr<Weights> Weights::find_stored(const WeightLayout& layout,
   if (taken.ok()) return weights;
   options.store->refuse(taken.error());
   return nullptr;
+}
+
+Result<Weights> Weights::pack_and_map(const WeightLayout& layout, const CompileOptions& options,
+                                      ThreadPool& pool) {
+  if (options.store == nullptr)
+    return usage_error("--offload needs prepared weights, or a store that keeps what is packed");
+  PackedWeightStore& store = *options.store;
+  if (!store.begin()) return store.not_kept();
+  DUNLIN_RETURN_IF_ERROR(pack_into(store, *make_packer(layout, pool), options));
+  if (!store.commit()) return store.not_kept();
+  if (options.progress) options.progress(1, "");
+  if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
+  return store.not_kept();
 }
 
 Result<void> Weights::read(const Program& program, const WeightLayout& layout,

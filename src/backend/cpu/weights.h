@@ -30,7 +30,8 @@ class Weights {
  public:
   // Reads what the steps that kernels run need, or finds it in options.prepared or options.store.
   // Errors are those of WeightLayout, and a tensor that cannot be read; prepared weights of another
-  // packing, or for another precision. What is wrong in the store is no error.
+  // packing, or for another precision. What is wrong in the store is an error only with
+  // options.offload, where memory need not hold what is packed.
   static Result<Weights> load(const Program& program, const std::vector<FusedStep>& steps,
                               const WeightSource& source, const CompileOptions& options,
                               ThreadPool& pool);
@@ -55,6 +56,9 @@ class Weights {
   // Null: there are none.
   static std::unique_ptr<Weights> find_stored(const WeightLayout& layout,
                                               const CompileOptions& options, ThreadPool& pool);
+  // Packs into the store, a piece at a time, and maps that.
+  static Result<Weights> pack_and_map(const WeightLayout& layout, const CompileOptions& options,
+                                      ThreadPool& pool);
   Result<void> read(const Program& program, const WeightLayout& layout,
                     const CompileOptions& options, ThreadPool& pool);
   Result<void> pack(const WeightLayout& layout, WeightId id, WeightReader& reader);
@@ -78,5 +82,7 @@ inline constexpr const char* kPacking = "cpu 1";
 Result<std::unique_ptr<WeightPacker>> make_packer(const Program& program,
                                                   const WeightSource& source,
                                                   const CompileOptions& options);
+// `pool` outlives it.
+std::unique_ptr<WeightPacker> make_packer(WeightLayout layout, ThreadPool& pool);
 
 }  // namespace dunlin::cpu
