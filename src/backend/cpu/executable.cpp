@@ -80,6 +80,8 @@ Result<void> CpuExecutable::compile(const WeightSource& source) {
   const FlushToZero flush_to_zero;
   DUNLIN_ASSIGN_OR_RETURN(pool_, ThreadPool::create(options_.threads));
   fused_ = fuse(program_, options_.disabled);
+  // What is wrong with the budget is told before the weights are packed.
+  if (options_.offload.on) DUNLIN_RETURN_IF_ERROR(weights_budget(options_.offload.other_bytes));
   DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused_, source, options_, *pool_));
   options_.store.reset();  // it is of one loading
   // Pages of an arena that are given back are not read again: they are zeros.
