@@ -14,6 +14,7 @@
 #include <fstream>
 #include <iterator>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -148,6 +149,47 @@ TEST_F(PackCacheTest, FindsWhatAnotherProcessKept) {
   ASSERT_EQ(::stat(cache_.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777u, 0700u);
   EXPECT_THAT(warnings_, IsEmpty());
+}
+
+// As who packs two weights from one reading does.
+TEST_F(PackCacheTest, PartsMayComeInPiecesAndInTurn) {
+  PackCache whole = cache();
+  EXPECT_TRUE(pack(whole, large_parts()));
+  const std::string wanted = content_of(entry());
+  fs::remove(entry());
+  PackCache other = cache();
+  EXPECT_TRUE(other.find(kPacking, large_parts()) == nullptr);
+  ASSERT_TRUE(other.begin());
+  const PreparedPart small = large_parts()[0], large = large_parts()[1];
+  const Bytes of_small = bytes_of(small), of_large = bytes_of(large);
+  EXPECT_TRUE(other.append(large, std::span(of_large).first(4'500'000)));
+  EXPECT_TRUE(other.append(small, std::span(of_small).first(1)));
+  EXPECT_TRUE(other.append(large, std::span(of_large).subspan(4'500'000)));
+  EXPECT_TRUE(other.append(small, std::span(of_small).subspan(1)));
+  EXPECT_TRUE(other.commit());
+  EXPECT_TRUE(content_of(entry()) == wanted);
+  EXPECT_TRUE(finds("", large_parts()));
+}
+
+TEST_F(PackCacheTest, WhoNeedsWhatIsNotKeptIsToldWhy) {
+  PackCacheSettings small = settings();
+  small.most_bytes = 10;
+  PackCache too_large(small, *checkpoint_, "");
+  EXPECT_FALSE(pack(too_large, two_parts()));
+  EXPECT_EQ(too_large.not_kept().kind, ErrorKind::usage);
+  EXPECT_EQ(too_large.not_kept().message,
+            model_ + ": its packed weights cannot be kept on disk, where they would be mapped: "
+                     "0.0 MB are more than the 0.0 MB that are kept; `dunlin convert " +
+                model_ + " OUT --to prepared` packs them ahead");
+  EXPECT_THAT(warnings_, IsEmpty());
+  const FaultyDisk disk({.room = 1000});
+  PackCache full = cache();
+  EXPECT_TRUE(full.find(kPacking, large_parts()) == nullptr);
+  ASSERT_TRUE(full.begin());
+  EXPECT_FALSE(full.append(large_parts()[1], bytes_of(large_parts()[1])));
+  EXPECT_FALSE(full.append(large_parts()[0], bytes_of(large_parts()[0])));
+  EXPECT_FALSE(full.commit());
+  EXPECT_THAT(full.not_kept().message, HasSubstr("No space left on device; `dunlin convert"));
 }
 
 // What is to be mapped is looked for at once, and was not there before.
