@@ -133,13 +133,37 @@ TEST_P(Offload, VerifiesAgainstTheGoldenValues) {
   EXPECT_EQ(result.code, 0) << result.out << result.err;
 }
 
+// Any model: the first run packs it into the cache, the next one finds it there.
+TEST_P(Offload, KeepsWhatIsNotPreparedInTheCache) {
+  const ProcessResult whole = run_dunlin(run(model(), {"--json"}));
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  const ProcessInput input{
+      .environment = {{"DUNLIN_MEMORY_BUDGET", std::to_string(bytes_ / 2)},
+                      {"DUNLIN_PACK_CACHE", folder_.file("packed")}}};
+  for (const char* what : {"cache    kept in ", "cache    from "}) {
+    const ProcessResult result =
+        run_dunlin(run(model(), {"--offload", "auto", "--json", "-v"}), input);
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_THAT(result.err, HasSubstr(what + folder_.file("packed")));
+    EXPECT_EQ(result.json()["ids"], whole.json()["ids"]);
+    EXPECT_EQ(result.json()["backend"]["offload"]["budget_bytes"], bytes_ / 2);
+  }
+}
+
 TEST(OffloadRefusals, NameWhatIsMissing) {
   const std::string model = test_data("data/llama_plain/model");
   const Arguments run = {"run", model, "--prompt-ids", "1", "-n", "1", "--offload", "auto"};
-  const ProcessResult unprepared = run_dunlin(run);
+  Arguments uncached = run;
+  uncached.emplace_back("--no-pack-cache");
+  const ProcessResult unprepared = run_dunlin(uncached);
   EXPECT_EQ(unprepared.code, 2);
   EXPECT_THAT(unprepared.err,
               HasSubstr(fmt::format("`dunlin convert {} OUT --to prepared`", model)));
+  Arguments copied = run;
+  for (const char* word : {"--load-mode", "copy"}) copied.emplace_back(word);
+  const ProcessResult copy = run_dunlin(copied);
+  EXPECT_EQ(copy.code, 2);
+  EXPECT_THAT(copy.err, HasSubstr("--offload auto maps the weights and --load-mode copy does not"));
   Arguments reference = run;
   for (const char* word : {"--backend", "reference"}) reference.emplace_back(word);
   const ProcessResult other = run_dunlin(reference);

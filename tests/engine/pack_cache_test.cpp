@@ -5,6 +5,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -64,13 +65,14 @@ class PackedModel : public testing::Test {
 
   // Every value of a golden's prompt and continuation, as a file.
   std::string values(const std::string& name, const PackCacheSettings& cache,
-                     LoadMode mode = LoadMode::automatic) const {
+                     LoadMode mode = LoadMode::automatic, bool offload = false) const {
     const std::string dump = folder_ + "/dump.safetensors";
     const std::string data = std::string(DUNLIN_SOURCE_DIR) + "/tests/data/" + name;
     const auto report = compare_with_reference(data + "/model", data + "/golden.safetensors",
                                                {.precision = Precision::automatic,
                                                 .load_mode = mode,
                                                 .pack_cache = cache,
+                                                .offload = offload,
                                                 .threads = 2,
                                                 .dump = dump});
     EXPECT_TRUE(report.ok()) << report.error().message;
@@ -168,6 +170,67 @@ TEST_F(PackedModel, MappingIsForThoseWhoAskAndForLargeOnes) {
     EXPECT_EQ(ids_of(std::move(model)), wanted);
     EXPECT_FALSE(maps_an_entry());
   }
+}
+
+// Packed into the cache at once or a piece at a time, the entry is the same file.
+TEST_F(PackedModel, OffloadMapsWhatIsKeptOrKeepsIt) {
+  for (const char* name : {"llama_plain", "gpt_oss_mxfp4", "gpt_oss_merged"}) {
+    const std::string wanted = values(name, settings());
+    ASSERT_EQ(entries().size(), 1u) << name;
+    const std::string entry = content_of(entries()[0]);
+    for (const char* budget : {"0", "100K"}) {
+      ::setenv("DUNLIN_MEMORY_BUDGET", budget, 1);
+      EXPECT_TRUE(values(name, settings(), LoadMode::automatic, true) == wanted) << name;
+      fs::remove_all(cache_);
+      EXPECT_TRUE(values(name, settings(), LoadMode::automatic, true) == wanted) << name;
+      ::unsetenv("DUNLIN_MEMORY_BUDGET");
+      ASSERT_EQ(entries().size(), 1u) << name;
+      EXPECT_TRUE(content_of(entries()[0]) == entry) << name;
+    }
+    fs::remove_all(cache_);
+  }
+  EXPECT_THAT(warnings_, testing::IsEmpty());
+}
+
+// Small weights too, and whatever the mode is that the benches choose.
+TEST_F(PackedModel, OffloadMapsTheEntryFromTheFirstLoadingOn) {
+  const Ids wanted = ids_of(load_model(model_, {.context = 64}).value());
+  for (const bool before : {false, true}) {
+    const ModelOptions options{.load_mode = LoadMode::copy,
+                               .pack_cache = {.folder = cache_},
+                               .offload = true,
+                               .threads = 2,
+                               .context = 64};
+    auto model = load_model(model_, options).value();
+    EXPECT_EQ(model->packed_before, before);
+    EXPECT_TRUE(model->executable->offload().has_value());
+    EXPECT_TRUE(maps_an_entry());
+    EXPECT_EQ(ids_of(std::move(model)), wanted);
+    EXPECT_FALSE(maps_an_entry());
+  }
+}
+
+TEST_F(PackedModel, OffloadNeedsAPlaceForWhatItPacks) {
+  const auto refusal = [this](PackCacheSettings cache) {
+    const auto model =
+        load_model(model_, {.pack_cache = std::move(cache), .offload = true, .threads = 2});
+    EXPECT_FALSE(model.ok());
+    if (model.ok()) return std::string();
+    EXPECT_EQ(model.error().kind, ErrorKind::usage);
+    EXPECT_THAT(model.error().message, HasSubstr("`dunlin convert " + model_ + " OUT --to prep"));
+    EXPECT_TRUE(entries().empty());
+    return model.error().message;
+  };
+  EXPECT_THAT(refusal({}), HasSubstr("packed while they are loaded and cannot be mapped"));
+  EXPECT_THAT(refusal({.folder = cache_, .most_bytes = 1000}),
+              HasSubstr("are more than the 0.0 MB that are kept"));
+  EXPECT_THAT(warnings_, testing::IsEmpty());
+  for (const int64_t room : {10, 1000, 50'000}) {
+    const FaultyDisk disk({.room = room});
+    EXPECT_THAT(refusal(settings()), HasSubstr("No space left on device")) << room;
+  }
+  put(cache_ + ".txt", "a file");
+  EXPECT_THAT(refusal({.folder = cache_ + ".txt"}), HasSubstr(cache_ + ".txt"));
 }
 
 // What is to be mapped is kept though it is small, and other small weights are not.
