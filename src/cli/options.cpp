@@ -125,7 +125,8 @@ Result<ModelOptions> BackendFlags::options() const {
   options.pack_cache = pack_cache.settings();
   options.offload = offload == "auto";
   if (options.offload && options.load_mode == LoadMode::copy)
-    return usage_error("--offload auto maps the weights and --load-mode copy does not: leave one out");
+    return usage_error(
+        "--offload auto maps the weights and --load-mode copy does not: leave one out");
   return options;
 }
 
