@@ -86,7 +86,7 @@ Result<void> CpuExecutable::compile(const WeightSource& source) {
   options_.store.reset();  // it is of one loading
   // Pages of an arena that are given back are not read again: they are zeros.
   if (options_.offload.on && !weights_.mapped())
-    return usage_error("--offload needs prepared weights that are mapped");
+    return usage_error("--offload needs weights that are mapped");
   DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused_, source, options_));
   binding_ =
       std::make_unique<Binding>(Binding{program_, options_, kernels_, weights_, kv_type_, {}});
