@@ -178,8 +178,9 @@ TEST_F(PackCacheTest, WhoNeedsWhatIsNotKeptIsToldWhy) {
   EXPECT_FALSE(pack(too_large, two_parts()));
   EXPECT_EQ(too_large.not_kept().kind, ErrorKind::usage);
   EXPECT_EQ(too_large.not_kept().message,
-            model_ + ": its packed weights cannot be kept on disk, where they would be mapped: "
-                     "0.0 MB are more than the 0.0 MB that are kept; `dunlin convert " +
+            model_ +
+                ": its packed weights cannot be kept on disk, where they would be mapped: "
+                "0.0 MB are more than the 0.0 MB that are kept; `dunlin convert " +
                 model_ + " OUT --to prepared` packs them ahead");
   EXPECT_THAT(warnings_, IsEmpty());
   const FaultyDisk disk({.room = 1000});

@@ -137,9 +137,8 @@ TEST_P(Offload, VerifiesAgainstTheGoldenValues) {
 TEST_P(Offload, KeepsWhatIsNotPreparedInTheCache) {
   const ProcessResult whole = run_dunlin(run(model(), {"--json"}));
   ASSERT_EQ(whole.code, 0) << whole.err;
-  const ProcessInput input{
-      .environment = {{"DUNLIN_MEMORY_BUDGET", std::to_string(bytes_ / 2)},
-                      {"DUNLIN_PACK_CACHE", folder_.file("packed")}}};
+  const ProcessInput input{.environment = {{"DUNLIN_MEMORY_BUDGET", std::to_string(bytes_ / 2)},
+                                           {"DUNLIN_PACK_CACHE", folder_.file("packed")}}};
   for (const char* what : {"cache    kept in ", "cache    from "}) {
     const ProcessResult result =
         run_dunlin(run(model(), {"--offload", "auto", "--json", "-v"}), input);
