@@ -74,9 +74,9 @@ TEST(MeshWeights, SharesAreTheValuesOfTheWholeWeight) {
           EXPECT_EQ(floats(*read), cut_out(floats(*whole), view.columns, *share))
               << view.name << " as " << traits(format).name << " on device " << device << " of "
               << to_string(shape);
-          const auto use = WeightUse{static_cast<WeightId>(i), Element::f32};
+          const WeightUse use{static_cast<WeightId>(i), {}};
           EXPECT_EQ(static_cast<int64_t>(read->size()),
-                    weight_type(program, use, sharding->get()).bytes());
+                    weight_bytes(program, use, sharding->get()));
         }
       }
     }
@@ -89,9 +89,8 @@ TEST(MeshWeights, PartsAreAsSmallAsTheMeshIsLarge) {
   const WeightSource source = case_weights(program, Format::f32);
   const auto sharding = shard_program(program, source, {.data = 2, .model = 4}, true).value();
   for (size_t i = 0; i < program.weights.size(); ++i) {
-    const WeightUse use{static_cast<WeightId>(i), Element::f32};
-    EXPECT_EQ(4 * weight_type(program, use, sharding.get()).bytes(),
-              weight_type(program, use).bytes())
+    const WeightUse use{static_cast<WeightId>(i), {}};
+    EXPECT_EQ(4 * weight_bytes(program, use, sharding.get()), weight_bytes(program, use))
         << program.weights[i].name;
   }
 }

@@ -91,18 +91,15 @@ Choice choose(Builder& b, const Rows& rows, int64_t experts) {
 // device's.
 Vars lower_experts(const NodeLowering& it) {
   Builder& b = it.b;
-  const auto stack = [&](size_t operand) {
-    const ValueId id = it.node.operands[operand];
-    return it.context.weight(
-        id, matrix_element(it.context.format_of(id), it.context.options.precision));
-  };
   const std::vector<MeshAxis> by_expert = it.context.axes_of(it.node, 3, 0);
   const std::vector<MeshAxis> by_ffn = it.context.axes_of(it.node, 3, 1);
-  const Var gate = stack(3);
-  const Var up = stack(4);
-  const Var down = stack(5);
-  const Rows rows = by_expert.empty() ? own_rows(it) : rows_of_all(it, gate.dim(0), by_expert);
-  const Choice choice = choose(b, rows, gate.dim(0));
+  const Element element = product_element(it.context.options.precision);
+  const DeviceWeight& gate = it.context.matrix(it.node.operands[3]);
+  const DeviceWeight& up = it.context.matrix(it.node.operands[4]);
+  const DeviceWeight& down = it.context.matrix(it.node.operands[5]);
+  const int64_t experts = gate.codes.dim(0);
+  const Rows rows = by_expert.empty() ? own_rows(it) : rows_of_all(it, experts, by_expert);
+  const Choice choice = choose(b, rows, experts);
   const bool one_bias = it.has(8) && !by_ffn.empty();
   const Var ffn_place = one_bias ? it.context.place(by_ffn) : Var();
   const auto bias_row = [&](size_t bias, const Vars& start, int64_t width) {
@@ -111,14 +108,11 @@ Vars lower_experts(const NodeLowering& it) {
     const Var is_first = b.compare("EQ", ffn_place, b.filled_like(ffn_place, 0.0));
     return b.select(b.broadcast(is_first, row.type.dims, {}), row, b.filled_like(row, 0.0));
   };
-  const auto apply = [&](const Var& expert, const Var& input, const Var& weight, size_t bias) {
-    const Var zero = b.scalar(0);
-    const Shape one{1, weight.dim(1), weight.dim(2)};
-    const Var matrix = b.reshape(b.dynamic_slice(weight, {expert, zero, zero}, one),
-                                 {weight.dim(1), weight.dim(2)});
-    const Var y = project(b, input, matrix);
+  const auto apply = [&](const Var& expert, const Var& input, const DeviceWeight& stack,
+                         size_t bias) {
+    const Var y = project(b, input, one_of(b, stack, expert), element);
     if (!it.has(bias)) return y;
-    const Var row = bias_row(bias, {expert, zero}, weight.dim(1));
+    const Var row = bias_row(bias, {expert, b.scalar(0)}, stack.outputs());
     return b.add(y, b.broadcast(row, y.type.dims, {0, 1}));
   };
   const auto body = [&](const Var& number, const Vars& carried) {
@@ -134,7 +128,7 @@ Vars lower_experts(const NodeLowering& it) {
     const Var term = b.select(b.compare("NE", weight, zero), b.multiply(weight, y), zero);
     return Vars{b.add(carried[0], term)};
   };
-  const Var start = b.constant({Element::f32, {rows.x.dim(0), down.dim(1)}}, 0.0);
+  const Var start = b.constant({Element::f32, {rows.x.dim(0), down.outputs()}}, 0.0);
   const Var sum = b.counted_loop(choice.count, {start}, body).front();
   return {it.context.sum_over(it.context.scatter_sum_over(sum, 0, by_expert), by_ffn)};
 }
