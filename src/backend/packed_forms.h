@@ -33,7 +33,7 @@ struct DeviceForm {
     channels,  // codes [.., I, O] and a scale for each output [.., O], which the sum is multiplied by
     groups,    // codes [.., I / group, group, O] and scales [.., I / group, O]: a product for each
                // group, multiplied by its scale and then summed, so that no scale meets a code
-    rows,      // a table that rows are looked up in: codes [V, D], scales [V, D / group]
+    rows,      // a table that rows are looked up in: codes [V, D], scales [V, D / group] or [V]
   };
   CodeType code = CodeType::f32;
   Kind kind = Kind::values;

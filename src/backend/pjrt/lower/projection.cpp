@@ -146,13 +146,14 @@ DeviceWeight one_of(Builder& b, const DeviceWeight& stack, const Var& index) {
 Var table_rows(Builder& b, const DeviceWeight& table, const Var& ids) {
   const Var codes = b.convert(b.gather(table.codes, ids, 0), Element::f32);
   if (table.form.kind == Kind::values) return codes;
-  const Var scales = b.gather(table.scales, ids, 0);  // [T,G]
-  const int64_t groups = scales.dim(1);
-  const Shape parts{ids.dim(0), groups, codes.dim(1) / std::max<int64_t>(1, groups)};
-  Var values = b.multiply(b.reshape(codes, parts), b.broadcast(scales, parts, {0, 1}));
+  const Var scales = b.gather(table.scales, ids, 0);  // [T,G] or [T]
+  const int64_t group = table.form.group == 0 ? codes.dim(1) : table.form.group;
+  const Shape parts{ids.dim(0), codes.dim(1) / group, group};
+  const Axes axes = scales.rank() == 1 ? Axes{0} : Axes{0, 1};
+  Var values = b.multiply(b.reshape(codes, parts), b.broadcast(scales, parts, axes));
   if (table.form.minimums) {
     const Var minimums = b.gather(table.minimums, ids, 0);
-    values = b.add(values, b.broadcast(minimums, parts, {0, 1}));
+    values = b.add(values, b.broadcast(minimums, parts, axes));
   }
   return b.reshape(values, codes.type.dims);
 }

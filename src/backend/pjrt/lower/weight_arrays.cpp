@@ -135,7 +135,7 @@ std::vector<TensorType> weight_types(const Program& program, const WeightUse& us
   Shape scales = dims;
   if (form.kind == Kind::rows) {
     codes.push_back(columns);
-    scales.push_back(form.group == 0 ? 1 : columns / form.group);
+    if (form.group > 0) scales.push_back(columns / form.group);
     return with_scales(form, codes, scales);
   }
   codes.pop_back();
@@ -185,7 +185,7 @@ std::vector<Splits> weight_splits(const Splits& splits, const DeviceForm& form) 
       codes.push_back(rows);
       codes.push_back(columns);
       scales.push_back(rows);
-      scales.push_back(form.group == 0 ? none : columns);
+      if (form.group > 0) scales.push_back(columns);
       break;
   }
   all.insert(all.end(), form.minimums ? 2 : 1, scales);
