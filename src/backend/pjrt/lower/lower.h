@@ -41,8 +41,8 @@ bool is_lowered_directly(Op op, bool on_mesh = false);
 
 // What a Program reads of its weights, in the order of LoweredProgram.
 std::vector<WeightUse> weight_uses(const Program& program, const LoweringOptions& options);
-// By the names of the operations that read matrices in a form of their own, the forms that they are in:
-// "i4 in groups of 32, f32".
+// Of the operations that read matrices in a form of their own, the forms that these are in: "i4 in
+// groups of 32, f32".
 std::map<Op, std::string> forms_of_operations(const Program& program,
                                               const LoweringOptions& options);
 // One line for people where matrices take more memory than in their file, because no packed form of
@@ -52,8 +52,8 @@ std::string widening_note(const Program& program, const LoweringOptions& options
 // Types are those of a device's parts.
 struct LoweredProgram {
   std::string text;
-  // Arguments in order: the arrays of these weights, on a mesh the device's place (place_type()), the KV arrays
-  // (donated), the step's i32 array, of which each part of the batch has another.
+  // Arguments in order: the arrays of these weights, on a mesh the device's place (place_type()), the
+  // KV arrays (donated), the step's i32 array, of which each part of the batch has another.
   std::vector<WeightUse> weights;
   std::vector<TensorType> state;  // by group and layer: keys, values
   TensorType step;

@@ -40,7 +40,8 @@ Var sum_of_groups(Builder& b, const Var& x, const DeviceWeight& w, Element eleme
   return b.add(y, b.dot(inputs, w.minimums, {.contract_left = {1}, .contract_right = {0}}));
 }
 
-// The same of the decoded matrix: float32 rounded to `element`, as docs/decisions/0002-numerics.md has it.
+// The same of the decoded matrix: float32 rounded to `element`, as docs/decisions/0002-numerics.md has
+// it.
 Var product_of_decoded(Builder& b, const Var& x, const DeviceWeight& w, Element element) {
   const Shape& dims = w.codes.type.dims;
   Var values =
