@@ -109,10 +109,6 @@ const char* type_name(uint64_t type) {
       return "bf16";
     case 21:
       return "s4";
-    case 22:
-      return "u4";
-    case 32:
-      return "f4e2m1fn";
     default:
       return "other";
   }
