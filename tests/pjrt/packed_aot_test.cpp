@@ -22,8 +22,8 @@ namespace {
 constexpr int64_t kWidth = 4096;
 constexpr int64_t kFfn = 14336;
 
-// Eight feed-forward layers of an 8B model and its table: what reads nearly all of its weights. Without
-// attention, whose cache has tests of its own.
+// Eight feed-forward layers of an 8B model, its table and its head: what reads nearly all of its
+// weights. Without attention, whose cache has tests of its own.
 Program feed_forwards() {
   return record("feed_forwards", {},
                 [](Recorder& r) {
@@ -99,6 +99,23 @@ class PackedAheadOfTime : public testing::TestWithParam<Wanted> {
     return topology->compile(text, with_own_options(*plugin, std::move(spec)));
   }
 
+  // The program of one bucket of rows.
+  Result<CompiledProgram> compiled(const Program& expanded, const BucketSegment& rows) const {
+    const Bucket bucket{
+        .segments = {rows}, .logit_rows = 8, .kv_length = 16, .slots = 16, .groups = {}};
+    return compiled(lower(expanded, bucket, options(expanded)).text);
+  }
+  LoweringOptions options(const Program& expanded) const {
+    LoweringOptions options;
+    options.formats = formats_of(expanded, GetParam().format);
+    options.platform = platform_of(target_.plugin);
+    return options;
+  }
+  static Program expanded_program() {
+    const Program program = GetParam().experts ? mixtures() : feed_forwards();
+    return expand(program, [](const Node& node) { return is_lowered_directly(node.op); }).value();
+  }
+
   Target target_;
   std::string path_;
 };
@@ -117,30 +134,35 @@ void expect_no_weight_in_floats(const CompiledProgram& program, int64_t elements
 }
 
 TEST_P(PackedAheadOfTime, WeightsStayPackedInADecodeStep) {
-  const Program program = GetParam().experts ? mixtures() : feed_forwards();
-  const auto expanded =
-      expand(program, [](const Node& node) { return is_lowered_directly(node.op); });
-  ASSERT_TRUE(expanded.ok()) << expanded.error().message;
-  LoweringOptions options;
-  options.formats = formats_of(*expanded, GetParam().format);
-  options.platform = platform_of(target_.plugin);
-  ASSERT_EQ(widening_note(*expanded, options), "");
-  const Bucket bucket{.segments = {{8, 1, true}}, .logit_rows = 8, .kv_length = 16, .slots = 16};
-  const auto program_made = compiled(lower(*expanded, bucket, options).text);
-  ASSERT_TRUE(program_made.ok()) << program_made.error().message;
-  const auto memory = program_made->memory();
+  const Program program = expanded_program();
+  ASSERT_EQ(widening_note(program, options(program)), "");
+  const auto made = compiled(program, {8, 1, true});
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const auto memory = made->memory();
   ASSERT_TRUE(memory.ok()) << memory.error().message;
   RecordProperty("arguments", std::to_string(memory->arguments));
   RecordProperty("temporary", std::to_string(memory->temporary));
   int64_t weights = 0;
-  for (const WeightUse& use : weight_uses(*expanded, options))
-    weights += weight_bytes(*expanded, use);
+  for (const WeightUse& use : weight_uses(program, options(program)))
+    weights += weight_bytes(program, use);
   // What the plug-in counts is what `compile` and `plan` say, but for padding to tiles.
   EXPECT_GE(memory->arguments, weights);
   EXPECT_LE(memory->arguments, weights + weights / 10);
   EXPECT_LE(memory->temporary, memory->arguments / 100);
-  expect_no_weight_in_floats(*program_made,
-                             GetParam().experts ? int64_t{2880} * 2880 : kWidth * kFfn);
+  expect_no_weight_in_floats(*made, GetParam().experts ? int64_t{2880} * 2880 : kWidth * kFfn);
+}
+
+// Values of 512 rows are 29 MB each, and a decoded tile is 15 MB; a decoded weight would be 235 MB, in
+// bf16 117 MB.
+TEST_P(PackedAheadOfTime, APromptDecodesATileAtATime) {
+  if (GetParam().experts) GTEST_SKIP() << "the same products";
+  const auto made = compiled(expanded_program(), {1, 512, false});
+  ASSERT_TRUE(made.ok()) << made.error().message;
+  const auto memory = made->memory();
+  ASSERT_TRUE(memory.ok()) << memory.error().message;
+  RecordProperty("temporary", std::to_string(memory->temporary));
+  // Up to three values live at a time, and the rows of the head are the output.
+  EXPECT_LE(memory->temporary, int64_t{192} << 20);
 }
 
 std::vector<Wanted> all_wanted() {
