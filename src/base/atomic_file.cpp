@@ -14,10 +14,6 @@
 namespace dunlin {
 namespace {
 
-Error path_error(const std::string& path, int code) {
-  return runtime_error(fmt::format("{}: {}", path, std::strerror(code)));
-}
-
 // Where `path` leads: the target of a symbolic link. What is there must be a regular file, for a
 // rename would put one in the place of a device or FIFO.
 Result<std::string> writable_target(const std::string& path) {

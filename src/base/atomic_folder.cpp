@@ -17,10 +17,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-Error path_error(const std::string& path, int code) {
-  return runtime_error(fmt::format("{}: {}", path, std::strerror(code)));
-}
-
 // A folder that marks itself as a filler's, so that nothing else of that name is ever removed.
 constexpr const char* kMark = ".dunlin-unfinished";
 constexpr const char* kSuffix = ".tmp";

@@ -4,10 +4,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <string>
 #include <utility>
 
+#include "base/result.h"
+
 namespace dunlin {
+
+// "PATH: No such file or directory": a system call on `path` that failed with `code`, an errno.
+inline Error path_error(const std::string& path, int code) {
+  return runtime_error(path + ": " + std::strerror(code));
+}
 
 class FileDescriptor {
  public:

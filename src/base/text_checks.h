@@ -10,6 +10,11 @@ namespace dunlin {
 // U+10FFFF.
 bool is_utf8(std::string_view text);
 
+// An ASCII letter or digit, in any locale.
+constexpr bool is_alphanumeric(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
+}
+
 // Not empty, only the visible ASCII characters 0x21..0x7e: what keys and tensor names consist of.
 bool is_visible_ascii(std::string_view text);
 

@@ -17,10 +17,6 @@ namespace {
 
 constexpr size_t kMostEndIds = 1000;
 
-Result<int64_t> positive(const Metadata& config, const char* key) {
-  return config.integer(key, 1, 1 << 30);
-}
-
 const TensorInfo* find_tensor(const std::vector<TensorInfo>& tensors, std::string_view name) {
   const auto it = std::ranges::find(tensors, name, &TensorInfo::name);
   return it == tensors.end() ? nullptr : &*it;
@@ -61,7 +57,8 @@ Result<void> read_rope_scaling(Metadata& config, const Metadata& header,
   }
   DUNLIN_ASSIGN_OR_RETURN(const double factor, header.number(factor_key, 1, 1e6));
   config.set("rope_scaling.factor", factor);
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t positions, positive(config, "max_position_embeddings"));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t positions,
+                          config.integer("max_position_embeddings", 1, 1 << 30));
   DUNLIN_ASSIGN_OR_RETURN(
       const int64_t original,
       header.integer_or(prefix + "original_context_length", 1, 1 << 30, positions));

@@ -66,13 +66,13 @@ constexpr NameRow kLayerNames[] = {
 };
 
 // A spelling of names.
-struct Spelling {
+struct NameSpelling {
   std::string_view NameRow::* column;
   std::string_view layer_prefix;
   bool bare_names;  // rows that are bare have no ".weight" here
 };
-constexpr Spelling kCanonical{&NameRow::canonical, "model.layers.", true};
-constexpr Spelling kGguf{&NameRow::gguf, "blk.", false};
+constexpr NameSpelling kCanonical{&NameRow::canonical, "model.layers.", true};
+constexpr NameSpelling kGguf{&NameRow::gguf, "blk.", false};
 
 struct ParsedName {
   const NameRow* row;
@@ -88,7 +88,7 @@ const NameRow* find_row(const StoredFamily& family, std::span<const NameRow> row
 }
 
 std::optional<ParsedName> parse(const StoredFamily& family, std::string_view name,
-                                const Spelling& spelling) {
+                                const NameSpelling& spelling) {
   const size_t dot = name.rfind('.');
   if (dot == std::string_view::npos) return std::nullopt;
   const std::string_view kind = name.substr(dot + 1);
@@ -110,7 +110,7 @@ std::optional<ParsedName> parse(const StoredFamily& family, std::string_view nam
   return parsed;
 }
 
-std::string spell(const ParsedName& parsed, const Spelling& spelling) {
+std::string spell(const ParsedName& parsed, const NameSpelling& spelling) {
   std::string name;
   if (!parsed.layer.empty()) name = fmt::format("{}{}.", spelling.layer_prefix, parsed.layer);
   name += parsed.row->*spelling.column;

@@ -12,28 +12,28 @@ namespace {
 
 constexpr int64_t kMostParts = 65535;  // split.count is a UINT16
 
-struct Place {
+struct PartPlace {
   int64_t number = 1;  // from 1, as names count
   int64_t count = 1;
 };
 
-std::string part_path(const std::string& prefix, const Place& place) {
+std::string part_path(const std::string& prefix, const PartPlace& place) {
   return fmt::format("{}-{:05}-of-{:05}.gguf", prefix, place.number, place.count);
 }
 
 // The place that a header gives; one part of one for a file that is not split.
-Result<Place> place_of(const GgufHeader& header) {
+Result<PartPlace> place_of(const GgufHeader& header) {
   const Metadata& keys = header.metadata;
-  Place place;
+  PartPlace place;
   DUNLIN_ASSIGN_OR_RETURN(place.count, keys.integer_or("split.count", 0, kMostParts, 1));
-  if (place.count <= 1) return Place{};
+  if (place.count <= 1) return PartPlace{};
   DUNLIN_ASSIGN_OR_RETURN(const int64_t index, keys.integer("split.no", 0, place.count - 1));
   place.number = index + 1;
   return place;
 }
 
 // NAME of NAME-00001-of-00003.gguf, for the first part.
-Result<std::string> prefix_of_first(const ByteSource& source, const Place& place) {
+Result<std::string> prefix_of_first(const ByteSource& source, const PartPlace& place) {
   const std::string& name = source.name();
   const size_t tail = part_path("", place).size();
   if (name.size() > tail) {
@@ -59,7 +59,7 @@ class PartReader {
   Result<GgufModel> read_others(const std::string& prefix, int64_t count, const OpenPart& open) {
     for (const TensorInfo& tensor : model_.header.tensors) files_.emplace(tensor.name, tensor.file);
     for (int64_t number = 2; number <= count; ++number) {
-      const Place place{number, count};
+      const PartPlace place{number, count};
       auto source = open(part_path(prefix, place));
       if (!source.ok()) {
         return model_error(fmt::format("{} (part {} of {} of the model that {} begins)",
@@ -72,9 +72,9 @@ class PartReader {
   }
 
  private:
-  Result<void> add(const std::shared_ptr<const ByteSource>& source, const Place& expected) {
+  Result<void> add(const std::shared_ptr<const ByteSource>& source, const PartPlace& expected) {
     DUNLIN_ASSIGN_OR_RETURN(GgufHeader header, read_gguf_header(*source));
-    DUNLIN_ASSIGN_OR_RETURN(const Place place, place_of(header));
+    DUNLIN_ASSIGN_OR_RETURN(const PartPlace place, place_of(header));
     if (place.number != expected.number || place.count != expected.count) {
       return model_error(fmt::format("{}: its keys say part {} of {}, not {} of {}", source->name(),
                                      place.number, place.count, expected.number, expected.count));
@@ -111,7 +111,7 @@ class PartReader {
 
 Result<GgufModel> read_gguf_model(std::shared_ptr<const ByteSource> first, const OpenPart& open) {
   DUNLIN_ASSIGN_OR_RETURN(GgufHeader header, read_gguf_header(*first));
-  DUNLIN_ASSIGN_OR_RETURN(const Place place, place_of(header));
+  DUNLIN_ASSIGN_OR_RETURN(const PartPlace place, place_of(header));
   const size_t tensors = header.tensors.size();
   GgufModel model{std::move(header), {tensors, first}};
   if (place.count == 1) return model;

@@ -16,9 +16,9 @@
 namespace dunlin {
 namespace {
 
-constexpr uint64_t kAlignment = 32;
+constexpr uint64_t kDataAlignment = 32;
 constexpr size_t kNameLimit = 63;
-constexpr size_t kMostDimensions = 4;
+constexpr size_t kGgufDimensions = 4;
 
 // Type ids of values.
 constexpr uint32_t kU32 = 4;
@@ -55,12 +55,12 @@ std::string raw_array(uint32_t type, std::span<const T> values) {
 }
 
 uint64_t padding(uint64_t offset) {
-  return (kAlignment - offset % kAlignment) % kAlignment;
+  return (kDataAlignment - offset % kDataAlignment) % kDataAlignment;
 }
 
 // Bytes of a tensor, or nothing where there is no such tensor.
 std::optional<uint64_t> tensor_bytes(const std::vector<int64_t>& shape, const FormatTraits& row) {
-  if (shape.empty() || shape.size() > kMostDimensions) return std::nullopt;
+  if (shape.empty() || shape.size() > kGgufDimensions) return std::nullopt;
   if (shape.back() % row.block_elements != 0) return std::nullopt;
   int64_t bytes = row.block_bytes;
   for (size_t i = 0; i < shape.size(); ++i) {
@@ -199,7 +199,7 @@ Result<bool> GgufWriter::skip_tensor() {
 }
 
 Result<void> GgufWriter::pad() {
-  constexpr std::byte kZeros[kAlignment] = {};
+  constexpr std::byte kZeros[kDataAlignment] = {};
   const uint64_t count = padding(file_offset_);
   file_offset_ += count;
   return file_.write(std::span(kZeros, count));

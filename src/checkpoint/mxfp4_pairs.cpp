@@ -156,9 +156,9 @@ Result<void> read_exponents(const Half& half, const BlockLines& blocks, std::byt
   return {};
 }
 
-class JoinedSource final : public RepackedSource {
+class PairedSource final : public RepackedSource {
  public:
-  JoinedSource(Half blocks, Half scales, int64_t count)
+  PairedSource(Half blocks, Half scales, int64_t count)
       : RepackedSource(blocks.offset, count),
         blocks_(std::move(blocks)),
         scales_(std::move(scales)) {}
@@ -276,7 +276,7 @@ Result<void> join_mxfp4_pairs(std::vector<TensorInfo>& tensors,
     const TensorInfo& scales = tensors[other->second];
     DUNLIN_RETURN_IF_ERROR(check_shapes(tensor, scales));
     all.push_back(joined(tensor, scales));
-    places.push_back(std::make_shared<JoinedSource>(Half{sources[i], tensor.offset},
+    places.push_back(std::make_shared<PairedSource>(Half{sources[i], tensor.offset},
                                                     Half{sources[other->second], scales.offset},
                                                     static_cast<int64_t>(scales.bytes)));
   }

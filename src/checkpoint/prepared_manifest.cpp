@@ -22,7 +22,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr int64_t kVersion = 1;
-constexpr size_t kMostDimensions = 4;
+constexpr size_t kManifestDimensions = 4;
 
 Json to_json(const Metadata& config) {
   Json object = Json::object();
@@ -49,9 +49,10 @@ std::optional<Metadata::Value> value_of(const Json& json) {
 }
 
 // Reads members of an object; after the first that is missing or of another type, ok() is false.
-class Reader {
+class FieldReader {
  public:
-  Reader(const Json& object, std::string origin) : object_(object), origin_(std::move(origin)) {}
+  FieldReader(const Json& object, std::string origin)
+      : object_(object), origin_(std::move(origin)) {}
 
   std::string text(const char* key) {
     const Json* const found = find(key, Json::value_t::string);
@@ -102,10 +103,10 @@ bool is_sound(const TensorInfo& tensor) {
   return format.group == 0 || tensor.scale_columns == columns;
 }
 
-std::vector<TensorInfo> read_tensors(Reader& reader, const std::string& origin) {
+std::vector<TensorInfo> read_tensors(FieldReader& reader, const std::string& origin) {
   std::vector<TensorInfo> tensors;
   for (const Json& each : reader.list("tensors")) {
-    Reader fields(each, origin);
+    FieldReader fields(each, origin);
     TensorInfo tensor;
     tensor.name = fields.text("name");
     const auto format = parse_format(fields.text("format"));
@@ -116,7 +117,7 @@ std::vector<TensorInfo> read_tensors(Reader& reader, const std::string& origin) 
         shape.has_value() ? std::get_if<std::vector<int64_t>>(&*shape) : nullptr;
     const bool sound = fields.ok() && is_visible_ascii(tensor.name) && format &&
                        extents != nullptr && !extents->empty() &&
-                       extents->size() <= kMostDimensions &&
+                       extents->size() <= kManifestDimensions &&
                        std::ranges::all_of(*extents, [](int64_t extent) { return extent > 0; });
     if (!sound) {
       reader.fail("a tensor");
@@ -133,10 +134,10 @@ std::vector<TensorInfo> read_tensors(Reader& reader, const std::string& origin) 
   return tensors;
 }
 
-std::vector<PreparedFile> read_files(Reader& reader, const std::string& origin) {
+std::vector<PreparedFile> read_files(FieldReader& reader, const std::string& origin) {
   std::vector<PreparedFile> files;
   for (const Json& each : reader.list("files")) {
-    Reader fields(each, origin);
+    FieldReader fields(each, origin);
     PreparedFile file{.name = fields.text("name"),
                       .bytes = static_cast<uint64_t>(fields.number("bytes")),
                       .hash = fields.text("hash")};
@@ -146,7 +147,7 @@ std::vector<PreparedFile> read_files(Reader& reader, const std::string& origin) 
   return files;
 }
 
-std::vector<std::string> read_weights(Reader& reader) {
+std::vector<std::string> read_weights(FieldReader& reader) {
   std::vector<std::string> names;
   for (const Json& each : reader.list("weights")) {
     std::string name = each.is_string() ? each.get<std::string>() : std::string();
@@ -205,7 +206,7 @@ std::string manifest_text(const PreparedManifest& manifest) {
 
 Result<PreparedManifest> parse_manifest(const std::string& text, const std::string& origin) {
   DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<Json> parsed, parse_json_object(text, origin));
-  Reader reader(parsed.value, origin);
+  FieldReader reader(parsed.value, origin);
   const int64_t version = reader.number("version");
   if (reader.ok() && version != kVersion) {
     return model_error(

@@ -16,9 +16,10 @@ using nlohmann::json;
 constexpr const char* kKey = "quantization_config";
 constexpr int64_t kMostBlock = 1 << 16;
 
-class Reader {
+class QuantizationReader {
  public:
-  Reader(const json& config, const std::string& origin) : config_(config), origin_(origin) {}
+  QuantizationReader(const json& config, const std::string& origin)
+      : config_(config), origin_(origin) {}
 
   Result<QuantizationConfig> read() const {
     if (!config_.is_object()) return wrong("", "is not an object");
@@ -149,7 +150,7 @@ Result<std::optional<QuantizationConfig>> read_quantization_config(const json& d
                                                                    const std::string& origin) {
   const auto it = document.find(kKey);
   if (it == document.end() || it->is_null()) return std::optional<QuantizationConfig>();
-  DUNLIN_ASSIGN_OR_RETURN(QuantizationConfig config, Reader(*it, origin).read());
+  DUNLIN_ASSIGN_OR_RETURN(QuantizationConfig config, QuantizationReader(*it, origin).read());
   return std::optional(std::move(config));
 }
 

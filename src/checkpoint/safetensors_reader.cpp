@@ -16,7 +16,7 @@
 namespace dunlin {
 namespace {
 
-constexpr uint64_t kHeaderLimit = 100'000'000;  // the format's own limit
+constexpr uint64_t kSafetensorsHeaderLimit = 100'000'000;  // the format's own limit
 constexpr size_t kMostDimensions = 8;
 
 struct Entry {
@@ -34,7 +34,7 @@ const std::string* repeated(std::vector<std::string>& names) {
 }
 
 // What the next JSON value belongs to.
-enum class Place { file, tensors, metadata, tensor, shape, offsets };
+enum class Level { file, tensors, metadata, tensor, shape, offsets };
 
 class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
  public:
@@ -42,43 +42,43 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   std::string problem;  // why parsing stopped
 
   bool start_object(std::size_t) override {
-    if (place_ == Place::file) return enter(Place::tensors);
-    if (place_ == Place::tensors && name_ == "__metadata__") {
+    if (level_ == Level::file) return enter(Level::tensors);
+    if (level_ == Level::tensors && name_ == "__metadata__") {
       if (has_metadata_) return stop("__metadata__ occurs twice");
       has_metadata_ = true;
-      return enter(Place::metadata);
+      return enter(Level::metadata);
     }
-    if (place_ == Place::tensors) {
+    if (level_ == Level::tensors) {
       if (entries.size() == kMostSafetensorsNames)
         return stop(fmt::format("more than {} tensors", kMostSafetensorsNames));
       entries.emplace_back().name = name_;
-      return enter(Place::tensor);
+      return enter(Level::tensor);
     }
     return unexpected("an object");
   }
 
   bool end_object() override {
-    if (place_ == Place::tensor) {
+    if (level_ == Level::tensor) {
       const Entry& entry = entries.back();
       if (!entry.dtype || !entry.shape || !entry.offsets || entry.offsets->size() != 2) {
         return stop(
             fmt::format("the tensor {} lacks its dtype, shape or two data_offsets", entry.name));
       }
     }
-    if (place_ == Place::metadata) {
+    if (level_ == Level::metadata) {
       if (const std::string* const name = repeated(metadata_))
         return stop(fmt::format("__metadata__ has the key {} twice", quoted_text(*name)));
     }
-    place_ = place_ == Place::tensors ? Place::file : Place::tensors;
+    level_ = level_ == Level::tensors ? Level::file : Level::tensors;
     return true;
   }
 
   bool key(std::string& text) override {
-    if (place_ == Place::tensors) {
+    if (level_ == Level::tensors) {
       if (!is_visible_ascii(text))
         return stop(fmt::format("the tensor name {} is not visible ASCII", quoted_text(text)));
       name_ = text;
-    } else if (place_ == Place::metadata) {
+    } else if (level_ == Level::metadata) {
       if (metadata_.size() == kMostSafetensorsNames)
         return stop(fmt::format("more than {} keys of __metadata__", kMostSafetensorsNames));
       metadata_.push_back(std::move(text));
@@ -94,28 +94,28 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   }
 
   bool start_array(std::size_t) override {
-    if (place_ == Place::tensor && field_ == "shape") {
+    if (level_ == Level::tensor && field_ == "shape") {
       entries.back().shape.emplace();
-      return enter(Place::shape);
+      return enter(Level::shape);
     }
-    if (place_ == Place::tensor && field_ == "data_offsets") {
+    if (level_ == Level::tensor && field_ == "data_offsets") {
       entries.back().offsets.emplace();
-      return enter(Place::offsets);
+      return enter(Level::offsets);
     }
     return unexpected("a list");
   }
 
-  bool end_array() override { return enter(Place::tensor); }
+  bool end_array() override { return enter(Level::tensor); }
 
   bool number_unsigned(number_unsigned_t value) override {
-    if (place_ == Place::shape) return append(*entries.back().shape, value, kMostDimensions);
-    if (place_ == Place::offsets) return append(*entries.back().offsets, value, 2);
+    if (level_ == Level::shape) return append(*entries.back().shape, value, kMostDimensions);
+    if (level_ == Level::offsets) return append(*entries.back().offsets, value, 2);
     return unexpected("a number");
   }
 
   bool string(string_t& text) override {
-    if (place_ == Place::metadata) return true;
-    if (place_ != Place::tensor || field_ != "dtype") return unexpected("a string");
+    if (level_ == Level::metadata) return true;
+    if (level_ != Level::tensor || field_ != "dtype") return unexpected("a string");
     entries.back().dtype = text;
     return true;
   }
@@ -133,8 +133,8 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
-  bool enter(Place place) {
-    place_ = place;
+  bool enter(Level place) {
+    level_ = place;
     return true;
   }
 
@@ -156,7 +156,7 @@ class HeaderHandler final : public nlohmann::json_sax<nlohmann::json> {
     return true;
   }
 
-  Place place_ = Place::file;
+  Level level_ = Level::file;
   std::string name_;
   std::string field_;
   std::vector<std::string> metadata_;  // its keys
@@ -174,7 +174,7 @@ Result<std::string> read_header_text(const ByteSource& source) {
   }
   uint64_t length = 0;
   DUNLIN_RETURN_IF_ERROR(source.read_at(0, std::as_writable_bytes(std::span(&length, 1))));
-  if (length > kHeaderLimit || length > source.size() - 8) {
+  if (length > kSafetensorsHeaderLimit || length > source.size() - 8) {
     return file_error(
         source,
         fmt::format("not a safetensors file, or cut short: a header of {} bytes in a file of {}",

@@ -10,7 +10,7 @@ namespace dunlin {
 namespace {
 
 // Readers may map the file: the data begin at a multiple of the widest element.
-constexpr size_t kAlignment = 8;
+constexpr size_t kHeaderAlignment = 8;
 
 uint64_t bytes_of(const std::vector<int64_t>& shape, int64_t element_bytes) {
   auto bytes = static_cast<uint64_t>(element_bytes);
@@ -51,7 +51,7 @@ Result<void> SafetensorsWriter::begin_data() {
     tensor.end = end;
   }
   text += '}';
-  text.resize((text.size() + kAlignment - 1) / kAlignment * kAlignment, ' ');
+  text.resize((text.size() + kHeaderAlignment - 1) / kHeaderAlignment * kHeaderAlignment, ' ');
   const uint64_t length = text.size();
   std::string header(reinterpret_cast<const char*>(&length), sizeof length);
   header += text;

@@ -71,7 +71,7 @@ Result<void> check_tensor(const TensorInfo& tensor, const std::vector<int64_t>& 
 }
 
 // Where a weight lies.
-struct Place {
+struct StoredPlace {
   std::shared_ptr<const ByteSource> source;
   std::optional<StridedLayout> layout;
   RowMap row_map;
@@ -132,7 +132,7 @@ class StoredCheckpoint final : public Checkpoint {
           fmt::format("{}: the tensor {} is missing", parts_.path, stored_name(canonical_name)));
     }
     const WeightInfo& weight = weights_[it->second];
-    const Place& place = places_[it->second];
+    const StoredPlace& place = places_[it->second];
     WeightView view;
     view.name = canonical_name;
     view.format = weight.format;
@@ -189,7 +189,7 @@ class StoredCheckpoint final : public Checkpoint {
   CheckpointParts parts_;
   Layout layout_;
   std::vector<WeightInfo> weights_ = {};
-  std::vector<Place> places_ = {};                      // of each weight
+  std::vector<StoredPlace> places_ = {};                // of each weight
   std::unordered_map<std::string, size_t> index_ = {};  // of weights_, by name
 };
 

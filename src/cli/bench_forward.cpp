@@ -106,11 +106,11 @@ struct ForwardRow {
   std::vector<double> seconds = {};
 };
 
-const std::vector<TableColumn> kColumns = {{"batch", true, 5},
-                                           {"tokens", true, 7},
-                                           {"first s", true, 10},
-                                           {"s", true, 22},
-                                           {"tokens/s", true, 12}};
+const std::vector<TableColumn> kForwardColumns = {{"batch", true, 5},
+                                                  {"tokens", true, 7},
+                                                  {"first s", true, 10},
+                                                  {"s", true, 22},
+                                                  {"tokens/s", true, 12}};
 
 class Forward {
  public:
@@ -127,7 +127,7 @@ class Forward {
                                           [this](Model& model) { return make_bench(model); }));
     for (const std::string& issue : batches_.issues) note("{}\n", issue);
     const double load = load_average();
-    if (!flags_.json) fmt::print("{}", markdown_header(kColumns));
+    if (!flags_.json) fmt::print("{}", markdown_header(kForwardColumns));
     for (const int64_t batch : batches_.batches) {
       const auto row = measure(batch);
       if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
@@ -194,7 +194,7 @@ class Forward {
         fmt::to_string(row.batch), fmt::to_string(tokens_of(row)), fmt::format("{:.4f}", row.first),
         fmt::format("{:.4f} ± {:.4f}", mean(row.seconds), standard_deviation(row.seconds)),
         fmt::format("{:.1f}", rate_of(row))};
-    fmt::print("{}", markdown_row(kColumns, cells));
+    fmt::print("{}", markdown_row(kForwardColumns, cells));
     std::fflush(stdout);
   }
 

@@ -37,7 +37,7 @@ struct LadderFlags {
   bool json = false;
 };
 
-constexpr int64_t kMostTokens = 1 << 20;
+constexpr int64_t kMostLadderTokens = 1 << 20;
 
 ModelOptions model_options(const LadderFlags& flags) {
   ModelOptions options;
@@ -150,9 +150,9 @@ void add_bench_optimizations(Command bench, int& exit_code) {
       .check(not_empty())
       .transform(resolve_model);
   add_flag(command, "-p,--n-prompt", flags->prompt, "tokens of the prompt")
-      .check(in_range(1, kMostTokens));
+      .check(in_range(1, kMostLadderTokens));
   add_flag(command, "-n,--n-gen", flags->generate, "tokens to generate, one by one")
-      .check(in_range(1, kMostTokens));
+      .check(in_range(1, kMostLadderTokens));
   add_flag(command, "-r,--repetitions", flags->repetitions, "how often each row is timed, in turn")
       .check(in_range(1, 1000));
   add_flag(command, "-t,--threads", flags->threads,

@@ -64,10 +64,10 @@ Json row_json(const LadderReport& report, const LadderRow& row) {
   return object;
 }
 
-const std::vector<TableColumn> kColumns = {{"group", false, 13},       {"optimisations", false, 18},
-                                           {"time, ms", true, 20},     {"speed-up", true, 9},
-                                           {"brings", true, 7},        {"attention", true, 10},
-                                           {"bytes per row", true, 13}};
+const std::vector<TableColumn> kLadderColumns = {
+    {"group", false, 13},       {"optimisations", false, 18}, {"time, ms", true, 20},
+    {"speed-up", true, 9},      {"brings", true, 7},          {"attention", true, 10},
+    {"bytes per row", true, 13}};
 
 std::vector<std::string> cells_of(const LadderReport& report, const LadderRow& row) {
   if (!row.set)
@@ -147,9 +147,9 @@ Json ladder_json(const LadderReport& report) {
 }
 
 std::string ladder_text(const LadderReport& report) {
-  std::string text = markdown_header(kColumns);
+  std::string text = markdown_header(kLadderColumns);
   for (const LadderRow& row : report.plan.rows)
-    text += markdown_row(kColumns, cells_of(report, row));
+    text += markdown_row(kLadderColumns, cells_of(report, row));
   text += fmt::format(
       "\n{}\n"
       "speed-up: over the baseline. brings: time without over time with the row's optimisation.\n"

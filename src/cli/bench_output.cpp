@@ -68,14 +68,14 @@ Json or_null(const std::optional<double>& value) {
 }
 
 // Widths and order are llama-bench's, so that rows of both can be pasted into one table.
-const std::vector<TableColumn> kColumns = {
+const std::vector<TableColumn> kModelColumns = {
     {"model", false, 30}, {"size", true, 10}, {"params", true, 10}, {"backend", false, 10},
     {"threads", true, 7}, {"test", true, 15}, {"t/s", true, 20}};
 
 class MarkdownPrinter : public BenchPrinter {
  public:
   explicit MarkdownPrinter(FILE* file) : file_(file) {}
-  void begin() override { fmt::print(file_, "{}", markdown_header(kColumns)); }
+  void begin() override { fmt::print(file_, "{}", markdown_header(kModelColumns)); }
   void print(const Json& result) override {
     const BenchTest test{result["n_prompt"], result["n_gen"], result["n_depth"]};
     const std::vector<std::string> cells = {
@@ -87,7 +87,7 @@ class MarkdownPrinter : public BenchPrinter {
         test_text(test, result["tokens_per_forward"]),
         fmt::format("{:.2f} ± {:.2f}", result["avg_ts"].get<double>(),
                     result["stddev_ts"].get<double>())};
-    fmt::print(file_, "{}", markdown_row(kColumns, cells));
+    fmt::print(file_, "{}", markdown_row(kModelColumns, cells));
     std::fflush(file_);
   }
   void end() override { fmt::print(file_, "\nbuild: {} ({})\n", version(), compiler_version()); }

@@ -81,7 +81,9 @@ std::vector<ProfileKind> profile_kinds(const Profile& profile, const Roofs& roof
   for (const auto& [name, kind] : by_name) {
     if (kind.calls > 0) kinds.push_back(kind);
   }
-  std::ranges::stable_sort(kinds, std::ranges::greater(), &ProfileKind::seconds);
+  std::ranges::sort(kinds, [](const ProfileKind& a, const ProfileKind& b) {
+    return a.seconds != b.seconds ? a.seconds > b.seconds : a.name < b.name;
+  });
   return kinds;
 }
 

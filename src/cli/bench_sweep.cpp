@@ -52,9 +52,9 @@ struct SweepFlags {
   bool json = false;
 };
 
-const std::vector<TableColumn> kColumns = {{"side", false, 14},   {"batch", true, 5},
-                                           {"first s", true, 9},  {"s", true, 20},
-                                           {"tokens/s", true, 9}, {"tokens/forward", true, 14}};
+const std::vector<TableColumn> kSweepColumns = {
+    {"side", false, 14}, {"batch", true, 5},    {"first s", true, 9},
+    {"s", true, 20},     {"tokens/s", true, 9}, {"tokens/forward", true, 14}};
 
 // The options of the other side: WHAT is a back end, with a device behind a colon, or a profile.
 // Nothing: it is neither, but a file.
@@ -166,7 +166,7 @@ class SweepRun {
 
   // Repetitions of the sides alternate, so that what else the machine does hits both.
   Result<void> measure_all() {
-    if (!flags_.json) fmt::print("{}", markdown_header(kColumns));
+    if (!flags_.json) fmt::print("{}", markdown_header(kSweepColumns));
     for (const int64_t batch : batches_) {
       std::vector<RunningSide*> taking;
       for (const auto& side : sides_) {
@@ -201,7 +201,7 @@ class SweepRun {
         fmt::format("{:.3f} ± {:.3f}", mean(row->seconds), standard_deviation(row->seconds)),
         fmt::format("{:.1f}", row->tokens_per_second()),
         fmt::format("{:.2f}", row->tokens_per_forward)};
-    fmt::print("{}", markdown_row(kColumns, cells));
+    fmt::print("{}", markdown_row(kSweepColumns, cells));
     std::fflush(stdout);
   }
 

@@ -25,7 +25,7 @@ constexpr const char* kNoCacheKey = "cache none\n";
 
 // Nothing of the user's that is not a conversation is overwritten. A damaged one is: to save it again
 // is how it is repaired.
-Result<void> check_target(const std::string& path) {
+Result<void> check_conversation_target(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored) || is_artifact(path, kKind)) return {};
   return runtime_error(fmt::format("{}: is there and is not a saved conversation", path));
@@ -70,7 +70,7 @@ Result<Json> read_messages(const ArtifactReader& reader, const std::string& path
 // A file with the messages, to be committed.
 Result<ArtifactWriter> write_messages(const std::string& path, const Json& messages,
                                       std::string key) {
-  DUNLIN_RETURN_IF_ERROR(check_target(path));
+  DUNLIN_RETURN_IF_ERROR(check_conversation_target(path));
   DUNLIN_ASSIGN_OR_RETURN(ArtifactWriter writer,
                           ArtifactWriter::create(path, {.kind = kKind, .key = std::move(key)}));
   const Json document = {{"schema_version", kSchemaVersion}, {kMessages, messages}};

@@ -20,7 +20,7 @@
 namespace dunlin {
 namespace {
 
-constexpr uint64_t kMostBytes = 64u << 20;
+constexpr uint64_t kMostHistoryBytes = 64u << 20;
 
 // A line feed within an entry is \n, a backslash is doubled.
 std::string escaped(const std::string& entry) {
@@ -52,7 +52,7 @@ Error history_error(const std::string& path) {
   return runtime_error(fmt::format("{}: {}", path, std::strerror(errno)));
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
+std::vector<std::string> history_lines(const std::string& text) {
   std::vector<std::string> lines;
   std::istringstream stream(text);
   for (std::string line; std::getline(stream, line);) lines.push_back(line);
@@ -65,8 +65,9 @@ Result<void> append_locked(int descriptor, const std::string& path, const std::s
   if (written >= 0 && written < static_cast<ssize_t>(line.size())) errno = ENOSPC;
   if (written != static_cast<ssize_t>(line.size()) || ::lseek(descriptor, 0, SEEK_SET) != 0)
     return history_error(path);
-  DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_descriptor(descriptor, path, kMostBytes));
-  const auto lines = lines_of(text);
+  DUNLIN_ASSIGN_OR_RETURN(const std::string text,
+                          read_descriptor(descriptor, path, kMostHistoryBytes));
+  const auto lines = history_lines(text);
   if (lines.size() <= 2 * kMostHistoryEntries) return {};
   std::string kept;
   for (auto each = lines.end() - static_cast<ptrdiff_t>(kMostHistoryEntries); each != lines.end();
@@ -83,9 +84,9 @@ Result<void> append_locked(int descriptor, const std::string& path, const std::s
 std::vector<std::string> read_history(const std::string& path) {
   struct stat info = {};
   if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
-  const auto text = read_user_file(path, kMostBytes);
+  const auto text = read_user_file(path, kMostHistoryBytes);
   if (!text.ok()) return {};
-  std::vector<std::string> entries = lines_of(*text);
+  std::vector<std::string> entries = history_lines(*text);
   if (entries.size() > kMostHistoryEntries)
     entries.erase(entries.begin(), entries.end() - static_cast<ptrdiff_t>(kMostHistoryEntries));
   for (std::string& each : entries) each = unescaped(each);

@@ -185,7 +185,7 @@ Result<void> compile_model(const CompileFlags& flags) {
   return {};
 }
 
-void add_flags(Command command, CompileFlags& flags) {
+void add_compile_flags(Command command, CompileFlags& flags) {
   add_flag(command, "model,-m,--model", flags.model,
            "Hugging Face directory, .gguf file, or a config.json alone")
       .required()
@@ -223,7 +223,7 @@ void add_compile_command(Command app, int& exit_code) {
   Command command =
       app.add_command("compile", "Compile a model's programs for a PJRT device ahead of time");
   auto flags = std::make_shared<CompileFlags>();
-  add_flags(command, *flags);
+  add_compile_flags(command, *flags);
   command.footer(
       "For the device that is here the programs are kept in ~/.cache/dunlin/compiled, where a\n"
       "command with --backend pjrt and the same -c, -np, -ub, --mesh and --xla-option finds them.\n"

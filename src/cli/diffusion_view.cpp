@@ -12,20 +12,20 @@ namespace dunlin {
 namespace {
 
 constexpr const char* kMask = "\u2591";  // a light block
-constexpr size_t kColumns = 78;          // lines are broken here, so that they can be drawn over
+constexpr size_t kLineColumns = 78;      // lines are broken here, so that they can be drawn over
 
 bool begins_character(char byte) {
   return (static_cast<unsigned char>(byte) & 0xC0u) != 0x80u;
 }
 
-// Lines of at most kColumns characters.
+// Lines of at most kLineColumns characters.
 std::string broken_into_lines(const std::string& text) {
   std::string lines;
   size_t column = 0;
   for (const char byte : text) {
     if (byte == '\n') {
       column = 0;
-    } else if (begins_character(byte) && column++ == kColumns) {
+    } else if (begins_character(byte) && column++ == kLineColumns) {
       lines += '\n';
       column = 1;
     }

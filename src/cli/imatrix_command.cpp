@@ -32,7 +32,7 @@ struct ImatrixFlags {
 };
 
 // Nothing but an older importance matrix is replaced.
-Result<void> check_target(const std::string& path) {
+Result<void> check_imatrix_target(const std::string& path) {
   std::error_code ignored;
   if (!std::filesystem::exists(path, ignored) || read_imatrix(path).ok()) return {};
   return usage_error(fmt::format("{}: is there and is no importance matrix", path));
@@ -43,7 +43,7 @@ class Imatrix {
   explicit Imatrix(const ImatrixFlags& flags) : flags_(flags) {}
 
   Result<int> run() {
-    DUNLIN_RETURN_IF_ERROR(check_target(flags_.out));
+    DUNLIN_RETURN_IF_ERROR(check_imatrix_target(flags_.out));
     DUNLIN_ASSIGN_OR_RETURN(ModelOptions options, flags_.model.options());
     DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_user_file(flags_.file, kMostCorpusBytes));
     DUNLIN_ASSIGN_OR_RETURN(const Corpus corpus, encode_corpus(flags_.model.model, text));

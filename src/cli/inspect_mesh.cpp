@@ -90,7 +90,7 @@ double fraction(uint64_t part, uint64_t whole) {
   return static_cast<double>(part) / static_cast<double>(std::max<uint64_t>(whole, 1));
 }
 
-Json mesh_json(const MeshShape& shape, const Shards& shards, uint64_t model_bytes) {
+Json sharding_json(const MeshShape& shape, const Shards& shards, uint64_t model_bytes) {
   return {{"schema_version", 1},
           {"mesh", to_string(shape)},
           {"axes", to_string(shards.mesh())},
@@ -123,7 +123,7 @@ Result<void> read_shares(const Shard& shard) {
 Result<void> print_shards(const Checkpoint& checkpoint, const MeshShape& shape, bool json) {
   DUNLIN_ASSIGN_OR_RETURN(const Shards shards, Shards::open(checkpoint, shape));
   const uint64_t model_bytes = tensor_bytes(checkpoint);
-  Json object = mesh_json(shape, shards, model_bytes);
+  Json object = sharding_json(shape, shards, model_bytes);
   object["shards"] = Json::array();
   std::vector<std::vector<std::string>> rows;
   for (int64_t i = 0; i < shards.count(); ++i) {
@@ -165,7 +165,7 @@ Result<void> print_shard_reads(const Checkpoint& checkpoint, const MeshShape& sh
   const uint64_t reads = file_reads().reads - reads_before;
   const uint64_t model_bytes = tensor_bytes(checkpoint);
   if (json) {
-    Json object = mesh_json(shape, shards, model_bytes);
+    Json object = sharding_json(shape, shards, model_bytes);
     object.update(shard_json(shard, number));
     object.update({{"bytes_read", read}, {"reads", reads}, {"seconds", seconds}});
     fmt::print("{}\n", json_line(object));

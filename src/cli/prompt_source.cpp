@@ -10,7 +10,7 @@
 namespace dunlin {
 namespace {
 
-constexpr uint64_t kMostSystemBytes = 1u << 20;
+constexpr uint64_t kMostSystemFileBytes = 1u << 20;
 
 Result<PromptBatch> single(Result<std::string> text, const std::string& name) {
   if (!text.ok()) return text.error();
@@ -87,7 +87,7 @@ Result<std::string> add_stdin(PromptBatch& batch, std::chrono::steady_clock::tim
 
 Result<std::string> system_prompt(const PromptFlags& flags) {
   if (flags.system_file.empty()) return flags.system;
-  return read_user_file(flags.system_file, kMostSystemBytes);
+  return read_user_file(flags.system_file, kMostSystemFileBytes);
 }
 
 }  // namespace dunlin

@@ -133,7 +133,7 @@ class PullRun {
   PullRequest request_ = {};
 };
 
-void add_flags(Command command, PullFlags& flags) {
+void add_pull_flags(Command command, PullFlags& flags) {
   add_flag(command, "repo", flags.repo,
            "ORG/NAME, ORG/NAME:QUANT for one of several GGUF files, or ORG/NAME/FILE.gguf")
       .required()
@@ -163,7 +163,7 @@ void add_flags(Command command, PullFlags& flags) {
 void add_pull_command(Command app, int& exit_code) {
   Command command = app.add_command("pull", "Fetch a model from the Hugging Face hub");
   auto flags = std::make_shared<PullFlags>();
-  add_flags(command, *flags);
+  add_pull_flags(command, *flags);
   command.footer(
       "Examples:\n"
       "  dunlin pull Qwen/Qwen2.5-0.5B-Instruct\n"

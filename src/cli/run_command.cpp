@@ -41,10 +41,10 @@ struct RunFlags {
 
 // Runs all prompts and prints the answers in order: the first unfinished one streams, later ones
 // wait. A prompt that fails leaves the others alone.
-class Runner {
+class PromptRunner {
  public:
-  Runner(const RunFlags& flags, const PromptBatch& batch, PromptFormat format,
-         const SamplingParams& sampling, Model& model, Engine& engine)
+  PromptRunner(const RunFlags& flags, const PromptBatch& batch, PromptFormat format,
+               const SamplingParams& sampling, Model& model, Engine& engine)
       : flags_(flags),
         batch_(batch),
         format_(std::move(format)),
@@ -214,7 +214,7 @@ Result<int> run(const RunFlags& flags) {
   DUNLIN_RETURN_IF_ERROR(flags.diffusion.refuse_all());
   DUNLIN_ASSIGN_OR_RETURN(Engine engine, make_engine(*model));
   catch_interrupts();
-  return Runner(flags, batch, format, sampling, *model, engine).run();
+  return PromptRunner(flags, batch, format, sampling, *model, engine).run();
 }
 
 }  // namespace

@@ -40,10 +40,10 @@ Result<void> apply(const Prompt& prompt, const Model& model, bool steps_follow_t
   return {};
 }
 
-class Runner {
+class CanvasRun {
  public:
-  Runner(const PromptBatch& batch, const DiffusionRunOptions& options, Model& model,
-         DiffusionRunner runner)
+  CanvasRun(const PromptBatch& batch, const DiffusionRunOptions& options, Model& model,
+            DiffusionRunner runner)
       : batch_(batch),
         options_(options),
         model_(model),
@@ -205,7 +205,7 @@ Result<int> run_diffusion(const PromptBatch& batch, const DiffusionRunOptions& o
                           Model& model) {
   DUNLIN_ASSIGN_OR_RETURN(DiffusionRunner runner, DiffusionRunner::create(model));
   catch_interrupts();
-  return Runner(batch, options, model, std::move(runner)).run();
+  return CanvasRun(batch, options, model, std::move(runner)).run();
 }
 
 }  // namespace dunlin

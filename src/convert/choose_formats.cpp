@@ -9,13 +9,13 @@ namespace dunlin {
 namespace {
 
 // Biases of a stack of experts are none; a mixture's router stays as it is.
-bool is_matrix(const TensorPlan& tensor) {
+bool is_gguf_matrix(const TensorPlan& tensor) {
   return tensor.shape.size() > 1 && !tensor.name.ends_with(".bias") &&
          tensor.name.find(".ffn_gate_inp.") == std::string::npos;
 }
 
 // What the mixes look at.
-struct Shape {
+struct ModelShape {
   int64_t layers, heads, kv_heads;
   std::string model_type;
   bool tied;  // the embedding stands for the output
@@ -25,8 +25,8 @@ struct Shape {
   bool is_70b() const { return layers == 80 && (model_type == "qwen2" || heads != kv_heads); }
 };
 
-Result<Shape> shape_of(const Metadata& config, const std::vector<TensorPlan>& tensors) {
-  Shape shape = {};
+Result<ModelShape> shape_of(const Metadata& config, const std::vector<TensorPlan>& tensors) {
+  ModelShape shape = {};
   DUNLIN_ASSIGN_OR_RETURN(shape.layers, config.integer("num_hidden_layers", 1, 4096));
   DUNLIN_ASSIGN_OR_RETURN(shape.heads, config.integer("num_attention_heads", 1, 1 << 14));
   DUNLIN_ASSIGN_OR_RETURN(shape.kv_heads, config.integer("num_key_value_heads", 1, 1 << 14));
@@ -59,7 +59,7 @@ bool has_more_bits(int64_t layer, int64_t layers) {
   return layer < eighth || layer >= 7 * layers / 8 || (layer - eighth) % 3 == 2;
 }
 
-Format value_format(Mix mix, Format base, int64_t layer, const Shape& shape) {
+Format value_format(Mix mix, Format base, int64_t layer, const ModelShape& shape) {
   switch (mix) {
     case Mix::q2_k:
       return shape.heads / shape.kv_heads >= 4 ? Format::q4_k : Format::q3_k;
@@ -78,7 +78,7 @@ Format value_format(Mix mix, Format base, int64_t layer, const Shape& shape) {
   return base;
 }
 
-Format down_format(Mix mix, Format base, int64_t layer, const Shape& shape) {
+Format down_format(Mix mix, Format base, int64_t layer, const ModelShape& shape) {
   switch (mix) {
     case Mix::q2_k:
       return Format::q3_k;
@@ -118,7 +118,7 @@ Format output_format(Format base, int64_t columns) {
 
 class Chooser {
  public:
-  Chooser(const FormatOptions& options, Shape shape, TensorRules rules)
+  Chooser(const FormatOptions& options, ModelShape shape, TensorRules rules)
       : options_(options), shape_(std::move(shape)), rules_(std::move(rules)) {}
 
   // What the options and the mix say, whether or not the rows are whole blocks of it.
@@ -159,7 +159,7 @@ class Chooser {
   }
 
   const FormatOptions& options_;
-  Shape shape_;
+  ModelShape shape_;
   TensorRules rules_;
 };
 
@@ -194,12 +194,12 @@ Format fitting(Format wanted, int64_t columns) {
 
 Result<std::vector<Fallback>> choose_formats(const Metadata& config, const FormatOptions& options,
                                              std::vector<TensorPlan>& tensors) {
-  DUNLIN_ASSIGN_OR_RETURN(Shape shape, shape_of(config, tensors));
+  DUNLIN_ASSIGN_OR_RETURN(ModelShape shape, shape_of(config, tensors));
   DUNLIN_ASSIGN_OR_RETURN(TensorRules rules, TensorRules::compile(options.rules));
   Chooser chooser(options, std::move(shape), std::move(rules));
   std::vector<Fallback> fallbacks;
   for (TensorPlan& tensor : tensors) {
-    if (!is_matrix(tensor)) continue;
+    if (!is_gguf_matrix(tensor)) continue;
     const Format wanted = chooser.wanted(tensor);
     tensor.format = fitting(wanted, tensor.view.columns);
     if (tensor.format != wanted)

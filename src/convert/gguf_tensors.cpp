@@ -54,7 +54,7 @@ Result<TensorPlan> canonical_tensor(const Checkpoint& checkpoint, const StoredFa
 }
 
 // Its place among the tensors: embedding, layers by their number, output; then by name.
-std::pair<int64_t, std::string_view> place_of(const TensorPlan& tensor) {
+std::pair<int64_t, std::string_view> gguf_place_of(const TensorPlan& tensor) {
   constexpr std::string_view kLayer = "blk.";
   int64_t place = tensor.name.starts_with("token_embd.") ? -1 : INT64_MAX;
   if (tensor.name.starts_with(kLayer)) place = std::atoll(tensor.name.c_str() + kLayer.size());
@@ -108,7 +108,7 @@ Result<std::vector<TensorPlan>> tensors_of_directory(const Checkpoint& checkpoin
         canonical_tensor(checkpoint, *family, weight, family->permuted_rope ? head_dim : 0));
     tensors.push_back(std::move(plan));
   }
-  std::ranges::sort(tensors, {}, place_of);
+  std::ranges::sort(tensors, {}, gguf_place_of);
   DUNLIN_RETURN_IF_ERROR(add_rope_divisors(config, head_dim, tensors));
   return tensors;
 }

@@ -17,7 +17,7 @@ namespace dunlin {
 namespace {
 
 // Its place among the tensors: embedding, layers by their number, norm, output; then by name.
-std::pair<int64_t, std::string_view> place_of(const TensorPlan& tensor) {
+std::pair<int64_t, std::string_view> hf_place_of(const TensorPlan& tensor) {
   constexpr std::string_view kLayer = "model.layers.";
   int64_t place = INT64_MAX - 1;
   if (tensor.name.starts_with(kLayer)) place = std::atoll(tensor.name.c_str() + kLayer.size());
@@ -28,7 +28,7 @@ std::pair<int64_t, std::string_view> place_of(const TensorPlan& tensor) {
 
 // Of a mixture, neither the biases of all experts together nor the router, which GGUF files have in
 // F32.
-bool is_matrix(const TensorPlan& tensor) {
+bool is_hf_matrix(const TensorPlan& tensor) {
   return tensor.shape.size() > 1 && !tensor.name.ends_with("bias") &&
          !tensor.name.ends_with(".mlp.router.weight");
 }
@@ -51,7 +51,7 @@ Result<bool> holds_exactly(const WeightView& vector, Format format) {
 Format most_common(const std::vector<TensorPlan>& tensors) {
   std::map<Format, int64_t> elements;
   for (const TensorPlan& tensor : tensors) {
-    if (is_matrix(tensor) && traits(tensor.format).is_plain())
+    if (is_hf_matrix(tensor) && traits(tensor.format).is_plain())
       elements[tensor.format] += tensor.elements();
   }
   if (elements.empty()) return Format::f32;
@@ -61,7 +61,7 @@ Format most_common(const std::vector<TensorPlan>& tensors) {
 
 Result<void> check_plain(const std::vector<TensorPlan>& tensors) {
   const auto block = std::ranges::find_if(tensors, [](const TensorPlan& tensor) {
-    return is_matrix(tensor) && !tensor.weights_in_byte && !traits(tensor.format).is_plain();
+    return is_hf_matrix(tensor) && !tensor.weights_in_byte && !traits(tensor.format).is_plain();
   });
   if (block == tensors.end()) return {};
   return usage_error(
@@ -81,17 +81,17 @@ Result<HfTensors> hf_tensors_with(const Checkpoint& checkpoint, const MatrixForm
     TensorPlan plan{
         .name = weight.name, .shape = weight.shape, .view = {}, .format = weight.format};
     DUNLIN_ASSIGN_OR_RETURN(plan.view, checkpoint.weight(weight.name));
-    plan.format = is_matrix(plan) ? format_of(weight.name, plan.view) : plan.view.format;
+    plan.format = is_hf_matrix(plan) ? format_of(weight.name, plan.view) : plan.view.format;
     result.tensors.push_back(std::move(plan));
   }
   if (family->mixture) {
     DUNLIN_RETURN_IF_ERROR(store_experts(result.tensors));
     result.quantization = mxfp4_quantization(result.tensors);
   }
-  std::ranges::sort(result.tensors, {}, place_of);
+  std::ranges::sort(result.tensors, {}, hf_place_of);
   result.dtype = most_common(result.tensors);
   for (TensorPlan& tensor : result.tensors) {
-    if (is_matrix(tensor)) continue;
+    if (is_hf_matrix(tensor)) continue;
     DUNLIN_ASSIGN_OR_RETURN(const bool exact, holds_exactly(tensor.view, result.dtype));
     tensor.format = exact ? result.dtype : Format::f32;
   }

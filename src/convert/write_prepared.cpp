@@ -25,7 +25,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr uint64_t kMostTextBytes = 256u << 20;
+constexpr uint64_t kMostCopiedBytes = 256u << 20;
 
 // Parts [begin, end) of one file.
 struct Span {
@@ -169,7 +169,7 @@ class PreparedWriter {
       const std::string from = text_folder + "/" + name;
       std::error_code ignored;
       if (!fs::exists(from, ignored)) continue;
-      DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(from, kMostTextBytes));
+      DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(from, kMostCopiedBytes));
       DUNLIN_RETURN_IF_ERROR(
           write_file_atomically(folder + "/" + name, std::as_bytes(std::span(text))));
       DUNLIN_RETURN_IF_ERROR(list_file(folder, name));
@@ -179,7 +179,7 @@ class PreparedWriter {
 
   Result<void> list_file(const std::string& folder, const std::string& name) {
     DUNLIN_ASSIGN_OR_RETURN(const std::string text,
-                            read_text_file(folder + "/" + name, kMostTextBytes));
+                            read_text_file(folder + "/" + name, kMostCopiedBytes));
     manifest_.files.push_back({.name = name, .bytes = text.size(), .hash = hash_of(text)});
     return {};
   }

@@ -1,20 +1,14 @@
 #include "hub/file_lock.h"
 
 #include <fcntl.h>
-#include <fmt/format.h>
 #include <sys/file.h>
 
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <filesystem>
 #include <thread>
 
 namespace dunlin {
-
-Error path_error(const std::string& path, int code) {
-  return runtime_error(fmt::format("{}: {}", path, std::strerror(code)));
-}
 
 Result<void> make_folders(const std::string& folder) {
   std::error_code error;

@@ -26,7 +26,4 @@ Result<void> make_folders(const std::string& folder);
 // Makes a rename within the folder last.
 void synchronise_folder(const std::string& folder);
 
-// "PATH: No such file or directory" and the like (kind runtime).
-Error path_error(const std::string& path, int code);
-
 }  // namespace dunlin

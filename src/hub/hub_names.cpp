@@ -14,9 +14,6 @@ constexpr size_t kLongestQuant = 64;
 constexpr size_t kLongestName = 255;  // NAME_MAX of Linux
 constexpr size_t kLongestPath = 1024;
 
-bool is_alphanumeric(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
 bool is_word(std::string_view text) {
   return !text.empty() && std::ranges::all_of(text, [](char c) {
     return is_alphanumeric(c) || c == '-' || c == '_' || c == '.';

@@ -18,7 +18,7 @@ namespace dunlin {
 namespace {
 
 constexpr uint64_t kLongestNote = 4096;
-constexpr size_t kPiece = 1 << 20;
+constexpr size_t kHashedPiece = 1 << 20;
 
 bool has_size(const std::string& path, uint64_t size) {
   std::error_code error;
@@ -30,10 +30,10 @@ bool has_checksum(const std::string& path, const HubFile& file) {
   const auto source = open_file(path);
   auto checksum = Checksum::create(*checksum_kind(file.etag), file.size);
   if (!source.ok() || !checksum.ok()) return false;
-  std::vector<std::byte> piece(kPiece);
+  std::vector<std::byte> piece(kHashedPiece);
   for (uint64_t at = 0; at < file.size;) {
-    const auto bytes =
-        std::span(piece).first(static_cast<size_t>(std::min<uint64_t>(kPiece, file.size - at)));
+    const auto bytes = std::span(piece).first(
+        static_cast<size_t>(std::min<uint64_t>(kHashedPiece, file.size - at)));
     if (!(*source)->read_at(at, bytes).ok()) return false;
     checksum->update(bytes);
     at += bytes.size();

@@ -38,10 +38,6 @@ std::string upper(std::string text) {
   return text;
 }
 
-bool is_alphanumeric(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
 // "model-00002-of-00003.gguf" as "model", 2, 3, ".gguf".
 struct Part {
   std::string stem = {}, extension = {};

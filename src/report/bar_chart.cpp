@@ -13,11 +13,11 @@
 namespace dunlin {
 namespace {
 
-constexpr double kWidth = 720;
-constexpr double kLeft = 196, kRight = 92;  // room for names and for labels
-constexpr double kTop = 92, kBottom = 56;
+constexpr double kBarChartWidth = 720;
+constexpr double kNameRoom = 196, kLabelRoom = 92;  // room for names and for labels
+constexpr double kHeadRoom = 92, kTickRoom = 56;
 constexpr double kRow = 24, kBar = 16;
-constexpr double kCharacter = 6.6;  // width of a character at 12 units, sans-serif
+constexpr double kNameCharacter = 6.6;  // width of a character at 12 units, sans-serif
 
 bool has_bar(const Bar& bar) {
   return std::isfinite(bar.value) && bar.value > 0;
@@ -27,7 +27,7 @@ class BarDrawing {
  public:
   explicit BarDrawing(const BarChart& chart)
       : chart_(chart),
-        bottom_(kTop + kRow * static_cast<double>(chart.bars.size())),
+        bottom_(kHeadRoom + kRow * static_cast<double>(chart.bars.size())),
         logarithmic_(chart.x.scale != ChartScale::linear) {
     double least = INFINITY;
     double most = 0;
@@ -52,8 +52,8 @@ class BarDrawing {
  private:
   double at(double value) const {
     const double place = logarithmic_ ? std::log10(value) : value;
-    return kLeft +
-           (kWidth - kRight - kLeft) * std::clamp((place - low_) / (high_ - low_), 0.0, 1.0);
+    return kNameRoom + (kBarChartWidth - kLabelRoom - kNameRoom) *
+                           std::clamp((place - low_) / (high_ - low_), 0.0, 1.0);
   }
 
   template <typename... Arguments>
@@ -65,7 +65,7 @@ class BarDrawing {
     add("<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {0} {1}\" width=\"{0}\" "
         "height=\"{1}\" font-family=\"Helvetica, Arial, sans-serif\" role=\"img\">\n"
         "<title>{2}</title>\n<rect width=\"{0}\" height=\"{1}\" fill=\"#ffffff\"/>\n",
-        kWidth, bottom_ + kBottom, svg_escaped(chart_.title));
+        kBarChartWidth, bottom_ + kTickRoom, svg_escaped(chart_.title));
     text_ += svg_text(20, 28, chart_.title, {.size = 17, .colour = "#111111", .weight = "bold"});
     text_ += svg_text(20, 48, chart_.subtitle, {.colour = "#555555"});
   }
@@ -84,10 +84,10 @@ class BarDrawing {
   void ticks() {
     for (const double value : tick_values()) {
       add("<line x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1}\" y2=\"{2}\" stroke=\"#dddddd\"/>\n",
-          at(value), kTop, bottom_);
+          at(value), kHeadRoom, bottom_);
       text_ += svg_text(at(value), bottom_ + 18, short_number(value), {.anchor = "middle"});
     }
-    text_ += svg_text((kLeft + kWidth - kRight) / 2, bottom_ + 42, chart_.x.label,
+    text_ += svg_text((kNameRoom + kBarChartWidth - kLabelRoom) / 2, bottom_ + 42, chart_.x.label,
                       {.anchor = "middle", .size = 13});
   }
 
@@ -97,13 +97,13 @@ class BarDrawing {
 
   void bar(size_t number) {
     const Bar& each = chart_.bars[number];
-    const double y = kTop + kRow * static_cast<double>(number) + (kRow - kBar) / 2;
-    const double end = has_bar(each) ? at(each.value) : kLeft;
+    const double y = kHeadRoom + kRow * static_cast<double>(number) + (kRow - kBar) / 2;
+    const double end = has_bar(each) ? at(each.value) : kNameRoom;
     if (has_bar(each)) {
-      add("<rect x=\"{}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>\n", kLeft, y,
-          std::max(end - kLeft, 1.0), kBar, colour(each.kind));
+      add("<rect x=\"{}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{}\" fill=\"{}\"/>\n", kNameRoom,
+          y, std::max(end - kNameRoom, 1.0), kBar, colour(each.kind));
     }
-    text_ += svg_text(kLeft - 8, y + 12, each.name, {.anchor = "end"});
+    text_ += svg_text(kNameRoom - 8, y + 12, each.name, {.anchor = "end"});
     text_ += svg_text(end + 6, y + 12, each.label, {});
   }
 
@@ -113,7 +113,7 @@ class BarDrawing {
       add("<rect x=\"{:.1f}\" y=\"62\" width=\"14\" height=\"12\" fill=\"{}\"/>\n", x,
           colour(kind));
       text_ += svg_text(x + 20, 72, chart_.kinds[kind], {});
-      x += 20 + kCharacter * static_cast<double>(chart_.kinds[kind].size()) + 18;
+      x += 20 + kNameCharacter * static_cast<double>(chart_.kinds[kind].size()) + 18;
     }
   }
 

@@ -14,7 +14,7 @@ namespace {
 
 constexpr size_t kInlineBytes = 8;
 // In a table that is half full the longest search of a million random keys takes about 40 steps.
-constexpr size_t kMaxProbes = 1000;
+constexpr size_t kMaxNameProbes = 1000;
 
 template <typename T>
 T load(const char* at) noexcept {
@@ -82,7 +82,7 @@ Result<void> Vocabulary::build_index() {
         return model_error(
             fmt::format("the tokens {} and {} are the same bytes", slots_[at].id, id));
       }
-      if (probes == kMaxProbes) return model_error("too many tokens have the same hash");
+      if (probes == kMaxNameProbes) return model_error("too many tokens have the same hash");
       at = (at + 1) & (slots_.size() - 1);
     }
     slots_[at] = {key.value, key.length, id};

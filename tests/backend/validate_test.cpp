@@ -10,12 +10,12 @@ namespace {
 
 using testing::HasSubstr;
 
-constexpr int64_t kPages = 6;
+constexpr int64_t kValidPages = 6;
 
 class CountedPages final : public KvState {
  public:
   int32_t groups() const override { return 1; }
-  int64_t pages(int32_t) const override { return kPages; }
+  int64_t pages(int32_t) const override { return kValidPages; }
   uint64_t bytes() const override { return 0; }
 };
 
@@ -245,7 +245,7 @@ TEST(Validate, MoveToAPageThatDoesNotExist) {
 class PagesOfSlots final : public KvState {
  public:
   int32_t groups() const override { return 1; }
-  int64_t pages(int32_t) const override { return kPages; }
+  int64_t pages(int32_t) const override { return kValidPages; }
   int64_t pages_per_slot(int32_t) const override { return 3; }
   uint64_t bytes() const override { return 0; }
 };

@@ -10,8 +10,8 @@
 namespace dunlin {
 namespace {
 
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNotANumber = std::numeric_limits<float>::quiet_NaN();
+constexpr float kInf = std::numeric_limits<float>::infinity();
 
 ValueStatistics statistics(const std::vector<float>& values) {
   return statistics_of({DType::f32, {static_cast<int64_t>(values.size())}, values.data()});
@@ -33,13 +33,13 @@ TEST(ValueStatistics, OfFloats) {
 }
 
 TEST(ValueStatistics, CountWhatIsNotFiniteAndLookAtTheRest) {
-  const ValueStatistics s = statistics({kNaN, 5, -kInfinity, 7, kInfinity});
+  const ValueStatistics s = statistics({kNotANumber, 5, -kInf, 7, kInf});
   EXPECT_EQ(s.count, 5);
   EXPECT_EQ(s.nonfinite, 3);
   EXPECT_EQ(s.min, 5);
   EXPECT_EQ(s.max, 7);
   EXPECT_EQ(s.mean, 6);
-  const ValueStatistics none = statistics({kNaN});
+  const ValueStatistics none = statistics({kNotANumber});
   EXPECT_EQ(none.nonfinite, 1);
   EXPECT_EQ(none.absmax, 0);
   EXPECT_EQ(statistics({}).count, 0);
@@ -65,12 +65,12 @@ TEST(WatchCondition, ComparesOneStatistic) {
 
 TEST(WatchCondition, HoldsWhereAValueIsNotFinite) {
   for (const char* condition : {"nonfinite", "absmax>1e4", "min<-1e4", "rms<=0"})
-    EXPECT_TRUE(holds(condition, {1, kNaN})) << condition;
+    EXPECT_TRUE(holds(condition, {1, kNotANumber})) << condition;
   EXPECT_FALSE(holds("nonfinite", {1, 2}));
-  EXPECT_FALSE(holds("nonfinite>=2", {1, kInfinity}));
-  EXPECT_TRUE(holds("nonfinite>=2", {kNaN, kInfinity}));
+  EXPECT_FALSE(holds("nonfinite>=2", {1, kInf}));
+  EXPECT_TRUE(holds("nonfinite>=2", {kNotANumber, kInf}));
   EXPECT_FALSE(holds("min<=0", {}));
-  EXPECT_THAT(WatchCondition::parse("absmax>1e4").value().reading(statistics({1, kNaN})),
+  EXPECT_THAT(WatchCondition::parse("absmax>1e4").value().reading(statistics({1, kNotANumber})),
               testing::StrEq("absmax 1 (1 of 2 values are not finite)"));
 }
 

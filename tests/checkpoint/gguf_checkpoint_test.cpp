@@ -12,7 +12,7 @@ namespace {
 
 using testing::ElementsAre;
 
-void expect_error(const GgufBuilder& builder, const std::string& problem) {
+void expect_checkpoint_error(const GgufBuilder& builder, const std::string& problem) {
   expect_model_error([&] { return open_gguf_bytes(builder.build()); }, "tiny.gguf", problem);
 }
 
@@ -117,7 +117,8 @@ TEST(GgufCheckpoint, OptionalKeysHaveDefaults) {
   builder.without("llama.rope.dimension_count").u32("llama.attention.head_count", 2);
   builder.u32("llama.embedding_length", 12);
   const auto config_of = [](const GgufBuilder& file) { return open_gguf_bytes(file.build()); };
-  expect_error(builder, "has the shape");  // head_dim is now 12 / 2, but the tensors have rows of 8
+  expect_checkpoint_error(
+      builder, "has the shape");  // head_dim is now 12 / 2, but the tensors have rows of 8
   GgufBuilder whole = tiny_gguf("llama", false, true);
   whole.without("llama.vocab_size").without("llama.rope.freq_base");
   const auto checkpoint = config_of(whole);
@@ -145,11 +146,12 @@ TEST(GgufCheckpoint, RopeDivisorsThatCannotBe) {
     return builder;
   };
   const std::string name = "rope_freqs.weight";
-  expect_error(with_divisors({name, {2}, 0, raw_floats({1, 1})}), "is not F32 [3]");
-  expect_error(with_divisors({name, {3}, 1, std::string(6, 'a')}), "is not F32 [3]");
+  expect_checkpoint_error(with_divisors({name, {2}, 0, raw_floats({1, 1})}), "is not F32 [3]");
+  expect_checkpoint_error(with_divisors({name, {3}, 1, std::string(6, 'a')}), "is not F32 [3]");
   for (const float bad : {0.0f, -1.0f, std::numeric_limits<float>::quiet_NaN(),
                           std::numeric_limits<float>::infinity()}) {
-    expect_error(with_divisors({name, {3}, 0, raw_floats({1, bad, 1})}), "not a divisor");
+    expect_checkpoint_error(with_divisors({name, {3}, 0, raw_floats({1, bad, 1})}),
+                            "not a divisor");
   }
 }
 
@@ -178,10 +180,12 @@ TEST(GgufCheckpoint, TensorsListStoredAndCanonicalNames) {
 }
 
 TEST(GgufContradiction, ArchitectureUnknownOrMissing) {
-  expect_error(tiny_gguf().without("general.architecture"), "general.architecture is missing");
-  expect_error(tiny_gguf().text("general.architecture", "mamba"),
-               "models of type \"mamba\" are not supported; supported: llama, qwen2");
-  expect_error(tiny_gguf().u32("general.architecture", 1), "general.architecture is not a string");
+  expect_checkpoint_error(tiny_gguf().without("general.architecture"),
+                          "general.architecture is missing");
+  expect_checkpoint_error(tiny_gguf().text("general.architecture", "mamba"),
+                          "models of type \"mamba\" are not supported; supported: llama, qwen2");
+  expect_checkpoint_error(tiny_gguf().u32("general.architecture", 1),
+                          "general.architecture is not a string");
 }
 
 TEST(GgufContradiction, RequiredKeysMissing) {
@@ -189,56 +193,64 @@ TEST(GgufContradiction, RequiredKeysMissing) {
        {"block_count", "context_length", "embedding_length", "feed_forward_length",
         "attention.head_count", "attention.layer_norm_rms_epsilon"}) {
     const std::string name = std::string("llama.") + key;
-    expect_error(tiny_gguf().without(name), name + " is missing");
+    expect_checkpoint_error(tiny_gguf().without(name), name + " is missing");
   }
 }
 
 TEST(GgufContradiction, SizesOutOfRange) {
-  expect_error(tiny_gguf().u32("llama.attention.head_count", 0), "llama.attention.head_count is 0");
-  expect_error(tiny_gguf().u32("llama.attention.head_count_kv", 0),
-               "llama.attention.head_count_kv is 0");
-  expect_error(tiny_gguf().u32("llama.block_count", 1000000000), "llama.block_count is 1000000000");
-  expect_error(tiny_gguf().u32("llama.vocab_size", 1u << 31), "llama.vocab_size is 2147483648");
-  expect_error(tiny_gguf().set("llama.context_length", kU64, raw(UINT64_C(1) << 63)),
-               "llama.context_length");
-  expect_error(tiny_gguf().set("llama.context_length", kI64, raw(INT64_MAX)),
-               "llama.context_length");
-  expect_error(tiny_gguf().set("llama.embedding_length", kI32, raw<int32_t>(-8)),
-               "llama.embedding_length is -8");
-  expect_error(tiny_gguf().text("llama.embedding_length", "8"),
-               "llama.embedding_length is not an integer");
+  expect_checkpoint_error(tiny_gguf().u32("llama.attention.head_count", 0),
+                          "llama.attention.head_count is 0");
+  expect_checkpoint_error(tiny_gguf().u32("llama.attention.head_count_kv", 0),
+                          "llama.attention.head_count_kv is 0");
+  expect_checkpoint_error(tiny_gguf().u32("llama.block_count", 1000000000),
+                          "llama.block_count is 1000000000");
+  expect_checkpoint_error(tiny_gguf().u32("llama.vocab_size", 1u << 31),
+                          "llama.vocab_size is 2147483648");
+  expect_checkpoint_error(tiny_gguf().set("llama.context_length", kU64, raw(UINT64_C(1) << 63)),
+                          "llama.context_length");
+  expect_checkpoint_error(tiny_gguf().set("llama.context_length", kI64, raw(INT64_MAX)),
+                          "llama.context_length");
+  expect_checkpoint_error(tiny_gguf().set("llama.embedding_length", kI32, raw<int32_t>(-8)),
+                          "llama.embedding_length is -8");
+  expect_checkpoint_error(tiny_gguf().text("llama.embedding_length", "8"),
+                          "llama.embedding_length is not an integer");
 }
 
 TEST(GgufContradiction, EpsilonIsNotANumber) {
   const std::string key = "llama.attention.layer_norm_rms_epsilon";
-  expect_error(tiny_gguf().f32(key, std::numeric_limits<float>::quiet_NaN()), key);
-  expect_error(tiny_gguf().f32(key, -1.0f), key);
-  expect_error(tiny_gguf().f32("llama.rope.freq_base", std::numeric_limits<float>::infinity()),
-               "llama.rope.freq_base");
+  expect_checkpoint_error(tiny_gguf().f32(key, std::numeric_limits<float>::quiet_NaN()), key);
+  expect_checkpoint_error(tiny_gguf().f32(key, -1.0f), key);
+  expect_checkpoint_error(
+      tiny_gguf().f32("llama.rope.freq_base", std::numeric_limits<float>::infinity()),
+      "llama.rope.freq_base");
 }
 
 TEST(GgufContradiction, HeadsDoNotDivide) {
-  expect_error(tiny_gguf().u32("llama.attention.head_count_kv", 3),
-               "are not a multiple of 3 key-value heads");
-  expect_error(
+  expect_checkpoint_error(tiny_gguf().u32("llama.attention.head_count_kv", 3),
+                          "are not a multiple of 3 key-value heads");
+  expect_checkpoint_error(
       tiny_gguf().without("llama.attention.key_length").u32("llama.attention.head_count", 3),
       "is not a multiple of num_attention_heads 3");
 }
 
 TEST(GgufContradiction, RopeWidth) {
-  expect_error(tiny_gguf().u32("llama.rope.dimension_count", 5), "llama.rope.dimension_count is 5");
-  expect_error(tiny_gguf().u32("llama.attention.value_length", 4),
-               "llama.attention.value_length is 4");
-  expect_error(tiny_gguf().u32("llama.attention.key_length", 7), "odd");
+  expect_checkpoint_error(tiny_gguf().u32("llama.rope.dimension_count", 5),
+                          "llama.rope.dimension_count is 5");
+  expect_checkpoint_error(tiny_gguf().u32("llama.attention.value_length", 4),
+                          "llama.attention.value_length is 4");
+  expect_checkpoint_error(tiny_gguf().u32("llama.attention.key_length", 7), "odd");
 }
 
 TEST(GgufContradiction, RopeScalingOfAnotherKind) {
-  expect_error(tiny_gguf().text("llama.rope.scaling.type", "linear"),
-               "\"linear\" is not supported");
-  expect_error(tiny_gguf().text("llama.rope.scaling.type", "yarn"), "llama.rope.scaling.factor");
+  expect_checkpoint_error(tiny_gguf().text("llama.rope.scaling.type", "linear"),
+                          "\"linear\" is not supported");
+  expect_checkpoint_error(tiny_gguf().text("llama.rope.scaling.type", "yarn"),
+                          "llama.rope.scaling.factor");
   // Without a type a factor is linear.
-  expect_error(tiny_gguf().f32("llama.rope.scaling.factor", 4.0f), "\"linear\" is not supported");
-  expect_error(tiny_gguf().f32("llama.rope.scale_linear", 4.0f), "\"linear\" is not supported");
+  expect_checkpoint_error(tiny_gguf().f32("llama.rope.scaling.factor", 4.0f),
+                          "\"linear\" is not supported");
+  expect_checkpoint_error(tiny_gguf().f32("llama.rope.scale_linear", 4.0f),
+                          "\"linear\" is not supported");
   EXPECT_TRUE(open_gguf_bytes(tiny_gguf().f32("llama.rope.scaling.factor", 1.0f).build()).ok());
   EXPECT_TRUE(open_gguf_bytes(tiny_gguf().f32("llama.rope.scale_linear", 1.0f).build()).ok());
   // The new name comes first.
@@ -263,31 +275,32 @@ TEST(Gguf, Version2) {
 }
 
 TEST(GgufContradiction, MixtureOfExperts) {
-  expect_error(tiny_gguf().u32("llama.expert_count", 8).u32("llama.expert_used_count", 9),
-               "expert_count is 8");
+  expect_checkpoint_error(
+      tiny_gguf().u32("llama.expert_count", 8).u32("llama.expert_used_count", 9),
+      "expert_count is 8");
 }
 
 TEST(GgufContradiction, PartOfASplitFile) {
   GgufBuilder builder = tiny_gguf();
   builder.set("split.count", kU16, raw<uint16_t>(3));
-  expect_error(builder, "split.no");
+  expect_checkpoint_error(builder, "split.no");
   builder.set("split.no", kU16, raw<uint16_t>(0));
-  expect_error(builder, "ends in -00001-of-00003.gguf");
+  expect_checkpoint_error(builder, "ends in -00001-of-00003.gguf");
 }
 
 TEST(GgufContradiction, ShapesAgainstTheConfiguration) {
-  expect_error(tiny_gguf().u32("llama.vocab_size", 13),
-               "has the shape [12, 8]; the configuration gives [13, 8]");
-  expect_error(tiny_gguf().u32("llama.feed_forward_length", 11), "has the shape");
+  expect_checkpoint_error(tiny_gguf().u32("llama.vocab_size", 13),
+                          "has the shape [12, 8]; the configuration gives [13, 8]");
+  expect_checkpoint_error(tiny_gguf().u32("llama.feed_forward_length", 11), "has the shape");
   GgufBuilder builder = tiny_gguf();
   builder.tensor("output_norm.weight").extents = {kHidden, 1};
-  expect_error(builder, "output_norm.weight has the shape [1, 8]");
+  expect_checkpoint_error(builder, "output_norm.weight has the shape [1, 8]");
 }
 
 TEST(GgufContradiction, TensorOfAnotherModel) {
   GgufBuilder builder = tiny_gguf();
   builder.tensors.push_back({"blk.0.attn_q_norm.weight", {4}, 0, std::string(16, 'a')});
-  expect_error(builder, "blk.0.attn_q_norm.weight is not part of a llama model");
+  expect_checkpoint_error(builder, "blk.0.attn_q_norm.weight is not part of a llama model");
 }
 
 TEST(GgufContradiction, TokenizerArrays) {
@@ -299,23 +312,26 @@ TEST(GgufContradiction, TokenizerArrays) {
     GgufBuilder copy = builder;
     return copy.array(key, type, count, elements);
   };
-  expect_error(with("tokenizer.ggml.tokens", kU8, 2, "ab"),
-               "tokenizer.ggml.tokens is not a list of strings");
-  expect_error(with("tokenizer.ggml.token_type", kI32, 1, "abcd"), "a list of 2 integers");
-  expect_error(with("tokenizer.ggml.token_type", kU8, 3, "abc"), "a list of 2 integers");
-  expect_error(with("tokenizer.ggml.token_type", kF32, 2, "abcdefgh"), "a list of 2 integers");
-  expect_error(with("tokenizer.ggml.scores", kU8, 2, "ab"), "a list of 2 numbers");
-  expect_error(with("tokenizer.ggml.scores", kF32, 1, "abcd"), "a list of 2 numbers");
-  expect_error(with("tokenizer.ggml.merges", kI8, 1, "a"),
-               "tokenizer.ggml.merges is not a list of strings");
-  expect_error(tiny_gguf().array("tokenizer.ggml.scores", kF32, 1, "abcd"), "a list of 0 numbers");
+  expect_checkpoint_error(with("tokenizer.ggml.tokens", kU8, 2, "ab"),
+                          "tokenizer.ggml.tokens is not a list of strings");
+  expect_checkpoint_error(with("tokenizer.ggml.token_type", kI32, 1, "abcd"),
+                          "a list of 2 integers");
+  expect_checkpoint_error(with("tokenizer.ggml.token_type", kU8, 3, "abc"), "a list of 2 integers");
+  expect_checkpoint_error(with("tokenizer.ggml.token_type", kF32, 2, "abcdefgh"),
+                          "a list of 2 integers");
+  expect_checkpoint_error(with("tokenizer.ggml.scores", kU8, 2, "ab"), "a list of 2 numbers");
+  expect_checkpoint_error(with("tokenizer.ggml.scores", kF32, 1, "abcd"), "a list of 2 numbers");
+  expect_checkpoint_error(with("tokenizer.ggml.merges", kI8, 1, "a"),
+                          "tokenizer.ggml.merges is not a list of strings");
+  expect_checkpoint_error(tiny_gguf().array("tokenizer.ggml.scores", kF32, 1, "abcd"),
+                          "a list of 0 numbers");
 }
 
 TEST(GgufContradiction, SpecialTokenIds) {
-  expect_error(tiny_gguf().set("tokenizer.ggml.eos_token_id", kI32, raw<int32_t>(-1)),
-               "tokenizer.ggml.eos_token_id is -1");
-  expect_error(tiny_gguf().text("tokenizer.ggml.bos_token_id", "1"),
-               "tokenizer.ggml.bos_token_id is not an integer");
+  expect_checkpoint_error(tiny_gguf().set("tokenizer.ggml.eos_token_id", kI32, raw<int32_t>(-1)),
+                          "tokenizer.ggml.eos_token_id is -1");
+  expect_checkpoint_error(tiny_gguf().text("tokenizer.ggml.bos_token_id", "1"),
+                          "tokenizer.ggml.bos_token_id is not an integer");
 }
 
 GgufBuilder dream() {
@@ -338,11 +354,12 @@ TEST(GgufDream, HasItsMaskAndPadding) {
 }
 
 TEST(GgufDream, WrongOnesNameTheirKey) {
-  expect_error(tiny_gguf("dream"), "tokenizer.ggml.mask_token_id is missing");
-  expect_error(dream().set("dream.attention.causal", kBool, raw<uint8_t>(1)),
-               "dream.attention.causal is true");
-  expect_error(dream().text("diffusion.shift_logits", "yes"), "diffusion.shift_logits is not");
-  expect_error(dream().without("dream.block_count"), "dream.block_count is missing");
+  expect_checkpoint_error(tiny_gguf("dream"), "tokenizer.ggml.mask_token_id is missing");
+  expect_checkpoint_error(dream().set("dream.attention.causal", kBool, raw<uint8_t>(1)),
+                          "dream.attention.causal is true");
+  expect_checkpoint_error(dream().text("diffusion.shift_logits", "yes"),
+                          "diffusion.shift_logits is not");
+  expect_checkpoint_error(dream().without("dream.block_count"), "dream.block_count is missing");
 }
 
 }  // namespace

@@ -53,7 +53,7 @@ Result<std::unique_ptr<Checkpoint>> open(const Files& files,
   return open_gguf(*open_part(first), open_part);
 }
 
-void expect_error(const Files& files, int named, const std::string& problem) {
+void expect_parts_error(const Files& files, int named, const std::string& problem) {
   expect_model_error([&] { return open(files); }, name_of(named, 3), problem);
 }
 
@@ -101,50 +101,50 @@ TEST(GgufParts, DivisorsAreReadFromTheirOwnPart) {
 TEST(GgufParts, MissingPart) {
   Files files = files_of(three_parts());
   files.erase(name_of(2, 3));
-  expect_error(files, 2,
-               "No such file or directory (part 2 of 3 of the model that " + name_of(1, 3));
+  expect_parts_error(files, 2,
+                     "No such file or directory (part 2 of 3 of the model that " + name_of(1, 3));
 }
 
 TEST(GgufParts, APartUnderAnothersName) {
   Files files = files_of(three_parts());
   files[name_of(3, 3)] = files[name_of(2, 3)];
-  expect_error(files, 3, "its keys say part 2 of 3, not 3 of 3");
+  expect_parts_error(files, 3, "its keys say part 2 of 3, not 3 of 3");
 }
 
 TEST(GgufParts, APartOfAnotherSplit) {
   std::vector<GgufBuilder> parts = three_parts();
   set_place(parts[1], 1, 4);
-  expect_error(files_of(parts), 2, "its keys say part 2 of 4, not 2 of 3");
+  expect_parts_error(files_of(parts), 2, "its keys say part 2 of 4, not 2 of 3");
 }
 
 TEST(GgufParts, AFileThatIsNotSplit) {
   Files files = files_of(three_parts());
   files[name_of(2, 3)] = tiny_gguf().build();
-  expect_error(files, 2, "its keys say part 1 of 1, not 2 of 3");
+  expect_parts_error(files, 2, "its keys say part 1 of 1, not 2 of 3");
 }
 
 TEST(GgufParts, ATensorInTwoParts) {
   std::vector<GgufBuilder> parts = three_parts();
   parts[2].tensors.push_back(parts[0].tensors[0]);
-  expect_error(files_of(parts), 3, "is in " + name_of(1, 3) + " too");
+  expect_parts_error(files_of(parts), 3, "is in " + name_of(1, 3) + " too");
 }
 
 TEST(GgufParts, AnotherNumberOfTensors) {
   std::vector<GgufBuilder> parts = three_parts();
   parts[1].tensors.pop_back();
-  expect_error(files_of(parts), 1, "split.tensors.count is ");
+  expect_parts_error(files_of(parts), 1, "split.tensors.count is ");
 }
 
 TEST(GgufParts, APartThatIsNoGgufFile) {
   Files files = files_of(three_parts());
   files[name_of(2, 3)] = "text";
-  expect_error(files, 2, "not a GGUF file");
+  expect_parts_error(files, 2, "not a GGUF file");
 }
 
 TEST(GgufParts, AnIndexBeyondTheCount) {
   std::vector<GgufBuilder> parts = three_parts();
   set_place(parts[1], 3, 3);
-  expect_error(files_of(parts), 2, "split.no");
+  expect_parts_error(files_of(parts), 2, "split.no");
 }
 
 TEST(GgufParts, AnotherPartThanTheFirstIsNamed) {

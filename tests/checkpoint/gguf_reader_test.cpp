@@ -9,12 +9,12 @@
 namespace dunlin {
 namespace {
 
-void expect_error(const std::string& bytes, const std::string& problem) {
+void expect_reader_error(const std::string& bytes, const std::string& problem) {
   expect_model_error([&] { return open_gguf_bytes(bytes); }, "tiny.gguf", problem);
 }
 
-void expect_error(const GgufBuilder& builder, const std::string& problem) {
-  expect_error(builder.build(), problem);
+void expect_reader_error(const GgufBuilder& builder, const std::string& problem) {
+  expect_reader_error(builder.build(), problem);
 }
 
 GgufBuilder with_tensor(GgufTensor tensor) {
@@ -24,38 +24,38 @@ GgufBuilder with_tensor(GgufTensor tensor) {
 }
 
 TEST(GgufMalformed, EmptyFile) {
-  expect_error(std::string(), "the file ends (0 bytes) inside the magic number");
+  expect_reader_error(std::string(), "the file ends (0 bytes) inside the magic number");
 }
 
 TEST(GgufMalformed, OneTo23Bytes) {
   const std::string bytes = tiny_gguf().build();
   for (size_t length = 1; length < 24; ++length)
-    expect_error(bytes.substr(0, length), "the file ends");
+    expect_reader_error(bytes.substr(0, length), "the file ends");
 }
 
 TEST(GgufMalformed, BadMagic) {
   GgufBuilder builder = tiny_gguf();
   builder.magic = "GGML";
-  expect_error(builder, "not a GGUF file");
+  expect_reader_error(builder, "not a GGUF file");
 }
 
 TEST(GgufMalformed, BigEndianMagic) {
   GgufBuilder builder = tiny_gguf();
   builder.magic = "FUGG";
-  expect_error(builder, "big-endian");
+  expect_reader_error(builder, "big-endian");
 }
 
 TEST(GgufMalformed, ByteSwappedVersion) {
   GgufBuilder builder = tiny_gguf();
   builder.version = 0x03000000;
-  expect_error(builder, "big-endian");
+  expect_reader_error(builder, "big-endian");
 }
 
 TEST(GgufMalformed, OtherVersions) {
   for (const uint32_t version : {0u, 1u, 4u, 0xffffu}) {
     GgufBuilder builder = tiny_gguf();
     builder.version = version;
-    expect_error(builder, "versions 2 and 3 are read");
+    expect_reader_error(builder, "versions 2 and 3 are read");
   }
 }
 
@@ -63,145 +63,149 @@ TEST(GgufMalformed, TensorCountBeyondTheFile) {
   for (const uint64_t count : {UINT64_MAX, UINT64_C(1) << 32, UINT64_C(1) << 63}) {
     GgufBuilder builder = tiny_gguf();
     builder.tensor_count = count;
-    expect_error(builder, "tensors do not fit");
+    expect_reader_error(builder, "tensors do not fit");
   }
 }
 
 TEST(GgufMalformed, TensorCountOneTooHigh) {
   GgufBuilder builder = tiny_gguf();
   builder.tensor_count = builder.tensors.size() + 1;
-  expect_error(builder, "tensor");
+  expect_reader_error(builder, "tensor");
 }
 
 TEST(GgufMalformed, KeyCountBeyondTheFile) {
   for (const uint64_t count : {UINT64_MAX, UINT64_C(1) << 32}) {
     GgufBuilder builder = tiny_gguf();
     builder.pair_count = count;
-    expect_error(builder, "keys do not fit");
+    expect_reader_error(builder, "keys do not fit");
   }
   GgufBuilder builder = tiny_gguf();
   builder.pair_count =
       builder.build().size() / 13;  // just above what fits after the 24 bytes before
-  expect_error(builder, "keys do not fit");
+  expect_reader_error(builder, "keys do not fit");
 }
 
 TEST(GgufMalformed, KeyLength) {
   for (const uint64_t length : {UINT64_MAX, UINT64_C(0), UINT64_C(65536)}) {
     GgufBuilder builder;
     builder.pair_count = 1;
-    expect_error(builder.header() + raw(length) + std::string(70000, 'k'), "a key of");
+    expect_reader_error(builder.header() + raw(length) + std::string(70000, 'k'), "a key of");
   }
 }
 
 TEST(GgufMalformed, KeyNotText) {
   for (const std::string& key :
        {std::string("a\xff"), std::string("a\0b", 3), std::string("a\nb"), std::string("é")}) {
-    expect_error(tiny_gguf().u32(key, 1), "is not visible ASCII");
+    expect_reader_error(tiny_gguf().u32(key, 1), "is not visible ASCII");
   }
 }
 
 TEST(GgufMalformed, StringNotUtf8) {
   for (const char* text : {"\xff", "\xc0\xaf", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\xe2\x82"}) {
-    expect_error(tiny_gguf().text("general.name", text),
-                 "a string of the key general.name is not UTF-8");
+    expect_reader_error(tiny_gguf().text("general.name", text),
+                        "a string of the key general.name is not UTF-8");
   }
 }
 
 TEST(GgufMalformed, StringWithZeroByte) {
-  expect_error(tiny_gguf().text("general.name", std::string("a\0b", 3)), "contains a zero byte");
+  expect_reader_error(tiny_gguf().text("general.name", std::string("a\0b", 3)),
+                      "contains a zero byte");
 }
 
 TEST(GgufMalformed, StringLongerThanTheFile) {
   for (const uint64_t length : {UINT64_MAX, UINT64_C(1) << 32}) {
-    expect_error(tiny_gguf().set("general.name", kString, raw(length)), "the file ends");
+    expect_reader_error(tiny_gguf().set("general.name", kString, raw(length)), "the file ends");
   }
 }
 
 TEST(GgufMalformed, UnknownValueType) {
   for (const uint32_t type : {13u, 0xffffffffu})
-    expect_error(tiny_gguf().set("x", type, ""), "unknown type");
+    expect_reader_error(tiny_gguf().set("x", type, ""), "unknown type");
 }
 
 TEST(GgufMalformed, ArrayOfArrays) {
-  expect_error(tiny_gguf().array("x", kArray, 1, raw<uint32_t>(kU8) + raw<uint64_t>(1) + "a"),
-               "an array of arrays");
+  expect_reader_error(
+      tiny_gguf().array("x", kArray, 1, raw<uint32_t>(kU8) + raw<uint64_t>(1) + "a"),
+      "an array of arrays");
 }
 
 TEST(GgufMalformed, ArrayOfUnknownType) {
-  expect_error(tiny_gguf().array("x", 99, 1, "a"), "unknown type 99");
+  expect_reader_error(tiny_gguf().array("x", 99, 1, "a"), "unknown type 99");
 }
 
 TEST(GgufMalformed, ArrayCountOverflows) {
   for (const uint64_t count : {UINT64_MAX, UINT64_MAX / 8 + 2, UINT64_C(1) << 63}) {
     for (const uint32_t type : {kU8, kF64, kString}) {
-      expect_error(tiny_gguf().array("x", type, count, ""), "do not fit");
+      expect_reader_error(tiny_gguf().array("x", type, count, ""), "do not fit");
     }
   }
 }
 
 TEST(GgufMalformed, ArrayLongerThanTheFile) {
-  expect_error(tiny_gguf().array("x", kI32, 1 << 20, "abcd"), "do not fit");
+  expect_reader_error(tiny_gguf().array("x", kI32, 1 << 20, "abcd"), "do not fit");
 }
 
 TEST(GgufMalformed, BooleanNeitherZeroNorOne) {
-  expect_error(tiny_gguf().set("x", kBool, "\x02"), "boolean 2");
+  expect_reader_error(tiny_gguf().set("x", kBool, "\x02"), "boolean 2");
 }
 
 TEST(GgufMalformed, IntegerAboveSigned) {
-  expect_error(tiny_gguf().set("x", kU64, raw(UINT64_MAX)), "above the largest signed integer");
+  expect_reader_error(tiny_gguf().set("x", kU64, raw(UINT64_MAX)),
+                      "above the largest signed integer");
 }
 
 TEST(GgufMalformed, DuplicateKey) {
   GgufBuilder builder = tiny_gguf();
   builder.pairs.push_back(builder.pairs.back());
-  expect_error(builder, "occurs twice");
+  expect_reader_error(builder, "occurs twice");
 }
 
 TEST(GgufMalformed, Alignment) {
   for (const uint32_t alignment : {0u, 3u, 4u, 13u, 0x80000000u, 0xffffffffu}) {
-    expect_error(tiny_gguf().u32("general.alignment", alignment), "not a power of two");
+    expect_reader_error(tiny_gguf().u32("general.alignment", alignment), "not a power of two");
   }
-  expect_error(tiny_gguf().set("general.alignment", kI32, raw<int32_t>(32)), "not a UINT32");
-  expect_error(tiny_gguf().set("general.alignment", kU64, raw<uint64_t>(32)), "not a UINT32");
+  expect_reader_error(tiny_gguf().set("general.alignment", kI32, raw<int32_t>(32)), "not a UINT32");
+  expect_reader_error(tiny_gguf().set("general.alignment", kU64, raw<uint64_t>(32)),
+                      "not a UINT32");
 }
 
 TEST(GgufMalformed, TensorNameLength) {
-  expect_error(with_tensor({std::string(64, 'a'), {1}, 0, "abcd"}), "has 64 bytes");
-  expect_error(with_tensor({"", {1}, 0, "abcd"}), "has 0 bytes");
+  expect_reader_error(with_tensor({std::string(64, 'a'), {1}, 0, "abcd"}), "has 64 bytes");
+  expect_reader_error(with_tensor({"", {1}, 0, "abcd"}), "has 0 bytes");
 }
 
 TEST(GgufMalformed, TensorNameNotText) {
-  expect_error(with_tensor({"a\x01", {1}, 0, "abcd"}), "not visible ASCII");
+  expect_reader_error(with_tensor({"a\x01", {1}, 0, "abcd"}), "not visible ASCII");
 }
 
 TEST(GgufMalformed, DuplicateTensor) {
   GgufBuilder builder = tiny_gguf();
   builder.tensors.push_back(builder.tensors.back());
-  expect_error(builder, "occurs twice");
+  expect_reader_error(builder, "occurs twice");
 }
 
 TEST(GgufMalformed, DimensionCount) {
   for (const uint32_t dimensions : {0u, 5u, 0xffffffffu}) {
-    expect_error(with_tensor({"t", {1}, 0, "abcd", {}, dimensions}), "dimensions, not 1..4");
+    expect_reader_error(with_tensor({"t", {1}, 0, "abcd", {}, dimensions}), "dimensions, not 1..4");
   }
 }
 
 TEST(GgufMalformed, DimensionZero) {
-  expect_error(with_tensor({"t", {4, 0}, 0, ""}), "a dimension of 0");
+  expect_reader_error(with_tensor({"t", {4, 0}, 0, ""}), "a dimension of 0");
 }
 
 TEST(GgufMalformed, DimensionNegative) {
-  expect_error(with_tensor({"t", {4, UINT64_MAX}, 0, ""}), "larger than any file");
+  expect_reader_error(with_tensor({"t", {4, UINT64_MAX}, 0, ""}), "larger than any file");
 }
 
 TEST(GgufMalformed, DimensionProductOverflows) {
   const uint64_t big = UINT64_C(0x7fffffffffffffc0);
-  expect_error(with_tensor({"t", {big, 2}, 0, ""}), "larger than any file");
-  expect_error(with_tensor({"t", {UINT64_C(1) << 32, UINT64_C(1) << 32}, 0, ""}),
-               "larger than any file");
-  expect_error(with_tensor({"t", {UINT64_C(1) << 62, 1}, 0, ""}), "larger than any file");
-  expect_error(with_tensor({"t", {UINT64_C(1) << 40, UINT64_C(1) << 20}, 2, ""}),
-               "beyond the file");
+  expect_reader_error(with_tensor({"t", {big, 2}, 0, ""}), "larger than any file");
+  expect_reader_error(with_tensor({"t", {UINT64_C(1) << 32, UINT64_C(1) << 32}, 0, ""}),
+                      "larger than any file");
+  expect_reader_error(with_tensor({"t", {UINT64_C(1) << 62, 1}, 0, ""}), "larger than any file");
+  expect_reader_error(with_tensor({"t", {UINT64_C(1) << 40, UINT64_C(1) << 20}, 2, ""}),
+                      "beyond the file");
 }
 
 TEST(GgufMalformed, SizesOfTwoTensorsWrapAround) {
@@ -209,44 +213,46 @@ TEST(GgufMalformed, SizesOfTwoTensorsWrapAround) {
   const uint64_t big = UINT64_C(0x7fffffffffffffc0) / 4;
   builder.tensors.push_back({"t1", {big}, 0, ""});
   builder.tensors.push_back({"t2", {big}, 0, ""});
-  expect_error(builder, "beyond the file");
+  expect_reader_error(builder, "beyond the file");
 }
 
 TEST(GgufMalformed, UnknownTensorType) {
   for (const uint32_t type : {4u, 5u, 31u, 42u, 1000u, 0x80000000u, 0xffffffffu}) {
-    expect_error(with_tensor({"t", {32}, type, "abcd"}), "unknown type");
+    expect_reader_error(with_tensor({"t", {32}, type, "abcd"}), "unknown type");
   }
 }
 
 TEST(GgufMalformed, UnsupportedTensorTypeIsNamed) {
-  expect_error(with_tensor({"t", {256}, 23, "abcd"}), "is stored as IQ4_XS");
+  expect_reader_error(with_tensor({"t", {256}, 23, "abcd"}), "is stored as IQ4_XS");
 }
 
 TEST(GgufMalformed, RowsThatAreNotWholeBlocks) {
-  expect_error(with_tensor({"t", {33, 2}, 2, std::string(36, 'x')}), "not whole blocks of 32");
+  expect_reader_error(with_tensor({"t", {33, 2}, 2, std::string(36, 'x')}),
+                      "not whole blocks of 32");
 }
 
 TEST(GgufMalformed, OffsetNotAligned) {
-  expect_error(with_tensor({"t", {1}, 0, "abcd", 4}), "not a multiple of 32");
+  expect_reader_error(with_tensor({"t", {1}, 0, "abcd", 4}), "not a multiple of 32");
 }
 
 TEST(GgufMalformed, OffsetBeyondTheFile) {
-  expect_error(with_tensor({"t", {1}, 0, "abcd", UINT64_C(1) << 40}), "beyond the file");
+  expect_reader_error(with_tensor({"t", {1}, 0, "abcd", UINT64_C(1) << 40}), "beyond the file");
 }
 
 TEST(GgufMalformed, OffsetWrapsAround) {
-  expect_error(with_tensor({"t", {64}, 0, "abcd", UINT64_MAX - 31}), "beyond the file");
-  expect_error(with_tensor({"t", {1}, 0, "abcd", UINT64_MAX - 31}), "beyond the file");
+  expect_reader_error(with_tensor({"t", {64}, 0, "abcd", UINT64_MAX - 31}), "beyond the file");
+  expect_reader_error(with_tensor({"t", {1}, 0, "abcd", UINT64_MAX - 31}), "beyond the file");
 }
 
 TEST(GgufMalformed, TensorsOverlap) {
   GgufBuilder builder = tiny_gguf();
   builder.tensors.back().offset = 0;
-  expect_error(builder, "overlaps the tensor");
+  expect_reader_error(builder, "overlaps the tensor");
 }
 
 TEST(GgufMalformed, BytesAfterTheLastTensor) {
-  expect_error(tiny_gguf().build() + std::string(32, '\0'), "32 bytes follow the last tensor");
+  expect_reader_error(tiny_gguf().build() + std::string(32, '\0'),
+                      "32 bytes follow the last tensor");
 }
 
 TEST(GgufMalformed, TruncatedAnywhere) {

@@ -49,7 +49,7 @@ json without(const std::string& key) {
   return config;
 }
 
-void expect_error(const json& config, const std::string& problem) {
+void expect_config_error(const json& config, const std::string& problem) {
   expect_model_error([&] { return read(config); }, "config.json", problem);
 }
 
@@ -180,35 +180,36 @@ TEST(HfConfig, SlidingWindowThatIsOffIsIgnored) {
   config["use_sliding_window"] = false;
   EXPECT_TRUE(read(config).ok());
   config["use_sliding_window"] = true;
-  expect_error(config, "use_sliding_window");
+  expect_config_error(config, "use_sliding_window");
 }
 
 TEST(HfConfigMalformed, RequiredFields) {
   for (const char* key : {"hidden_size", "intermediate_size", "num_hidden_layers",
                           "num_attention_heads", "vocab_size", "max_position_embeddings"}) {
-    expect_error(without(key), std::string("the key ") + key + " is missing");
-    expect_error(with(key, nullptr), std::string("the key ") + key + " is missing");
+    expect_config_error(without(key), std::string("the key ") + key + " is missing");
+    expect_config_error(with(key, nullptr), std::string("the key ") + key + " is missing");
     for (const json& value : {json("8"), json::array(), json::object(), json(true), json(2.5)}) {
-      expect_error(with(key, value), std::string(key) + " is not an integer");
+      expect_config_error(with(key, value), std::string(key) + " is not an integer");
     }
     for (const json& value : {json(-1), json(0), json(INT64_MAX), json(INT64_MIN)}) {
-      expect_error(with(key, value), std::string(key) + " is ");
+      expect_config_error(with(key, value), std::string(key) + " is ");
     }
-    for (const json& value : {json(1e308), json(UINT64_MAX)}) expect_error(with(key, value), key);
+    for (const json& value : {json(1e308), json(UINT64_MAX)})
+      expect_config_error(with(key, value), key);
   }
 }
 
 TEST(HfConfigMalformed, OptionalNumbers) {
   for (const char* key : {"rms_norm_eps", "rope_theta"}) {
     for (const json& value : {json("1"), json::array({1}), json(true)}) {
-      expect_error(with(key, value), std::string(key) + " is not a number");
+      expect_config_error(with(key, value), std::string(key) + " is not a number");
     }
     for (const json& value : {json(-1), json(1e308), json(INT64_MIN)})
-      expect_error(with(key, value), key);
+      expect_config_error(with(key, value), key);
   }
   for (const json& value : {json("4"), json(0), json(-2), json(1 << 20)})
-    expect_error(with("head_dim", value), "head_dim");
-  expect_error(with("head_dim", 5), "odd");
+    expect_config_error(with("head_dim", value), "head_dim");
+  expect_config_error(with("head_dim", 5), "odd");
 }
 
 TEST(HfConfigMalformed, NumbersThatJsonDoesNotHave) {
@@ -221,7 +222,7 @@ TEST(HfConfigMalformed, NumbersThatJsonDoesNotHave) {
 TEST(HfConfigMalformed, Switches) {
   for (const char* key : {"tie_word_embeddings", "attention_bias", "mlp_bias"}) {
     for (const json& value : {json("false"), json(0), json::array()}) {
-      expect_error(with(key, value), std::string(key) + " is not true or false");
+      expect_config_error(with(key, value), std::string(key) + " is not true or false");
     }
   }
 }
@@ -230,54 +231,54 @@ TEST(HfConfigMalformed, HeadsDoNotDivideHidden) {
   json config = without("head_dim");
   config["num_attention_heads"] = 3;
   config["num_key_value_heads"] = 3;
-  expect_error(config, "hidden_size 8 is not a multiple of num_attention_heads 3");
+  expect_config_error(config, "hidden_size 8 is not a multiple of num_attention_heads 3");
 }
 
 TEST(HfConfigMalformed, MoreKeyValueHeadsThanHeads) {
-  expect_error(with("num_key_value_heads", 4),
-               "2 attention heads are not a multiple of 4 key-value heads");
+  expect_config_error(with("num_key_value_heads", 4),
+                      "2 attention heads are not a multiple of 4 key-value heads");
 }
 
 TEST(HfConfigMalformed, UnknownModelType) {
-  expect_error(with("model_type", "mistral"),
-               "models of type \"mistral\" are not supported; supported: llama, qwen2");
-  expect_error(with("model_type", "x\n\x1b[31m"), "\"x??[31m\"");
-  expect_error(with("model_type", 3), "model_type is not a string");
-  expect_error(without("model_type"), "model_type is missing");
+  expect_config_error(with("model_type", "mistral"),
+                      "models of type \"mistral\" are not supported; supported: llama, qwen2");
+  expect_config_error(with("model_type", "x\n\x1b[31m"), "\"x??[31m\"");
+  expect_config_error(with("model_type", 3), "model_type is not a string");
+  expect_config_error(without("model_type"), "model_type is missing");
 }
 
 TEST(HfConfigMalformed, Architectures) {
-  expect_error(with("architectures", {"LlamaForSequenceClassification"}),
-               "must name LlamaForCausalLM");
-  expect_error(with("architectures", {1, nullptr}), "must name LlamaForCausalLM");
-  expect_error(with("architectures", "LlamaForCausalLM"), "architectures is not a list");
+  expect_config_error(with("architectures", {"LlamaForSequenceClassification"}),
+                      "must name LlamaForCausalLM");
+  expect_config_error(with("architectures", {1, nullptr}), "must name LlamaForCausalLM");
+  expect_config_error(with("architectures", "LlamaForCausalLM"), "architectures is not a list");
 }
 
 TEST(HfConfigMalformed, RopeScaling) {
   for (const char* type : {"linear", "dynamic", "longrope", ""}) {
-    expect_error(with("rope_scaling", {{"rope_type", type}, {"factor", 4.0}}),
-                 "supported: default, llama3, yarn");
+    expect_config_error(with("rope_scaling", {{"rope_type", type}, {"factor", 4.0}}),
+                        "supported: default, llama3, yarn");
   }
-  expect_error(with("rope_scaling", "llama3"), "rope_scaling is not an object");
-  expect_error(with("rope_scaling", {{"rope_type", 3}}), "rope_type is not a string");
-  expect_error(with("rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}),
-               "per kind of layer");
+  expect_config_error(with("rope_scaling", "llama3"), "rope_scaling is not an object");
+  expect_config_error(with("rope_scaling", {{"rope_type", 3}}), "rope_type is not a string");
+  expect_config_error(with("rope_parameters", {{"full_attention", {{"rope_type", "default"}}}}),
+                      "per kind of layer");
   for (const char* key :
        {"factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"}) {
     json scaling = kLlama3;
     scaling.erase(key);
-    expect_error(with("rope_scaling", scaling), std::string(key) + " is missing");
+    expect_config_error(with("rope_scaling", scaling), std::string(key) + " is missing");
     scaling[key] = -1;
-    expect_error(with("rope_scaling", scaling), std::string(key) + " is -1");
+    expect_config_error(with("rope_scaling", scaling), std::string(key) + " is -1");
   }
   json scaling = kLlama3;
   scaling["high_freq_factor"] = 1.0;
-  expect_error(with("rope_scaling", scaling), "is not above low_freq_factor");
+  expect_config_error(with("rope_scaling", scaling), "is not above low_freq_factor");
 }
 
 TEST(HfConfigMalformed, QuantisationIsRefused) {
-  expect_error(with("quantization_config", {{"quant_method", "awq"}, {"bits", -3}}),
-               "quantization_config.quant_method \"awq\" is not supported");
+  expect_config_error(with("quantization_config", {{"quant_method", "awq"}, {"bits", -3}}),
+                      "quantization_config.quant_method \"awq\" is not supported");
 }
 
 // ---- GPT-OSS ----
@@ -350,7 +351,7 @@ TEST(HfConfig, YarnOfBothTransformers) {
   for (const char* key : {"factor", "original_max_position_embeddings"}) {
     json without_key = scaling;
     without_key.erase(key);
-    expect_error(with("rope_scaling", without_key), std::string(key) + " is missing");
+    expect_config_error(with("rope_scaling", without_key), std::string(key) + " is missing");
   }
 }
 
@@ -368,35 +369,35 @@ TEST(HfConfig, Mxfp4OfAMixtureIsRead) {
                  .text("quantization_config.quant_method"),
             "mxfp4");
   EXPECT_FALSE(read_ok(mixture()).has("quantization_config.quant_method"));
-  expect_error(with("quantization_config", quantisation), "\"mxfp4\" is for experts");
+  expect_config_error(with("quantization_config", quantisation), "\"mxfp4\" is for experts");
   for (const json& other :
        {json{{"quant_method", "awq"}}, json{{"bits", 4}}, json("mxfp4"), json(4)})
-    expect_error(mixture_with("quantization_config", other), "quantization_config");
+    expect_config_error(mixture_with("quantization_config", other), "quantization_config");
 }
 
 TEST(HfConfigMalformed, LayerTypes) {
   for (const json& types :
        {json("full_attention"), json({1, 2}), json({{{"a", 1}}}), json({"a", "b\n"})})
-    expect_error(mixture_with("layer_types", types), "layer_types is not a list of names");
+    expect_config_error(mixture_with("layer_types", types), "layer_types is not a list of names");
 }
 
 TEST(HfConfigMalformed, Mixtures) {
-  expect_error(mixture_with("num_local_experts", 0), "num_local_experts is 0");
-  expect_error(mixture_with("num_experts_per_tok", -1), "num_experts_per_tok is -1");
-  expect_error(mixture_with("sliding_window", "128"), "sliding_window");
-  expect_error(mixture_with("swiglu_limit", -7), "swiglu_limit is -7");
-  expect_error(mixture_with("attention_bias", "yes"), "attention_bias");
+  expect_config_error(mixture_with("num_local_experts", 0), "num_local_experts is 0");
+  expect_config_error(mixture_with("num_experts_per_tok", -1), "num_experts_per_tok is -1");
+  expect_config_error(mixture_with("sliding_window", "128"), "sliding_window");
+  expect_config_error(mixture_with("swiglu_limit", -7), "swiglu_limit is -7");
+  expect_config_error(mixture_with("attention_bias", "yes"), "attention_bias");
 }
 
 TEST(HfConfigMalformed, OtherActivation) {
-  expect_error(with("hidden_act", "gelu"), "hidden_act \"gelu\"");
+  expect_config_error(with("hidden_act", "gelu"), "hidden_act \"gelu\"");
 }
 
 TEST(HfConfigMalformed, TokenIds) {
   for (const json& ids : {json("2"), json(-1), json(2.5), json({2, "3"}), json({{1}}),
                           json(INT64_MAX), json(UINT64_MAX)}) {
-    expect_error(with("eos_token_id", ids), "eos_token_id is not a token id");
-    expect_error(with("bos_token_id", ids), "bos_token_id is not a token id");
+    expect_config_error(with("eos_token_id", ids), "eos_token_id is not a token id");
+    expect_config_error(with("bos_token_id", ids), "bos_token_id is not a token id");
   }
 }
 
@@ -469,12 +470,12 @@ TEST(HfConfigDream, MissingKeysHaveDefaults) {
 TEST(HfConfigDream, WrongOnesNameTheirKey) {
   json config = dream();
   config["mask_token_id"] = -1;
-  expect_error(config, "mask_token_id is -1");
+  expect_config_error(config, "mask_token_id is -1");
   config["mask_token_id"] = "<|mask|>";
-  expect_error(config, "mask_token_id is not an integer");
+  expect_config_error(config, "mask_token_id is not an integer");
   config = dream();
   config["architectures"] = {"Qwen2ForCausalLM"};
-  expect_error(config, "architectures of model_type Dream must name DreamModel");
+  expect_config_error(config, "architectures of model_type Dream must name DreamModel");
 }
 
 TEST(HfConfig, OtherFamiliesHaveNoMask) {

@@ -149,14 +149,14 @@ std::unique_ptr<Checkpoint> open_ok(const Tensors& tensors) {
   return std::move(opened).value();
 }
 
-void expect_error(const Tensors& tensors, const std::string& problem) {
+void expect_mixture_error(const Tensors& tensors, const std::string& problem) {
   expect_model_error([&] { return open(tensors); }, "model.safetensors", problem);
 }
 
-void expect_error(const std::function<void(Tensors&)>& change, const std::string& problem) {
+void expect_mixture_error(const std::function<void(Tensors&)>& change, const std::string& problem) {
   Tensors tensors = mxfp4_tensors();
   change(tensors);
-  expect_error(tensors, problem);
+  expect_mixture_error(tensors, problem);
 }
 
 // Element i of counted(.., first).
@@ -422,62 +422,66 @@ TEST(Mixture, OneOfTwoAloneReadsBothAtMost) {
 }
 
 TEST(MixtureContradiction, PairsThatAreNone) {
-  expect_error(
+  expect_mixture_error(
       [](Tensors& t) { t.erase(kStacks + "down_proj_scales"); },
       kStacks + "down_proj_blocks is half of a pair: " + kStacks + "down_proj_scales is missing");
-  expect_error([](Tensors& t) { t.erase(kStacks + "down_proj_blocks"); },
-               kStacks + "down_proj_blocks is missing");
-  expect_error(
+  expect_mixture_error([](Tensors& t) { t.erase(kStacks + "down_proj_blocks"); },
+                       kStacks + "down_proj_blocks is missing");
+  expect_mixture_error(
       [](Tensors& t) {
         t[kStacks + "down_proj_blocks"] = counted_bytes({kExperts, kWidth, kFfn / 32, 8}, 0, 9);
       },
       "end in 16 bytes");
-  expect_error(
+  expect_mixture_error(
       [](Tensors& t) {
         const int64_t many = int64_t{1} << 60;
         t[kStacks + "down_proj_blocks"] = {"U8", {0, many, 16}, ""};
         t[kStacks + "down_proj_scales"] = {"U8", {0, many}, ""};
       },
       "down_proj_blocks has the shape [0, 1152921504606846976, 16] and no blocks");
-  expect_error(
+  expect_mixture_error(
       [](Tensors& t) {
         t[kStacks + "down_proj_scales"] = counted_bytes({kExperts, kWidth, 2}, 0, 9);
       },
       kStacks + "down_proj_scales has the shape [3, 64, 2], and");
-  expect_error([](Tensors& t) { t["x_blocks"] = counted_bytes({16}, 0, 9); },
-               "x_scales is missing");
+  expect_mixture_error([](Tensors& t) { t["x_blocks"] = counted_bytes({16}, 0, 9); },
+                       "x_scales is missing");
 }
 
 TEST(MixtureContradiction, ShapesAgainstTheConfiguration) {
   // Another number of experts; one width for another.
-  expect_error(
+  expect_mixture_error(
       [](Tensors& t) {
         t[kStacks + "down_proj_blocks"] = counted_bytes({4, kWidth, kFfn / 32, 16}, 0, 9);
         t[kStacks + "down_proj_scales"] = counted_bytes({4, kWidth, kFfn / 32}, 0, 9);
       },
       "down_proj_blocks has the shape [4, 64, 32]; the configuration gives [3, 64, 32]");
-  expect_error(
+  expect_mixture_error(
       [](Tensors& t) {
         t[kStacks + "gate_up_proj_blocks"] = counted_bytes({kExperts, kFfn, kWidth / 32, 16}, 0, 9);
         t[kStacks + "gate_up_proj_scales"] = counted_bytes({kExperts, kFfn, kWidth / 32}, 0, 9);
       },
       "gate_up_proj_blocks has the shape [3, 32, 64]; the configuration gives [3, 64, 64]");
-  expect_error([](Tensors& t) { t[kStacks + "gate_up_proj_bias"] = counted({kExperts, kFfn}, 0); },
-               "gate_up_proj_bias has the shape [3, 32]; the configuration gives [3, 64]");
-  expect_error([](Tensors& t) { t[std::string(kLayer) + "self_attn.sinks"] = counted({1}, 0); },
-               "self_attn.sinks has the shape [1]; the configuration gives [2]");
+  expect_mixture_error(
+      [](Tensors& t) { t[kStacks + "gate_up_proj_bias"] = counted({kExperts, kFfn}, 0); },
+      "gate_up_proj_bias has the shape [3, 32]; the configuration gives [3, 64]");
+  expect_mixture_error(
+      [](Tensors& t) { t[std::string(kLayer) + "self_attn.sinks"] = counted({1}, 0); },
+      "self_attn.sinks has the shape [1]; the configuration gives [2]");
   Tensors plain = plain_tensors();
   plain[kStacks + "down_proj"] = counted({kExperts, kWidth, kFfn}, 0);
-  expect_error(plain, "down_proj has the shape [3, 64, 32]; the configuration gives [3, 32, 64]");
+  expect_mixture_error(plain,
+                       "down_proj has the shape [3, 64, 32]; the configuration gives [3, 32, 64]");
 }
 
 TEST(MixtureContradiction, OneWeightTwice) {
-  expect_error([](Tensors& t) { t[kStacks + "down_proj"] = counted({kExperts, kFfn, kWidth}, 0); },
-               "holds " + kStacks + "down_proj.weight, and so does");
+  expect_mixture_error(
+      [](Tensors& t) { t[kStacks + "down_proj"] = counted({kExperts, kFfn, kWidth}, 0); },
+      "holds " + kStacks + "down_proj.weight, and so does");
 }
 
 TEST(MixtureContradiction, BytesThatAreNoNumbers) {
-  expect_error(
+  expect_mixture_error(
       [](Tensors& t) { t[std::string(kLayer) + "mlp.router.bias"] = counted_bytes({3}, 0, 9); },
       "mlp.router.bias is stored as U8");
 }

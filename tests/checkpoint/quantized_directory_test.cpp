@@ -26,12 +26,12 @@ using nlohmann::json;
 
 constexpr const char* kQuery = "model.layers.0.self_attn.q_proj.weight";  // [12, 8]
 
-struct Stored {
+struct StoredQuantized {
   std::string dtype;
   std::vector<int64_t> shape;
   std::string bytes;
 };
-using Tensors = std::map<std::string, Stored>;
+using QuantizedTensors = std::map<std::string, StoredQuantized>;
 
 std::string bytes_of(const std::vector<float>& values, const std::string& dtype) {
   std::string bytes;
@@ -48,7 +48,7 @@ std::string bytes_of(const std::vector<float>& values, const std::string& dtype)
   return bytes;
 }
 
-std::string file_of(const Tensors& tensors) {
+std::string quantized_file_of(const QuantizedTensors& tensors) {
   json header;
   std::string data;
   for (const auto& [name, tensor] : tensors) {
@@ -94,7 +94,7 @@ class QuantizedDirectory : public testing::Test {
   void quantise(const std::string& dtype, const std::string& scale_name,
                 const std::vector<int64_t>& scale_shape, const std::vector<float>& scales,
                 const std::string& scale_dtype = "F32") {
-    Stored& query = tensors_[kQuery];
+    StoredQuantized& query = tensors_[kQuery];
     elements_.resize(96);
     for (size_t i = 0; i < elements_.size(); ++i) elements_[i] = static_cast<float>(1 + i % 7);
     query.dtype = dtype;
@@ -107,7 +107,7 @@ class QuantizedDirectory : public testing::Test {
     json config = json::parse(tiny_config());
     if (!quantization.is_null()) config["quantization_config"] = quantization;
     std::ofstream(folder_ + "/config.json") << config.dump();
-    std::ofstream(folder_ + "/model.safetensors", std::ios::binary) << file_of(tensors_);
+    std::ofstream(folder_ + "/model.safetensors", std::ios::binary) << quantized_file_of(tensors_);
     return open_checkpoint(folder_);
   }
 
@@ -144,7 +144,7 @@ class QuantizedDirectory : public testing::Test {
   }
 
   std::string folder_;
-  Tensors tensors_;
+  QuantizedTensors tensors_;
   std::vector<float> elements_;
   std::vector<std::string> warnings_;
 };
@@ -238,7 +238,7 @@ TEST_F(QuantizedDirectory, OtherTensorsInEightBitsAreRefused) {
   quantise("I8", "weight_scale", {12, 1}, counting(12));
   expect_error(compressed("int", "channel"), "has rows of 8, which are not whole groups of 32");
   quantise("F8_E4M3", "weight_scale", {12, 1}, counting(12));
-  Stored& norm = tensors_["model.norm.weight"];
+  StoredQuantized& norm = tensors_["model.norm.weight"];
   norm = {"F8_E4M3", {8}, bytes_of(counting(8), "F8_E4M3")};
   expect_error(fp8(), "model.norm.weight is in F8_E4M3 and is no matrix");
 }
@@ -252,7 +252,7 @@ TEST_F(QuantizedDirectory, ScalesOfPlainWeightsAreRefused) {
 
 // ---- quantization_config alone ----
 
-void expect_config_error(const json& quantization, const std::string& problem) {
+void expect_quantization_error(const json& quantization, const std::string& problem) {
   const json document = {{"quantization_config", quantization}};
   const auto read = read_quantization_config(document, "config.json");
   ASSERT_FALSE(read.ok()) << quantization;
@@ -284,43 +284,44 @@ TEST(QuantizationConfig, BothMethodsAreRead) {
 }
 
 TEST(QuantizationConfig, WhatIsNotSupportedIsNamed) {
-  expect_config_error("fp8", "quantization_config is not an object");
-  expect_config_error(json::object(), "quant_method is not a text");
+  expect_quantization_error("fp8", "quantization_config is not an object");
+  expect_quantization_error(json::object(), "quant_method is not a text");
   for (const char* method : {"awq", "gptq", "bitsandbytes", "modelopt"})
-    expect_config_error({{"quant_method", method}}, fmt::format("quant_method \"{}\"", method));
-  expect_config_error(fp8({{"fmt", "e3m4"}}), "fmt \"e3m4\" is not supported");
+    expect_quantization_error({{"quant_method", method}},
+                              fmt::format("quant_method \"{}\"", method));
+  expect_quantization_error(fp8({{"fmt", "e3m4"}}), "fmt \"e3m4\" is not supported");
   for (const json& block : {json({128}), json({128, -1}), json({128, 0}), json("128"),
                             json({1.5, 128}), json({1, 1 << 20})})
-    expect_config_error(fp8({{"weight_block_size", block}}),
-                        "weight_block_size is not a list of two");
-  expect_config_error(fp8({{"modules_to_not_convert", json::array({1})}}),
-                      "is not a list of texts");
-  expect_config_error(fp8({{"modules_to_not_convert", "lm_head"}}), "is not a list");
+    expect_quantization_error(fp8({{"weight_block_size", block}}),
+                              "weight_block_size is not a list of two");
+  expect_quantization_error(fp8({{"modules_to_not_convert", json::array({1})}}),
+                            "is not a list of texts");
+  expect_quantization_error(fp8({{"modules_to_not_convert", "lm_head"}}), "is not a list");
 
   const auto weights = [](const char* key, const json& value) {
     json config = compressed("int", "channel");
     config["config_groups"]["group_0"]["weights"][key] = value;
     return config;
   };
-  expect_config_error(weights("num_bits", 4), "num_bits is not 8");
-  expect_config_error(weights("symmetric", false), "symmetric is false");
-  expect_config_error(weights("type", "nvfp"), "type \"nvfp\" is not supported");
-  expect_config_error(weights("strategy", "group"), "strategy \"group\" is not supported");
-  expect_config_error(weights("strategy", "block"), "supported: tensor, channel");
+  expect_quantization_error(weights("num_bits", 4), "num_bits is not 8");
+  expect_quantization_error(weights("symmetric", false), "symmetric is false");
+  expect_quantization_error(weights("type", "nvfp"), "type \"nvfp\" is not supported");
+  expect_quantization_error(weights("strategy", "group"), "strategy \"group\" is not supported");
+  expect_quantization_error(weights("strategy", "block"), "supported: tensor, channel");
   json config = compressed("int", "channel");
   config["format"] = "pack-quantized";
-  expect_config_error(config, "format \"pack-quantized\" is not supported");
+  expect_quantization_error(config, "format \"pack-quantized\" is not supported");
   config = compressed("int", "channel");
   config["config_groups"]["group_1"] = config["config_groups"]["group_0"];
   config["config_groups"]["group_1"]["weights"]["strategy"] = "tensor";
-  expect_config_error(config, "groups with different weights");
+  expect_quantization_error(config, "groups with different weights");
   for (const json& groups : {json(), json::object(), json::array({1}), json("all")}) {
     config["config_groups"] = groups;
-    expect_config_error(config, "config_groups is not an object with a group");
+    expect_quantization_error(config, "config_groups is not an object with a group");
   }
   config = compressed("int", "channel");
   config["sparsity_config"] = {{"format", "sparse-24-bitmask"}};
-  expect_config_error(config, "sparsity_config is not supported");
+  expect_quantization_error(config, "sparsity_config is not supported");
 }
 
 }  // namespace

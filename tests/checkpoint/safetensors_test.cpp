@@ -16,13 +16,14 @@ Result<std::vector<TensorInfo>> read(const std::string& bytes) {
   return read_safetensors_header(*source_of(bytes, "model.safetensors"));
 }
 
-void expect_error(const std::string& bytes, const std::string& problem) {
+void expect_safetensors_error(const std::string& bytes, const std::string& problem) {
   expect_model_error([&] { return read(bytes); }, "model.safetensors", problem);
 }
 
 // A header of one entry and sixteen bytes of data.
 void expect_entry_error(const std::string& entry, const std::string& problem) {
-  expect_error(safetensors_file("{\"a\": " + entry + "}", std::string(16, 'x')), problem);
+  expect_safetensors_error(safetensors_file("{\"a\": " + entry + "}", std::string(16, 'x')),
+                           problem);
 }
 
 constexpr const char* kGood =
@@ -62,56 +63,61 @@ TEST(Safetensors, ZeroSizeTensorIsListed) {
 }
 
 TEST(SafetensorsMalformed, FewerThanEightBytes) {
-  for (size_t length = 0; length < 8; ++length) expect_error(std::string(length, 'a'), "too few");
+  for (size_t length = 0; length < 8; ++length)
+    expect_safetensors_error(std::string(length, 'a'), "too few");
 }
 
 TEST(SafetensorsMalformed, HeaderLength) {
-  expect_error(raw<uint64_t>(0) + "abc", "does not begin with {");
+  expect_safetensors_error(raw<uint64_t>(0) + "abc", "does not begin with {");
   for (const uint64_t length :
        {UINT64_MAX, UINT64_C(1) << 63, UINT64_C(100'000'001), UINT64_C(65)}) {
-    expect_error(raw(length) + std::string(64, ' '), "a header of");
+    expect_safetensors_error(raw(length) + std::string(64, ' '), "a header of");
   }
 }
 
 TEST(SafetensorsMalformed, HeaderIsNotUtf8) {
-  expect_error(safetensors_file("{\"\xff\": 1}", ""), "not valid JSON");
-  expect_error(safetensors_file("{\"__metadata__\": {\"\xc0\xaf\": \"\"}}", ""), "not valid JSON");
+  expect_safetensors_error(safetensors_file("{\"\xff\": 1}", ""), "not valid JSON");
+  expect_safetensors_error(safetensors_file("{\"__metadata__\": {\"\xc0\xaf\": \"\"}}", ""),
+                           "not valid JSON");
 }
 
 TEST(SafetensorsMalformed, HeaderDoesNotBeginWithABrace) {
-  expect_error(safetensors_file(" {}", ""), "does not begin with {");
-  expect_error(safetensors_file("[]", ""), "does not begin with {");
+  expect_safetensors_error(safetensors_file(" {}", ""), "does not begin with {");
+  expect_safetensors_error(safetensors_file("[]", ""), "does not begin with {");
 }
 
 TEST(SafetensorsMalformed, TextAfterTheHeader) {
-  expect_error(safetensors_file(std::string(kGood) + "x", std::string(16, 'x')), "not valid JSON");
-  expect_error(safetensors_file(std::string(kGood) + "{}", std::string(16, 'x')), "not valid JSON");
+  expect_safetensors_error(safetensors_file(std::string(kGood) + "x", std::string(16, 'x')),
+                           "not valid JSON");
+  expect_safetensors_error(safetensors_file(std::string(kGood) + "{}", std::string(16, 'x')),
+                           "not valid JSON");
 }
 
 TEST(SafetensorsMalformed, DeepNesting) {
-  expect_error(safetensors_file("{\"a\": " + std::string(100000, '['), ""),
-               "a list is not expected");
+  expect_safetensors_error(safetensors_file("{\"a\": " + std::string(100000, '['), ""),
+                           "a list is not expected");
   std::string objects = "{\"a\": ";
   for (int i = 0; i < 50000; ++i) objects += "{\"a\": ";
-  expect_error(safetensors_file(objects, ""), "an object is not expected");
-  expect_error(safetensors_file("{\"a\": {\"shape\": " + std::string(100000, '['), ""),
-               "a list is not expected");
+  expect_safetensors_error(safetensors_file(objects, ""), "an object is not expected");
+  expect_safetensors_error(safetensors_file("{\"a\": {\"shape\": " + std::string(100000, '['), ""),
+                           "a list is not expected");
 }
 
 TEST(SafetensorsMalformed, DuplicateNames) {
-  expect_error(safetensors_file(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+  expect_safetensors_error(
+      safetensors_file(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
                                     "a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}})",
-                                std::string(8, 'x')),
-               "occurs twice");
+                       std::string(8, 'x')),
+      "occurs twice");
   expect_entry_error(R"({"dtype": "F32", "dtype": "F16", "shape": [4], "data_offsets": [0, 16]})",
                      "twice");
 }
 
 TEST(SafetensorsMalformed, DuplicateMetadata) {
-  expect_error(safetensors_file(R"({"__metadata__": {"b": "", "a": "", "b": ""}})", ""),
-               "__metadata__ has the key \"b\" twice");
-  expect_error(safetensors_file(R"({"__metadata__": {}, "__metadata__": {}})", ""),
-               "__metadata__ occurs twice");
+  expect_safetensors_error(safetensors_file(R"({"__metadata__": {"b": "", "a": "", "b": ""}})", ""),
+                           "__metadata__ has the key \"b\" twice");
+  expect_safetensors_error(safetensors_file(R"({"__metadata__": {}, "__metadata__": {}})", ""),
+                           "__metadata__ occurs twice");
 }
 
 // Names that are all in one chain of a hash table, or a look at all earlier names for each, would
@@ -136,21 +142,22 @@ TEST(SafetensorsMalformed, TooManyKeysOfTheMetadata) {
 }
 
 TEST(SafetensorsMalformed, NameNotText) {
-  expect_error(
+  expect_safetensors_error(
       safetensors_file(R"({"a\u0000b": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})",
                        "abcd"),
       "is not visible ASCII");
-  expect_error(
+  expect_safetensors_error(
       safetensors_file(R"({"": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}})", "abcd"),
       "is not visible ASCII");
 }
 
 TEST(SafetensorsMalformed, MetadataIsNotStrings) {
   for (const char* value : {"1", "null", "[]", "{}", "true", "1.5", "-1"}) {
-    expect_error(safetensors_file(std::string("{\"__metadata__\": {\"a\": ") + value + "}}", ""),
-                 "not expected");
+    expect_safetensors_error(
+        safetensors_file(std::string("{\"__metadata__\": {\"a\": ") + value + "}}", ""),
+        "not expected");
   }
-  expect_error(safetensors_file(R"({"__metadata__": "a"})", ""), "not expected");
+  expect_safetensors_error(safetensors_file(R"({"__metadata__": "a"})", ""), "not expected");
 }
 
 TEST(SafetensorsMalformed, UnknownType) {
@@ -205,36 +212,42 @@ TEST(SafetensorsMalformed, ShapeDoesNotMatchTheData) {
 
 TEST(SafetensorsMalformed, OffsetsReversed) {
   expect_entry_error(R"({"dtype": "F32", "shape": [4], "data_offsets": [16, 0]})", "begin at 16");
-  expect_error(safetensors_file(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+  expect_safetensors_error(
+      safetensors_file(R"({"a": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
                                     "b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 0]}})",
-                                std::string(16, 'x')),
-               "are 8..0");
+                       std::string(16, 'x')),
+      "are 8..0");
 }
 
 TEST(SafetensorsMalformed, TensorsOverlap) {
-  expect_error(safetensors_file(R"({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]},
+  expect_safetensors_error(
+      safetensors_file(R"({"a": {"dtype": "F32", "shape": [3], "data_offsets": [0, 12]},
                                     "b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})",
-                                std::string(16, 'x')),
-               "begin at 8, not at 12");
+                       std::string(16, 'x')),
+      "begin at 8, not at 12");
 }
 
 TEST(SafetensorsMalformed, Holes) {
-  expect_error(safetensors_file(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
+  expect_safetensors_error(
+      safetensors_file(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]},
                                     "b": {"dtype": "F32", "shape": [2], "data_offsets": [8, 16]}})",
-                                std::string(16, 'x')),
-               "begin at 8, not at 4");
-  expect_error(safetensors_file(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}})",
-                                std::string(8, 'x')),
-               "begin at 4, not at 0");
+                       std::string(16, 'x')),
+      "begin at 8, not at 4");
+  expect_safetensors_error(
+      safetensors_file(R"({"a": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}})",
+                       std::string(8, 'x')),
+      "begin at 4, not at 0");
 }
 
 TEST(SafetensorsMalformed, DataNotCovered) {
-  expect_error(safetensors_file(kGood, std::string(20, 'x')), "the tensors end at 16 of 20 bytes");
-  expect_error(safetensors_file("{}", "abcd"), "the tensors end at 0 of 4 bytes");
+  expect_safetensors_error(safetensors_file(kGood, std::string(20, 'x')),
+                           "the tensors end at 16 of 20 bytes");
+  expect_safetensors_error(safetensors_file("{}", "abcd"), "the tensors end at 0 of 4 bytes");
 }
 
 TEST(SafetensorsMalformed, OffsetsBeyondTheFile) {
-  expect_error(safetensors_file(kGood, std::string(15, 'x')), "but the file holds 15 bytes");
+  expect_safetensors_error(safetensors_file(kGood, std::string(15, 'x')),
+                           "but the file holds 15 bytes");
   expect_entry_error(R"({"dtype": "F32", "shape": [4], "data_offsets": [0, 18446744073709551615]})",
                      "holds 16 bytes");
 }
@@ -251,8 +264,8 @@ TEST(SafetensorsMalformed, TruncatedAnywhere) {
 
 TEST(SafetensorsMalformed, PolyglotPrefix) {
   const std::string bytes = safetensors_file(tiny_tensors(true, false));
-  expect_error("PK\x03\x04" + bytes, "a header of");
-  expect_error("%PDF-1.7" + bytes, "a header of");
+  expect_safetensors_error("PK\x03\x04" + bytes, "a header of");
+  expect_safetensors_error("%PDF-1.7" + bytes, "a header of");
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 namespace dunlin {
 namespace {
 
-constexpr const char* kLayer = "model.layers.0.";
+constexpr const char* kFirstLayer = "model.layers.0.";
 
 // W_gguf[h*D + j] = W_hf[h*D + (j mod 2)*(D/2) + j div 2]: how converters write query and key of
 // architecture llama.
@@ -37,7 +37,7 @@ std::map<std::string, TinyTensor> tiny_tensors(bool biases, bool tied) {
     for (int64_t i = 0; i < count; ++i) tensor.values.push_back(next++);
     tensors[name] = std::move(tensor);
   };
-  const std::string layer = kLayer;
+  const std::string layer = kFirstLayer;
   add("model.embed_tokens.weight", {kVocabulary, kHidden});
   add("model.norm.weight", {kHidden});
   if (!tied) add("lm_head.weight", {kVocabulary, kHidden});

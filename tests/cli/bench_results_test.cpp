@@ -17,21 +17,21 @@ using testing::HasSubstr;
 using testing::Not;
 using testing::StartsWith;
 
-const std::string kTokens = test_data("data/llama_plain/model.gguf");
-const std::string kCanvases = test_data("data/dream_plain/model");
+const std::string kTokenModel = test_data("data/llama_plain/model.gguf");
+const std::string kCanvasModel = test_data("data/dream_plain/model");
 
-ProcessResult bench(const std::string& model, std::vector<std::string> more) {
+ProcessResult bench_with(const std::string& model, std::vector<std::string> more) {
   more.insert(more.begin(), {"bench", "model", model, "-t", "1", "-r", "2"});
   return run_dunlin(more);
 }
 
-ProcessResult bench(std::vector<std::string> more) {
+ProcessResult bench_with(std::vector<std::string> more) {
   more.insert(more.begin(), {"-p", "8", "-n", "2"});
-  return bench(kTokens, std::move(more));
+  return bench_with(kTokenModel, std::move(more));
 }
 
 TEST(BenchMachine, OtherProcessesAreAFraction) {
-  const ProcessResult result = bench({"-o", "json"});
+  const ProcessResult result = bench_with({"-o", "json"});
   ASSERT_EQ(result.code, 0) << result.err;
   for (const auto& test : result.json()) {
     ASSERT_TRUE(test.contains("other_cpu"));
@@ -44,7 +44,7 @@ TEST(BenchMachine, OtherProcessesAreAFraction) {
 
 TEST(BenchMachine, NothingIsCompiledWhileATestIsTimed) {
   if (DUNLIN_HAS_PJRT == 0) GTEST_SKIP() << "a build without PJRT";
-  const ProcessResult result = bench({"--backend", "pjrt", "-o", "json"});
+  const ProcessResult result = bench_with({"--backend", "pjrt", "-o", "json"});
   ASSERT_EQ(result.code, 0) << result.err;
   const auto tests = result.json();
   ASSERT_EQ(tests.size(), 2u);
@@ -64,7 +64,7 @@ TEST(BenchMachine, NothingIsCompiledWhileATestIsTimed) {
 class BenchCompare : public testing::Test {
  protected:
   void SetUp() override {
-    const ProcessResult first = bench({"--json"});
+    const ProcessResult first = bench_with({"--json"});
     ASSERT_EQ(first.code, 0) << first.err;
     earlier_ = first.json();
     ASSERT_TRUE(earlier_.is_object());
@@ -82,7 +82,7 @@ class BenchCompare : public testing::Test {
 
 TEST_F(BenchCompare, AFallIsExitCode6) {
   const std::string old = write(1e12);
-  const ProcessResult fell = bench({"--compare", old, "--fail-if", "5%", "-o", "json"});
+  const ProcessResult fell = bench_with({"--compare", old, "--fail-if", "5%", "-o", "json"});
   EXPECT_EQ(fell.code, 6) << fell.err;
   EXPECT_THAT(fell.err, HasSubstr("error: --fail-if 5%: the speed of a test fell by more"));
   const auto tests = fell.json();
@@ -95,7 +95,7 @@ TEST_F(BenchCompare, AFallIsExitCode6) {
                 test["compared"]["median_ts"].get<double>(), 1.0);
   }
   // Without a limit it is a table, and no failure.
-  const ProcessResult shown = bench({"--compare", old});
+  const ProcessResult shown = bench_with({"--compare", old});
   EXPECT_EQ(shown.code, 0) << shown.err;
   EXPECT_THAT(shown.out, StartsWith("| model "));
   EXPECT_THAT(shown.out, HasSubstr("Medians of tokens per second beside " + old));
@@ -103,7 +103,8 @@ TEST_F(BenchCompare, AFallIsExitCode6) {
 }
 
 TEST_F(BenchCompare, WhatIsFasterPasses) {
-  const ProcessResult result = bench({"--compare", write(1e-6), "--fail-if", "0.05", "--json"});
+  const ProcessResult result =
+      bench_with({"--compare", write(1e-6), "--fail-if", "0.05", "--json"});
   EXPECT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.json()["results"][0]["compared"]["fell"], false);
   EXPECT_THAT(result.err, HasSubstr("Medians of tokens per second"));
@@ -111,11 +112,11 @@ TEST_F(BenchCompare, WhatIsFasterPasses) {
 
 TEST_F(BenchCompare, OtherTestsAreAnErrorOfTheFile) {
   const std::string old = write(1);
-  const ProcessResult other = run_dunlin({"bench", "model", kTokens, "-t", "2", "-r", "1", "-p",
+  const ProcessResult other = run_dunlin({"bench", "model", kTokenModel, "-t", "2", "-r", "1", "-p",
                                           "8", "-n", "2", "--compare", old, "--fail-if", "5%"});
   EXPECT_EQ(other.code, 2);
   EXPECT_THAT(other.err, HasSubstr("the nearest differs in n_threads (\"1\" there, \"2\" here)"));
-  const ProcessResult unlimited = bench({"-d", "4", "--compare", old});
+  const ProcessResult unlimited = bench_with({"-d", "4", "--compare", old});
   EXPECT_EQ(unlimited.code, 0);
   EXPECT_THAT(unlimited.err, HasSubstr("warning: " + old + ": none of its 2 results"));
 }
@@ -129,9 +130,9 @@ TEST_F(BenchCompare, WrongFilesAndFractionsAreUsageErrors) {
       {{"--compare", old, "--fail-if", "0%"}, "\"0%\" is not a fraction"},
       {{"--compare", "/nowhere/old.json"}, "/nowhere/old.json: No such file or directory"},
       {{"--compare", folder_.file("cut.json")}, "cut.json: not valid JSON"},
-      {{"--compare", kTokens}, "not valid JSON"}};
+      {{"--compare", kTokenModel}, "not valid JSON"}};
   for (const auto& [flags, message] : cases) {
-    const ProcessResult result = bench(flags);
+    const ProcessResult result = bench_with(flags);
     EXPECT_EQ(result.code, 2) << message;
     EXPECT_THAT(result.err, HasSubstr(message));
     EXPECT_THAT(result.out, Not(HasSubstr(" ± "))) << "nothing is measured before";
@@ -150,8 +151,8 @@ class BenchProfile : public testing::Test {
 
 TEST_F(BenchProfile, HasEveryStepOfEveryTest) {
   const TemporaryFolder cache;  // nothing was calibrated
-  const ProcessResult result = run_dunlin({"bench", "model", kTokens, "-t", "2", "-r", "1", "-p",
-                                           "8", "-n", "3", "-b", "6", "--profile", path_},
+  const ProcessResult result = run_dunlin({"bench", "model", kTokenModel, "-t", "2", "-r", "1",
+                                           "-p", "8", "-n", "3", "-b", "6", "--profile", path_},
                                           {.environment = {{"DUNLIN_CACHE", cache.path()}}});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.out, StartsWith("| model "));
@@ -196,7 +197,7 @@ TEST_F(BenchProfile, HasEveryStepOfEveryTest) {
 }
 
 TEST_F(BenchProfile, LeavesJsonToStdout) {
-  const ProcessResult result = bench({"--json", "--profile", path_});
+  const ProcessResult result = bench_with({"--json", "--profile", path_});
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_EQ(result.json()["results"].size(), 2u);
   EXPECT_THAT(result.err, HasSubstr("of roof"));
@@ -205,7 +206,7 @@ TEST_F(BenchProfile, LeavesJsonToStdout) {
 
 TEST_F(BenchProfile, OfAModelThatFillsInMasks) {
   const ProcessResult result =
-      bench(kCanvases, {"-p", "8", "-n", "4", "-d", "4", "--profile", path_});
+      bench_with(kCanvasModel, {"-p", "8", "-n", "4", "-d", "4", "--profile", path_});
   ASSERT_EQ(result.code, 0) << result.err;
   const auto json = trace();
   ASSERT_TRUE(json.is_object());
@@ -224,13 +225,13 @@ TEST_F(BenchProfile, OtherBackEndsRefuseItBeforeAnythingIsMeasured) {
        {std::vector<std::string>{"--backend", "reference"}, {"--disable", "compiled"}}) {
     std::vector<std::string> flags = {"--profile", path_};
     flags.insert(flags.end(), back_end.begin(), back_end.end());
-    const ProcessResult result = bench(flags);
+    const ProcessResult result = bench_with(flags);
     EXPECT_EQ(result.code, 2) << back_end[1];
     EXPECT_THAT(result.err, HasSubstr("error: --profile: only the back end cpu tells the steps"));
     EXPECT_THAT(result.out, Not(HasSubstr(" ± ")));
     EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   }
-  EXPECT_EQ(bench({"--profile", "/nowhere/trace.json"}).code, 1);
+  EXPECT_EQ(bench_with({"--profile", "/nowhere/trace.json"}).code, 1);
 }
 
 }  // namespace

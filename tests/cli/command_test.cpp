@@ -42,7 +42,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-struct Values {
+struct FlagValues {
   std::string model = {};
   int64_t tokens = 64;
   int64_t layers = -1;
@@ -63,7 +63,7 @@ std::string check_path(const std::string& text) {
 }
 
 // `run MODEL`, and `bench forward`.
-void add_commands(Command program, Values& values, int& exit_code) {
+void add_commands(Command program, FlagValues& values, int& exit_code) {
   set_help_format(program);
   program.require_subcommand();
   program.version_flag("--version", "dunlin 1.2.3");
@@ -98,7 +98,7 @@ class Commands : public testing::Test {
   }
 
   CommandTree tree_;
-  Values values_;
+  FlagValues values_;
   int exit_code_ = 0;
 };
 
@@ -148,7 +148,7 @@ TEST(CommandLine, WhatIsWrongIsToldInOneLineWithAHint) {
   };
   for (const auto& [arguments, message] : cases) {
     CommandTree tree;
-    Values values;
+    FlagValues values;
     int exit_code = 0;
     add_commands(tree.root(), values, exit_code);
     testing::internal::CaptureStderr();
@@ -219,7 +219,7 @@ TEST_F(Commands, ArgumentsTakeTheRestOfTheLine) {
 
 // Only complete_command_line() reads variables, and only those of the command that runs.
 TEST_F(Commands, AVariableFillsInWhatTheLineLeavesOpen) {
-  Values unused;
+  FlagValues unused;
   const auto add = [&unused](Command program, int& exit_code) {
     add_commands(program, unused, exit_code);
   };

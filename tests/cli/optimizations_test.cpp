@@ -141,7 +141,7 @@ TEST(BenchOptimizations, WrongUseIsNamed) {
   EXPECT_THAT(quantised.err, HasSubstr("is quantised already"));
 }
 
-nlohmann::json run_with(const Arguments& flags) {
+nlohmann::json json_with(const Arguments& flags) {
   Arguments arguments = {"run",    kMixture, "--prompt-ids", "3,4,5,6,7,8,9", "-n", "6",
                          "--temp", "0",      "--ignore-eos", "--json"};
   arguments.insert(arguments.end(), flags.begin(), flags.end());
@@ -151,24 +151,24 @@ nlohmann::json run_with(const Arguments& flags) {
 }
 
 TEST(DisableFlag, OfTheFiveChangesWhatRunsAndNoToken) {
-  const auto plain = run_with({});
+  const auto plain = json_with({});
   EXPECT_EQ(plain["backend"]["name"], "cpu");
   EXPECT_FALSE(plain["backend"]["kernels"].contains("kv_repeat"));
-  const auto gqa = run_with({"--disable", "gqa"});
+  const auto gqa = json_with({"--disable", "gqa"});
   EXPECT_EQ(gqa["ids"], plain["ids"]);
   EXPECT_EQ(gqa["backend"]["kernels"]["kv_repeat"], "copy_pages");
-  const auto compiled = run_with({"--disable", "compiled"});
+  const auto compiled = json_with({"--disable", "compiled"});
   EXPECT_EQ(compiled["ids"], plain["ids"]);
   EXPECT_EQ(compiled["backend"]["name"], "reference");
   EXPECT_EQ(compiled["backend"]["kernels"]["experts"], "experts_reference");
-  EXPECT_EQ(run_with({"--disable", "kv-cache"})["ids"], plain["ids"]);
-  EXPECT_EQ(run_with({"--disable", "all"})["ids"], plain["ids"]);
+  EXPECT_EQ(json_with({"--disable", "kv-cache"})["ids"], plain["ids"]);
+  EXPECT_EQ(json_with({"--disable", "all"})["ids"], plain["ids"]);
 }
 
 TEST(DisableFlag, OfPrecisionComputesInFloat32) {
-  const auto wanted = run_with({"--precision", "f32"});
-  EXPECT_EQ(run_with({"--disable", "precision"})["ids"], wanted["ids"]);
-  EXPECT_EQ(run_with({"--disable", "all,precision"})["ids"], wanted["ids"]);
+  const auto wanted = json_with({"--precision", "f32"});
+  EXPECT_EQ(json_with({"--disable", "precision"})["ids"], wanted["ids"]);
+  EXPECT_EQ(json_with({"--disable", "all,precision"})["ids"], wanted["ids"]);
   const ProcessResult both = run_dunlin(
       {"run", kMixture, "--prompt-ids", "3", "--precision", "exact", "--disable", "precision"});
   EXPECT_EQ(both.code, 2);

@@ -37,7 +37,7 @@ inline std::string misnested(const nlohmann::json& trace) {
   }
   constexpr double kRounding = 0.0005;
   for (auto& [thread, intervals] : threads) {
-    std::ranges::stable_sort(intervals, [](const Interval& a, const Interval& b) {
+    std::ranges::sort(intervals, [](const Interval& a, const Interval& b) {
       return a.begin != b.begin ? a.begin < b.begin : a.end > b.end;
     });
     std::vector<Interval> open;

@@ -20,6 +20,7 @@
 #include "convert/write_hf.h"
 #include "convert/write_prepared.h"
 #include "models/registry.h"
+#include "support/conversion.h"
 #include "support/faulty_disk.h"
 #include "support/text_model_folder.h"
 
@@ -31,15 +32,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::StartsWith;
 using Files = std::map<std::string, std::string>;  // path to content
-
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-
-Result<void> nothing(uint64_t, uint64_t) {
-  return {};
-}
 
 // What is written where.
 struct Kind {

@@ -26,6 +26,7 @@
 #include "convert/hf_quantization.h"
 #include "convert/write_gguf.h"
 #include "convert/write_hf.h"
+#include "support/conversion.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -34,12 +35,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
-
-std::unique_ptr<Checkpoint> open(const std::string& path) {
-  auto checkpoint = open_checkpoint(path);
-  if (!checkpoint.ok()) throw std::runtime_error(checkpoint.error().message);
-  return std::move(*checkpoint);
-}
 
 Bytes rows_of(const WeightView& view, int64_t first, int64_t count) {
   Bytes bytes(static_cast<size_t>(count * view.bytes_per_row()));
@@ -51,10 +46,6 @@ std::vector<float> values_of(const WeightView& view) {
   std::vector<float> values(static_cast<size_t>(view.rows * view.columns));
   view.row_form().decode(rows_of(view, 0, view.rows).data(), view.rows, values.data());
   return values;
-}
-
-Result<void> nothing(uint64_t, uint64_t) {
-  return {};
 }
 
 class QuantizeOnLoad : public testing::Test {

@@ -15,6 +15,7 @@
 #include "checkpoint/gguf_writer.h"
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
+#include "support/conversion.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -23,12 +24,6 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
-
-std::unique_ptr<Checkpoint> open(const std::string& path) {
-  auto checkpoint = open_checkpoint(path);
-  if (!checkpoint.ok()) throw std::runtime_error(checkpoint.error().message);
-  return std::move(*checkpoint);
-}
 
 const TensorInfo* find(const Checkpoint& checkpoint, const std::string& name) {
   const auto it = std::ranges::find(checkpoint.tensors(), name, &TensorInfo::name);
@@ -64,8 +59,6 @@ class WriteGguf : public testing::Test {
     std::ifstream file(out_, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
   }
-
-  static Result<void> nothing(uint64_t, uint64_t) { return {}; }
 
   Result<void> write(const Checkpoint& checkpoint, const std::vector<TensorPlan>& tensors,
                      const ConvertProgress& progress = nothing) const {

@@ -23,6 +23,7 @@
 #include "convert/hf_quantization.h"
 #include "convert/llama3_scaling.h"
 #include "convert/write_gguf.h"
+#include "support/conversion.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -32,12 +33,6 @@ namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using Bytes = std::vector<std::byte>;
-
-std::unique_ptr<Checkpoint> open(const std::string& path) {
-  auto checkpoint = open_checkpoint(path);
-  if (!checkpoint.ok()) throw std::runtime_error(checkpoint.error().message);
-  return std::move(*checkpoint);
-}
 
 Bytes bytes_of(const Checkpoint& checkpoint, const std::string& name) {
   const auto view = checkpoint.weight(name);
@@ -53,10 +48,6 @@ std::vector<float> values_of(const Checkpoint& checkpoint, const std::string& na
   std::vector<float> values(static_cast<size_t>(view.rows * view.columns));
   view.row_form().decode(bytes.data(), view.rows, values.data());
   return values;
-}
-
-Result<void> nothing(uint64_t, uint64_t) {
-  return {};
 }
 
 class WriteHf : public testing::Test {

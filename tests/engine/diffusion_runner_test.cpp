@@ -60,7 +60,7 @@ std::vector<Ids> run_together(Model& model, const std::vector<CanvasRequest>& re
   return ids;
 }
 
-std::vector<CanvasRequest> mixed_requests() {
+std::vector<CanvasRequest> mixed_canvases() {
   using enum DiffusionAlgorithm;
   std::vector<CanvasRequest> requests;
   const auto add = [&requests](Ids prompt, DiffusionParams params) {
@@ -108,7 +108,7 @@ TEST_P(Together, CanvasesAreWhatTheyAreAlone) {
                        .context = 128,
                        .sequences = 6,
                        .new_tokens = 24};
-  const std::vector<CanvasRequest> requests = mixed_requests();
+  const std::vector<CanvasRequest> requests = mixed_canvases();
   const auto together = load(options);
   const std::vector<Ids> answers = run_together(*together, requests);
   options.sequences = 1;
@@ -136,7 +136,7 @@ INSTANTIATE_TEST_SUITE_P(All, Together,
 // Blocks and caches of other lengths than the pages, and slots that others had before.
 TEST(DiffusionRunner, ASlotMayBeUsedAgain) {
   const auto model = load({.context = 64, .new_tokens = 24});
-  const std::vector<CanvasRequest> requests = mixed_requests();
+  const std::vector<CanvasRequest> requests = mixed_canvases();
   auto runner = DiffusionRunner::create(*model).value();
   const auto answer = [&runner](const CanvasRequest& request) {
     const auto canvas = runner.open(request.prompt, request.params).value();

@@ -19,7 +19,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-constexpr const char* kModel = "llama_plain";
+constexpr const char* kWatchedModel = "llama_plain";
 
 std::vector<std::string> names() {
   std::vector<std::string> all;
@@ -46,12 +46,12 @@ TEST(Optimizations, AreOneList) {
 TEST(Optimizations, ChangeNoTokenWhenTheyAreLeftOut) {
   for (const char* backend : {"cpu", "reference"}) {
     const auto answers = [backend](const std::vector<std::string>& disabled) {
-      EngineDriver driver(kModel, {.backend = backend,
-                                   .threads = 2,
-                                   .context = 128,
-                                   .sequences = 2,
-                                   .rows = 16,
-                                   .disabled = disabled});
+      EngineDriver driver(kWatchedModel, {.backend = backend,
+                                          .threads = 2,
+                                          .context = 128,
+                                          .sequences = 2,
+                                          .rows = 16,
+                                          .disabled = disabled});
       std::vector<std::vector<int32_t>> ids;
       for (uint32_t i = 0; i < 3; ++i)
         ids.push_back(driver.answer(sampled(random_prompt(40, 5), 12, i)).ids);
@@ -63,7 +63,7 @@ TEST(Optimizations, ChangeNoTokenWhenTheyAreLeftOut) {
 
 TEST(Optimizations, PrefixReuseCanBeLeftOut) {
   const auto cached = [](const std::vector<std::string>& disabled) {
-    EngineDriver driver(kModel, {.context = 128, .disabled = disabled});
+    EngineDriver driver(kWatchedModel, {.context = 128, .disabled = disabled});
     driver.answer(greedy(random_prompt(40, 5), 4));
     return driver.answer(greedy(random_prompt(40, 5), 4)).stats.cached_tokens;
   };
@@ -99,7 +99,7 @@ TEST(KvCacheOff, EveryTokenComputesTheWholeSequenceAgain) {
 
 TEST(KvCacheOff, NothingIsKeptForASession) {
   const auto cached = [](const std::vector<std::string>& disabled) {
-    EngineDriver driver(kModel, {.context = 128, .disabled = disabled});
+    EngineDriver driver(kWatchedModel, {.context = 128, .disabled = disabled});
     Request request = greedy(random_prompt(40, 5), 4);
     request.session = 1;
     driver.answer(request);
@@ -132,12 +132,12 @@ TEST(KvCacheOff, SequencesThatWaitForPagesKeepTheirTokens) {
 
 TEST(CompiledOff, TheReferenceExecutorRuns) {
   const auto model =
-      load_model(tiny_model_path(kModel), {.isa = "scalar", .disabled = {"compiled"}});
+      load_model(tiny_model_path(kWatchedModel), {.isa = "scalar", .disabled = {"compiled"}});
   EXPECT_EQ((*model)->options.backend, "reference");
   for (const auto& [operation, kernel] : (*model)->executable->kernels())
     EXPECT_EQ(kernel, operation + "_reference");
   // What belongs to another back end does not stand in its way.
-  const auto on_device = load_model(tiny_model_path(kModel),
+  const auto on_device = load_model(tiny_model_path(kWatchedModel),
                                     {.backend = "pjrt", .device = "gpu", .disabled = {"compiled"}});
   EXPECT_TRUE(on_device.ok());
 }
@@ -153,9 +153,9 @@ TEST(PrecisionOff, WeightsAndArithmeticAreFloat32) {
   EXPECT_EQ(decoded.first, stored.first);
   EXPECT_GT(decoded.second, 2 * stored.second);
   EXPECT_EQ(run({.context = 64, .disabled = {"precision", "compiled"}}).first, stored.first);
-  const auto model = load_model(tiny_model_path(kModel), {.disabled = {"precision"}});
+  const auto model = load_model(tiny_model_path(kWatchedModel), {.disabled = {"precision"}});
   EXPECT_EQ((*model)->options.precision, Precision::f32);
-  const auto both = load_model(tiny_model_path(kModel),
+  const auto both = load_model(tiny_model_path(kWatchedModel),
                                {.precision = Precision::exact, .disabled = {"precision"}});
   ASSERT_FALSE(both.ok());
   EXPECT_EQ(both.error().kind, ErrorKind::usage);
@@ -189,9 +189,10 @@ TEST(Watch, LooksAtTheNodesAfterEveryStepAndChangesNothing) {
     Seen seen;
     const auto prompt = random_prompt(20, 3);
     const auto watched = watch({"layers.1.*", "embed"}, nullptr, seen);
-    EngineDriver driver(kModel, {.backend = backend, .context = 64, .rows = 16, .watch = watched});
+    EngineDriver driver(kWatchedModel,
+                        {.backend = backend, .context = 64, .rows = 16, .watch = watched});
     const Answer answer = driver.answer(greedy(prompt, 3));
-    EngineDriver plain(kModel, {.backend = backend, .context = 64, .rows = 16});
+    EngineDriver plain(kWatchedModel, {.backend = backend, .context = 64, .rows = 16});
     EXPECT_EQ(answer.ids, plain.answer(greedy(prompt, 3)).ids);
     EXPECT_THAT(seen.steps, ElementsAre(1, 2, 3, 4));
     EXPECT_THAT(seen.rows, ElementsAre(16, 4, 1, 1));
@@ -206,21 +207,21 @@ TEST(Watch, LooksAtTheNodesAfterEveryStepAndChangesNothing) {
 TEST(Watch, SaysWhichFusionsItPrevents) {
   Seen seen;
   const auto gated = watch({"layers.0.feed_forward.gate_proj"}, nullptr, seen);
-  EngineDriver driver(kModel, {.watch = gated});
+  EngineDriver driver(kWatchedModel, {.watch = gated});
   EXPECT_THAT(gated->blocked(),
               ElementsAre(FusedNode{"gated_linears", "layers.0.feed_forward.gated"}));
   const auto harmless = watch({"layers.0.add"}, nullptr, seen);
-  EngineDriver other(kModel, {.watch = harmless});
+  EngineDriver other(kWatchedModel, {.watch = harmless});
   EXPECT_THAT(harmless->blocked(), IsEmpty());
   const auto all = watch({"*"}, nullptr, seen);
-  EngineDriver third(kModel, {.watch = all});
+  EngineDriver third(kWatchedModel, {.watch = all});
   EXPECT_GE(all->blocked().size(), 10u);
 }
 
 TEST(Watch, StopsLookingAtTheFirstHitAndNamesNodeAndLine) {
   Seen seen;
   const auto hit = watch({"layers.*"}, "absmax>0", seen);
-  EngineDriver driver(kModel, {.context = 64, .rows = 16, .watch = hit});
+  EngineDriver driver(kWatchedModel, {.context = 64, .rows = 16, .watch = hit});
   driver.answer(greedy(random_prompt(20, 3), 3));
   ASSERT_TRUE(hit->hit().has_value());
   EXPECT_EQ(hit->hit()->kind, ErrorKind::runtime);
@@ -267,7 +268,7 @@ TEST(SequenceRunnerWithoutCache, ComputesAgainWhatCameBeforeTheLastLogits) {
 TEST(Watch, APatternWithoutANodeIsAUsageError) {
   Seen seen;
   const auto model =
-      load_model(tiny_model_path(kModel), {.watch = watch({"layers.9.*"}, nullptr, seen)});
+      load_model(tiny_model_path(kWatchedModel), {.watch = watch({"layers.9.*"}, nullptr, seen)});
   ASSERT_FALSE(model.ok());
   EXPECT_EQ(model.error().kind, ErrorKind::usage);
 }
@@ -275,10 +276,10 @@ TEST(Watch, APatternWithoutANodeIsAUsageError) {
 TEST(Watch, TapsOfTheModelStayWhatTheyWere) {
   Seen seen;
   const auto model =
-      load_model(tiny_model_path(kModel), {.context = 16,
-                                           .rows = 16,
-                                           .taps = {"hidden.1"},
-                                           .watch = watch({"layers.0.*"}, nullptr, seen)})
+      load_model(tiny_model_path(kWatchedModel), {.context = 16,
+                                                  .rows = 16,
+                                                  .taps = {"hidden.1"},
+                                                  .watch = watch({"layers.0.*"}, nullptr, seen)})
           .value();
   auto runner = SequenceRunner::create(*model).value();
   const std::vector<int32_t> tokens = {3, 4, 5};
@@ -291,12 +292,13 @@ TEST(Watch, TapsOfTheModelStayWhatTheyWere) {
 
 TEST(NotWatching, CostsNothing) {
   // The same Program, steps and kernels as without any of this.
-  const auto plain = load_model(tiny_model_path(kModel), {}).value();
+  const auto plain = load_model(tiny_model_path(kWatchedModel), {}).value();
   Seen seen;
   const auto watched =
-      load_model(tiny_model_path(kModel), {.watch = watch({"embed"}, nullptr, seen)}).value();
+      load_model(tiny_model_path(kWatchedModel), {.watch = watch({"embed"}, nullptr, seen)})
+          .value();
   EXPECT_NE(content_hash(plain->program), content_hash(watched->program));
-  const auto again = load_model(tiny_model_path(kModel), {}).value();
+  const auto again = load_model(tiny_model_path(kWatchedModel), {}).value();
   EXPECT_EQ(content_hash(again->program), content_hash(plain->program));
   EXPECT_EQ(again->executable->kernels(), plain->executable->kernels());
   EXPECT_EQ(again->executable->workspace_bytes(), plain->executable->workspace_bytes());

@@ -20,14 +20,14 @@ namespace fs = std::filesystem;
 
 using Ids = std::vector<int32_t>;
 
-constexpr const char* kModel = "llama_plain";
+constexpr const char* kIsolatedModel = "llama_plain";
 constexpr int32_t kNanToken = 77;
 
 // The tiny model with a NaN in the embedding of one token.
 fs::path model_with_nan() {
   const fs::path folder = fs::path(testing::TempDir()) / "dunlin_engine_nan";
   fs::remove_all(folder);
-  fs::copy(tiny_model_path(kModel), folder);
+  fs::copy(tiny_model_path(kIsolatedModel), folder);
   const fs::path path = folder / "model.safetensors";
   std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
   uint64_t header_bytes = 0;
@@ -52,7 +52,7 @@ TEST(NotANumber, FailsTheRequestAlone) {
     for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
       const ModelOptions options = {
           .backend = backend, .precision = precision, .threads = 1, .context = 64, .sequences = 3};
-      EngineDriver clean(kModel, options);
+      EngineDriver clean(kIsolatedModel, options);
       EngineDriver driver(folder.string(), options);
       for (int round = 0; round < 3; ++round) {
         Ids bad_prompt = random_prompt(20, 4);

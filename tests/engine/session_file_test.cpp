@@ -19,14 +19,14 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 using Ids = std::vector<int32_t>;
 
-constexpr const char* kModel = "llama_tied_bias";
+constexpr const char* kSavedModel = "llama_tied_bias";
 constexpr const char* kKind = "test";
 
 ModelOptions options(Precision precision = Precision::exact) {
   return {.precision = precision, .threads = 1, .context = 256, .sequences = 2};
 }
 
-Request in_session(Request request, SessionId session) {
+Request in_saved_session(Request request, SessionId session) {
   request.session = session;
   return request;
 }
@@ -71,13 +71,13 @@ class SessionFile : public testing::Test {
   static constexpr int64_t kHeld = 30;
   static Ids first_turn(EngineDriver& driver, SessionId session) {
     Ids tokens = random_prompt(21, 9);
-    const Ids ids = driver.answer(in_session(sampled(tokens, 10, 1), session)).ids;
+    const Ids ids = driver.answer(in_saved_session(sampled(tokens, 10, 1), session)).ids;
     tokens.insert(tokens.end(), ids.begin(), ids.end());
     return tokens;
   }
   static Answer next_turn(EngineDriver& driver, SessionId session, Ids tokens) {
     tokens.insert(tokens.end(), {5, 6, 7});
-    return driver.answer(in_session(sampled(std::move(tokens), 8, 2), session));
+    return driver.answer(in_saved_session(sampled(std::move(tokens), 8, 2), session));
   }
 
   std::string folder_;
@@ -88,11 +88,11 @@ TEST_F(SessionFile, AnotherEngineContinuesWhatOneHeld) {
     for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
       ModelOptions chosen = options(precision);
       chosen.backend = backend;
-      EngineDriver first(kModel, chosen);
+      EngineDriver first(kSavedModel, chosen);
       const Ids tokens = first_turn(first, 1);
       const std::string content = saved(first, 1, kHeld);
 
-      EngineDriver second(kModel, chosen);
+      EngineDriver second(kSavedModel, chosen);
       EXPECT_EQ(session_key(second.engine()).value(), session_key(first.engine()).value());
       ASSERT_EQ(load(second, 7, content).value(), kHeld);
       EXPECT_EQ(saved(second, 7, kHeld), content);
@@ -108,34 +108,34 @@ TEST_F(SessionFile, TheKeyNamesTheModelTheProgramThePrecisionAndTheLayout) {
   const auto key = [](const std::string& model, const ModelOptions& chosen) {
     return session_key(EngineDriver(model, chosen).engine()).value();
   };
-  const std::string one = key(kModel, options());
+  const std::string one = key(kSavedModel, options());
   ModelOptions same = options();
   same.threads = 2;
   same.context = 128;
   same.sequences = 4;
   same.isa = "scalar";
-  EXPECT_EQ(key(kModel, same), one);
+  EXPECT_EQ(key(kSavedModel, same), one);
 
   ModelOptions other_backend = options();
   other_backend.backend = "reference";
   ModelOptions truncated = options();
   truncated.layers = 1;
   EXPECT_NE(key("llama_plain", options()), one);
-  EXPECT_NE(key(tiny_model_path(kModel) + ".gguf", options()), one);
-  EXPECT_NE(key(kModel, options(Precision::automatic)), one);
-  EXPECT_NE(key(kModel, options(Precision::f32)), one);
-  EXPECT_NE(key(kModel, other_backend), one);
-  EXPECT_NE(key(kModel, truncated), one);
+  EXPECT_NE(key(tiny_model_path(kSavedModel) + ".gguf", options()), one);
+  EXPECT_NE(key(kSavedModel, options(Precision::automatic)), one);
+  EXPECT_NE(key(kSavedModel, options(Precision::f32)), one);
+  EXPECT_NE(key(kSavedModel, other_backend), one);
+  EXPECT_NE(key(kSavedModel, truncated), one);
   for (const char* line : {"model ", "\nprogram ", "\nprecision exact\n", "\nKV layout "})
     EXPECT_THAT(one, HasSubstr(line));
 }
 
 TEST_F(SessionFile, NothingIsSavedOfASessionThatHoldsNothing) {
-  EngineDriver driver(kModel, options());
+  EngineDriver driver(kSavedModel, options());
   const std::string empty = saved(driver, 1, 0);
   EXPECT_TRUE(reader_of(empty)->chunks().empty());
   // While its request runs the sequence is not the session's.
-  const auto answer = driver.submit(in_session(greedy(random_prompt(9, 1), 4), 1));
+  const auto answer = driver.submit(in_saved_session(greedy(random_prompt(9, 1), 4), 1));
   driver.engine().step();
   EXPECT_EQ(saved(driver, 1, 0), empty);
   driver.engine().run_until_idle();
@@ -147,7 +147,7 @@ TEST_F(SessionFile, NothingIsSavedOfASessionThatHoldsNothing) {
 
 // Each region of the file, and each length: an error, and the session keeps what it has.
 TEST_F(SessionFile, DamageIsFoundBeforeTheSessionIsTouched) {
-  EngineDriver driver(kModel, options());
+  EngineDriver driver(kSavedModel, options());
   const std::string good = saved((first_turn(driver, 1), driver), 1, kHeld);
   const Ids held = first_turn(driver, 2);
   const auto expect_refused = [&](const std::string& bad, size_t at) {
@@ -173,7 +173,7 @@ TEST_F(SessionFile, DamageIsFoundBeforeTheSessionIsTouched) {
 }
 
 TEST_F(SessionFile, AnotherVersionOfTheFormatIsSaid) {
-  EngineDriver driver(kModel, options());
+  EngineDriver driver(kSavedModel, options());
   first_turn(driver, 1);
   std::string newer = saved(driver, 1, kHeld);
   newer[8] = 9;
@@ -182,7 +182,7 @@ TEST_F(SessionFile, AnotherVersionOfTheFormatIsSaid) {
 
 // Checksums that agree with chunks that are wrong.
 TEST_F(SessionFile, ChunksThatContradictEachOtherOrTheModelAreErrors) {
-  EngineDriver driver(kModel, options());
+  EngineDriver driver(kSavedModel, options());
   first_turn(driver, 1);
   const std::string good = saved(driver, 1, kHeld);
   const auto reader = reader_of(good);
@@ -212,19 +212,19 @@ TEST_F(SessionFile, ChunksThatContradictEachOtherOrTheModelAreErrors) {
   expect_error({{"kv.tokens", tokens}, {"kv.0", Bytes(pages).first(pages.size() / 2)}},
                "kv.0 does not have the pages of 30 tokens");
   // Pages of another precision, whose key nobody compared.
-  EngineDriver f32(kModel, options(Precision::f32));
+  EngineDriver f32(kSavedModel, options(Precision::f32));
   EXPECT_THAT(load(f32, 1, good).error().message, HasSubstr("does not have the pages"));
   EngineDriver other("llama_plain", options());
   EXPECT_FALSE(load(other, 1, good).ok());
 }
 
 TEST_F(SessionFile, MoreTokensThanTheContextAreAUsageError) {
-  EngineDriver driver(kModel, options());
+  EngineDriver driver(kSavedModel, options());
   first_turn(driver, 1);
   const std::string content = saved(driver, 1, kHeld);
   ModelOptions small = options();
   small.context = 29;
-  EngineDriver other(kModel, small);
+  EngineDriver other(kSavedModel, small);
   const auto loaded = load(other, 1, content);
   ASSERT_FALSE(loaded.ok());
   EXPECT_EQ(loaded.error().kind, ErrorKind::usage);
@@ -232,7 +232,7 @@ TEST_F(SessionFile, MoreTokensThanTheContextAreAUsageError) {
 }
 
 TEST_F(SessionFile, IdleSessionsMakeRoomAndRequestsDoNot) {
-  EngineDriver driver(kModel, options());
+  EngineDriver driver(kSavedModel, options());
   const Ids tokens = first_turn(driver, 1);
   const std::string content = saved(driver, 1, kHeld);
   first_turn(driver, 2);
@@ -240,7 +240,7 @@ TEST_F(SessionFile, IdleSessionsMakeRoomAndRequestsDoNot) {
   EXPECT_EQ(saved(driver, 1, 0), artifact([](ArtifactWriter&) {}));
   EXPECT_EQ(next_turn(driver, 3, tokens).stats.cached_tokens, kHeld);
 
-  EngineDriver busy(kModel, options());
+  EngineDriver busy(kSavedModel, options());
   for (uint32_t i = 0; i < 2; ++i) busy.submit(greedy(random_prompt(9, i), 20));
   busy.engine().step();
   const auto refused = load(busy, 1, content);

@@ -9,7 +9,7 @@ namespace {
 
 using Ids = std::vector<int32_t>;
 
-constexpr const char* kModel = "llama_tied_bias";
+constexpr const char* kSessionModel = "llama_tied_bias";
 
 // `exact`: generated rows have the bits of prompt rows, so a continued sequence equals a cold one.
 ModelOptions exact(int64_t sequences = 4) {
@@ -29,7 +29,7 @@ Request in_session(Request request, SessionId session) {
 Ids cold_ids(const Request& request) {
   Request cold = request;
   cold.session = 0;
-  return EngineDriver(kModel, exact()).answer(cold).ids;
+  return EngineDriver(kSessionModel, exact()).answer(cold).ids;
 }
 
 class Session : public testing::Test {
@@ -38,7 +38,7 @@ class Session : public testing::Test {
     return driver_.answer(in_session(sampled(random_prompt(prompt, 9), 10, 1), session));
   }
 
-  EngineDriver driver_{kModel, exact()};
+  EngineDriver driver_{kSessionModel, exact()};
 };
 
 TEST_F(Session, ContinuingComputesNothingBeforeTheFirstNewToken) {
@@ -129,7 +129,7 @@ TEST_F(Session, EndingASessionReachesItsRequests) {
 }
 
 TEST_F(Session, IdleSessionsMakeRoom) {
-  EngineDriver driver(kModel, exact(/*sequences=*/2));
+  EngineDriver driver(kSessionModel, exact(/*sequences=*/2));
   const auto turn = [&driver](SessionId session, size_t more) {
     const Ids prompt = joined(random_prompt(10, static_cast<uint32_t>(session)), Ids(more, 1));
     return driver.answer(in_session(greedy(prompt, 3), session)).stats.cached_tokens;
@@ -143,7 +143,7 @@ TEST_F(Session, IdleSessionsMakeRoom) {
 }
 
 TEST(PrefixCache, EqualBeginningsAreFoundAgain) {
-  EngineDriver driver(kModel, exact());
+  EngineDriver driver(kSessionModel, exact());
   const Ids prompt = random_prompt(75, 3);
   driver.answer(greedy(prompt, 4));
   for (const size_t common : {15, 16, 17, 47, 48, 63, 64, 70}) {
@@ -165,18 +165,18 @@ TEST(PrefixCache, EqualBeginningsAreFoundAgain) {
 TEST(PrefixCache, AutoSharesNoGeneratedRows) {
   ModelOptions options = exact();
   options.precision = Precision::automatic;
-  EngineDriver driver(kModel, options);
+  EngineDriver driver(kSessionModel, options);
   const Ids prompt = random_prompt(20, 3);
   const Ids answer = driver.answer(greedy(prompt, 40)).ids;
   const Request next = greedy(joined(joined(prompt, answer), {1}), 10);
   const Answer continued = driver.answer(next);
   EXPECT_EQ(continued.stats.cached_tokens, 16);
-  EXPECT_EQ(continued.ids, EngineDriver(kModel, options).answer(next).ids);
+  EXPECT_EQ(continued.ids, EngineDriver(kSessionModel, options).answer(next).ids);
 }
 
 // More sequences come and go than there are pages: reuse of a page must not show.
 TEST(PrefixCache, PagesAreReusedWithoutATrace) {
-  EngineDriver driver(kModel, exact(/*sequences=*/2));
+  EngineDriver driver(kSessionModel, exact(/*sequences=*/2));
   for (uint32_t i = 0; i < 30; ++i) {
     const Request request = sampled(random_prompt(40 + i % 5 * 40, i % 7), 12, i % 7);
     EXPECT_EQ(driver.answer(request).ids, cold_ids(request)) << i;

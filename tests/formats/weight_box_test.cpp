@@ -19,7 +19,7 @@ namespace {
 using Values = std::vector<float>;
 
 // Float32 0, 1, 2, ...: the value of an element is its stored index.
-std::shared_ptr<const ByteSource> counting_source(size_t count) {
+std::shared_ptr<const ByteSource> counted_values(size_t count) {
   Values values(count);
   std::iota(values.begin(), values.end(), 0.0f);
   std::vector<std::byte> bytes(count * 4);
@@ -36,7 +36,7 @@ struct Counted {
              Format::f32,
              rows,
              columns,
-             std::make_shared<CountedSource>(counting_source(elements), count),
+             std::make_shared<CountedSource>(counted_values(elements), count),
              0,
              map} {}
 };
@@ -123,7 +123,7 @@ class LinesOnly final : public ByteSource {
 };
 
 TEST(WeightBox, ColumnsOfManyRowsAreLinesOfTheSource) {
-  const auto source = std::make_shared<LinesOnly>(counting_source(64));
+  const auto source = std::make_shared<LinesOnly>(counted_values(64));
   WeightView view{"w", Format::f32, 8, 4, source, 0, {}};
   const WeightBox box{.rows = {.extent = 3, .runs = {{0, 2, 3}}},
                       .columns = {.extent = 3, .runs = {{0, 0, 1}, {1, 2, 2}}}};
@@ -147,7 +147,7 @@ TEST(WeightBox, TwoWeightsInTurnAreReadOnce) {
                     kRows,
                     columns,
                     std::make_shared<CountedSource>(
-                        counting_source(static_cast<size_t>(2 * kRows * columns)), count),
+                        counted_values(static_cast<size_t>(2 * kRows * columns)), count),
                     0,
                     {.offset = 0, .stride = 2}};
     WeightView odd = even;

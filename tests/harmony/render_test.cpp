@@ -142,7 +142,7 @@ TEST_F(Conversations, TextNeverBecomesASpecialToken) {
   }
 }
 
-Message said(std::string_view channel, const std::string& text) {
+Message answered(std::string_view channel, const std::string& text) {
   return {.header = {.role = Role::assistant, .channel = std::string(channel)}, .content = text};
 }
 Message asked(const std::string& text) {
@@ -150,9 +150,9 @@ Message asked(const std::string& text) {
 }
 
 TEST(History, ThoughtsBeforeTheLastAnswerAreLeftOut) {
-  Conversation conversation = {asked("1"), said(kAnalysis, "a1"), said(kFinal, "f1"),
-                               asked("2"), said(kAnalysis, "a2"), said(kFinal, "f2"),
-                               asked("3"), said(kAnalysis, "a3")};
+  Conversation conversation = {asked("1"), answered(kAnalysis, "a1"), answered(kFinal, "f1"),
+                               asked("2"), answered(kAnalysis, "a2"), answered(kFinal, "f2"),
+                               asked("3"), answered(kAnalysis, "a3")};
   const std::string begin =
       "«start»user«message»1«end»«start»assistant«channel»final«message»f1«end»"
       "«start»user«message»2«end»«start»assistant«channel»final«message»f2«end»"
@@ -178,7 +178,7 @@ TEST(History, ThoughtsBeforeTheLastAnswerAreLeftOut) {
           "«start»assistant to=functions.f«channel»commentary «constrain»json«message»{}«call»"
           "«start»functions.f to=assistant«channel»commentary«message»7«end»" +
           prompt);
-  conversation.push_back(said(kFinal, "f3"));
+  conversation.push_back(answered(kFinal, "f3"));
   const std::string over = marked_text(render(conversation, {.generation_prompt = false}));
   EXPECT_EQ(over.find("analysis"), std::string::npos) << over;
   EXPECT_TRUE(over.ends_with("«start»assistant«channel»final«message»f3«end»")) << over;

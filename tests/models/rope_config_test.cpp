@@ -120,7 +120,7 @@ TEST(RopeConfig, DivisorsDivideAndWinOverTheScaling) {
   expect_near(frequencies(config, 8), {1.0, 0.05, 0.0025, 0.000125});
 }
 
-void expect_error(const Metadata& config, const std::string& part) {
+void expect_rope_error(const Metadata& config, const std::string& part) {
   const auto angles = rope_angles_from(config, 8);
   ASSERT_FALSE(angles.ok()) << part;
   EXPECT_EQ(angles.error().kind, ErrorKind::model);
@@ -135,24 +135,26 @@ TEST(RopeConfig, BadValuesAreNamed) {
     for (const char* key :
          {"rope_scaling.factor", "rope_scaling.low_freq_factor", "rope_scaling.high_freq_factor",
           "rope_scaling.original_max_position_embeddings", "rope_theta"}) {
-      expect_error(with(llama3(), key, bad), key);
+      expect_rope_error(with(llama3(), key, bad), key);
     }
-    expect_error(with(plain, "rope_freq_divisors", std::vector<double>{1.0, 1.0, bad, 1.0}),
-                 "rope_freqs.weight[2]");
+    expect_rope_error(with(plain, "rope_freq_divisors", std::vector<double>{1.0, 1.0, bad, 1.0}),
+                      "rope_freqs.weight[2]");
   }
-  expect_error(with(llama3(), "rope_scaling.high_freq_factor", 1.0), "high_freq_factor");
-  expect_error(with(plain, "rope_freq_divisors", std::vector<double>{1.0, 2.0}), "4 values");
-  expect_error(with(plain, "rope_freq_divisors", std::string("1")), "4 values");
-  expect_error(with(plain, "rope_scaling.rope_type", std::string("longrope")), "longrope");
-  expect_error(with(plain, "rope_scaling.rope_type", std::string("llama3")), "rope_scaling.factor");
-  expect_error(with(plain, "rope_scaling.rope_type", std::string("yarn")), "rope_scaling.factor");
+  expect_rope_error(with(llama3(), "rope_scaling.high_freq_factor", 1.0), "high_freq_factor");
+  expect_rope_error(with(plain, "rope_freq_divisors", std::vector<double>{1.0, 2.0}), "4 values");
+  expect_rope_error(with(plain, "rope_freq_divisors", std::string("1")), "4 values");
+  expect_rope_error(with(plain, "rope_scaling.rope_type", std::string("longrope")), "longrope");
+  expect_rope_error(with(plain, "rope_scaling.rope_type", std::string("llama3")),
+                    "rope_scaling.factor");
+  expect_rope_error(with(plain, "rope_scaling.rope_type", std::string("yarn")),
+                    "rope_scaling.factor");
   for (const double bad : {0.0, -1.0, infinity, nan}) {
     for (const char* key :
          {"rope_scaling.factor", "rope_scaling.beta_fast", "rope_scaling.beta_slow",
           "rope_scaling.attention_factor", "rope_theta"})
-      expect_error(with(yarn(true), key, bad), key);
+      expect_rope_error(with(yarn(true), key, bad), key);
   }
-  expect_error(with(yarn(true), "rope_theta", 1.0), "rope_theta");
+  expect_rope_error(with(yarn(true), "rope_theta", 1.0), "rope_theta");
 }
 
 }  // namespace

@@ -67,13 +67,13 @@ TEST(SmallestDisabling, PassesOnAnError) {
   EXPECT_EQ(result.error().message, "x");
 }
 
-constexpr const char* kModel = "llama_plain";
+constexpr const char* kBisectedModel = "llama_plain";
 
 class BisectTest : public testing::Test {
  protected:
   // The golden's prompt and logits alone: a tap would keep nodes apart that should run together.
   void SetUp() override {
-    const auto golden = ArrayFile::open(golden_path(kModel)).value();
+    const auto golden = ArrayFile::open(golden_path(kBisectedModel)).value();
     std::map<std::string, Array> arrays;
     for (const char* name : {"input_ids", "logits"}) arrays[name] = golden.read(name).value();
     write_array_file(path_, arrays).value();
@@ -99,7 +99,7 @@ class BisectTest : public testing::Test {
     arrays["logits"].floats[5] += 1.0f;
     write_array_file(path_, arrays).value();
   }
-  static std::string model() { return model_path(kModel, Container::directory); }
+  static std::string model() { return model_path(kBisectedModel, Container::directory); }
 
   const std::string path_ = testing::TempDir() +
                             testing::UnitTest::GetInstance()->current_test_info()->name() +
@@ -160,24 +160,26 @@ TEST_F(BisectTest, EndsWhenToldTo) {
 }
 
 TEST(ParityOptionsTest, NothingDependsOnWhatIsDisabled) {
-  const auto wanted =
-      compare_with_reference(model_path(kModel, Container::gguf), golden_path(kModel), {}).value();
-  const auto without =
-      compare_with_reference(model_path(kModel, Container::gguf), golden_path(kModel),
-                             {.disabled = {"simd_linear_f32", "residual_add", "memory_reuse"}})
-          .value();
+  const auto wanted = compare_with_reference(model_path(kBisectedModel, Container::gguf),
+                                             golden_path(kBisectedModel), {})
+                          .value();
+  const auto without = compare_with_reference(
+                           model_path(kBisectedModel, Container::gguf), golden_path(kBisectedModel),
+                           {.disabled = {"simd_linear_f32", "residual_add", "memory_reuse"}})
+                           .value();
   ASSERT_EQ(wanted.rows.size(), without.rows.size());
   for (size_t i = 0; i < wanted.rows.size(); ++i)
     EXPECT_EQ(wanted.rows[i].max_abs_diff, without.rows[i].max_abs_diff) << wanted.rows[i].name;
-  const auto unknown = compare_with_reference(model_path(kModel, Container::gguf),
-                                              golden_path(kModel), {.disabled = {"nonsense"}});
+  const auto unknown =
+      compare_with_reference(model_path(kBisectedModel, Container::gguf),
+                             golden_path(kBisectedModel), {.disabled = {"nonsense"}});
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.error().kind, ErrorKind::usage);
 }
 
 TEST(TruncatedModel, IsComparedUpToItsLastLayer) {
-  const auto report = compare_with_reference(model_path(kModel, Container::directory),
-                                             golden_path(kModel), {.layers = 1})
+  const auto report = compare_with_reference(model_path(kBisectedModel, Container::directory),
+                                             golden_path(kBisectedModel), {.layers = 1})
                           .value();
   EXPECT_TRUE(report.pass());
   std::set<std::string> names;
@@ -188,21 +190,21 @@ TEST(TruncatedModel, IsComparedUpToItsLastLayer) {
     EXPECT_FALSE(names.contains(name)) << name;
   EXPECT_THAT(report.ignored, testing::IsSupersetOf({"logits", "final_norm", "hidden.2"}));
   // As many layers as there are is the whole model.
-  const auto whole = compare_with_reference(model_path(kModel, Container::directory),
-                                            golden_path(kModel), {.layers = 2})
+  const auto whole = compare_with_reference(model_path(kBisectedModel, Container::directory),
+                                            golden_path(kBisectedModel), {.layers = 2})
                          .value();
   EXPECT_TRUE(whole.pass());
   EXPECT_THAT(whole.ignored, IsEmpty());
 }
 
 TEST(TruncatedModel, NeedsAReferenceOfItsInside) {
-  const auto file = ArrayFile::open(golden_path(kModel)).value();
+  const auto file = ArrayFile::open(golden_path(kBisectedModel)).value();
   const std::string path = testing::TempDir() + "logits_alone.safetensors";
   write_array_file(path, {{"input_ids", file.read("input_ids").value()},
                           {"logits", file.read("logits").value()}})
       .value();
   const auto report =
-      compare_with_reference(model_path(kModel, Container::directory), path, {.layers = 1});
+      compare_with_reference(model_path(kBisectedModel, Container::directory), path, {.layers = 1});
   std::filesystem::remove(path);
   ASSERT_FALSE(report.ok());
   EXPECT_THAT(report.error().message, HasSubstr("cut by --layers"));

@@ -26,24 +26,13 @@
 #include "mesh_shares.h"
 #include "models/registry.h"
 #include "parity/parity.h"
+#include "support/conversion.h"
 
 namespace dunlin {
 namespace {
 
 namespace fs = std::filesystem;
 using testing::HasSubstr;
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void put(const fs::path& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
-}
-
-Result<void> nothing(uint64_t, uint64_t) {
-  return {};
-}
 
 class MeshDirectory : public testing::Test {
  protected:

@@ -16,19 +16,19 @@ namespace {
 
 using Arrays = std::map<std::string, Array>;
 
-constexpr const char* kModel = "llama_plain";
+constexpr const char* kMutatedModel = "llama_plain";
 
 class Mutation : public testing::Test {
  protected:
   void TearDown() override { std::filesystem::remove(path_); }
 
   Result<ParityReport> compare(const std::function<void(Arrays&)>& change) {
-    const auto golden = ArrayFile::open(golden_path(kModel)).value();
+    const auto golden = ArrayFile::open(golden_path(kMutatedModel)).value();
     Arrays arrays;
     for (const std::string& name : golden.names()) arrays[name] = golden.read(name).value();
     change(arrays);
     write_array_file(path_, arrays).value();
-    return compare_with_reference(model_path(kModel, Container::directory), path_,
+    return compare_with_reference(model_path(kMutatedModel, Container::directory), path_,
                                   {.backend = "reference"});
   }
 
@@ -47,7 +47,7 @@ TEST_F(Mutation, TheUnchangedGoldenPasses) {
 }
 
 TEST_F(Mutation, EveryTensorIsLookedAtElementByElement) {
-  const auto golden = ArrayFile::open(golden_path(kModel)).value();
+  const auto golden = ArrayFile::open(golden_path(kMutatedModel)).value();
   for (const std::string& name : golden.names()) {
     if (name == "input_ids" || name == "greedy_ids") continue;
     const std::string failed = first_failure([&name](Arrays& arrays) {
@@ -134,10 +134,10 @@ TEST_F(Mutation, UnknownTensorsAreReported) {
 TEST_F(Mutation, ADumpHoldsTheEnginesOwnValues) {
   const std::string dump = testing::TempDir() + "parity_dump.safetensors";
   const auto options = ParityOptions{.backend = "reference", .dump = dump};
-  const std::string model = model_path(kModel, Container::directory);
-  ASSERT_TRUE(compare_with_reference(model, golden_path(kModel), options).ok());
+  const std::string model = model_path(kMutatedModel, Container::directory);
+  ASSERT_TRUE(compare_with_reference(model, golden_path(kMutatedModel), options).ok());
   const auto ours = ArrayFile::open(dump).value();
-  const auto golden = ArrayFile::open(golden_path(kModel)).value();
+  const auto golden = ArrayFile::open(golden_path(kMutatedModel)).value();
   EXPECT_EQ(ours.read("logits").value().shape, golden.read("logits").value().shape);
   EXPECT_EQ(ours.read("greedy_ids").value().integers, golden.read("greedy_ids").value().integers);
   std::filesystem::remove(dump);
@@ -148,10 +148,10 @@ TEST_F(Mutation, ADumpReplacesAnOlderDumpAndNothingElse) {
   const fs::path folder = fs::path(testing::TempDir()) / "parity_dump_targets";
   fs::remove_all(folder);
   fs::create_directory(folder);
-  fs::copy(model_path(kModel, Container::directory), folder / "model");
-  fs::copy(model_path(kModel, Container::gguf), folder / "model.gguf");
-  fs::copy(golden_path(kModel), folder / "golden.safetensors");
-  fs::copy(golden_path(kModel), folder / "other.safetensors");
+  fs::copy(model_path(kMutatedModel, Container::directory), folder / "model");
+  fs::copy(model_path(kMutatedModel, Container::gguf), folder / "model.gguf");
+  fs::copy(golden_path(kMutatedModel), folder / "golden.safetensors");
+  fs::copy(golden_path(kMutatedModel), folder / "other.safetensors");
   const auto dump_to = [&](const std::string& name, const std::string& model) {
     return compare_with_reference(folder / model, folder / "golden.safetensors",
                                   {.backend = "reference", .dump = folder / name});
@@ -175,9 +175,9 @@ TEST_F(Mutation, ADumpReplacesAnOlderDumpAndNothingElse) {
 TEST_F(Mutation, APromptAloneIsEnoughForADumpThatIsAReference) {
   const std::string prompt = testing::TempDir() + "parity_prompt.safetensors";
   const std::string dump = testing::TempDir() + "parity_dump_of_prompt.safetensors";
-  const auto golden = ArrayFile::open(golden_path(kModel)).value();
+  const auto golden = ArrayFile::open(golden_path(kMutatedModel)).value();
   ASSERT_TRUE(write_array_file(prompt, {{"input_ids", golden.read("input_ids").value()}}).ok());
-  const std::string model = model_path(kModel, Container::directory);
+  const std::string model = model_path(kMutatedModel, Container::directory);
   EXPECT_FALSE(compare_with_reference(model, prompt, {.backend = "reference"}).ok());
   ASSERT_TRUE(compare_with_reference(model, prompt, {.backend = "reference", .dump = dump}).ok());
   EXPECT_FALSE(ArrayFile::open(dump).value().has("greedy_ids"));

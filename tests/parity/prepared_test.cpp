@@ -30,6 +30,7 @@
 #include "golden_models.h"
 #include "models/registry.h"
 #include "parity/parity.h"
+#include "support/conversion.h"
 
 namespace dunlin {
 namespace {
@@ -38,18 +39,6 @@ namespace fs = std::filesystem;
 using testing::HasSubstr;
 
 constexpr Precision kPrecisions[] = {Precision::automatic, Precision::exact, Precision::f32};
-
-std::string content_of(const fs::path& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void put(const fs::path& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
-}
-
-Result<void> nothing(uint64_t, uint64_t) {
-  return {};
-}
 
 class Prepared : public testing::Test {
  protected:

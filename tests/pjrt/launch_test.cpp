@@ -33,13 +33,13 @@ Program two_groups() {
   return std::move(program).value();
 }
 
-constexpr StepLimits kLimits{.rows = 100, .logit_rows = 8, .sequences = 6, .context = 5000};
+constexpr StepLimits kLaunchLimits{.rows = 100, .logit_rows = 8, .sequences = 6, .context = 5000};
 
 class Launches : public testing::Test {
  protected:
-  Launches() : program_(two_groups()), planner_(program_, kLimits, /*row_wise=*/true) {
+  Launches() : program_(two_groups()), planner_(program_, kLaunchLimits, /*row_wise=*/true) {
     for (int32_t group = 0; group < 2; ++group) {
-      groups_.push_back({kLimits.sequences, planner_.pages_per_slot(group) * kPageTokens});
+      groups_.push_back({kLaunchLimits.sequences, planner_.pages_per_slot(group) * kPageTokens});
     }
   }
 
@@ -175,7 +175,7 @@ TEST_F(Launches, BucketsThatNoStepCanNeedAreLeftOut) {
 
 // Slots 0, 2 and 4 are in the first part, 1, 3 and 5 in the second.
 TEST_F(Launches, PartsOfTheBatchAreComputedInOneLaunch) {
-  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/2);
+  const LaunchPlanner planner(program_, kLaunchLimits, /*row_wise=*/true, /*parts=*/2);
   EXPECT_EQ(planner.slots_of_part(6), 3);
   EXPECT_EQ(planner.slots_of_part(7), 4);
   add(0, 7, 1);
@@ -203,7 +203,7 @@ TEST_F(Launches, PartsOfTheBatchAreComputedInOneLaunch) {
 
 // Three prompts of the first part, one of the second: beside each other as far as they go.
 TEST_F(Launches, PromptsOfDifferentPartsRunSideBySide) {
-  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/2);
+  const LaunchPlanner planner(program_, kLaunchLimits, /*row_wise=*/true, /*parts=*/2);
   add(2, 0, 17);
   add(4, 5, 3);
   add(1, 1100, 4);
@@ -224,12 +224,12 @@ TEST_F(Launches, PromptsOfDifferentPartsRunSideBySide) {
 }
 
 TEST_F(Launches, BucketsOfPartsHaveFewerSequences) {
-  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/2);
+  const LaunchPlanner planner(program_, kLaunchLimits, /*row_wise=*/true, /*parts=*/2);
   for (const Bucket& bucket : planner.buckets(groups_)) EXPECT_LE(bucket.sequences(), 3);
 }
 
 TEST_F(Launches, AProgramThatMixesRowsGetsItsExactSizes) {
-  const LaunchPlanner exact(program_, kLimits, /*row_wise=*/false);
+  const LaunchPlanner exact(program_, kLaunchLimits, /*row_wise=*/false);
   add(0, 5, 3);
   add(1, 5, 3);
   const auto launches = exact.split(plan_, groups_);

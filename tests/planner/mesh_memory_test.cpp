@@ -67,12 +67,12 @@ class MeshMemory : public testing::Test {
   std::string folder_;
 };
 
-struct Planning {
+struct MeshPlanning {
   Program program;
   WeightSource weights;
   PlannedModel model;
 
-  explicit Planning(const Checkpoint& checkpoint)
+  explicit MeshPlanning(const Checkpoint& checkpoint)
       : program(record_model(checkpoint.config(), {}).value()),
         weights([&checkpoint](const std::string& name) { return checkpoint.weight(name); }),
         model(program, weight_storage(program, weights).value(), parse_kv_storage("bf16").value(),
@@ -93,7 +93,7 @@ std::vector<uint64_t> shard_bytes(const ShardPacker& packer) {
 
 // Of every mesh that can be split; their number.
 int expect_the_same(const Checkpoint& checkpoint, const std::string& what) {
-  const Planning planning(checkpoint);
+  const MeshPlanning planning(checkpoint);
   int split = 0;
   for (const MeshShape& shape : meshes()) {
     const auto packer = ShardPacker::create(checkpoint, planning.program, shape);
@@ -135,7 +135,7 @@ TEST_F(MeshMemory, IsThatOfTheSharesOfStoredModels) {
 // Blocks of 256 are longer than heads and half of the width, but each weight of the ffn can be split.
 TEST_F(MeshMemory, IsThatOfEveryWeightThatCanBeSplit) {
   const auto checkpoint = kernel_in("Q4_K_S");
-  const Planning planning(*checkpoint);
+  const MeshPlanning planning(*checkpoint);
   for (const int64_t devices : {2, 3, 4, 16}) {
     const Sharding sharding =
         shard_weights(planning.program, planning.weights, {.model = devices}).value();
@@ -161,7 +161,7 @@ TEST_F(MeshMemory, IsThatOfTheFilesThatAreWritten) {
   const MeshShape shape{.model = 3};
   for (const char* type : {"Q8_0", "I8", "F8_E4M3"}) {
     const auto checkpoint = kernel_in(type);
-    const Planning planning(*checkpoint);
+    const MeshPlanning planning(*checkpoint);
     const auto packer = ShardPacker::create(*checkpoint, planning.program, shape).value();
     const std::string out = folder_ + "/" + type;
     const auto written =

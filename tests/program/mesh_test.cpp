@@ -15,11 +15,11 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
-Program gpt_oss(const GptOssSizes& sizes) {
+Program gpt_oss_model(const GptOssSizes& sizes) {
   return record("gpt_oss", {}, [&sizes](Recorder& r) { record_gpt_oss(r, sizes); }).value();
 }
 
-Program dream(const DreamSizes& sizes) {
+Program dream_model(const DreamSizes& sizes) {
   return record("dream", {}, [&sizes](Recorder& r) { record_dream(r, sizes); }).value();
 }
 
@@ -60,7 +60,7 @@ TEST(MeshShape, WrongTextSaysWhatIsWrong) {
 
 // Eight query heads on two kv heads: four model shards are two kv shards with two copies each.
 TEST(DeviceMesh, ModelAxisIsFactoredByKvHeads) {
-  const Program program = dream({.heads = 8, .kv_heads = 2});
+  const Program program = dream_model({.heads = 8, .kv_heads = 2});
   for (const auto [model, kv, group] :
        {std::array<int64_t, 3>{1, 1, 1}, {2, 2, 1}, {4, 2, 2}, {3, 1, 3}, {6, 2, 3}, {16, 2, 8}}) {
     const Mesh mesh = device_mesh(program, {.model = model}).value();
@@ -71,7 +71,7 @@ TEST(DeviceMesh, ModelAxisIsFactoredByKvHeads) {
 }
 
 TEST(DeviceMesh, PadsWhatMayBePadded) {
-  const Program program = dream({.vocab = 97, .heads = 8, .kv_heads = 2, .ffn = 96});
+  const Program program = dream_model({.vocab = 97, .heads = 8, .kv_heads = 2, .ffn = 96});
   const Mesh mesh = device_mesh(program, {.model = 10}).value();  // kv 2, group 5
   EXPECT_EQ(shard_extent(mesh, {{Axis::vocab, 97}}), 10);
   EXPECT_EQ(shard_extent(mesh, {{Axis::ffn, 96}}), 10);
@@ -85,7 +85,7 @@ TEST(DeviceMesh, PadsWhatMayBePadded) {
 }
 
 TEST(DeviceMesh, RefusesWhatMustDivide) {
-  const Program program = gpt_oss({.width = 64, .experts = 4});
+  const Program program = gpt_oss_model({.width = 64, .experts = 4});
   const auto message = [&program](const MeshShape& shape) {
     const auto result = device_mesh(program, shape);
     return result.ok() ? std::string("no error") : result.error().message;
@@ -100,7 +100,7 @@ TEST(DeviceMesh, RefusesWhatMustDivide) {
 }
 
 TEST(Sharding, NoMeshAxisSplitsTwoDimensionsOfAWeight) {
-  for (const Program& program : {gpt_oss({}), dream({})}) {
+  for (const Program& program : {gpt_oss_model({}), dream_model({})}) {
     for (const WeightDeclaration& weight : program.weights) {
       std::vector<int> used(kMeshAxes, 0);
       for (const AxisList& dim : weight.dims) {
@@ -114,7 +114,7 @@ TEST(Sharding, NoMeshAxisSplitsTwoDimensionsOfAWeight) {
 }
 
 TEST(Sharding, LayersAreDealtToStages) {
-  const Program program = dream({.layers = 5});
+  const Program program = dream_model({.layers = 5});
   EXPECT_EQ(layer_count(program), 5);
   EXPECT_EQ(layer_of(program.nodes.front()), -1);
   const std::vector<int64_t> stages = node_stages(program, 2);
@@ -135,7 +135,7 @@ std::vector<Axis> names(const AxisList& axes) {
 }
 
 TEST(ValueAxes, FollowFromTheWeights) {
-  const Program program = gpt_oss({});
+  const Program program = gpt_oss_model({});
   const std::vector<ValueAxes> axes = value_axes(program);
   const auto result = [&](const std::string& name) {
     return axes[static_cast<size_t>(node_named(program, name).results[0])];
@@ -153,7 +153,8 @@ TEST(ValueAxes, FollowFromTheWeights) {
 }
 
 TEST(ValueAxes, GiveTheElementsOfAShard) {
-  const Program program = dream({.vocab = 96, .width = 64, .heads = 4, .kv_heads = 2, .ffn = 96});
+  const Program program =
+      dream_model({.vocab = 96, .width = 64, .heads = 4, .kv_heads = 2, .ffn = 96});
   const std::vector<ValueAxes> axes = value_axes(program);
   const Mesh mesh = device_mesh(program, {.width = 2, .model = 4}).value();
   const SymbolSizes sizes{.rows = 10, .logit_rows = 3, .sequences = 1, .slots = 0};

@@ -7,7 +7,7 @@
 namespace dunlin {
 namespace {
 
-void forward(Recorder& recorder) {
+void printed_forward(Recorder& recorder) {
   const AxisList width{{Axis::embed, 8}};
   const AxisList queries{{Axis::kv_heads, 2}, {Axis::q_group, 1}, {Axis::head_dim, 4}};
   const WeightScope weights = recorder.weights().scope("model");
@@ -27,7 +27,7 @@ void forward(Recorder& recorder) {
 }
 
 TEST(Print, AProgram) {
-  EXPECT_EQ(print(record("example", {.taps = {"logits"}}, forward).value()),
+  EXPECT_EQ(print(record("example", {.taps = {"logits"}}, printed_forward).value()),
             "program example\n"
             "kv group 0: window 128, kv_heads 2, head_dim 4, layers 1\n"
             "weight model.embed_tokens.weight [vocab 16, embed 8]\n"

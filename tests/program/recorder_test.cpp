@@ -20,7 +20,7 @@ std::vector<std::string> node_names(const Program& program) {
   return names;
 }
 
-Tensor embedded(Recorder& recorder) {
+Tensor embedded_tokens(Recorder& recorder) {
   return embed(recorder.tokens(), recorder.weights().matrix("embed.weight", kVocab, kEmbed));
 }
 
@@ -49,7 +49,7 @@ TEST(Glob, StarsAndQuestionMarks) {
 
 TEST(Recorder, NamesAreScopesAndLabels) {
   const Program program = recorded([](Recorder& recorder) {
-    Tensor x = embedded(recorder);
+    Tensor x = embedded_tokens(recorder);
     {
       const Scope layer(recorder, "layers", 3);
       const Scope part(recorder, "attend");
@@ -73,7 +73,7 @@ TEST(Recorder, NamesAreScopesAndLabels) {
 
 TEST(Recorder, SuffixesAvoidNamesThatExist) {
   const Program program = recorded([](Recorder& recorder) {
-    const Tensor x = embedded(recorder);
+    const Tensor x = embedded_tokens(recorder);
     Tensor y = linear(x, recorder.weights().matrix("add_2.weight", kEmbed, kEmbed));
     for (int i = 0; i < 3; ++i) y = y + y;
     recorder.output("y", y);
@@ -84,7 +84,7 @@ TEST(Recorder, SuffixesAvoidNamesThatExist) {
 
 TEST(Recorder, AWeightOfOneNameExistsOnce) {
   const Program program = recorded([](Recorder& recorder) {
-    const Tensor x = embedded(recorder);
+    const Tensor x = embedded_tokens(recorder);
     recorder.output("y", linear(x, recorder.weights().matrix("embed.weight", kVocab, kEmbed)));
   });
   EXPECT_EQ(program.weights.size(), 1u);
@@ -93,7 +93,7 @@ TEST(Recorder, AWeightOfOneNameExistsOnce) {
 
 TEST(Recorder, AWeightOfOneNameHasOneShape) {
   const std::string error = error_of([](Recorder& recorder) {
-    recorder.output("y", embedded(recorder));
+    recorder.output("y", embedded_tokens(recorder));
     recorder.weights().matrix("embed.weight", kEmbed, kEmbed);
   });
   EXPECT_NE(error.find("weight embed.weight: [8,8] was declared as [16,8] before"),
@@ -113,7 +113,7 @@ TEST(Recorder, WeightsNeedSoundSizes) {
 TEST(Recorder, AWeightThatNothingReadsIsAnErrorAtItsLine) {
   int line = 0;
   const std::string error = error_of([&line](Recorder& recorder) {
-    recorder.output("y", embedded(recorder));
+    recorder.output("y", embedded_tokens(recorder));
     line = __LINE__ + 1;
     recorder.weights().vector("q_proj.bias", kEmbed);
   });
@@ -138,7 +138,7 @@ TEST(Recorder, LayersOfOneRetentionRuleShareAGroup) {
 }
 
 void attend_and_tap(Recorder& recorder) {
-  Tensor x = embedded(recorder);
+  Tensor x = embedded_tokens(recorder);
   const auto place = recorder.kv_layer(0, 2, 4);
   const Tensor heads = reshape(x, {Symbol::rows, 2, 4});
   const Tensor y = attention(heads, heads, heads, Tensor(), {.group = place.group});
@@ -151,7 +151,7 @@ void attend_and_tap(Recorder& recorder) {
 TEST(Recorder, AttentionWithoutStateHasNoGroups) {
   const Program program = recorded(
       [](Recorder& recorder) {
-        const Tensor heads = reshape(embedded(recorder), {Symbol::rows, 2, 4});
+        const Tensor heads = reshape(embedded_tokens(recorder), {Symbol::rows, 2, 4});
         const auto place = recorder.kv_layer(0, 2, 4);
         recorder.output("y", attention(heads, heads, heads, Tensor(),
                                        {.group = place.group, .layer = place.layer}));
@@ -194,7 +194,7 @@ TEST(Recorder, ATapThatDoesNotExistIsAnError) {
 
 TEST(Recorder, DeadNodesTakeTheirInputsAndWeightsAlong) {
   const Program program = recorded([](Recorder& recorder) {
-    const Tensor x = embedded(recorder);
+    const Tensor x = embedded_tokens(recorder);
     linear(x, recorder.weights().matrix("unneeded.weight", kEmbed, kEmbed));
     rope_angles(recorder.positions(), {{1.0f}, 1.0f});
     recorder.output("y", x);
@@ -211,7 +211,7 @@ TEST(Recorder, ValuesAreNumberedByUseNotByMention) {
         recorder.positions();
         recorder.weights().vector("norm.weight", kEmbed);
       }
-      const Tensor x = embedded(recorder);
+      const Tensor x = embedded_tokens(recorder);
       recorder.output("y", rms_norm(x, recorder.weights().vector("norm.weight", kEmbed), {}));
       recorder.output("angles", rope_angles(recorder.positions(), {{1.0f}, 1.0f}));
     };
@@ -222,7 +222,7 @@ TEST(Recorder, ValuesAreNumberedByUseNotByMention) {
 
 TEST(Recorder, OutputsHaveOneNameEach) {
   const std::string error = error_of([](Recorder& recorder) {
-    const Tensor x = embedded(recorder);
+    const Tensor x = embedded_tokens(recorder);
     recorder.output("y", x);
     recorder.output("y", x);
   });
@@ -233,7 +233,7 @@ TEST(Recorder, AScopeWithAPlaceDecidesTheLine) {
   const std::source_location here = std::source_location::current();
   const Program program = recorded([&here](Recorder& recorder) {
     const Scope scope(recorder, "there", here);
-    recorder.output("y", embedded(recorder));
+    recorder.output("y", embedded_tokens(recorder));
   });
   EXPECT_EQ(program.nodes[0].where.line(), here.line());
 }

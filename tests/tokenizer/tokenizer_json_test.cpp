@@ -21,14 +21,14 @@ void expect_error(const std::string& text, const std::string& message) {
   EXPECT_THAT(tokenizer.error().message, HasSubstr("tokenizer.json: "));
 }
 
-struct Change {
+struct JsonChange {
   std::string message;
   std::function<void(json&)> apply;
 };
 
-void expect_errors(const std::vector<Change>& changes) {
+void expect_errors(const std::vector<JsonChange>& changes) {
   const json original = load_golden_json("small_llama3/tokenizer.json");
-  for (const Change& change : changes) {
+  for (const JsonChange& change : changes) {
     json document = original;
     change.apply(document);
     expect_error(document.dump(), change.message);
@@ -147,8 +147,9 @@ TEST(TokenizerJson, UnsupportedPreTokenizers) {
     return [pattern](json& d) { first_step(d)["pattern"]["Regex"] = pattern; };
   };
   const auto pattern_error = [&](const char* pattern, const std::string& message) {
-    return Change{"pre_tokenizer: the pattern \"" + json(pattern).dump().substr(1) + ": " + message,
-                  set_pattern(pattern)};
+    return JsonChange{
+        "pre_tokenizer: the pattern \"" + json(pattern).dump().substr(1) + ": " + message,
+        set_pattern(pattern)};
   };
   expect_errors({
       {"pre_tokenizer: 0 ByteLevel steps instead of 1",

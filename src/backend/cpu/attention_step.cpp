@@ -3,13 +3,13 @@
 
 #include <algorithm>
 
+#include "backend/cpu/work_sizes.h"
 #include "base/check.h"
 
 namespace dunlin::cpu {
 
 namespace {
 
-constexpr int64_t kRowsPerUnit = 32;
 constexpr int64_t kRowsToSplit = 8;         // more rows fill a unit well enough
 constexpr int64_t kUnitsPerThread = 4;      // enough to even out units of different length
 constexpr int64_t kPartialBytes = 8 << 20;  // of partial results, when one row's need less
@@ -29,7 +29,7 @@ AttentionStep::AttentionStep(AttentionSettings settings) : settings_(std::move(s
   partials_limit_ =
       settings_.threads == 1 ? 0 : of_row * std::clamp(affordable, int64_t{1}, kRowsToSplit);
   // Each sequence ends in one unit that is not full.
-  const int64_t units = (limits.rows / kRowsPerUnit + limits.sequences) * settings_.kv_heads;
+  const int64_t units = (limits.rows / kAttentionRows + limits.sequences) * settings_.kv_heads;
   units_.reserve(static_cast<size_t>(units));
   tasks_.reserve(static_cast<size_t>(units + partials_limit_));
   unfinished_ = std::make_unique<std::atomic<int32_t>[]>(static_cast<size_t>(units));
@@ -72,8 +72,8 @@ void AttentionStep::plan_sequence(const RunContext& context, int64_t sequence,
   const int64_t count = rows.end - rows.first;
   const bool few_units = units < kUnitsPerThread * context.pool.threads();
   for (int64_t kv_head = 0; kv_head < settings_.kv_heads; ++kv_head) {
-    for (int64_t row = rows.first; row < rows.end; row += kRowsPerUnit) {
-      Unit unit{sequence, row, std::min(rows.end, row + kRowsPerUnit), kv_head, {0, 0}, -1};
+    for (int64_t row = rows.first; row < rows.end; row += kAttentionRows) {
+      Unit unit{sequence, row, std::min(rows.end, row + kAttentionRows), kv_head, {0, 0}, -1};
       unit.splits = attention_splits(arguments(context, unit));
       const int64_t splits = unit.splits.end - unit.splits.first;
       const int64_t partials = count * group_ * splits;

@@ -6,9 +6,6 @@ namespace dunlin::cpu {
 
 namespace {
 
-constexpr int64_t kStatistics = 5;  // lse at 1, lse at the row's temperature, entropy, varentropy,
-                                    // 1 when all are finite
-
 struct LogitsSettings {
   Kernel<LogitStatisticsFunction> statistics_kernel;
   Kernel<TopKFunction> top_k_kernel;
@@ -68,7 +65,7 @@ class LogitsStep final : public BoundStep {
       s_.statistics_kernel.run(scaled, s_.vocabulary, &at_temperature);
       lse_temperature = at_temperature.log_sum_exp;
     }
-    float* to = s_.statistics + row * kStatistics;
+    float* to = s_.statistics + row * kLogitStatistics;
     to[0] = at_one.log_sum_exp;
     to[1] = lse_temperature;
     to[2] = at_one.entropy;

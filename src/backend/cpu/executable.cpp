@@ -12,8 +12,6 @@ namespace dunlin::cpu {
 
 namespace {
 
-constexpr int64_t kStatistics = 5;  // of a row in the logits view
-
 bool is_of_logits(const std::string& name) {
   return name == kLogitsOutput || name == kStatisticsOutput || name == kCandidateIdsOutput ||
          name == kCandidateLogitsOutput;
@@ -238,7 +236,7 @@ void CpuExecutable::fill_logits(StepOutput& output) const noexcept {
     LogitsView view;
     view.row = {logits_.rows + r * logits_.vocabulary, static_cast<size_t>(logits_.vocabulary)};
     if (logits_.statistics != nullptr) {
-      const float* values = logits_.statistics + r * kStatistics;
+      const float* values = logits_.statistics + r * kLogitStatistics;
       view.lse = values[0];
       view.entropy = values[2];
       view.varentropy = values[3];

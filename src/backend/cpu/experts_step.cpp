@@ -7,23 +7,12 @@
 #include <initializer_list>
 
 #include "backend/cpu/arena.h"
+#include "backend/cpu/work_sizes.h"
 #include "base/check.h"
 
 namespace dunlin::cpu {
 
 namespace {
-
-constexpr int64_t kRowTile = 16;  // rows of a prepared block come in whole tiles
-
-// As in linear_step.cpp: bytes of weights taken at a time while they are what a step waits for, and
-// from how many rows of an expert on they are not.
-constexpr int64_t kPieceBytes = 96 * 1024;
-constexpr int64_t kManyRows = 16;
-constexpr int64_t kSerialBytes = 32 * 1024;  // weight bytes times rows
-
-size_t index(RowClass row_class) {
-  return static_cast<size_t>(row_class);
-}
 
 int64_t whole_tiles(int64_t rows) {
   return round_up(rows, kRowTile);

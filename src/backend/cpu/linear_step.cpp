@@ -5,27 +5,10 @@
 #include <algorithm>
 
 #include "backend/cpu/arena.h"
+#include "backend/cpu/work_sizes.h"
 #include "base/check.h"
 
 namespace dunlin::cpu {
-
-namespace {
-
-constexpr int64_t kRowTile = 16;  // row ranges of a prepared block start at multiples of it
-
-// Weight bytes that a worker takes at a time while they are what a step waits for: long enough for
-// the prefetchers, short enough to even out a late worker.
-constexpr int64_t kPieceBytes = 96 * 1024;
-constexpr int64_t kManyRows = 16;  // from here on arithmetic is what a step waits for
-
-// Weight bytes times rows: below, waking the workers costs more than it saves.
-constexpr int64_t kSerialBytes = 32 * 1024;
-
-size_t index(RowClass row_class) {
-  return static_cast<size_t>(row_class);
-}
-
-}  // namespace
 
 LinearStep::LinearStep(LinearSettings settings) : settings_(std::move(settings)) {
   one_class_ = true;

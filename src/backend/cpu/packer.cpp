@@ -12,7 +12,7 @@ namespace dunlin::cpu {
 
 namespace {
 
-constexpr int64_t kPieceBytes = 16 << 20;  // packed at a time, by all threads
+constexpr int64_t kPackedAtATime = 16 << 20;  // packed at a time, by all threads
 
 class Packer final : public WeightPacker {
  public:
@@ -59,7 +59,7 @@ class Packer final : public WeightPacker {
     const LaidOutWeight& weight = *forms_[first].weight;
     const int64_t stripe_bytes = weight.layout.stripe_bytes();
     const int64_t stripes = weight.stripes();
-    const int64_t step = std::max<int64_t>(1, kPieceBytes / stripe_bytes);
+    const int64_t step = std::max<int64_t>(1, kPackedAtATime / stripe_bytes);
     for (int64_t stripe = 0; stripe < stripes; stripe += step) {
       const int64_t count = std::min(step, stripes - stripe);
       piece_.resize(static_cast<size_t>(count * stripe_bytes));
@@ -75,7 +75,7 @@ class Packer final : public WeightPacker {
   Result<void> pack_values(size_t part, const Take& take) {
     const LaidOutWeight& weight = *forms_[part].weight;
     const WeightView& view = weight.view;
-    const int64_t step = std::max<int64_t>(1, kPieceBytes / (view.columns * int64_t{4}));
+    const int64_t step = std::max<int64_t>(1, kPackedAtATime / (view.columns * int64_t{4}));
     std::vector<float> values;
     for (int64_t row = 0; row < view.rows; row += step) {
       const int64_t count = std::min(step, view.rows - row);

@@ -3,13 +3,12 @@
 #include <algorithm>
 #include <cstring>
 
+#include "backend/cpu/work_sizes.h"
 #include "base/check.h"
 
 namespace dunlin::cpu {
 
 namespace {
-
-constexpr int64_t kRowsPerUnit = 32;  // as in attention_step.cpp
 
 int64_t pages_for(int64_t positions) {
   return (positions + kPageTokens - 1) / kPageTokens;
@@ -80,13 +79,13 @@ void RepeatedAttentionStep::copy_pages(const RunContext& context, int64_t sequen
 void RepeatedAttentionStep::attend(const RunContext& context, int64_t sequence) const noexcept {
   const SequenceRows& rows = context.tables.sequences()[static_cast<size_t>(sequence)];
   const int64_t count = rows.end - rows.first;
-  const int64_t units = (count + kRowsPerUnit - 1) / kRowsPerUnit;  // of a head
-  const int64_t work = std::min(count, kRowsPerUnit) * settings_.head_dim *
+  const int64_t units = (count + kAttentionRows - 1) / kAttentionRows;  // of a head
+  const int64_t work = std::min(count, kAttentionRows) * settings_.head_dim *
                        std::min<int64_t>(rows.length, (end_page_ - first_page_) * kPageTokens);
   const auto run_units = [&](int64_t begin, int64_t end, int worker) {
     for (int64_t i = begin; i < end; ++i) {
-      const int64_t row = rows.first + i % units * kRowsPerUnit;
-      attend_head(context, sequence, row, std::min(rows.end, row + kRowsPerUnit), i / units,
+      const int64_t row = rows.first + i % units * kAttentionRows;
+      attend_head(context, sequence, row, std::min(rows.end, row + kAttentionRows), i / units,
                   worker);
     }
   };

@@ -3,16 +3,11 @@
 #include <algorithm>
 
 #include "backend/cpu/arena.h"
+#include "backend/cpu/work_sizes.h"
 #include "backend/reference/scalar.h"
 #include "base/scalar_math.h"
 
 namespace dunlin::cpu {
-
-namespace {
-
-constexpr int64_t kRowTile = 16;
-
-}  // namespace
 
 RouteStep::RouteStep(RouteSettings settings)
     : settings_(settings),

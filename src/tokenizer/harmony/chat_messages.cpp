@@ -16,26 +16,26 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 // Null: the object does not have it, or has null there.
-const Json* member(const Json& object, const char* key) {
+const Json* present_member(const Json& object, const char* key) {
   const auto found = object.find(key);
   return found == object.end() || found->is_null() ? nullptr : &*found;
 }
 
 // The text of a field; an empty one where it is missing.
 Result<std::string> text_of(const Json& object, const char* key, const std::string& where) {
-  const Json* const value = member(object, key);
+  const Json* const value = present_member(object, key);
   if (value == nullptr) return std::string();
   if (!value->is_string()) return usage_error(fmt::format("{}: {} is not a text", where, key));
   return value->get<std::string>();
 }
 
 Result<std::string> content_of(const Json& message, const std::string& where) {
-  const Json* const content = member(message, "content");
+  const Json* const content = present_member(message, "content");
   if (content == nullptr || !content->is_array()) return text_of(message, "content", where);
   std::string text;
   for (const Json& part : *content) {
-    const Json* const piece = part.is_object() ? member(part, "text") : nullptr;
-    const Json* const type = part.is_object() ? member(part, "type") : nullptr;
+    const Json* const piece = part.is_object() ? present_member(part, "text") : nullptr;
+    const Json* const type = part.is_object() ? present_member(part, "type") : nullptr;
     if (piece == nullptr || !piece->is_string() || type == nullptr || *type != "text")
       return usage_error(where +
                          ": content has a part that is not text, which is all that the "
@@ -46,14 +46,14 @@ Result<std::string> content_of(const Json& message, const std::string& where) {
 }
 
 Result<Tool> read_tool(const Json& entry, const std::string& where) {
-  const Json* const function = entry.is_object() ? member(entry, "function") : nullptr;
+  const Json* const function = entry.is_object() ? present_member(entry, "function") : nullptr;
   if (function == nullptr || !function->is_object())
     return usage_error(where + ": not a {\"type\":\"function\",\"function\":{...}}");
   Tool tool;
   DUNLIN_ASSIGN_OR_RETURN(tool.name, text_of(*function, "name", where));
   if (tool.name.empty()) return usage_error(where + ": the function has no name");
   DUNLIN_ASSIGN_OR_RETURN(tool.description, text_of(*function, "description", where));
-  if (const Json* const parameters = member(*function, "parameters")) {
+  if (const Json* const parameters = present_member(*function, "parameters")) {
     auto type = schema_type(*parameters);
     if (!type.ok()) return type.error().with_context(where + ": parameters");
     tool.parameters = *std::move(type);
@@ -132,7 +132,7 @@ class ChatReader {
       if (!thought.empty()) break;
     }
     DUNLIN_ASSIGN_OR_RETURN(std::string text, content_of(message, where));
-    const Json* const calls = member(message, "tool_calls");
+    const Json* const calls = present_member(message, "tool_calls");
     if (calls != nullptr && !calls->is_array())
       return usage_error(where + ": tool_calls is not a list");
     const bool calls_tools = calls != nullptr && !calls->empty();
@@ -144,14 +144,14 @@ class ChatReader {
 
   Result<void> add_call(const Json& call, const std::string& where) {
     if (!call.is_object()) return usage_error(where + ": not an object");
-    const Json* const function = member(call, "function");
+    const Json* const function = present_member(call, "function");
     if (function == nullptr || !function->is_object())
       return usage_error(where + ": a call without a function");
     DUNLIN_ASSIGN_OR_RETURN(last_tool_, text_of(*function, "name", where));
     if (last_tool_.empty()) return usage_error(where + ": a call without a name");
     DUNLIN_ASSIGN_OR_RETURN(std::string id, text_of(call, "id", where));
     if (!id.empty()) tools_of_calls_[std::move(id)] = last_tool_;
-    const Json* const arguments = member(*function, "arguments");
+    const Json* const arguments = present_member(*function, "arguments");
     std::string text = "{}";
     if (arguments != nullptr) {
       text = arguments->is_string()

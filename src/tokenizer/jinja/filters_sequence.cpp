@@ -214,7 +214,7 @@ Value sum_filter(Call& c) {
   return sum;
 }
 
-constexpr Builtin kFilters[] = {
+constexpr Builtin kSequenceFilters[] = {
     {"length", {}, 0, [](Call& c) { return Value(length(c.self, c.runtime)); }},
     {"count", {}, 0, [](Call& c) { return Value(length(c.self, c.runtime)); }},
     {"list", {}, 0, [](Call& c) { return c.runtime.list(c.items()); }},
@@ -239,7 +239,7 @@ constexpr Builtin kFilters[] = {
 }  // namespace
 
 const Builtin* find_sequence_filter(std::string_view name) {
-  return find_builtin(kFilters, name);
+  return find_builtin(kSequenceFilters, name);
 }
 
 }  // namespace dunlin::jinja

@@ -90,6 +90,10 @@ using RopeFunction = void(const float* x, int64_t heads, int64_t head_dim, int64
 
 // ---- logits ----
 
+// Statistics of a row in the logits view: log-sum-exp at 1 and at the row's temperature, entropy,
+// varentropy, and 1 when all logits are finite.
+inline constexpr int64_t kLogitStatistics = 5;
+
 struct LogitStatistics {
   float max;
   float log_sum_exp;

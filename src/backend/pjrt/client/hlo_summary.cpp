@@ -116,7 +116,7 @@ const char* type_name(uint64_t type) {
 
 constexpr uint64_t kTuple = 13;
 
-struct Shape {
+struct HloShape {
   uint64_t type = 0;
   std::vector<int64_t> dims = {};
   std::string parts = {};  // of a tuple
@@ -134,7 +134,7 @@ struct Shape {
 };
 
 // ShapeProto: element_type 2, dimensions 3 (packed), tuple_shapes 4.
-bool read_shape(std::string_view bytes, Shape& shape) {
+bool read_shape(std::string_view bytes, HloShape& shape) {
   return MessageReader(bytes).read([&shape](const Field& field) {
     if (field.number == 2) shape.type = field.integer;
     if (field.number == 3 && field.bytes.empty()) {
@@ -153,7 +153,7 @@ bool read_shape(std::string_view bytes, Shape& shape) {
       }
     }
     if (field.number != 4) return true;
-    Shape part;
+    HloShape part;
     if (!read_shape(field.bytes, part)) return false;
     if (!shape.parts.empty()) shape.parts += ',';
     shape.parts += part.text();
@@ -180,7 +180,7 @@ bool read_operation(std::string_view bytes, HloOperation& operation) {
     if (field.number == 2) operation.opcode = field.bytes;
     if (field.number == 43) operation.estimated_cycles = cycles_in(field.bytes);
     if (field.number == 3) {
-      Shape shape;
+      HloShape shape;
       if (!read_shape(field.bytes, shape)) return false;
       operation.shape = shape.text();
       operation.elements = shape.count();
