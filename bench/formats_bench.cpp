@@ -1,19 +1,25 @@
 // The table of docs/formats.md: bits of a weight in the file and in memory, error of encoding
 // N(0, 1) values, and speed of one row of `linear` in the `auto` profile, on one thread, next to a
 // plain read of as many bytes taken in the same moments.
-//   formats_bench [ROUNDS]        (default 7; the medians are printed)
+//   formats_bench [ROUNDS]          (default 7; the medians are printed)
+//   formats_bench --json [ROUNDS]   a line for the machine and one for each format, with all rounds, as
+//                                   bench/formats_speed reads them
+// Kernels are those of DUNLIN_ISA, or of the best instruction set there is.
 #include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <string_view>
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/cpu/isa.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "base/thread_pool.h"
 
@@ -91,7 +97,8 @@ class FormatRow {
     return std::sqrt(sum / static_cast<double>(decoded.size()));
   }
 
-  void print(const Kernels& table, int rounds) const {
+  // Multiplications and plain reads in turn, so that what else the machine does hits both.
+  void print(const Kernels& table, int rounds, bool json) const {
     const PackedLayout few = *packed_layout(format_, kEncodedRows, kColumns, false);
     PackedLayout layout = few;
     layout.rows = kBytes / (few.bytes() / kEncodedRows) / kEncodedRows * kEncodedRows;
@@ -105,12 +112,21 @@ class FormatRow {
       stream.push_back(seconds_of([&] { sink_ = sink_ ^ read_all(memory.data, layout.bytes()); }));
       ours.push_back(multiply(table, arithmetic, {layout, memory.data}));
     }
+    const auto& kernel = table.linear[static_cast<int>(arithmetic)][static_cast<int>(layout.form)];
+    if (json) {
+      fmt::print(
+          "{{\"format\": \"{}\", \"kernel\": \"{}\", \"bytes\": {}, \"seconds\": [{}], "
+          "\"read_seconds\": [{}]}}\n",
+          format_.name, kernel.name, layout.bytes(), fmt::join(ours, ", "),
+          fmt::join(stream, ", "));
+      std::fflush(stdout);
+      return;
+    }
     const auto weights = static_cast<double>(layout.rows * kColumns);
     const double seconds = median(ours);
     const auto bits = [](int64_t bytes, double count) {
       return 8.0 * static_cast<double>(bytes) / count;
     };
-    const auto& kernel = table.linear[static_cast<int>(arithmetic)][static_cast<int>(layout.form)];
     fmt::print("| {} | {:.4g} | {:.4g} | {:.3g} | {:.1f} | {} | {:.2f} | {:.1f} | {:.2f} |\n",
                format_.name, bits(format_.block_bytes, static_cast<double>(format_.block_elements)),
                bits(layout.bytes(), weights), error(),
@@ -168,15 +184,26 @@ class FormatRow {
 
 int main(int argc, char** argv) {
   using namespace dunlin;
-  const int rounds = std::max(1, argc > 1 ? std::atoi(argv[1]) : 7);
+  const bool json = argc > 1 && std::string_view(argv[1]) == "--json";
+  const int at = json ? 2 : 1;
+  const int rounds = std::max(1, argc > at ? std::atoi(argv[at]) : 7);
+  const auto isa = cpu::select_isa("");
+  if (!isa.ok()) {
+    fmt::print(stderr, "error: {}\n", isa.error().message);
+    return 2;
+  }
   double load = 0.0;
   if (::getloadavg(&load, 1) != 1) load = -1.0;
-  fmt::print("{}; load average {:.2f}\n\n", cpu_features().model, load);
-  fmt::print(
-      "| format | bits, file | bits, memory | RMS error | encode, M/s | kernel | "
-      "weights, G/s | GB/s | of a plain read |\n|---|---|---|---|---|---|---|---|---|\n");
-  for (const FormatTraits& format : all_formats()) {
-    FormatRow(format).print(kernels(cpu_features().best), rounds);
+  if (json) {
+    fmt::print("{{\"cpu\": \"{}\", \"isa\": \"{}\", \"load\": {:.2f}, \"build\": \"{}\"}}\n",
+               cpu_features().model, isa_name(*isa), load, DUNLIN_BUILD_TYPE);
+  } else {
+    fmt::print("{}; load average {:.2f}\n\n", cpu_features().model, load);
+    fmt::print(
+        "| format | bits, file | bits, memory | RMS error | encode, M/s | kernel | "
+        "weights, G/s | GB/s | of a plain read |\n|---|---|---|---|---|---|---|---|---|\n");
   }
+  for (const FormatTraits& format : all_formats())
+    FormatRow(format).print(kernels(*isa), rounds, json);
   return 0;
 }

@@ -5,7 +5,7 @@
  *       fprintf(stderr, "%s\n", dunlin_last_error());
  *
  * Stability. Every struct begins with struct_size, which its owner sets to sizeof(the struct): the
- * caller for what it passes in, the library for events and logits. Fields are only ever added at the
+ * caller for what it passes in, the library for what callbacks get. Fields are only ever added at the
  * end. A smaller struct_size from an older header is accepted, and the missing fields have their
  * defaults; a larger one from a newer header is accepted when everything that this library does not
  * know is zero, and is DUNLIN_ERROR_USAGE otherwise. The two structs that come in arrays have no
@@ -217,6 +217,25 @@ typedef struct dunlin_event {
 /* Returning something else than 0 cancels the request. */
 typedef int (*dunlin_event_callback)(void* user, const dunlin_event* event);
 
+/* A piece of what the model says, on a channel of its chat format (Harmony of GPT-OSS). Valid during
+ * the call. */
+typedef struct dunlin_channel_text {
+  size_t struct_size;
+  uint64_t request;
+  const char* channel;   /* "final": the answer, which is all text of a model without channels;
+                          * "analysis": thoughts; "commentary": calls of tools, and words between;
+                          * "": a call of a tool that names none */
+  const char* recipient; /* of a call of a tool, as "functions.get_weather": the text is its
+                          * arguments; otherwise "" */
+  const char* text;      /* that became certain: complete UTF-8 with a zero byte behind it */
+  size_t text_size;
+  int32_t begins; /* a message beside the answer begins with this piece, which may be empty */
+  int32_t reserved;
+} dunlin_channel_text;
+
+/* Returning something else than 0 cancels the request. */
+typedef int (*dunlin_channel_callback)(void* user, const dunlin_channel_text* piece);
+
 /* A field that is zero has its default, but for max_tokens: use -1 for no limit. */
 typedef struct dunlin_request {
   size_t struct_size;
@@ -224,7 +243,7 @@ typedef struct dunlin_request {
   size_t prompt_count;
   int64_t max_tokens; /* of the answer; -1: until the context is full */
   dunlin_event_callback on_event;
-  void* user;                      /* for on_event and sampler */
+  void* user;                      /* for on_event, sampler and on_text */
   const dunlin_sampling* sampling; /* NULL: dunlin_sampling_default() */
   const int32_t* stop_ids;         /* besides the model's */
   size_t stop_id_count;
@@ -234,6 +253,9 @@ typedef struct dunlin_request {
   int32_t reserved;
   uint64_t session;       /* not 0: the cache stays for the next request with the same one */
   dunlin_sampler sampler; /* may be NULL */
+  /* May be NULL: gets all text with its channel, each event's before on_event gets the event. An
+   * event has the text of "final" alone. */
+  dunlin_channel_callback on_text;
 } dunlin_request;
 
 /* Queues a request; everything it points to is copied, but for what `user` points to. *id (may be

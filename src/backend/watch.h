@@ -38,6 +38,8 @@ struct WatchOptions {
   // Each may be empty: statistics are made for a condition or on_step only.
   std::function<void(const Watch&, const WatchedStep&)> on_step = {};
   std::function<void(const WatchedValue&, const View&)> on_value = {};
+  // The Program that is watched is recorded with RecordOptions::keeps_hidden.
+  bool keeps_hidden = false;
 };
 
 class Watch : public std::enable_shared_from_this<Watch> {
@@ -52,6 +54,7 @@ class Watch : public std::enable_shared_from_this<Watch> {
   // before attach().
   std::unique_ptr<Executable> wrap(std::unique_ptr<Executable> executable);
 
+  bool keeps_hidden() const { return options_.keeps_hidden; }
   std::span<const WatchedValue> values() const { return values_; }
   const std::vector<FusedNode>& blocked() const { return blocked_; }
 

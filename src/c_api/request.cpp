@@ -126,6 +126,45 @@ Result<Request> request_of(const dunlin_request& fields, const ModelInfo& model)
   return request;
 }
 
+// What answers a request of the C API.
+struct Callbacks {
+  dunlin_event_callback on_event = nullptr;
+  dunlin_channel_callback on_text = nullptr;
+  void* user = nullptr;
+
+  // False: the request is to be cancelled.
+  bool give(const Event& event) const {
+    if (on_text != nullptr && !give_text(event)) return false;
+    if (on_event == nullptr) return true;
+    const dunlin_event fields = fields_of(event);
+    return on_event(user, &fields) == 0;
+  }
+
+ private:
+  // The answer's text comes first, as Event says.
+  bool give_text(const Event& event) const {
+    if (!event.text.empty() && !give_piece(event.request, "final", "", event.text, false))
+      return false;
+    return std::ranges::all_of(event.channels, [&](const ChannelText& piece) {
+      return give_piece(event.request, piece.channel.c_str(), piece.recipient.c_str(), piece.text,
+                        piece.begins);
+    });
+  }
+
+  bool give_piece(RequestId request, const char* channel, const char* recipient,
+                  const std::string& text, bool begins) const {
+    const dunlin_channel_text piece = {.struct_size = sizeof(dunlin_channel_text),
+                                       .request = request,
+                                       .channel = channel,
+                                       .recipient = recipient,
+                                       .text = text.c_str(),
+                                       .text_size = text.size(),
+                                       .begins = begins ? 1 : 0,
+                                       .reserved = 0};
+    return on_text(user, &piece) == 0;
+  }
+};
+
 // How a request of dunlin_generate() ends; its sink holds it as long as there is one.
 struct Outcome {
   bool over = false;
@@ -138,17 +177,15 @@ Result<RequestId> submit(dunlin_engine& engine, const dunlin_request* given,
   if (!fields.ok()) return fields.error();
   auto request = request_of(*fields, engine.engine.model());
   if (!request.ok()) return request.error();
-  return engine.engine.submit(*std::move(request),
-                              [&engine, call = fields->on_event, user = fields->user,
-                               outcome = std::move(outcome)](const Event& event) {
-                                if (outcome != nullptr && event.kind != Event::Kind::token) {
-                                  outcome->over = true;
-                                  outcome->error = event.error;
-                                }
-                                if (call == nullptr) return;
-                                const dunlin_event c_event = fields_of(event);
-                                if (call(user, &c_event) != 0) engine.engine.cancel(event.request);
-                              });
+  const Callbacks callbacks{fields->on_event, fields->on_text, fields->user};
+  return engine.engine.submit(
+      *std::move(request), [&engine, callbacks, outcome = std::move(outcome)](const Event& event) {
+        if (outcome != nullptr && event.kind != Event::Kind::token) {
+          outcome->over = true;
+          outcome->error = event.error;
+        }
+        if (!callbacks.give(event)) engine.engine.cancel(event.request);
+      });
 }
 
 // The thread that steps; one at a time.

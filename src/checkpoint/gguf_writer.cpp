@@ -9,6 +9,7 @@
 #include <optional>
 #include <type_traits>
 #include <unordered_set>
+#include <utility>
 
 #include "base/check.h"
 #include "base/checked.h"
@@ -215,12 +216,30 @@ Result<void> GgufWriter::write(std::span<const std::byte> bytes) {
     bytes = bytes.subspan(piece.size());
     written_ += piece.size();
     file_offset_ += piece.size();
-    if (written_ < tensors_[current_].bytes) continue;
+    DUNLIN_RETURN_IF_ERROR(end_whole_tensors());
+  }
+  return {};
+}
+
+// The one that was being written, and then that of which all bytes were there ahead.
+Result<void> GgufWriter::end_whole_tensors() {
+  while (current_ < tensors_.size() && written_ == tensors_[current_].bytes) {
     DUNLIN_RETURN_IF_ERROR(pad());
     DUNLIN_RETURN_IF_ERROR(file_.end_part());
     ++current_;
-    written_ = 0;
+    written_ = std::exchange(ahead_, 0);
+    file_offset_ += written_;
   }
+  return {};
+}
+
+Result<void> GgufWriter::write_ahead(std::span<const std::byte> bytes) {
+  DUNLIN_CHECK(file_offset_ > 0 && current_ + 1 < tensors_.size() &&
+                   bytes.size() <= tensors_[current_ + 1].bytes - ahead_,
+               "more bytes than the next tensor has");
+  const uint64_t end = file_offset_ - written_ + tensors_[current_].bytes;
+  DUNLIN_RETURN_IF_ERROR(file_.write_ahead(end + padding(end), bytes));
+  ahead_ += bytes.size();
   return {};
 }
 

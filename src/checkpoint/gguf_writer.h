@@ -43,6 +43,9 @@ class GgufWriter {
   Result<bool> skip_tensor();
   // Bytes of the tensors in their order, in pieces that may end anywhere, across tensors too.
   Result<void> write(std::span<const std::byte> bytes);
+  // Bytes of the tensor behind the one that is being written, which come before the last ones of that:
+  // of two tensors that are made at the same time. write() goes on after them.
+  Result<void> write_ahead(std::span<const std::byte> bytes);
   // All bytes of all tensors must have been written.
   Result<void> finish();
 
@@ -65,6 +68,7 @@ class GgufWriter {
   std::string header() const;
   uint64_t data_bytes() const;
   Result<void> pad();
+  Result<void> end_whole_tensors();
 
   std::string path_;
   ResumableFile file_;
@@ -72,6 +76,7 @@ class GgufWriter {
   std::vector<Tensor> tensors_;
   size_t current_ = 0;        // tensor whose bytes come next
   uint64_t written_ = 0;      // of it
+  uint64_t ahead_ = 0;        // of the one behind it
   uint64_t file_offset_ = 0;  // bytes of the file so far
 };
 

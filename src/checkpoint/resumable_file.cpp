@@ -138,12 +138,26 @@ Result<void> ResumableFile::write(std::span<const std::byte> bytes) {
   return file_.write(bytes);
 }
 
-Result<void> ResumableFile::end_part() {
-  if (key_.empty()) return {};
-  DUNLIN_RETURN_IF_ERROR(append_to_list(fmt::format("{:016x} {}\n", position_, hash_.digits())));
-  hash_.reset();
-  note_part();
+Result<void> ResumableFile::write_ahead(uint64_t part_end, std::span<const std::byte> bytes) {
+  DUNLIN_CHECK(part_end >= position_, "the next part begins before the end of this one");
+  if (!writing_) DUNLIN_RETURN_IF_ERROR(go_on());
+  DUNLIN_RETURN_IF_ERROR(file_.overwrite(part_end + ahead_bytes_, bytes));
+  ahead_hash_.bytes(bytes);
+  ahead_bytes_ += bytes.size();
   return {};
+}
+
+Result<void> ResumableFile::end_part() {
+  if (!key_.empty()) {
+    DUNLIN_RETURN_IF_ERROR(append_to_list(fmt::format("{:016x} {}\n", position_, hash_.digits())));
+    hash_.reset();
+    note_part();
+  }
+  if (ahead_bytes_ == 0) return {};
+  std::swap(hash_, ahead_hash_);
+  ahead_hash_.reset();
+  position_ += std::exchange(ahead_bytes_, 0);
+  return file_.truncate(position_);
 }
 
 void ResumableFile::note_part() {

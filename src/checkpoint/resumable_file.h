@@ -36,6 +36,9 @@ class ResumableFile {
   // Whether an earlier run has written the next part, which has so many bytes; then it is over.
   Result<bool> skip_part(uint64_t bytes);
   Result<void> write(std::span<const std::byte> bytes);
+  // Bytes of the part behind the one that is being written, whose end in the file is `part_end`, in
+  // their order. When that part is over, write() goes on after them.
+  Result<void> write_ahead(uint64_t part_end, std::span<const std::byte> bytes);
   Result<void> end_part();
 
   const std::string& temporary() const { return file_.temporary(); }
@@ -74,6 +77,8 @@ class ResumableFile {
   size_t parts_ = 0;             // whole ones before position_
   uint64_t position_ = 0;        // where the next part begins, or the next bytes of it
   Xxh3Hash hash_ = {};           // of the part that is being written
+  Xxh3Hash ahead_hash_ = {};     // of the next one
+  uint64_t ahead_bytes_ = 0;     // of it that are there
   bool writing_ = false;         // no part is skipped any more
   bool keeps_parts_ = false;
 };

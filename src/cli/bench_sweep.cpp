@@ -25,6 +25,7 @@
 #include "cli/model_name.h"
 #include "cli/options.h"
 #include "cli/plan_source.h"
+#include "cli/sampling_flags.h"
 #include "cli/sweep_report.h"
 #include "cli/sweep_side.h"
 #include "cli/terminal.h"

@@ -15,6 +15,7 @@
 #include "cli/options.h"
 #include "cli/read_input.h"
 #include "cli/reasoning_flags.h"
+#include "cli/sampling_flags.h"
 #include "cli/terminal.h"
 #include "sampler/sampler.h"
 

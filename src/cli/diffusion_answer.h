@@ -14,7 +14,7 @@
 #include "cli/answer.h"
 #include "cli/chat_settings.h"
 #include "cli/diffusion_flags.h"
-#include "cli/options.h"
+#include "cli/sampling_flags.h"
 #include "engine/diffusion_runner.h"
 #include "engine/model.h"
 

@@ -8,7 +8,7 @@
 #include "base/metadata.h"
 #include "base/result.h"
 #include "cli/command.h"
-#include "cli/options.h"
+#include "cli/sampling_flags.h"
 #include "decode/diffusion_params.h"
 
 namespace dunlin {

@@ -1,8 +1,10 @@
 // `dunlin imatrix`: the importance matrix of a model over a text, for `dunlin quantize --imatrix`.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <string>
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/families.h"
@@ -63,6 +65,7 @@ class Imatrix {
     DUNLIN_ASSIGN_OR_RETURN(const StoredFamily* const family, stored_family(checkpoint->config()));
     const ImportanceMatrix imatrix = to_matrix(*family, measurement.squares(), *plan);
     DUNLIN_RETURN_IF_ERROR(write_imatrix(imatrix, flags_.out));
+    note_unmeasured(imatrix);
     print(imatrix, *result, std::chrono::duration<double>(Clock::now() - start).count());
     return 0;
   }
@@ -107,6 +110,16 @@ class Imatrix {
     return imatrix;
   }
 
+  // Gate, up and down of a layer have the same experts: a line for each layer.
+  static void note_unmeasured(const ImportanceMatrix& imatrix) {
+    for (const auto& [name, rows] : imatrix.rows) {
+      const auto never = std::ranges::count(rows, 0);
+      if (rows.size() == 1 || never == 0 || name.find("ffn_down") == std::string::npos) continue;
+      note("{}: {} of {} experts were never chosen; their columns count alike\n",
+           name.substr(0, name.find(".ffn_down")), never, rows.size());
+    }
+  }
+
   void print(const ImportanceMatrix& imatrix, const EvalResult& result, double seconds) const {
     if (flags_.json) {
       fmt::print("{}\n", json_line({{"schema_version", 1},
@@ -149,12 +162,10 @@ void add_imatrix_command(Command app, int& exit_code) {
       "  dunlin imatrix model/ text.txt\n"
       "  dunlin imatrix model-F16.gguf text.txt -o model.imatrix.gguf --chunks 100\n"
       "  dunlin quantize model/ model-Q4_K_M.gguf Q4_K_M --imatrix imatrix.gguf\n"
-      "The text should be like what the model will read and write; 100 windows are enough. "
-      "llama-quantize\n"
-      "reads the file too. Of a mixture each expert's gate and up matrices are measured, over the "
-      "rows that\n"
-      "were routed to it, and not its down matrix: what it is multiplied with never leaves a "
-      "step.");
+      "The text should be like what the model will read and write; 100 windows are enough.\n"
+      "llama-quantize reads the file too. Of a mixture each expert's matrices are measured over\n"
+      "the rows that were routed to it; the columns of an expert that no row chose count alike,\n"
+      "and a line says so.");
   command.callback([flags, &exit_code] {
     const auto result = Imatrix(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());

@@ -1,8 +1,6 @@
 // Flags that several commands share, and what they mean for the engine.
 #pragma once
 
-#include <dunlin/sampling.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <memory>
@@ -11,7 +9,6 @@
 #include <string_view>
 #include <vector>
 
-#include "base/metadata.h"
 #include "base/result.h"
 #include "cli/command.h"
 #include "cli/flags.h"
@@ -77,23 +74,6 @@ struct ModelFlags {
   void add_to(Command command);
   Result<ModelOptions> options() const;
 };
-
-struct SamplingFlags {
-  std::optional<float> temperature, top_p, min_p, repeat_penalty, frequency_penalty,
-      presence_penalty;
-  std::optional<int32_t> top_k, repeat_last_n;
-  std::vector<std::string> logit_bias = {};  // TOKEN_ID(+|-)BIAS, llama.cpp's form
-  std::optional<uint64_t> seed;
-
-  void add_to(Command command);
-  // Flag, else the model's generation_config, else the built-in value; the seed is random when none
-  // was given.
-  Result<SamplingParams> params(const Metadata& config) const;
-};
-
-// The key of the model's configuration that stands in for a flag that is not given: of "--top-k"
-// generation.top_k; null for flags without one.
-const char* generation_key(std::string_view flag);
 
 Result<Precision> parse_precision(const std::string& name);
 

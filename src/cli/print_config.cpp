@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "checkpoint/checkpoint.h"
-#include "cli/options.h"
+#include "cli/sampling_flags.h"
 
 namespace dunlin {
 namespace {

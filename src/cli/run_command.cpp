@@ -16,6 +16,7 @@
 #include "cli/prompt_source.h"
 #include "cli/reasoning_flags.h"
 #include "cli/run_diffusion.h"
+#include "cli/sampling_flags.h"
 #include "cli/terminal.h"
 #include "engine/engine.h"
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
 #include <utility>
 
@@ -61,6 +62,20 @@ std::pair<int64_t, std::string_view> gguf_place_of(const TensorPlan& tensor) {
   return {place, tensor.name};
 }
 
+// Gate and up of one tensor are neighbours, which are written from one reading of it.
+std::vector<TensorPlan> with_pairs_together(std::vector<TensorPlan> tensors) {
+  std::vector<WeightView> views;
+  for (const TensorPlan& tensor : tensors) views.push_back(tensor.view);
+  const std::vector<std::optional<RowPair>> pairs = row_pairs(views);
+  std::vector<TensorPlan> ordered;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (pairs[i] && pairs[i]->odd == i) continue;
+    ordered.push_back(std::move(tensors[i]));
+    if (pairs[i]) ordered.push_back(std::move(tensors[pairs[i]->odd]));
+  }
+  return ordered;
+}
+
 Result<std::vector<float>> divisors_of(const Metadata& config, int64_t head_dim) {
   Llama3Scaling scaling = {};
   DUNLIN_ASSIGN_OR_RETURN(const double theta, config.number("rope_theta", 1, 1e12));
@@ -109,6 +124,7 @@ Result<std::vector<TensorPlan>> tensors_of_directory(const Checkpoint& checkpoin
     tensors.push_back(std::move(plan));
   }
   std::ranges::sort(tensors, {}, gguf_place_of);
+  tensors = with_pairs_together(std::move(tensors));
   DUNLIN_RETURN_IF_ERROR(add_rope_divisors(config, head_dim, tensors));
   return tensors;
 }

@@ -2,6 +2,7 @@
 // piece, whatever the tensor's size.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <optional>
@@ -54,6 +55,14 @@ RowTarget target_of(const TensorPlan& plan);
 // Takes the bytes of a tensor in order, in pieces; its error ends the writing.
 using TakeBytes = std::function<Result<void>(std::span<const std::byte> bytes)>;
 
+// Pieces of two tensors: 0 is the one of the even rows.
+using TakeBytesOfBoth =
+    std::function<Result<void>(size_t number, std::span<const std::byte> bytes)>;
+
+// The tensor that holds the rows of both in turn (rows_in_turn()), where they can be written from one
+// reading of it.
+std::optional<WeightView> source_of_both(const TensorPlan& even, const TensorPlan& odd);
+
 // Encodes about a million elements at a time, several rows in parallel. The bytes do not depend on
 // the number of threads. Besides them it holds one piece encoded, and per thread 16,384 elements,
 // or the rows that share their scales, as they are stored, as float32 and encoded; sixteen times as
@@ -64,10 +73,17 @@ class TensorStream {
 
   // Errors are those of RowEncoder.
   Result<void> write(const TensorPlan& plan, const TakeBytes& take);
+  // The same bytes of two tensors from one reading of `both`, their source_of_both(): piece by piece,
+  // that of the odd rows before that of the even ones. Holds a piece of each as it is stored, too.
+  Result<void> write_both(const TensorPlan& even, const TensorPlan& odd, const WeightView& both,
+                          const TakeBytesOfBoth& take);
 
  private:
   struct Job;
+  class Window;
   Result<void> encode_piece(Job& job, int64_t first, int64_t count);
+  Result<void> read_both(const WeightView& both, int64_t first, int64_t count, int64_t task_rows,
+                         Window& even, Window& odd);
 
   ThreadPool& pool_;
   std::vector<std::byte> encoded_;

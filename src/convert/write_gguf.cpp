@@ -6,6 +6,7 @@
 #include <array>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <span>
 
 #include "checkpoint/gguf_writer.h"
@@ -46,11 +47,38 @@ void add_keys(const GgufKeys& keys, GgufWriter& writer) {
   writer.set_u32("quantize.imatrix.chunks_count", static_cast<uint32_t>(keys.imatrix->chunks));
 }
 
+// Two tensors that come next, from one reading of `both`.
+Result<void> write_both(const TensorPlan& even, const TensorPlan& odd, const WeightView& both,
+                        GgufWriter& writer, TensorStream& stream, TensorProgress& progress) {
+  DUNLIN_RETURN_IF_ERROR(stream.write_both(
+      even, odd, both, [&](size_t number, std::span<const std::byte> bytes) -> Result<void> {
+        DUNLIN_RETURN_IF_ERROR(number == 0 ? writer.write(bytes) : writer.write_ahead(bytes));
+        return progress.add_bytes(bytes.size());
+      }));
+  progress.finish_tensor();
+  progress.finish_tensor();
+  return {};
+}
+
 Result<void> write_data(const std::vector<TensorPlan>& tensors, GgufWriter& writer,
                         ThreadPool& pool, TensorProgress& progress) {
   DUNLIN_RETURN_IF_ERROR(writer.begin_data());
   TensorStream stream(pool);
-  DUNLIN_RETURN_IF_ERROR(write_tensors(std::span(tensors), writer, stream, progress));
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    DUNLIN_ASSIGN_OR_RETURN(const bool there, writer.skip_tensor());
+    if (there) {
+      DUNLIN_RETURN_IF_ERROR(progress.add_left_over(tensors[i]));
+      continue;
+    }
+    const bool last = i + 1 == tensors.size();
+    const auto both = last ? std::nullopt : source_of_both(tensors[i], tensors[i + 1]);
+    if (!both) {
+      DUNLIN_RETURN_IF_ERROR(write_tensor(tensors[i], writer, stream, progress));
+      continue;
+    }
+    DUNLIN_RETURN_IF_ERROR(write_both(tensors[i], tensors[i + 1], *both, writer, stream, progress));
+    ++i;
+  }
   return writer.finish();
 }
 

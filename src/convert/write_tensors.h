@@ -43,6 +43,19 @@ class TensorProgress {
   size_t left_over_ = 0;
 };
 
+// The tensor that comes next in `writer`. Nothing of an earlier run is there.
+template <typename Writer>
+Result<void> write_tensor(const TensorPlan& tensor, Writer& writer, TensorStream& stream,
+                          TensorProgress& progress) {
+  DUNLIN_RETURN_IF_ERROR(
+      stream.write(tensor, [&](std::span<const std::byte> bytes) -> Result<void> {
+        DUNLIN_RETURN_IF_ERROR(writer.write(bytes));
+        return progress.add_bytes(bytes.size());
+      }));
+  progress.finish_tensor();
+  return {};
+}
+
 // `writer`: a GgufWriter or SafetensorsWriter whose header is written and lists these tensors.
 template <typename Writer>
 Result<void> write_tensors(std::span<const TensorPlan> tensors, Writer& writer,
@@ -53,12 +66,7 @@ Result<void> write_tensors(std::span<const TensorPlan> tensors, Writer& writer,
       DUNLIN_RETURN_IF_ERROR(progress.add_left_over(tensor));
       continue;
     }
-    DUNLIN_RETURN_IF_ERROR(
-        stream.write(tensor, [&](std::span<const std::byte> bytes) -> Result<void> {
-          DUNLIN_RETURN_IF_ERROR(writer.write(bytes));
-          return progress.add_bytes(bytes.size());
-        }));
-    progress.finish_tensor();
+    DUNLIN_RETURN_IF_ERROR(write_tensor(tensor, writer, stream, progress));
   }
   return {};
 }

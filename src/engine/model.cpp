@@ -207,7 +207,9 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->program,
                           record_model(config, {.taps = options.taps,
                                                 .layers = options.layers,
-                                                .logits_view_k = options.logits_view_k}));
+                                                .logits_view_k = options.logits_view_k,
+                                                .keeps_hidden = options.watch != nullptr &&
+                                                                options.watch->keeps_hidden()}));
   DUNLIN_RETURN_IF_ERROR(check_kv_memory(*model));
   if (options.layers < 0)
     DUNLIN_RETURN_IF_ERROR(check_all_are_read(*model->checkpoint, model->program));

@@ -1,7 +1,7 @@
 // ImportanceMeasurement: how large the inputs of each matrix are over a text. An encoder that cannot
 // keep every bit spends its error where inputs are small: the error of a product is the sum of the
-// weights' errors times the inputs. What llama.cpp's llama-imatrix measures, but for the down
-// projections of experts, whose inputs no node has.
+// weights' errors times the inputs. What llama.cpp's llama-imatrix measures: of a mixture each expert's
+// gate, up and down, over the rows that were routed to it.
 #pragma once
 
 #include <cstdint>

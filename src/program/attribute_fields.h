@@ -46,10 +46,12 @@ class FieldVisitor {
     f_("layer", layer);
   }
   void operator()(const GatedAttributes& it) const {
-    const auto& [kind, alpha, limit] = it;
+    const auto& [kind, alpha, limit, keeps_hidden] = it;
     f_("kind", kind);
     f_("alpha", alpha);
     f_("limit", limit);
+    // Others print and hash as they did before there was such a result.
+    if (keeps_hidden) f_("keeps_hidden", keeps_hidden);
   }
   void operator()(const RouteAttributes& it) const {
     const auto& [k, softmax_first] = it;

@@ -49,8 +49,9 @@ enum class GateKind : uint8_t { silu, gelu_tanh, oai };
 
 struct GatedAttributes {
   GateKind kind = GateKind::silu;
-  float alpha = 1.702f;  // oai only
-  float limit = 7.0f;    // oai only
+  float alpha = 1.702f;       // oai only
+  float limit = 7.0f;         // oai only
+  bool keeps_hidden = false;  // experts only: what the down projections multiply is a result too
 };
 
 struct RouteAttributes {

@@ -41,10 +41,12 @@ Tensors experts(const Definition& it) {
   };
   const Tensor g = into_ffn(3, 6);
   const Tensor u = into_ffn(4, 7);
-  const Tensor h = gated_product(g, u, it.attributes<GatedAttributes>());
+  const auto& attributes = it.attributes<GatedAttributes>();
+  const Tensor h = gated_product(g, u, attributes);
   Tensor y = dot(h, of_chosen(5), {{0, 1}, {0, 1}, {2}, {3}});  // [T,k,D]
   if (biased) y = add(y, of_chosen(8));
-  return {sum(mul(y, with_axis(weights, 2)), 1)};
+  const Tensor result = sum(mul(y, with_axis(weights, 2)), 1);
+  return attributes.keeps_hidden ? Tensors{result, h} : Tensors{result};
 }
 
 }  // namespace dunlin::definitions

@@ -57,14 +57,32 @@ Routes route(Tensor x, Tensor weight, Tensor bias, RouteAttributes attributes,
   return {results[0], results[1]};
 }
 
-Tensor experts(Tensor x, Routes routes, ExpertWeights weights, GatedAttributes attributes,
-               std::source_location where) {
+namespace {
+
+std::vector<Tensor> record_experts(Tensor x, Routes routes, ExpertWeights weights,
+                                   GatedAttributes attributes, const std::source_location& where) {
   std::vector<Tensor> operands = {x,          routes.experts, routes.weights, weights.gate,
                                   weights.up, weights.down};
   for (const Tensor& bias : {weights.gate_bias, weights.up_bias, weights.down_bias}) {
     if (bias.defined()) operands.push_back(bias);
   }
-  return record_one(Op::experts, attributes, operands, where);
+  Recorder& recorder = recorder_of(Op::experts, operands, where);
+  attributes.keeps_hidden = attributes.keeps_hidden || recorder.options().keeps_hidden;
+  return record_node(recorder, Op::experts, attributes, operands, where);
+}
+
+}  // namespace
+
+Tensor experts(Tensor x, Routes routes, ExpertWeights weights, GatedAttributes attributes,
+               std::source_location where) {
+  return record_experts(x, routes, weights, attributes, where).front();
+}
+
+ExpertTensors experts_and_hidden(Tensor x, Routes routes, ExpertWeights weights,
+                                 GatedAttributes attributes, std::source_location where) {
+  attributes.keeps_hidden = true;
+  const auto results = record_experts(x, routes, weights, attributes, where);
+  return {results[0], results[1]};
 }
 
 Tensor softcap(Tensor x, float cap, std::source_location where) {

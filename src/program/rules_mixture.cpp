@@ -29,7 +29,8 @@ ValueTypes experts(const RuleInput& in) {
   const size_t count = in.operands.size();
   if (count == 7 || count == 8) fail("all three biases or none");
   expect_operands(in, 6, 9);
-  check_gated(attributes_of<GatedAttributes>(in));
+  const auto& attributes = attributes_of<GatedAttributes>(in);
+  check_gated(attributes);
   const Dims x = expect(in, 0, "x", DType::f32, 2);
   const Dims chosen = expect(in, 1, "experts", DType::i32, 2);
   const Dims weights = expect(in, 2, "weights", DType::f32, 2);
@@ -46,7 +47,9 @@ ValueTypes experts(const RuleInput& in) {
     expect_rows(in, 7, "up bias", {gate[0], gate[1]});
     expect_rows(in, 8, "down bias", {gate[0], x[1]});
   }
-  return {{DType::f32, x}};
+  ValueTypes results = {{DType::f32, x}};
+  if (attributes.keeps_hidden) results.push_back({DType::f32, {x[0], chosen[1], gate[1]}});
+  return results;
 }
 
 }  // namespace dunlin::rules

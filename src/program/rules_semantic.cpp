@@ -66,7 +66,9 @@ void check_gated(const GatedAttributes& attributes) {
 
 ValueTypes gated(const RuleInput& in) {
   expect_operands(in, 2, 2);
-  check_gated(attributes_of<GatedAttributes>(in));
+  const auto& attributes = attributes_of<GatedAttributes>(in);
+  check_gated(attributes);
+  if (attributes.keeps_hidden) fail("keeps_hidden is for experts");
   expect(in, 0, "gate", DType::f32, kAnyRank);
   return {expect_same(in, 0, "gate", 1, "up")};
 }

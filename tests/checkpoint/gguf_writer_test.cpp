@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <filesystem>
 #include <numeric>
@@ -99,6 +100,37 @@ TEST_F(GgufWriterTest, KeysAndTensorsComeBack) {
     at += bytes.size();
   }
   EXPECT_EQ(at, data.size());
+}
+
+// Of two tensors that are made at the same time the second is written ahead, all of it or a part.
+TEST_F(GgufWriterTest, ATensorMayBeWrittenAhead) {
+  const std::vector<std::byte> data = counting_bytes(20 + 36 + 8);
+  const auto part = [&data](size_t at, size_t count) { return std::span(data).subspan(at, count); };
+  for (const size_t ahead : {size_t{36}, size_t{12}}) {
+    GgufWriter writer = this->writer();
+    writer.add_tensor("one", {5}, Format::f32);
+    writer.add_tensor("two", {9}, Format::f32);
+    writer.add_tensor("three", {2}, Format::f32);
+    ASSERT_TRUE(writer.begin_data().ok());
+    ASSERT_TRUE(writer.write_ahead(part(20, 8)).ok());
+    ASSERT_TRUE(writer.write(part(0, 16)).ok());
+    ASSERT_TRUE(writer.write_ahead(part(28, ahead - 8)).ok());
+    ASSERT_TRUE(writer.write(part(16, 4)).ok());
+    ASSERT_TRUE(writer.write(part(20 + ahead, data.size() - 20 - ahead)).ok());
+    ASSERT_TRUE(writer.finish().ok());
+    const auto source = open_file(path("a.gguf"));
+    ASSERT_TRUE(source.ok()) << source.error().message;
+    const auto header = read_gguf_header(**source);
+    ASSERT_TRUE(header.ok()) << header.error().message;
+    size_t at = 0;
+    for (const TensorInfo& tensor : header->tensors) {
+      std::vector<std::byte> bytes(tensor.bytes);
+      ASSERT_TRUE((*source)->read_at(tensor.offset, bytes).ok());
+      EXPECT_TRUE(std::ranges::equal(bytes, part(at, bytes.size()))) << tensor.name;
+      at += bytes.size();
+    }
+    EXPECT_EQ(at, data.size());
+  }
 }
 
 // Copying every pair and tensor of a file gives the file.

@@ -72,6 +72,38 @@ TEST_F(ResumableFileTest, GoesOnAfterTheWholeParts) {
   EXPECT_FALSE(ResumableFile::is_unfinished(path_));
 }
 
+TEST_F(ResumableFileTest, APartMayBeWrittenAheadOfTheOneBeforeIt) {
+  {
+    ResumableFile file = open("key");
+    ASSERT_TRUE(file.write_ahead(7, bytes_of("tw")).ok());  // behind "one"
+    ASSERT_TRUE(file.write(bytes_of("on")).ok());
+    ASSERT_TRUE(file.write_ahead(7, bytes_of("o")).ok());
+    put(file, "e");
+    put(file, "2");  // what was not there ahead
+    ASSERT_TRUE(file.write_ahead(16, bytes_of("four")).ok());
+    ASSERT_TRUE(file.write(bytes_of("thr")).ok());
+  }
+  ResumableFile file = open("key");
+  EXPECT_TRUE(file.skip_part(3).value());
+  EXPECT_TRUE(file.skip_part(4).value());
+  EXPECT_FALSE(file.skip_part(5).value());
+  put(file, "three");
+  EXPECT_FALSE(file.skip_part(4).value());
+  put(file, "4444");
+  ASSERT_TRUE(file.commit().ok());
+  EXPECT_EQ(content(path_), "headonetwo2three4444");
+}
+
+TEST_F(ResumableFileTest, WithoutAKeyPartsAreWrittenAheadToo) {
+  ResumableFile file = open("");
+  ASSERT_TRUE(file.write_ahead(7, bytes_of("two")).ok());
+  put(file, "one");
+  ASSERT_TRUE(file.end_part().ok());
+  put(file, "three");
+  ASSERT_TRUE(file.commit().ok());
+  EXPECT_EQ(content(path_), "headonetwothree");
+}
+
 TEST_F(ResumableFileTest, AnotherKeyFirstPartOrSizeBeginsAnew) {
   leave("key");
   EXPECT_FALSE(open("other").skip_part(3).value());

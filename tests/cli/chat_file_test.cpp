@@ -171,25 +171,7 @@ TEST_F(ChatFile, ANewConversationMayBeSavedAndTheHomeFolderNamed) {
 TEST(ChatFileOfWindows, SaysWhyTheCacheIsNotSaved) {
   TemporaryFolder folder;
   std::filesystem::copy(test_data("data/gpt_oss_bf16/model"), folder.path());
-  // Its vocabulary has 160 ids: those of ASCII.
-  nlohmann::json vocabulary = {{"\xC4\xA0", static_cast<int>(' ')}};
-  for (char letter = '!'; letter <= '~'; ++letter)
-    vocabulary[std::string(1, letter)] = static_cast<int>(letter);
-  const nlohmann::json tokenizer = {{"version", "1.0"},
-                                    {"added_tokens", nlohmann::json::array()},
-                                    {"normalizer", nullptr},
-                                    {"pre_tokenizer",
-                                     {{"type", "ByteLevel"},
-                                      {"add_prefix_space", false},
-                                      {"trim_offsets", true},
-                                      {"use_regex", true}}},
-                                    {"decoder", {{"type", "ByteLevel"}}},
-                                    {"model",
-                                     {{"type", "BPE"},
-                                      {"ignore_merges", true},
-                                      {"vocab", vocabulary},
-                                      {"merges", nlohmann::json::array()}}}};
-  write_all(folder.file("tokenizer.json"), tokenizer.dump());
+  write_ascii_tokenizer(folder.path());
   write_all(folder.file("chat_template.jinja"),
             "{% for message in messages %}{{ message.content }}{% endfor %}");
   const std::string file = folder.file("chat.dunlin");

@@ -3,6 +3,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <filesystem>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "convert/imatrix.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -58,6 +65,41 @@ TEST_F(ImatrixCommand, TheOutputIsMeasuredWhereAskedFor) {
   const ProcessResult all = imatrix({"--chunks", "2", "--process-output"});
   ASSERT_EQ(all.code, 0) << all.err;
   EXPECT_THAT(all.out, HasSubstr("15 matrices, measured over 2 windows of 64 tokens"));
+}
+
+// Each expert's gate, up and down, over the rows that chose it; a line for each layer where an expert
+// was never chosen.
+TEST_F(ImatrixCommand, ExpertsAreMeasuredByThemselves) {
+  std::filesystem::copy(test_data("data/gpt_oss_bf16/model"), folder_.file("mixture"));
+  write_ascii_tokenizer(folder_.file("mixture"));
+  write_all(text_, "Hello to you");
+  for (const char* const window : {"3", "12"}) {
+    const ProcessResult measured = run_dunlin(
+        {"imatrix", folder_.file("mixture"), text_, "-c", window, "--chunks", "1", "-o", out_});
+    ASSERT_EQ(measured.code, 0) << measured.err;
+    const auto imatrix = read_imatrix(out_);
+    ASSERT_TRUE(imatrix.ok()) << imatrix.error().message;
+    for (const int layer : {0, 1}) {
+      const auto name = [layer](const char* matrix) {
+        return fmt::format("blk.{}.ffn_{}_exps.weight", layer, matrix);
+      };
+      const std::vector<int64_t>& rows = imatrix->rows.at(name("down"));
+      ASSERT_EQ(rows.size(), 6u);
+      EXPECT_EQ(std::accumulate(rows.begin(), rows.end(), int64_t{0}), 4 * (std::stoi(window) - 1));
+      EXPECT_EQ(imatrix->rows.at(name("gate")), rows);
+      EXPECT_EQ(imatrix->rows.at(name("up")), rows);
+      EXPECT_EQ(imatrix->columns.at(name("down")).size(), 6u * 40u);
+      EXPECT_EQ(imatrix->columns.at(name("gate")).size(), 6u * 64u);
+      const auto never = std::ranges::count(rows, 0);
+      const std::string note =
+          fmt::format("blk.{}: {} of 6 experts were never chosen", layer, never);
+      EXPECT_EQ(measured.err.find(note) != std::string::npos, never > 0) << measured.err;
+    }
+    const auto quantized = run_dunlin({"quantize", test_data("data/gpt_oss_bf16/model"),
+                                       folder_.file("q.gguf"), "Q4_0", "--imatrix", out_});
+    ASSERT_EQ(quantized.code, 0) << quantized.err;
+    EXPECT_THAT(quantized.err, testing::Not(HasSubstr("exps.weight has no entry")));
+  }
 }
 
 TEST_F(ImatrixCommand, NothingElseIsReplaced) {

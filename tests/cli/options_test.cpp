@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include "cli/sampling_flags.h"
+
 namespace dunlin {
 namespace {
 

@@ -93,6 +93,73 @@ TEST(TensorStream, ColumnsThatLieApartAreReadForManyRows) {
   EXPECT_EQ(count->reads.load(), static_cast<uint64_t>(kColumns));
 }
 
+// Rows in turn of one source, gate and up for one: what each is alone, from one reading.
+TEST(TensorStream, BothOfTwoAreThoseOfEach) {
+  constexpr int64_t kRows = 131;
+  constexpr int64_t kColumns = 512;
+  const auto values = random_values(2 * kRows * kColumns);
+  const auto count = std::make_shared<ReadCount>();
+  const Bytes stored = encoded(Format::bf16, values);
+  const auto source =
+      std::make_shared<CountedSource>(memory_source(Bytes(stored), "source"), count);
+  const auto importance = [](float first) {
+    std::vector<float> columns(kColumns, 1.0f);
+    columns[0] = first;
+    return columns;
+  };
+  for (const auto& [of_even, of_odd] :
+       {std::pair(Format::q8_0, Format::q4_1), std::pair(Format::bf16, Format::bf16)}) {
+    TensorPlan even = plan_of({}, Format::bf16, of_even, kRows, kColumns);
+    even.view.source = source;
+    even.view.row_map = {.offset = 0, .stride = 2};
+    even.importance = importance(10.0f);
+    TensorPlan odd = even;
+    odd.format = of_odd;
+    odd.view.row_map.offset = 1;
+    odd.importance = importance(0.0f);
+    const auto both = source_of_both(even, odd);
+    ASSERT_TRUE(both.has_value());
+    EXPECT_FALSE(source_of_both(odd, even).has_value());
+    const Bytes expected[2] = {*written(even, 1), *written(odd, 1)};
+    for (const int threads : {1, 3}) {
+      const auto pool = ThreadPool::create(threads);
+      TensorStream stream(**pool);
+      Bytes bytes[2];
+      const uint64_t before = count->bytes;
+      const auto done =
+          stream.write_both(even, odd, *both, [&](size_t number, std::span<const std::byte> piece) {
+            // The one of the odd rows is ahead.
+            if (number == 0) {
+              EXPECT_LT(bytes[0].size() * expected[1].size(), bytes[1].size() * expected[0].size());
+            }
+            bytes[number].insert(bytes[number].end(), piece.begin(), piece.end());
+            return Result<void>();
+          });
+      ASSERT_TRUE(done.ok()) << done.error().message;
+      EXPECT_TRUE(bytes[0] == expected[0]) << threads;
+      EXPECT_TRUE(bytes[1] == expected[1]) << threads;
+      EXPECT_EQ(count->bytes - before, stored.size());
+    }
+  }
+}
+
+TEST(TensorStream, ErrorsOfBothNameTheRow) {
+  auto values = random_values(2 * 3 * 32);
+  values[5 * 32 + 1] = std::numeric_limits<float>::quiet_NaN();  // row 2 of the odd ones
+  TensorPlan even = plan_of(encoded(Format::f32, values), Format::f32, Format::q8_0, 3, 32);
+  even.view.row_map = {.offset = 0, .stride = 2};
+  TensorPlan odd = even;
+  odd.view.row_map.offset = 1;
+  odd.view.name = "the_other";
+  const auto pool = ThreadPool::create(2);
+  TensorStream stream(**pool);
+  const auto done =
+      stream.write_both(even, odd, *source_of_both(even, odd),
+                        [](size_t, std::span<const std::byte>) -> Result<void> { return {}; });
+  ASSERT_FALSE(done.ok());
+  EXPECT_THAT(done.error().message, HasSubstr("source: the tensor the_other holds nan in row 2"));
+}
+
 TEST(TensorStream, EveryFormatIsThatOfTheWholeTensor) {
   constexpr int64_t kRows = 67;
   constexpr int64_t kColumns = 512;

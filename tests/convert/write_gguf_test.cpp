@@ -11,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 
+#include "base/byte_source.h"
 #include "base/log.h"
 #include "checkpoint/gguf_writer.h"
 #include "convert/choose_formats.h"
@@ -119,6 +120,47 @@ TEST_F(WriteGguf, DirectoriesEqualTheFilesOfTheGgufPackage) {
     EXPECT_EQ(*written->header().integer("general.file_type", 0, 99), 7);
     EXPECT_EQ(*written->header().integer("general.quantization_version", 0, 99), 2);
   }
+}
+
+// Gate and up of a directory are rows in turn of one tensor, which is read for both.
+TEST_F(WriteGguf, ExpertsOfADirectoryAreReadOnce) {
+  for (const char* model : {"gpt_oss_bf16", "gpt_oss_mxfp4", "gpt_oss_one_expert"}) {
+    const auto directory = open(test_data(std::string("data/") + model + "/model"));
+    const auto tensors = gguf_tensors(*directory).value();
+    uint64_t stored = 0;
+    for (const TensorInfo& tensor : directory->tensors()) stored += tensor.bytes;
+    int64_t pairs = 0;
+    for (size_t i = 0; i + 1 < tensors.size(); ++i)
+      pairs += source_of_both(tensors[i], tensors[i + 1]).has_value() ? 1 : 0;
+    EXPECT_EQ(pairs, directory->config().integer("num_hidden_layers", 1, 100).value()) << model;
+    const uint64_t before = file_reads().bytes;
+    uint64_t most = 0, whole = 0;
+    const auto done = write(*directory, tensors, [&](uint64_t written, uint64_t all) {
+      EXPECT_GE(written, most);
+      most = written;
+      whole = all;
+      return Result<void>();
+    });
+    ASSERT_TRUE(done.ok()) << done.error().message;
+    EXPECT_LE(10 * (file_reads().bytes - before), 11 * stored) << model;
+    EXPECT_EQ(most, whole);
+  }
+}
+
+// A run that is ended between them goes on.
+TEST_F(WriteGguf, ExpertsThatWereInterruptedGoOn) {
+  const std::string in = test_data("data/gpt_oss_bf16/model");
+  ASSERT_TRUE(quantize(in, "Q8_0").ok());
+  const std::string wanted = content();
+  fs::remove(out_);
+  for (int calls = 1; !fs::exists(out_); ++calls) {
+    int left = calls;
+    const auto done = quantize(in, "Q8_0", [&left](uint64_t, uint64_t) -> Result<void> {
+      return left-- > 0 ? Result<void>() : Result<void>(runtime_error("ended"));
+    });
+    ASSERT_TRUE(done.ok() || calls < 1000) << done.error().message;
+  }
+  EXPECT_TRUE(content() == wanted);
 }
 
 // gpt-oss's original/ has weights only.

@@ -6,9 +6,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <cstddef>
+#include <vector>
 
+#include "checkpoint/checkpoint.h"
 #include "eval/evaluate.h"
+#include "formats/weight_view.h"
 #include "parity/array_file.h"
 #include "support/text_model_folder.h"
 
@@ -16,6 +21,8 @@ namespace dunlin {
 namespace {
 
 using Squares = std::map<std::string, InputSquares>;
+
+constexpr size_t kExperts = 6;  // of gpt_oss_bf16
 
 // Over windows of all ids but the last.
 Squares measured(const std::string& model_path, const std::vector<int32_t>& ids, int64_t window,
@@ -76,6 +83,48 @@ TEST(Importance, IsThatOfTheReferenceValues) {
   }
 }
 
+// Of the inputs of the experts' down projections in layer 1, by expert and column: the clamped product
+// of gate and up of GPT-OSS's model card, in float64.
+std::vector<double> hidden_squares(const std::string& model, const Array& inputs,
+                                   const Array& routes) {
+  constexpr double kAlpha = 1.702;
+  constexpr double kLimit = 7.0;
+  const auto checkpoint = open_checkpoint(model).value();
+  const auto values_of = [&checkpoint](const std::string& name) {
+    const WeightView view = checkpoint->weight("model.layers.1.mlp.experts." + name).value();
+    std::vector<std::byte> bytes(static_cast<size_t>(view.rows * view.bytes_per_row()));
+    EXPECT_TRUE(view.read_rows(0, view.rows, bytes).ok());
+    std::vector<float> values(static_cast<size_t>(view.rows * view.columns));
+    view.row_form().decode(bytes.data(), view.rows, values.data());
+    return values;
+  };
+  const std::vector<float> gate = values_of("gate_proj.weight");
+  const std::vector<float> up = values_of("up_proj.weight");
+  const std::vector<float> gate_bias = values_of("gate_proj.bias");
+  const std::vector<float> up_bias = values_of("up_proj.bias");
+  const auto width = static_cast<size_t>(inputs.shape.back());
+  const auto each = static_cast<size_t>(routes.shape.back());
+  const size_t ffn = gate_bias.size() / kExperts;
+  std::vector<double> sums(gate_bias.size());
+  for (size_t i = 0; i < routes.integers.size(); ++i) {
+    const size_t first = static_cast<size_t>(routes.integers[i]) * ffn;
+    const float* const x = inputs.floats.data() + i / each * width;
+    for (size_t f = first; f < first + ffn; ++f) {
+      double g = static_cast<double>(gate_bias[f]);
+      double u = static_cast<double>(up_bias[f]);
+      for (size_t d = 0; d < width; ++d) {
+        g += static_cast<double>(gate[f * width + d]) * static_cast<double>(x[d]);
+        u += static_cast<double>(up[f * width + d]) * static_cast<double>(x[d]);
+      }
+      g = std::min(g, kLimit);
+      u = std::clamp(u, -kLimit, kLimit);
+      const double h = (u + 1) * g / (1 + std::exp(-kAlpha * g));
+      sums[f] += h * h;
+    }
+  }
+  return sums;
+}
+
 // An expert's inputs are the rows that were routed to it.
 TEST(Importance, OfExpertsIsThatOfTheirRows) {
   const std::string model = "data/gpt_oss_bf16/";
@@ -87,7 +136,6 @@ TEST(Importance, OfExpertsIsThatOfTheirRows) {
   const Array routes = golden.read("router_idx.1").value();
   const auto columns = static_cast<size_t>(inputs.shape.back());
   const auto each = static_cast<size_t>(routes.shape.back());
-  constexpr size_t kExperts = 6;
   std::vector<double> sums(kExperts * columns);
   std::vector<int64_t> counts(kExperts);
   for (size_t i = 0; i < routes.integers.size(); ++i) {
@@ -98,6 +146,7 @@ TEST(Importance, OfExpertsIsThatOfTheirRows) {
       sums[expert * columns + k] += x * x;
     }
   }
+  const std::vector<double> hidden = hidden_squares(test_data(model + "model"), inputs, routes);
   for (const char* container : {"model", "model.gguf"}) {
     for (const int64_t at_once : {64, 5}) {
       SCOPED_TRACE(container);
@@ -108,9 +157,29 @@ TEST(Importance, OfExpertsIsThatOfTheirRows) {
                     counts);
       }
       EXPECT_TRUE(squares.contains("model.layers.1.self_attn.o_proj.weight"));
-      EXPECT_FALSE(squares.contains("model.layers.1.mlp.experts.down_proj.weight"));
+      expect_near(squares.at("model.layers.1.mlp.experts.down_proj.weight"), hidden, counts);
     }
   }
+}
+
+// The same for every back end that gives the inputs of down, in the profile that models run in.
+TEST(Importance, OfExpertsDoesNotDependOnTheBackEnd) {
+  std::vector<int32_t> ids;
+  for (int32_t i = 0; i < 40; ++i) ids.push_back(i * 37 % 160);
+  const std::string path = test_data("data/gpt_oss_mxfp4/model");
+  const Squares cpu = measured(path, ids, 20, {.backend = "cpu", .threads = 2});
+  const Squares reference = measured(path, ids, 20, {.backend = "reference", .rows = 7});
+  ASSERT_EQ(cpu.size(), reference.size());
+  int64_t mixtures = 0;
+  for (const auto& [weight, squares] : cpu) {
+    const InputSquares& other = reference.at(weight);
+    mixtures += weight.ends_with("experts.down_proj.weight") ? 1 : 0;
+    EXPECT_EQ(squares.rows, other.rows) << weight;
+    ASSERT_EQ(squares.sums.size(), other.sums.size()) << weight;
+    for (size_t k = 0; k < squares.sums.size(); ++k)
+      EXPECT_NEAR(squares.sums[k], other.sums[k], 1e-9 * (1 + squares.sums[k])) << weight;
+  }
+  EXPECT_GE(mixtures, 2);
 }
 
 TEST(Importance, DoesNotDependOnSteps) {

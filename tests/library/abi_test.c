@@ -105,7 +105,17 @@ AT(dunlin_event, predicted_tokens, 72);
 AT(dunlin_event, prompt_ms, 80);
 AT(dunlin_event, predicted_ms, 88);
 
-SIZE(dunlin_request, 112);
+SIZE(dunlin_channel_text, 56);
+AT(dunlin_channel_text, struct_size, 0);
+AT(dunlin_channel_text, request, 8);
+AT(dunlin_channel_text, channel, 16);
+AT(dunlin_channel_text, recipient, 24);
+AT(dunlin_channel_text, text, 32);
+AT(dunlin_channel_text, text_size, 40);
+AT(dunlin_channel_text, begins, 48);
+AT(dunlin_channel_text, reserved, 52);
+
+SIZE(dunlin_request, 120);
 AT(dunlin_request, struct_size, 0);
 AT(dunlin_request, prompt, 8);
 AT(dunlin_request, prompt_count, 16);
@@ -121,6 +131,7 @@ AT(dunlin_request, ignore_eos, 88);
 AT(dunlin_request, reserved, 92);
 AT(dunlin_request, session, 96);
 AT(dunlin_request, sampler, 104);
+AT(dunlin_request, on_text, 112); /* the first 112 bytes are those of the first headers */
 
 /* The functions with the types they have: a change does not compile. */
 const char* (*const dunlin_abi_version_text)(void) = dunlin_version;
@@ -140,6 +151,7 @@ dunlin_status (*const dunlin_abi_decode)(const dunlin_engine*, const int32_t*, s
 dunlin_status (*const dunlin_abi_sampling)(const dunlin_engine*,
                                            dunlin_sampling*) = dunlin_sampling_default;
 const float* (*const dunlin_abi_row)(const dunlin_logits*, size_t*) = dunlin_logits_row;
+int (*const dunlin_abi_on_text)(void*, const dunlin_channel_text*) = (dunlin_channel_callback)0;
 dunlin_status (*const dunlin_abi_submit)(dunlin_engine*, const dunlin_request*,
                                          uint64_t*) = dunlin_submit;
 dunlin_status (*const dunlin_abi_cancel)(dunlin_engine*, uint64_t) = dunlin_cancel;

@@ -15,10 +15,11 @@ constexpr const char* kPattern = R"(\p{N}|\s?[^\s\p{N}]+|\s+)";
 
 // A text model until the process ends. Tests run at the same time: each has folders of its own.
 struct TextModelFolder {
-  explicit TextModelFolder(const std::string& name)
+  explicit TextModelFolder(const std::string& name,
+                           void (*write)(const std::string& folder) = dunlin::write_text_model)
       : path(testing::TempDir() + "dunlin_library_" + name + "_" + std::to_string(getpid())) {
     std::filesystem::create_directories(path);
-    dunlin::write_text_model(path);
+    write(path);
   }
   ~TextModelFolder() {
     std::error_code ignored;
@@ -38,6 +39,11 @@ std::string ids_model() {
 
 std::string text_model() {
   static const TextModelFolder folder("text");
+  return folder.path;
+}
+
+std::string harmony_model() {
+  static const TextModelFolder folder("harmony", dunlin::write_harmony_model);
   return folder.path;
 }
 

@@ -9,5 +9,8 @@ std::string ids_model();
 // A tiny model with a tokenizer and a chat template, in a folder of the test's.
 std::string text_model();
 
-// The same with a tokenizer that splits text by a pattern which is not one of the known ones.
+// A tiny model with the special tokens of Harmony (support/harmony_tokenizer.h).
+std::string harmony_model();
+
+// The text model with a tokenizer that splits text by a pattern which is not one of the known ones.
 std::string pattern_model();

@@ -2,34 +2,18 @@
 // its arguments, and that a model that does not fit is told so.
 #include <gtest/gtest.h>
 
-#include <map>
-
 #include "backend/pjrt/client/compiled_program.h"
 #include "backend/pjrt/client/hlo_summary.h"
 #include "backend/pjrt/compile_ahead.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/lower/lower.h"
 #include "backend/pjrt/target.h"
-#include "backend/weight_shape.h"
+#include "bare_models.h"
 #include "models/registry.h"
 #include "program/definitions.h"
 
 namespace dunlin::pjrt {
 namespace {
-
-Metadata llama_config(int64_t width, int64_t layers, int64_t heads, int64_t ffn) {
-  Metadata config("llama");
-  config.set("model_type", std::string("llama"));
-  config.set("hidden_size", width);
-  config.set("num_hidden_layers", layers);
-  config.set("num_attention_heads", heads);
-  config.set("num_key_value_heads", int64_t{8});
-  config.set("intermediate_size", ffn);
-  config.set("vocab_size", int64_t{128256});
-  config.set("rms_norm_eps", 1e-5);
-  config.set("rope_theta", 500000.0);
-  return config;
-}
 
 struct Ahead {
   LoweredProgram lowered;
@@ -51,23 +35,6 @@ Ahead compile_for(const Target& target, const Metadata& config, const Bucket& bu
   EXPECT_TRUE(topology.ok()) << topology.error().message;
   if (topology.ok()) ahead.compiled = (*topology)->compile(ahead.lowered.text, {});
   return ahead;
-}
-
-// The declared shapes in BF16, without bytes.
-WeightSource bf16_weights(const Program& program) {
-  std::map<std::string, WeightView> views;
-  const auto source = memory_source({}, "no bytes");
-  for (const WeightDeclaration& weight : program.weights) {
-    const MatrixShape shape = matrix_shape(weight);
-    views[weight.name] = WeightView{.name = weight.name,
-                                    .format = Format::bf16,
-                                    .rows = shape.rows,
-                                    .columns = shape.columns,
-                                    .source = source,
-                                    .offset = 0,
-                                    .row_map = {}};
-  }
-  return [views](const std::string& name) -> Result<WeightView> { return views.at(name); };
 }
 
 Bucket bucket_of(BucketSegment segment, int64_t logit_rows, int64_t slots, int64_t positions) {
@@ -94,6 +61,16 @@ void expect_no_copy_of_state(const Ahead& ahead) {
   for (const HloOperation& it : *operations) {
     EXPECT_FALSE(it.opcode == "copy" && it.elements >= cache) << it.name << " " << it.shape;
   }
+}
+
+Metadata llama_config(int64_t width, int64_t layers, int64_t heads, int64_t ffn) {
+  return dense_config("llama", {.width = width,
+                                .layers = layers,
+                                .heads = heads,
+                                .kv_heads = 8,
+                                .ffn = ffn,
+                                .vocabulary = 128256,
+                                .rope_theta = 500000.0});
 }
 
 const Metadata kLlama1b = llama_config(2048, 16, 32, 8192);
@@ -143,7 +120,7 @@ TEST_P(AheadOfTime, EveryProgramOfAnEngineTellsWhatItNeeds) {
   AheadOptions options{.pjrt = {.device = ""}, .topology = GetParam()};
   options.compile.limits = {.rows = 64, .logit_rows = 2, .sequences = 2, .context = 1024};
   options.compile.threads = 2;
-  const auto result = compile_ahead(*program, bf16_weights(*program), options);
+  const auto result = compile_ahead(*program, shapes_of(*program, Format::bf16), options);
   ASSERT_TRUE(result.ok()) << result.error().message;
   EXPECT_EQ(result->programs.size(), 4u);  // of one and two tokens, of 16 and 64 rows of a prompt
   for (const AheadProgram& it : result->programs) {
@@ -166,7 +143,7 @@ TEST(AheadOfTimeTpu, ASliceTakesAMeshOfItsDevices) {
   const auto on = [&](const std::string& topology, const MeshShape& mesh) {
     AheadOptions options{.pjrt = {.device = "", .mesh = mesh}, .topology = topology};
     options.compile.limits = {.rows = 16, .logit_rows = 2, .sequences = 2, .context = 1024};
-    return compile_ahead(*program, bf16_weights(*program), options);
+    return compile_ahead(*program, shapes_of(*program, Format::bf16), options);
   };
   const auto single = on("v5e:1x1", {});
   ASSERT_TRUE(single.ok()) << single.error().message;
@@ -202,7 +179,7 @@ TEST(AheadOfTimeTpu, AModelThatDoesNotFitIsToldSo) {
   ASSERT_TRUE(program.ok()) << program.error().message;
   AheadOptions options{.pjrt = {.device = ""}, .topology = "v5e:1x1"};
   options.compile.limits = {.rows = 8, .logit_rows = 8, .sequences = 8, .context = 2048};
-  const auto told = compile_ahead(*program, bf16_weights(*program), options);
+  const auto told = compile_ahead(*program, shapes_of(*program, Format::bf16), options);
   ASSERT_FALSE(told.ok());
   EXPECT_EQ(told.error().kind, ErrorKind::does_not_fit);
   EXPECT_NE(told.error().message.find("(weights of 14.96 GiB, a KV cache of 2.00 GiB)"),

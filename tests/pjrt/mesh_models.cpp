@@ -2,12 +2,11 @@
 
 #include <gtest/gtest.h>
 
-#include <map>
 #include <numeric>
 #include <utility>
 
 #include "backend/pjrt/compiler.h"
-#include "backend/weight_shape.h"
+#include "bare_models.h"
 #include "models/registry.h"
 #include "pjrt_device.h"
 #include "program/definitions.h"
@@ -15,51 +14,22 @@
 namespace dunlin::pjrt {
 namespace {
 
-Metadata config_of(const std::string& family) {
-  Metadata config(family);
-  config.set("model_type", family);
-  config.set("hidden_size", int64_t{64});
-  config.set("num_hidden_layers", int64_t{2});
+Metadata of_family(const std::string& family, int64_t heads = 4, int64_t kv_heads = 2) {
+  Metadata config = dense_config(family, {.width = 64,
+                                          .layers = 2,
+                                          .heads = heads,
+                                          .kv_heads = kv_heads,
+                                          .ffn = 160,
+                                          .vocabulary = 160});
   config.set("head_dim", int64_t{16});
-  config.set("vocab_size", int64_t{160});
-  config.set("rms_norm_eps", 1e-5);
-  config.set("rope_theta", 10000.0);
   config.set("mask_token_id", int64_t{3});
-  return config;
-}
-
-// The declared shapes in float32, without bytes.
-WeightSource shapes_of(const Program& program) {
-  std::map<std::string, WeightView> views;
-  const auto source = memory_source({}, "no bytes");
-  for (const WeightDeclaration& weight : program.weights) {
-    const MatrixShape shape = matrix_shape(weight);
-    views[weight.name] = WeightView{.name = weight.name,
-                                    .format = Format::f32,
-                                    .rows = shape.rows,
-                                    .columns = shape.columns,
-                                    .source = source,
-                                    .offset = 0,
-                                    .row_map = {}};
-  }
-  return [views](const std::string& name) -> Result<WeightView> { return views.at(name); };
-}
-
-Metadata of_family(const std::string& family) {
-  Metadata config = config_of(family);
-  config.set("num_attention_heads", int64_t{4});
-  config.set("num_key_value_heads", int64_t{2});
-  config.set("intermediate_size", int64_t{160});
   return config;
 }
 
 }  // namespace
 
 Metadata llama_config(int64_t heads, int64_t kv_heads) {
-  Metadata config = of_family("llama");
-  config.set("num_attention_heads", heads);
-  config.set("num_key_value_heads", kv_heads);
-  return config;
+  return of_family("llama", heads, kv_heads);
 }
 
 Metadata gpt_oss_config() {
@@ -94,8 +64,8 @@ MeshProgram mesh_program(const Metadata& config, const MeshShape& shape) {
   EXPECT_TRUE(expanded.ok()) << expanded.error().message;
   MeshProgram result{std::move(expanded).value(), {.precision = Precision::f32}};
   result.options.formats.assign(result.expanded.weights.size(), Format::f32);
-  auto sharding =
-      shard_program(result.expanded, shapes_of(result.expanded), shape, /*splits_batch=*/true);
+  auto sharding = shard_program(result.expanded, shapes_of(result.expanded, Format::f32), shape,
+                                /*splits_batch=*/true);
   EXPECT_TRUE(sharding.ok()) << sharding.error().message;
   result.options.sharding = std::move(sharding).value();
   return result;

@@ -6,14 +6,21 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "../parity/golden_models.h"
+#include "backend/api.h"
+#include "base/byte_source.h"
 #include "base/log.h"
+#include "checkpoint/checkpoint.h"
+#include "models/registry.h"
 #include "parity/array_file.h"
 #include "pjrt_device.h"
+#include "program/mesh.h"
 
 namespace dunlin {
 namespace {
@@ -194,6 +201,33 @@ INSTANTIATE_TEST_SUITE_P(Types, PjrtPackedParity, testing::ValuesIn(encoded_mode
 const auto model_name = [](const auto& info) { return info.param; };
 INSTANTIATE_TEST_SUITE_P(Tiny, PjrtParity, testing::ValuesIn(committed_models()), model_name);
 INSTANTIATE_TEST_SUITE_P(Kernel, PjrtParity, testing::ValuesIn(kernel_models()), model_name);
+
+// Gate and up of a directory are rows in turn of one tensor, which is read for both; the devices of a
+// mesh read their shares of both together.
+TEST(PjrtWeights, ExpertsOfADirectoryAreReadOnce) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  const std::vector<std::pair<std::string, MeshShape>> cases = {{"gpt_oss_bf16", {}},
+                                                                {"gpt_oss_merged", {}},
+                                                                {"gpt_oss_mxfp4", {}},
+                                                                {"gpt_oss_bf16", {.model = 2}},
+                                                                {"gpt_oss_bf16", {.expert = 2}},
+                                                                {"gpt_oss_merged", {.expert = 2}},
+                                                                {"gpt_oss_mxfp4", {.expert = 2}}};
+  for (const auto& [model, mesh] : cases) {
+    const auto checkpoint = open_checkpoint(model_path(model, Container::directory)).value();
+    const Program program = record_model(checkpoint->config(), {}).value();
+    const WeightSource weights = [&](const std::string& name) { return checkpoint->weight(name); };
+    uint64_t stored = 0;
+    for (const TensorInfo& tensor : checkpoint->tensors()) stored += tensor.bytes;
+    const uint64_t before = file_reads().bytes;
+    const auto loaded = pjrt::test_backend(mesh).compile(
+        program, weights, {.limits = {.rows = 8, .logit_rows = 1, .sequences = 1, .context = 64}});
+    ASSERT_TRUE(loaded.ok()) << loaded.error().message;
+    const uint64_t read = file_reads().bytes - before;
+    EXPECT_GE(read, stored / 2) << model << " on " << to_string(mesh);
+    EXPECT_LE(10 * read, 11 * stored) << model << " on " << to_string(mesh);
+  }
+}
 
 }  // namespace
 }  // namespace dunlin

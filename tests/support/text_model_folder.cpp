@@ -70,4 +70,25 @@ void write_harmony_model(const std::string& folder) {
   write_all(folder + "/tokenizer.json", harmony_tokenizer_json());
 }
 
+void write_ascii_tokenizer(const std::string& folder) {
+  nlohmann::json vocabulary = {{"\xC4\xA0", static_cast<int>(' ')}};
+  for (char letter = '!'; letter <= '~'; ++letter)
+    vocabulary[std::string(1, letter)] = static_cast<int>(letter);
+  const nlohmann::json tokenizer = {{"version", "1.0"},
+                                    {"added_tokens", nlohmann::json::array()},
+                                    {"normalizer", nullptr},
+                                    {"pre_tokenizer",
+                                     {{"type", "ByteLevel"},
+                                      {"add_prefix_space", false},
+                                      {"trim_offsets", true},
+                                      {"use_regex", true}}},
+                                    {"decoder", {{"type", "ByteLevel"}}},
+                                    {"model",
+                                     {{"type", "BPE"},
+                                      {"ignore_merges", true},
+                                      {"vocab", vocabulary},
+                                      {"merges", nlohmann::json::array()}}}};
+  write_all(folder + "/tokenizer.json", tokenizer.dump());
+}
+
 }  // namespace dunlin

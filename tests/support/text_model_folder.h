@@ -16,6 +16,10 @@ void write_text_diffusion_model(const std::string& folder, int mask_id);
 // The same with the tokenizer of support/harmony_tokenizer.h, and no chat template.
 void write_harmony_model(const std::string& folder);
 
+// A tokenizer.json of the letters of ASCII under their own numbers, and of a space: for golden models,
+// whose vocabularies have 160 ids and which have no tokenizer.
+void write_ascii_tokenizer(const std::string& folder);
+
 inline std::string test_data(const std::string& path) {
   return std::string(DUNLIN_SOURCE_DIR "/tests/") + path;
 }

@@ -52,6 +52,7 @@ std::unique_ptr<BoundStep> bind_experts(const Binding& binding, const Node& node
   settings.chosen = binding.i32(node.operands[1]);
   settings.weights = binding.f32(node.operands[2]);
   settings.y = binding.f32(node.results[0]);
+  if (attributes.keeps_hidden) settings.hidden = binding.f32(node.results[1]);
   settings.per_row = binding.program.type(node.operands[1]).dims.back().size;
   for (size_t a = 0; a < 3; ++a) settings.prepare[a] = binding.kernels.prepare[a];
   settings.gated = binding.kernels.gated[static_cast<size_t>(attributes.kind)];

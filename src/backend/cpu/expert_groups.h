@@ -34,7 +34,9 @@ class ExpertGroups {
             bool one_class) noexcept;
 
   std::span<const ExpertGroup> groups() const { return groups_.first(count_); }
-  int64_t row_at(int64_t place) const { return choice_at_[static_cast<size_t>(place)] / per_row_; }
+  int64_t row_at(int64_t place) const { return choice_at(place) / per_row_; }
+  // row * per_row + the number of the row's choice.
+  int64_t choice_at(int64_t place) const { return choice_at_[static_cast<size_t>(place)]; }
   int64_t group_at(int64_t place) const { return group_at_[static_cast<size_t>(place)]; }
   // Place of choice number `choice` of `row`.
   int64_t place_of(int64_t row, int64_t choice) const {

@@ -200,7 +200,12 @@ void ExpertsStep::prepare_hidden(const Round& round, const RunContext& context) 
   place_activations(round, inner, scratch_ + input_bytes_ + 2 * middle_bytes_, hidden_bytes_,
                     {&settings_.down});
   for_tasks(context, round.places, inner, [&](int64_t begin, int64_t end, int /*worker*/) {
-    for (int64_t i = begin; i < end; ++i) prepare_row(round.first + i, gate + i * inner, inner);
+    for (int64_t i = begin; i < end; ++i) {
+      const int64_t place = round.first + i;
+      prepare_row(place, gate + i * inner, inner);
+      if (settings_.hidden == nullptr) continue;
+      std::copy_n(gate + i * inner, inner, settings_.hidden + groups_.choice_at(place) * inner);
+    }
   });
 }
 

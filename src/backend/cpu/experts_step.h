@@ -35,6 +35,7 @@ struct ExpertsSettings {
   const int32_t* chosen = nullptr;  // [T, per_row]
   const float* weights = nullptr;   // [T, per_row]
   float* y = nullptr;               // [T, D]
+  float* hidden = nullptr;          // [T, per_row, F]: what down multiplies; null: not wanted
   int64_t per_row = 0;
   Kernel<PrepareFunction> prepare[3];  // by Arithmetic
   Kernel<GatedFunction> gated;

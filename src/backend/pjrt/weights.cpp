@@ -134,7 +134,7 @@ Result<DevicesOfShares> devices_of_shares(const WeightDeclaration& weight, const
 Result<std::vector<std::vector<Buffer>>> upload_weight(const Client& client, const Program& program,
                                                        const WeightView& view, const WeightUse& use,
                                                        const ProgramSharding* sharding,
-                                                       ThreadPool& pool) {
+                                                       WeightReader& reader, ThreadPool& pool) {
   const auto index = static_cast<size_t>(use.weight);
   const std::vector<TensorType> types = weight_types(program, use, sharding);
   DevicesOfShares shares;
@@ -147,8 +147,10 @@ Result<std::vector<std::vector<Buffer>>> upload_weight(const Client& client, con
   std::vector<std::vector<Buffer>> arrays(
       sharding == nullptr ? 1 : static_cast<size_t>(sharding->devices()));
   for (const auto& [share, devices] : shares) {
+    DUNLIN_ASSIGN_OR_RETURN(const BoxOfWeight stored,
+                            reader.box_of(use.weight, {share.first, share.second}));
     DUNLIN_ASSIGN_OR_RETURN(const HostArrays bytes,
-                            read_arrays(view, {share.first, share.second}, use, types, pool));
+                            read_arrays(stored.view, stored.box, use, types, pool));
     for (const int64_t device : devices) {
       for (size_t i = 0; i < types.size(); ++i) {
         DUNLIN_ASSIGN_OR_RETURN(Buffer buffer, client.upload(types[i], bytes[i], device));
@@ -170,6 +172,7 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
   const int threads = options.threads > 0 ? options.threads : cpu_features().cores;
   DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(std::clamp(threads, 1, 1024)));
   const int64_t devices = sharding == nullptr ? 1 : sharding->devices();
+  WeightReader reader(views);
   for (size_t i = 0; i < uses.size(); ++i) {
     const WeightUse& use = uses[i];
     const WeightView& view = views[static_cast<size_t>(use.weight)];
@@ -177,7 +180,7 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
     if (options.progress) {
       options.progress(static_cast<double>(i) / static_cast<double>(uses.size()), name);
     }
-    auto arrays = upload_weight(client, program, view, use, sharding, *pool);
+    auto arrays = upload_weight(client, program, view, use, sharding, reader, *pool);
     if (!arrays.ok()) return arrays.error().with_context(name);
     weights.buffers_.emplace(use, std::move(arrays).value());
     weights.bytes_ += static_cast<uint64_t>(weight_bytes(program, use, sharding) * devices);

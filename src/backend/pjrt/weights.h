@@ -10,6 +10,7 @@
 #include "backend/pjrt/client/client.h"
 #include "backend/pjrt/lower/lower.h"
 #include "backend/pjrt/pack_weight.h"
+#include "backend/pjrt/weight_reader.h"
 #include "base/thread_pool.h"
 #include "formats/weight_box.h"
 
@@ -18,8 +19,8 @@ namespace dunlin::pjrt {
 class DeviceWeights {
  public:
   // Reads `uses`, brings them into their forms on options.threads threads and uploads them, one tensor
-  // at a time: for a mesh what each device holds of it, once for all devices that hold the same.
-  // `sharding` is null for one device.
+  // at a time, gate and up of one tensor from one reading: for a mesh what each device holds of it,
+  // once for all devices that hold the same. `sharding` is null for one device.
   static Result<DeviceWeights> load(const Client& client, const Program& program,
                                     const std::vector<WeightView>& views,
                                     const std::vector<WeightUse>& uses,

@@ -87,9 +87,9 @@ void run_route(NodeRun& run) {
   }
 }
 
-// One row of x through one expert: y = down(gated(gate x, up x)).
+// One row of x through one expert: y = down(hidden), hidden = gated(gate x, up x).
 void run_expert(const NodeRun& run, size_t expert, const float* x, RowClass row_class,
-                std::vector<float>& y) {
+                std::vector<float>& y, Array& hidden) {
   const LinearWeight& gate = run.weights[3]->linear[expert];
   const LinearWeight& up = run.weights[4]->linear[expert];
   const LinearWeight& down = run.weights[5]->linear[expert];
@@ -98,7 +98,7 @@ void run_expert(const NodeRun& run, size_t expert, const float* x, RowClass row_
     return biases == nullptr ? nullptr : biases->f32() + static_cast<int64_t>(expert) * width;
   };
   const std::span classes(&row_class, 1);
-  Array g(DType::f32, {gate.rows});
+  Array& g = hidden;  // the gates until then
   Array u(DType::f32, {up.rows});
   linear(gate, x, classes, g.f32());
   add_bias(g, bias(6, gate.rows), gate.rows);
@@ -122,13 +122,17 @@ void run_experts(NodeRun& run) {
   const std::vector<RowClass> classes =
       run.step.classes_of({run.program.type(run.node.operands[0]).dims[0]});
   std::vector<float> y(static_cast<size_t>(width));
+  Array hidden(DType::f32, {run.weights[3]->linear.front().rows});
+  float* const kept = run.results.size() > 1 ? run.result(1).f32() : nullptr;
   for (int64_t row = 0; row < x.dim(0); ++row) {
     float* sum = run.result().f32() + row * width;
     for (int64_t j = 0; j < k; ++j) {
       const auto expert =
           static_cast<size_t>(std::clamp<int64_t>(chosen.i32()[row * k + j], 0, expert_count - 1));
       run_expert(run, expert, x.f32() + row * width, run.step.row_classes[static_cast<size_t>(row)],
-                 y);
+                 y, hidden);
+      if (kept != nullptr)
+        std::copy_n(hidden.f32(), hidden.size(), kept + (row * k + j) * hidden.size());
       const float weight = weights.f32()[row * k + j];
       for (int64_t d = 0; d < width; ++d) {
         sum[d] = std::fma(weight, y[static_cast<size_t>(d)], sum[d]);

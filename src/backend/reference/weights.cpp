@@ -1,8 +1,14 @@
-// Weights are read in pieces of about a megabyte, so that the peak is one piece over what stays.
+// Weights are read in pieces of about a megabyte, so that the peak is one piece over what stays, or two
+// of weights whose rows are stored in turn, which are read together.
 #include "backend/reference/weights.h"
-#include "backend/weight_shape.h"
 
 #include <algorithm>
+#include <optional>
+#include <span>
+#include <utility>
+
+#include "backend/weight_shape.h"
+#include "formats/weight_view.h"
 
 namespace dunlin::reference {
 namespace {
@@ -31,11 +37,13 @@ std::vector<WeightUse> weight_uses(const Program& program) {
   return uses;
 }
 
-// Calls fn(first row, rows, bytes) for consecutive pieces of the weight.
+// Calls fn(first row, rows, bytes) for consecutive pieces of the weight; all but the last have a
+// multiple of `grain` rows.
 template <typename Function>
-Result<void> for_each_piece(const WeightView& view, Function fn) {
+Result<void> for_each_piece(const WeightView& view, int64_t grain, Function fn) {
   const int64_t row = std::max<int64_t>(1, view.bytes_per_row());
-  const int64_t most = std::clamp<int64_t>(kPieceBytes / row, 1, std::max<int64_t>(1, view.rows));
+  const int64_t grains = std::max<int64_t>(1, kPieceBytes / (row * grain));
+  const int64_t most = std::clamp<int64_t>(grains * grain, 1, std::max<int64_t>(1, view.rows));
   std::vector<std::byte> bytes(static_cast<size_t>(most * row));
   for (int64_t first = 0; first < view.rows; first += most) {
     const int64_t count = std::min(most, view.rows - first);
@@ -63,23 +71,58 @@ void set_stack_rows(std::vector<LinearWeight>& matrices, const WeightView& view,
   }
 }
 
-Result<PreparedWeight> prepare(const WeightDeclaration& declaration, const WeightView& view,
-                               WeightUse use, Precision precision) {
-  PreparedWeight weight;
-  if (use.decoded) weight.decoded = Array(DType::f32, known_shape(declaration));
-  if (use.linear) {
+// A weight on its way: `weight` has room for all of `view`.
+struct Preparation {
+  const WeightView& view;
+  WeightUse use;
+  PreparedWeight weight = {};
+
+  Preparation(const WeightDeclaration& declaration, const WeightView& of, WeightUse how,
+              Precision precision)
+      : view(of), use(how) {
+    if (use.decoded) weight.decoded = Array(DType::f32, known_shape(declaration));
+    if (!use.linear) return;
     const int64_t count = declaration.dims.size() == 3 ? extent(declaration.dims.front()) : 1;
     const LinearWeight empty =
         make_linear_weight(view.format, view.rows / count, view.columns, precision);
     weight.linear.assign(static_cast<size_t>(count), empty);
   }
-  const auto take = [&](int64_t first, int64_t count, const std::byte* blocks) {
+
+  void take(int64_t first, int64_t count, const std::byte* blocks) {
     if (use.decoded)
       view.row_form().decode(blocks, count, weight.decoded.f32() + first * view.columns);
     if (use.linear) set_stack_rows(weight.linear, view, first, count, blocks);
-  };
-  DUNLIN_RETURN_IF_ERROR(for_each_piece(view, take));
-  return weight;
+  }
+};
+
+Result<void> fill(Preparation& preparation) {
+  return for_each_piece(preparation.view, 1,
+                        [&](int64_t first, int64_t count, const std::byte* blocks) {
+                          preparation.take(first, count, blocks);
+                        });
+}
+
+// Both of a RowPair, from one reading of `both`, their rows_in_turn().
+Result<void> fill_both(const WeightView& both, Preparation& even, Preparation& odd) {
+  const int64_t row_bytes = both.bytes_per_row();
+  std::vector<std::byte> parted;
+  return for_each_piece(both, 2, [&](int64_t first, int64_t count, const std::byte* blocks) {
+    parted.resize(static_cast<size_t>(count * row_bytes));
+    std::byte* const behind = parted.data() + count / 2 * row_bytes;
+    part_rows(blocks, count, row_bytes, parted.data(), behind);
+    even.take(first / 2, count / 2, parted.data());
+    odd.take(first / 2, count / 2, behind);
+  });
+}
+
+Result<std::vector<WeightView>> views_of(const Program& program, const WeightSource& source) {
+  std::vector<WeightView> views;
+  for (const WeightDeclaration& declaration : program.weights) {
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, source(declaration.name));
+    DUNLIN_RETURN_IF_ERROR(check_shape(declaration, view));
+    views.push_back(std::move(view));
+  }
+  return views;
 }
 
 }  // namespace
@@ -99,18 +142,30 @@ Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
                                                     const WeightSource& source,
                                                     const CompileOptions& options) {
   const std::vector<WeightUse> uses = weight_uses(program);
-  std::vector<PreparedWeight> weights;
-  for (size_t i = 0; i < program.weights.size(); ++i) {
-    const WeightDeclaration& declaration = program.weights[i];
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, views_of(program, source));
+  const std::vector<std::optional<RowPair>> pairs = row_pairs(views);
+  const auto begin = [&](size_t i) {
+    return Preparation(program.weights[i], views[i], uses[i], options.precision);
+  };
+  std::vector<PreparedWeight> weights(views.size());
+  for (size_t i = 0; i < views.size(); ++i) {
     if (options.progress) {
-      options.progress(static_cast<double>(i) / static_cast<double>(program.weights.size()),
-                       declaration.name);
+      options.progress(static_cast<double>(i) / static_cast<double>(views.size()),
+                       program.weights[i].name);
     }
-    DUNLIN_ASSIGN_OR_RETURN(const WeightView view, source(declaration.name));
-    DUNLIN_RETURN_IF_ERROR(check_shape(declaration, view));
-    DUNLIN_ASSIGN_OR_RETURN(PreparedWeight weight,
-                            prepare(declaration, view, uses[i], options.precision));
-    weights.push_back(std::move(weight));
+    const std::optional<RowPair>& pair = pairs[i];
+    if (!pair) {
+      Preparation preparation = begin(i);
+      DUNLIN_RETURN_IF_ERROR(fill(preparation));
+      weights[i] = std::move(preparation.weight);
+    } else if (i == std::min(pair->even, pair->odd)) {
+      Preparation even = begin(pair->even);
+      Preparation odd = begin(pair->odd);
+      const auto both = rows_in_turn(even.view, odd.view);
+      DUNLIN_RETURN_IF_ERROR(fill_both(*both, even, odd));
+      weights[pair->even] = std::move(even.weight);
+      weights[pair->odd] = std::move(odd.weight);
+    }
   }
   if (options.progress) options.progress(1.0, "");
   return weights;
@@ -119,11 +174,11 @@ Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
 Result<std::vector<uint64_t>> prepared_bytes(const Program& program, const WeightSource& source,
                                              const CompileOptions& options) {
   const std::vector<WeightUse> uses = weight_uses(program);
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, views_of(program, source));
   std::vector<uint64_t> bytes;
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightDeclaration& declaration = program.weights[i];
-    DUNLIN_ASSIGN_OR_RETURN(const WeightView view, source(declaration.name));
-    DUNLIN_RETURN_IF_ERROR(check_shape(declaration, view));
+    const WeightView& view = views[i];
     uint64_t& each = bytes.emplace_back(0);
     if (uses[i].decoded) each += static_cast<uint64_t>(view.rows * view.columns) * sizeof(float);
     if (!uses[i].linear) continue;

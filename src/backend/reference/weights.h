@@ -19,7 +19,8 @@ struct PreparedWeight {
 };
 
 // One entry per declared weight. A weight that is missing, unreadable or of another shape is an
-// error that names the tensor, its file and both shapes.
+// error that names the tensor, its file and both shapes. Gate and up of experts that are rows in turn
+// of one tensor come from one reading of it.
 Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
                                                     const WeightSource& source,
                                                     const CompileOptions& options);

@@ -1,6 +1,7 @@
 // `experts`: a loop over the experts that some row of the step chose, each read once. Gathering the
 // experts of every row, as the definition does, would copy their weights.
 #include "backend/pjrt/lower/context.h"
+#include "base/check.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -100,6 +101,9 @@ Vars lower_experts(const NodeLowering& it) {
   const int64_t experts = gate.codes.dim(0);
   const Rows rows = by_expert.empty() ? own_rows(it) : rows_of_all(it, experts, by_expert);
   const Choice choice = choose(b, rows, experts);
+  const auto& attributes = it.attributes<GatedAttributes>();
+  DUNLIN_CHECK(!attributes.keeps_hidden || (by_expert.empty() && by_ffn.empty()),
+               "the hidden rows of experts are those of one device");
   const bool one_bias = it.has(8) && !by_ffn.empty();
   const Var ffn_place = one_bias ? it.context.place(by_ffn) : Var();
   const auto bias_row = [&](size_t bias, const Vars& start, int64_t width) {
@@ -119,18 +123,29 @@ Vars lower_experts(const NodeLowering& it) {
     const Var expert = b.reshape(b.dynamic_slice(choice.order, {number}, {1}), {});
     const Var g = apply(expert, rows.x, gate, 6);
     const Var u = apply(expert, rows.x, up, 7);
-    const Var h = gated_product(b, g, u, it.attributes<GatedAttributes>());
+    const Var h = gated_product(b, g, u, attributes);
     const Var y = apply(expert, h, down, 8);
     const Var column = b.dynamic_slice(choice.weights, {b.scalar(0), expert}, {rows.x.dim(0), 1});
     const Var weight = b.broadcast(column, y.type.dims, {0, 1});
     const Var zero = b.filled_like(y, 0.0);
     // A row that did not choose the expert adds nothing, whatever the expert made of it.
     const Var term = b.select(b.compare("NE", weight, zero), b.multiply(weight, y), zero);
-    return Vars{b.add(carried[0], term)};
+    Vars result{b.add(carried[0], term)};
+    if (!attributes.keeps_hidden) return result;
+    const Shape& all = carried[1].type.dims;  // [T,k,F]
+    const Var same = b.compare("EQ", rows.chosen, b.broadcast(expert, rows.chosen.type.dims, {}));
+    result.push_back(
+        b.select(b.broadcast(same, all, {0, 1}), b.broadcast(h, all, {0, 2}), carried[1]));
+    return result;
   };
-  const Var start = b.constant({Element::f32, {rows.x.dim(0), down.outputs()}}, 0.0);
-  const Var sum = b.counted_loop(choice.count, {start}, body).front();
-  return {it.context.sum_over(it.context.scatter_sum_over(sum, 0, by_expert), by_ffn)};
+  Vars start{b.constant({Element::f32, {rows.x.dim(0), down.outputs()}}, 0.0)};
+  if (attributes.keeps_hidden) {
+    const Shape hidden{rows.x.dim(0), rows.chosen.dim(1), gate.outputs()};
+    start.push_back(b.constant({Element::f32, hidden}, 0.0));
+  }
+  Vars results = b.counted_loop(choice.count, start, body);
+  results[0] = it.context.sum_over(it.context.scatter_sum_over(results[0], 0, by_expert), by_ffn);
+  return results;
 }
 
 }  // namespace dunlin::pjrt

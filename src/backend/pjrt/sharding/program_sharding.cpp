@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <variant>
 
 #include "backend/weight_share.h"
 #include "program/sharding.h"
@@ -62,6 +63,15 @@ Result<std::shared_ptr<const ProgramSharding>> shard_program(const Program& prog
   if (shape.expert > 1 && std::ranges::none_of(program.nodes, routes)) {
     return usage_error(fmt::format("mesh {}: {} has no experts; data splits its sequences",
                                    to_string(shape), program.model));
+  }
+  const auto keeps_hidden = [&routes](const Node& node) {
+    return routes(node) && std::get<GatedAttributes>(node.attributes).keeps_hidden;
+  };
+  if (shape.devices() > 1 && std::ranges::any_of(program.nodes, keeps_hidden)) {
+    return usage_error(
+        fmt::format("mesh {}: what the down projections of experts multiply, as imatrix measures "
+                    "it, is read on one device only",
+                    to_string(shape)));
   }
   DUNLIN_ASSIGN_OR_RETURN(const Sharding sharding, shard_weights(program, weights, shape));
   auto sharded =

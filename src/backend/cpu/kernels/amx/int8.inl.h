@@ -225,16 +225,10 @@ inline void int8_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
 
 template <typename Tiles, PackedForm F, bool Half>
 inline void int8_blocks(const LinearArgs& args) {
-  for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
-    const int64_t left = args.row_end - row;
-    const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
-    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end;
-         stripe += kLinearStripeBlock) {
-      const int64_t end = stripe + kLinearStripeBlock;
-      int8_block<Tiles, F, Half>(args, stripe, end < args.stripe_end ? end : args.stripe_end, row,
-                                 rows);
-    }
-  }
+  for_linear_blocks(args, [&args](int64_t stripe, int64_t stripe_end, int64_t row, int64_t rows)
+                              DUNLIN_ALWAYS_INLINE {
+                                int8_block<Tiles, F, Half>(args, stripe, stripe_end, row, rows);
+                              });
 }
 
 template <typename Tiles, PackedForm F>

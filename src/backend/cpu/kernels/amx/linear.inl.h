@@ -189,14 +189,9 @@ inline void tile_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
 template <typename Tiles, PackedForm F>
 inline void linear_tiles(const LinearArgs& args) noexcept {
   Tiles::configure_bf16();
-  for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
-    const int64_t left = args.row_end - row;
-    const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
-    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end;
-         stripe += kLinearStripeBlock) {
-      const int64_t end = stripe + kLinearStripeBlock;
-      tile_block<Tiles, F>(args, stripe, end < args.stripe_end ? end : args.stripe_end, row, rows);
-    }
-  }
+  for_linear_blocks(args, [&args](int64_t stripe, int64_t stripe_end, int64_t row, int64_t rows)
+                              DUNLIN_ALWAYS_INLINE {
+                                tile_block<Tiles, F>(args, stripe, stripe_end, row, rows);
+                              });
   Tiles::release();
 }

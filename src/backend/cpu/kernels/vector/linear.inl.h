@@ -11,6 +11,21 @@ constexpr int64_t kPanelColumns =
     256;  // panel of 32 channels: 32 KB, with the rows' 6 KB within a 48 KB L1
 constexpr int64_t kPrefetchBytes = 2048;
 
+// Calls f(stripe, stripe_end, row, rows) for each part of at most kLinearStripeBlock stripes and
+// kLinearRowBlock rows. Rows outside: a block of them stays in L2 while the stripes go by.
+template <typename F>
+DUNLIN_INLINE void for_linear_blocks(const LinearArgs& args, const F& f) {
+  for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
+    const int64_t left = args.row_end - row;
+    const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
+    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end;
+         stripe += kLinearStripeBlock) {
+      const int64_t end = stripe + kLinearStripeBlock;
+      f(stripe, end < args.stripe_end ? end : args.stripe_end, row, rows);
+    }
+  }
+}
+
 // Sum to result: residual + (sum + bias), for the channels of the stripe that exist.
 DUNLIN_INLINE void write_sum(const LinearArgs& args, int64_t stripe, int64_t row, Floats sum) {
   const int64_t channel = stripe * kStripeRows;
@@ -271,13 +286,8 @@ void linear_floats(const LinearArgs& args) noexcept {
       return;
     }
   }
-  for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
-    const int64_t left = args.row_end - row;
-    const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
-    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end;
-         stripe += kLinearStripeBlock) {
-      const int64_t end = stripe + kLinearStripeBlock;
-      panel_block<F, Round>(args, stripe, end < args.stripe_end ? end : args.stripe_end, row, rows);
-    }
-  }
+  for_linear_blocks(args, [&args](int64_t stripe, int64_t stripe_end, int64_t row, int64_t rows)
+                              DUNLIN_ALWAYS_INLINE {
+                                panel_block<F, Round>(args, stripe, stripe_end, row, rows);
+                              });
 }
