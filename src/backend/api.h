@@ -143,6 +143,9 @@ class Executable {
   // executable.
   virtual void run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept = 0;
 
+  // How often one call of run() may repeat a step (StepPlan::steps); 1: there are no loops.
+  virtual int64_t most_steps() const { return 1; }
+
   // What ran where: pairs of operation and kernel name, for banners and benchmarks.
   virtual std::vector<std::pair<std::string, std::string>> kernels() const = 0;
   virtual const std::string& isa() const = 0;
@@ -162,9 +165,10 @@ class Executable {
   virtual Result<void> record(Profile* profile);
 };
 
-// Sizes against the limits, positions against the context, pages against the state.
+// Sizes against the limits, positions against the context, pages against the state; `most_steps` of
+// the executable.
 Result<void> validate(const StepPlan& plan, const Program& program, const StepLimits& limits,
-                      const KvState& state);
+                      const KvState& state, int64_t most_steps = 1);
 
 // Something done for speed or memory that changes no bit of a result, and can be left out.
 struct Optimization {

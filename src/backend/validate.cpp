@@ -130,6 +130,51 @@ Result<void> validate_positions(const StepPlan& plan, const std::vector<Sequence
   return {};
 }
 
+int64_t steps_of_row(const StepPlan& plan, int64_t row) {
+  return plan.row_steps.empty() ? plan.steps : plan.row_steps[static_cast<size_t>(row)];
+}
+
+Result<void> validate_loop_rows(const StepPlan& plan, const StepLimits& limits) {
+  for (int64_t row = 0; row < plan.rows(); ++row) {
+    const auto index = static_cast<size_t>(row);
+    if (plan.logit_rows[index] != row) {
+      return step_error("logit row {} of a loop is row {}", row, plan.logit_rows[index]);
+    }
+    const int64_t steps = steps_of_row(plan, row);
+    if (steps < 1 || steps > plan.steps) {
+      return step_error("row {} takes {} of the {} steps of a loop", row, steps, plan.steps);
+    }
+    if (plan.positions[index] + steps > limits.context) {
+      return step_error("{} steps from position {} of row {} leave the context of {}", steps,
+                        plan.positions[index], row, limits.context);
+    }
+  }
+  return {};
+}
+
+Result<void> validate_loop(const StepPlan& plan, const std::vector<SequenceRows>& sequences,
+                           const StepLimits& limits, int64_t most_steps) {
+  if (plan.steps < 1 || plan.steps > most_steps) {
+    return step_error("{} steps at once, where 1 to {} are possible", plan.steps, most_steps);
+  }
+  if (plan.steps == 1) {
+    if (plan.row_steps.empty() && plan.stop_ids.empty()) return {};
+    return step_error("steps of rows or stop ids without a loop");
+  }
+  const auto rows = static_cast<size_t>(plan.rows());
+  if (sequences.size() != rows || plan.logit_rows.size() != rows || !plan.lengths.empty()) {
+    return step_error("a loop of {} rows has {} sequences, {} logit rows and {} lengths", rows,
+                      sequences.size(), plan.logit_rows.size(), plan.lengths.size());
+  }
+  if (!plan.row_steps.empty() && plan.row_steps.size() != rows) {
+    return step_error("{} steps of rows for {} rows", plan.row_steps.size(), rows);
+  }
+  if (!plan.stop_ids.empty() && plan.stop_ids.size() != rows * size_t{kStopIdsOfRow}) {
+    return step_error("{} stop ids for {} rows of {}", plan.stop_ids.size(), rows, kStopIdsOfRow);
+  }
+  return validate_loop_rows(plan, limits);
+}
+
 Result<void> validate_table_shape(const KvTable& table, size_t group, size_t sequences,
                                   int64_t physical_pages) {
   bool valid = table.first.size() == sequences + 1 && table.first.front() == 0 &&
@@ -168,7 +213,8 @@ Result<void> validate_slots(const KvTable& table, size_t group, size_t sequences
   return {};
 }
 
-// Every row has a page to be written to, and no page is written for two sequences.
+// Every row has pages to be written to, in a loop one for each of its steps, and no page is written
+// for two sequences.
 Result<void> validate_written_pages(const StepPlan& plan, size_t group,
                                     const std::vector<SequenceRows>& sequences,
                                     int64_t physical_pages) {
@@ -178,17 +224,20 @@ Result<void> validate_written_pages(const StepPlan& plan, size_t group,
     const auto sequence = static_cast<int64_t>(s);
     const std::span<const int32_t> pages = table.of(sequence);
     for (int64_t row = sequences[s].first; row < sequences[s].end; ++row) {
-      const int32_t position = plan.positions[static_cast<size_t>(row)];
-      const auto number = static_cast<size_t>(position / kPageTokens);
-      if (number >= pages.size() || pages[number] < 0) {
-        return step_error("position {} of row {} has no page in KV group {}", position, row, group);
+      const int64_t first = plan.positions[static_cast<size_t>(row)];
+      for (int64_t position = first; position < first + steps_of_row(plan, row); ++position) {
+        const auto number = static_cast<size_t>(position / kPageTokens);
+        if (number >= pages.size() || pages[number] < 0) {
+          return step_error("position {} of row {} has no page in KV group {}", position, row,
+                            group);
+        }
+        int64_t& owner = writer[static_cast<size_t>(pages[number])];
+        if (owner >= 0 && owner != sequence) {
+          return step_error("page {} of KV group {} is written for two sequences", pages[number],
+                            group);
+        }
+        owner = sequence;
       }
-      int64_t& owner = writer[static_cast<size_t>(pages[number])];
-      if (owner >= 0 && owner != sequence) {
-        return step_error("page {} of KV group {} is written for two sequences", pages[number],
-                          group);
-      }
-      owner = sequence;
     }
   }
   return {};
@@ -211,11 +260,12 @@ Result<void> validate_moves(const StepPlan& plan, const Program& program, const 
 }  // namespace
 
 Result<void> validate(const StepPlan& plan, const Program& program, const StepLimits& limits,
-                      const KvState& state) {
+                      const KvState& state, int64_t most_steps) {
   DUNLIN_RETURN_IF_ERROR(validate_rows(plan, program, limits));
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<SequenceRows> sequences, sequence_rows(plan, limits));
   DUNLIN_RETURN_IF_ERROR(validate_logit_rows(plan, limits));
   DUNLIN_RETURN_IF_ERROR(validate_positions(plan, sequences, limits));
+  DUNLIN_RETURN_IF_ERROR(validate_loop(plan, sequences, limits, most_steps));
   if (plan.tables.size() != program.kv_groups.size()) {
     return step_error("{} page tables for {} KV groups", plan.tables.size(),
                       program.kv_groups.size());

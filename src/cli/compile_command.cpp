@@ -36,6 +36,7 @@ struct CompileFlags {
   std::vector<std::string> xla_options;
   BatchFlags step;
   int64_t parallel = 1;
+  int64_t steps_per_call = 0;
   int64_t layers = -1;
   int threads = 0;
   bool json = false, quiet = false;
@@ -51,9 +52,11 @@ Result<AheadOptions> ahead_options(const CompileFlags& flags, const PlanSource& 
   ModelOptions model{.sequences = flags.parallel, .rows = flags.step.rows()};
   DUNLIN_ASSIGN_OR_RETURN(model.context, parse_size("--ctx-size", flags.context));
   DUNLIN_ASSIGN_OR_RETURN(const MeshShape mesh, parse_mesh_flag(flags.mesh));
-  AheadOptions options{
-      .pjrt = {.device = flags.device, .mesh = mesh, .xla_options = flags.xla_options},
-      .topology = flags.topology};
+  AheadOptions options{.pjrt = {.device = flags.device,
+                                .mesh = mesh,
+                                .xla_options = flags.xla_options,
+                                .steps_per_call = flags.steps_per_call},
+                       .topology = flags.topology};
   if (!flags.topology.empty()) options.memory_bytes = catalogue_memory(flags.topology);
   DUNLIN_ASSIGN_OR_RETURN(options.compile.precision, parse_precision(flags.precision));
   DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(source.config));
@@ -201,6 +204,7 @@ void add_compile_flags(Command command, CompileFlags& flags) {
            "--topology)");
   add_mesh_flag(command, flags.mesh);
   add_xla_option_flag(command, flags.xla_options);
+  add_steps_per_call_flag(command, flags.steps_per_call);
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
            "context in tokens (auto: the model's, at most 8192)");
   add_flag(command, "--parallel,--max-num-seqs", flags.parallel, "sequences at a time (-np)")
@@ -226,7 +230,8 @@ void add_compile_command(Command app, int& exit_code) {
   add_compile_flags(command, *flags);
   command.footer(
       "For the device that is here the programs are kept in ~/.cache/dunlin/compiled, where a\n"
-      "command with --backend pjrt and the same -c, -np, -ub, --mesh and --xla-option finds them.\n"
+      "command with --backend pjrt and the same -c, -np, -ub, --mesh, --steps-per-call and\n"
+      "--xla-option finds them.\n"
       "For a --topology the table says what each program needs of a device; nothing is kept. Exit\n"
       "code 4 when it does not fit. Weights are not read.\n"
       "Examples:\n"

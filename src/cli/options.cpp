@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "backend/pjrt/pjrt_backend.h"
 #include "base/log.h"
 #include "cli/argv.h"
 #include "cli/inside_flags.h"
@@ -64,6 +65,15 @@ void add_xla_option_flag(Command command, std::vector<std::string>& options) {
   add_flag(command, "--xla-option", options,
            "of pjrt: an option of the plug-in's compiler; may be repeated")
       .type_name("NAME=VALUE");
+}
+
+void add_steps_per_call_flag(Command command, int64_t& steps) {
+  add_flag(command, "--steps-per-call", steps,
+           fmt::format("of pjrt: tokens of greedy answers that the device computes before the host "
+                       "looks (default: {}, of cpu-xla 1)",
+                       kDefaultStepsPerCall))
+      .check(in_range(1, kMostStepsPerCall))
+      .default_str("");
 }
 
 Flag add_mesh_flag(Command command, std::string& mesh) {
@@ -172,6 +182,7 @@ void ModelFlags::add_to(Command command) {
       .check(in_range(1, 1024));
   step.add_to(command);
   backend.add_to(command);
+  add_steps_per_call_flag(command, steps_per_call);
   add_layers_flag(command, layers, "run only the first N layers");
   add_disable_flag(command, disable);
   add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
@@ -185,6 +196,7 @@ Result<ModelOptions> ModelFlags::options() const {
   options.sequences = parallel;
   options.rows = step.rows();
   options.layers = layers;
+  options.steps_per_call = steps_per_call;
   DUNLIN_ASSIGN_OR_RETURN(options.context, parse_size("--ctx-size", context));
   options.disabled = disabled_optimizations(disable);
   return options;

@@ -39,6 +39,9 @@ struct BatchFlags {
 // --xla-option NAME=VALUE; may be repeated.
 void add_xla_option_flag(Command command, std::vector<std::string>& options);
 
+// --steps-per-call; 0 where it is not given.
+void add_steps_per_call_flag(Command command, int64_t& steps);
+
 // --mesh; of the commands that compute on it.
 Flag add_mesh_flag(Command command, std::string& mesh);
 // "data=2,model=2"; empty: one device.
@@ -65,6 +68,7 @@ struct ModelFlags {
   int64_t parallel = 1;
   BatchFlags step = {};
   BackendFlags backend = {};
+  int64_t steps_per_call = 0;
   int64_t layers = -1;
   std::vector<std::string> disable = {};
   bool quiet = false;

@@ -57,6 +57,10 @@ void AutoregressiveDecoder::advance(int64_t rows) {
   computed_ += rows;
 }
 
+bool AutoregressiveDecoder::takes_best() const {
+  return !params_.custom_sampler && dunlin::takes_best(params_.sampling);
+}
+
 Result<int32_t> AutoregressiveDecoder::draw(const LogitsView& view) {
   // The position of the token that is drawn keys its random number, so it is the same however it
   // came about.

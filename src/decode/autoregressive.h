@@ -54,6 +54,12 @@ class AutoregressiveDecoder {
   // that sampler throws passes through.
   Result<int32_t> accept(const LogitsView& view);
 
+  // Whether every token is the best candidate of its logits: a device can choose it by itself then.
+  bool takes_best() const;
+  // Tokens that are missing until max_tokens.
+  int64_t tokens_left() const { return params_.max_tokens - answer_size(); }
+  std::span<const int32_t> stop_ids() const { return params_.stop_ids; }
+
   // Ends the answer from outside: a stop string.
   void finish(FinishReason reason) { finished_ = reason; }
 

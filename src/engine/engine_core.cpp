@@ -27,11 +27,13 @@ EngineCore::EngineCore(Model& model, std::unique_ptr<KvState> kv, const KvCacheO
       generated_is_reproducible_(options.generated_is_reproducible),
       sessions_(cache_, options.slots),
       scheduler_(model.limits, options.groups, cache_, sessions_),
-      builder_(model.program, model.limits) {
+      builder_(model.program, model.limits),
+      most_steps_(keeps_cache_ ? model.executable->most_steps() : 1) {
   const auto sequences = static_cast<size_t>(model.limits.sequences);
   active_.reserve(sequences);
   demands_.reserve(sequences);
-  output_.logits.reserve(static_cast<size_t>(model.limits.logit_rows));
+  loop_steps_.reserve(sequences);
+  output_.logits.reserve(static_cast<size_t>(model.limits.logit_rows * most_steps_));
 }
 
 // A request whose part of a step runs out of memory fails, and no other.
@@ -114,6 +116,7 @@ bool EngineCore::open(ActiveRequest& entry) {
 void EngineCore::run_step() {
   if (active_.empty()) return;
   const auto rows = scheduler_.schedule(demands_, [this](size_t i) { preempt(active_[i]); });
+  const int64_t steps = plan_loop(rows);
   builder_.begin();
   for (size_t i = 0; i < active_.size(); ++i) {
     if (rows[i] == 0) continue;
@@ -121,14 +124,34 @@ void EngineCore::run_step() {
     const auto tokens = decoder.pending().first(static_cast<size_t>(rows[i]));
     builder_.add(active_[i]->slot, tokens, decoder.length(), decoder.row_class(),
                  decoder.wants_logits_after(rows[i]) ? LogitRows::last : LogitRows::none);
+    if (steps > 1) builder_.repeat(loop_steps_[i], decoder.stop_ids());
   }
   model_.executable->run(builder_.finish(cache_), *kv_, output_);
-  ++stats_.steps;
   if (output_.failure) {
+    ++stats_.steps;
     fail_step(rows, *output_.failure);
+  } else if (steps > 1) {
+    finish_loop(rows, steps);
   } else {
+    ++stats_.steps;
     finish_step(rows);
   }
+}
+
+// How many steps the next call takes, of which each sequence takes loop_steps_. More than one where
+// the device can choose every token by itself and the pages for them are there.
+int64_t EngineCore::plan_loop(std::span<const int64_t> rows) {
+  if (most_steps_ == 1) return 1;
+  loop_steps_.assign(active_.size(), 0);
+  int64_t steps = 1;
+  for (size_t i = 0; i < active_.size(); ++i) {
+    if (rows[i] == 0) continue;
+    const AutoregressiveDecoder& decoder = active_[i]->decoder;
+    if (decoder.prefilling() || !decoder.takes_best()) return 1;
+    loop_steps_[i] = std::min(most_steps_, decoder.tokens_left());
+    steps = std::max(steps, loop_steps_[i]);
+  }
+  return steps > 1 && scheduler_.reserve_ahead(demands_, loop_steps_) ? steps : 1;
 }
 
 // The device failed: the requests that were in the step do, and no other.
@@ -147,18 +170,49 @@ void EngineCore::preempt(RequestQueue::List::iterator entry) {
   ++stats_.preemptions;
 }
 
+// The step computed the next rows of the sequence.
+void EngineCore::commit(ActiveRequest& entry, int64_t rows) {
+  AutoregressiveDecoder& decoder = entry.decoder;
+  const auto tokens = decoder.pending().first(static_cast<size_t>(rows));
+  cache_.commit(entry.slot, tokens, decoder.row_class());
+  decoder.advance(rows);
+}
+
 void EngineCore::finish_step(std::span<const int64_t> rows) {
   size_t logit_row = 0;
   for (size_t i = 0; i < active_.size(); ++i) {
     if (rows[i] == 0) continue;
     ActiveRequest& entry = *active_[i];
-    AutoregressiveDecoder& decoder = entry.decoder;
-    const bool wanted = decoder.wants_logits_after(rows[i]);
-    const auto tokens = decoder.pending().first(static_cast<size_t>(rows[i]));
-    cache_.commit(entry.slot, tokens, decoder.row_class());
-    decoder.advance(rows[i]);
+    const bool wanted = entry.decoder.wants_logits_after(rows[i]);
+    commit(entry, rows[i]);
     if (wanted) accept(entry, output_.logits[logit_row++]);
   }
+}
+
+void EngineCore::finish_loop(std::span<const int64_t> rows, int64_t steps) {
+  const size_t count = output_.logits.size() / static_cast<size_t>(steps);
+  int64_t taken = 1;
+  size_t row = 0;
+  for (size_t i = 0; i < active_.size(); ++i) {
+    if (rows[i] == 0) continue;
+    taken = std::max(taken, accept_all(*active_[i], row, count, steps));
+    ++row;
+  }
+  stats_.steps += taken;
+}
+
+// The tokens that row `row` of `rows` chose in a loop, until its answer is at its end: what the device
+// computed behind a stop string, or for nobody, is not committed, and is written over. Returns the
+// number of its steps.
+int64_t EngineCore::accept_all(ActiveRequest& entry, size_t row, size_t rows, int64_t steps) {
+  int64_t step = 0;
+  for (; step < steps && entry.slot >= 0; ++step) {
+    const LogitsView& view = output_.logits[static_cast<size_t>(step) * rows + row];
+    if (view.finite && view.ids.empty()) break;  // it took no part in this step
+    commit(entry, 1);
+    accept(entry, view);
+  }
+  return step;
 }
 
 void EngineCore::accept(ActiveRequest& entry, const LogitsView& view) {
@@ -195,6 +249,11 @@ void EngineCore::fail(ActiveRequest& entry, const Error& error) {
 // The sequence's cache stays for its session.
 void EngineCore::release(ActiveRequest& entry) {
   if (entry.slot < 0) return;
+  if (most_steps_ > 1) {
+    // Pages that were reserved for steps of a loop that it did not take.
+    const auto cut = cache_.truncate(entry.slot, cache_.length(entry.slot));
+    DUNLIN_CHECK(cut.ok(), "a sequence can be cut to what it has");
+  }
   sessions_.keep(keeps_cache_ ? entry.session.load() : SessionId{0}, entry.slot);
   entry.slot = -1;
 }

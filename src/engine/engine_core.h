@@ -56,8 +56,12 @@ class EngineCore {
   bool open(ActiveRequest& entry);
   void add_active(RequestQueue::List::iterator entry);
   void run_step();
+  int64_t plan_loop(std::span<const int64_t> rows);
+  void commit(ActiveRequest& entry, int64_t rows);
   void preempt(RequestQueue::List::iterator entry);
   void finish_step(std::span<const int64_t> rows);
+  void finish_loop(std::span<const int64_t> rows, int64_t steps);
+  int64_t accept_all(ActiveRequest& entry, size_t row, size_t rows, int64_t steps);
   void fail_step(std::span<const int64_t> rows, const Error& error);
   void accept(ActiveRequest& entry, const LogitsView& view);
   void forget(ActiveRequest& entry);
@@ -82,6 +86,8 @@ class EngineCore {
   PlanBuilder builder_;
   std::vector<RequestQueue::List::iterator> active_;  // requests that run, oldest first
   std::vector<Demand> demands_;                       // of them
+  int64_t most_steps_;                                // of a loop; 1: tokens come one by one
+  std::vector<int64_t> loop_steps_;                   // of each of `active_` in the next loop
   StepOutput output_;
   std::exception_ptr exception_;  // the first that a caller's function threw in this step
   EngineStats stats_;

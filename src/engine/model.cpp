@@ -34,12 +34,17 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
     return usage_error(
         fmt::format("--xla-option {} needs --backend pjrt", options.xla_options.front()));
   }
+  if (options.steps_per_call != 0 && options.backend != "pjrt") {
+    return usage_error(
+        fmt::format("--steps-per-call {} needs --backend pjrt", options.steps_per_call));
+  }
   if (options.backend == "cpu") return make_cpu_backend();
   if (options.backend == "reference") return make_reference_backend();
   if (options.backend == "pjrt") {
     return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device,
                               .mesh = options.mesh,
-                              .xla_options = options.xla_options});
+                              .xla_options = options.xla_options,
+                              .steps_per_call = options.steps_per_call});
   }
   return usage_error(
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
@@ -58,6 +63,7 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
     options.device.clear();
     options.mesh = {};
     options.xla_options.clear();
+    options.steps_per_call = 0;
     options.isa.clear();
   }
   if (is_off(kPrecision)) {
@@ -69,6 +75,14 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
     options.precision = Precision::f32;
   }
   return options;
+}
+
+// Several steps at once are for answers that nobody looks into.
+Result<void> check_steps_per_call(const ModelOptions& options, bool diffusion) {
+  if (options.steps_per_call <= 1 || (options.watch == nullptr && !diffusion)) return {};
+  return usage_error(fmt::format("--steps-per-call {}: {}", options.steps_per_call,
+                                 diffusion ? "a diffusion model fills in masks, step by step"
+                                           : "--watch looks at every step; leave one out"));
 }
 
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained, bool diffusion) {
@@ -192,6 +206,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
   DUNLIN_ASSIGN_OR_RETURN(model->diffusion, diffusion_of(config));
+  DUNLIN_RETURN_IF_ERROR(check_steps_per_call(model->options, model->diffusion.has_value()));
   DUNLIN_ASSIGN_OR_RETURN(
       model->limits, step_limits(options, model->trained_context, model->diffusion.has_value()));
   const int64_t context = model->limits.context;

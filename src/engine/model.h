@@ -28,6 +28,8 @@ struct ModelOptions {
   std::string device = {};  // of the pjrt back end (backend/pjrt/pjrt_backend.h); empty: cpu-xla
   MeshShape mesh = {};      // of its devices
   std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
+  // Tokens of greedy requests in one call of its device (PjrtOptions::steps_per_call); 0: its choice.
+  int64_t steps_per_call = 0;
   Precision precision = Precision::automatic;
   LoadMode load_mode = LoadMode::copy;  // of a prepared directory; others have no choice
   int threads = 0;                      // 0: one per core this process may use

@@ -1,5 +1,7 @@
 #include "engine/plan_builder.h"
 
+#include <algorithm>
+
 namespace dunlin {
 
 PlanBuilder::PlanBuilder(const Program& program, const StepLimits& limits) {
@@ -11,6 +13,8 @@ PlanBuilder::PlanBuilder(const Program& program, const StepLimits& limits) {
   plan_.positions.reserve(rows);
   plan_.logit_rows.reserve(static_cast<size_t>(limits.logit_rows));
   plan_.lengths.reserve(sequences);
+  plan_.row_steps.reserve(sequences);
+  plan_.stop_ids.reserve(sequences * size_t{kStopIdsOfRow});
   plan_.tables.resize(program.kv_groups.size());
   for (KvTable& table : plan_.tables) {
     table.first.reserve(sequences + 1);
@@ -26,6 +30,9 @@ void PlanBuilder::begin() {
   plan_.positions.clear();
   plan_.logit_rows.clear();
   plan_.lengths.clear();
+  plan_.steps = 1;
+  plan_.row_steps.clear();
+  plan_.stop_ids.clear();
   slots_.clear();
 }
 
@@ -53,6 +60,13 @@ void PlanBuilder::add(int32_t slot, std::span<const int32_t> tokens, int64_t fir
   if (logit_rows == LogitRows::none) return;
   for (int32_t row = logit_rows == LogitRows::all ? begin : end - 1; row < end; ++row)
     plan_.logit_rows.push_back(row);
+}
+
+void PlanBuilder::repeat(int64_t steps, std::span<const int32_t> stop_ids) {
+  plan_.steps = std::max(plan_.steps, static_cast<int32_t>(steps));
+  plan_.row_steps.push_back(static_cast<int32_t>(steps));
+  for (size_t i = 0; i < size_t{kStopIdsOfRow}; ++i)
+    plan_.stop_ids.push_back(i < stop_ids.size() ? stop_ids[i] : -1);
 }
 
 void PlanBuilder::add_canvas(int32_t slot, std::span<const int32_t> tokens, int64_t first,

@@ -23,6 +23,10 @@ class PlanBuilder {
   // The next sequence: these tokens at the positions from `first` on.
   void add(int32_t slot, std::span<const int32_t> tokens, int64_t first, RowClass row_class,
            LogitRows logit_rows);
+  // Makes the step a loop (StepPlan::steps): the sequence that was added last, with one row and its
+  // logits, takes up to `steps` of it and ends at one of its stop ids, of which as many are looked for
+  // as there is room for. Of every sequence of a step or of none.
+  void repeat(int64_t steps, std::span<const int32_t> stop_ids);
   // The next canvas, which holds `length` positions: these tokens at the positions from `first` on,
   // and the logits of the rows `logit_rows`, counted from the first token. Not in one step with
   // add().

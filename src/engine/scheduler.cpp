@@ -85,4 +85,19 @@ void Scheduler::reserve_pages(std::span<const Demand> running, const Preempt& pr
   }
 }
 
+bool Scheduler::reserve_ahead(std::span<const Demand> running, std::span<const int64_t> positions) {
+  const auto end_of = [&](size_t i) { return cache_->length(running[i].slot) + positions[i]; };
+  for (const int32_t group : growing_groups_) {
+    int64_t needed = 0;
+    for (size_t i = 0; i < running.size(); ++i) {
+      if (positions[i] > 0) needed += cache_->missing_pages(running[i].slot, end_of(i), group);
+    }
+    if (needed > cache_->free_pages(group)) return false;
+  }
+  for (size_t i = 0; i < running.size(); ++i) {
+    if (positions[i] > 0 && !cache_->reserve(running[i].slot, positions[i]).ok()) return false;
+  }
+  return true;
+}
+
 }  // namespace dunlin

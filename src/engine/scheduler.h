@@ -48,6 +48,10 @@ class Scheduler {
   // that waits or was preempted. Valid until the next call.
   std::span<const int64_t> schedule(std::span<const Demand> running, const Preempt& preempt);
 
+  // After schedule(): reserves pages for so many positions of each sequence, its rows included, where
+  // there are enough without closing a session or taking any from a sequence. False: there are not.
+  bool reserve_ahead(std::span<const Demand> running, std::span<const int64_t> positions);
+
  private:
   void share_rows(std::span<const Demand> running);
   int64_t share_prefills(std::span<const Demand> running, size_t oldest, int64_t left);

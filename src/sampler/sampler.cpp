@@ -114,6 +114,10 @@ Result<void> validate(const SamplingParams& params, int64_t vocabulary) {
   return {};
 }
 
+bool takes_best(const SamplingParams& params) {
+  return params.temperature == 0.0f && !adjusts_logits(params);
+}
+
 Result<int32_t> Sampler::sample(const LogitsView& view, const SamplingParams& params,
                                 std::span<const int32_t> history, int64_t generated, float u) {
   if (!view.finite) return runtime_error("the model's logits hold a NaN or an infinity");

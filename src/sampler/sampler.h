@@ -21,6 +21,10 @@ namespace dunlin {
 // logit_bias ids.
 Result<void> validate(const SamplingParams& params, int64_t vocabulary);
 
+// Whether sample() takes the best candidate of the row as it is (of equals the lowest id), whatever the
+// history and u.
+bool takes_best(const SamplingParams& params);
+
 struct Candidate {
   int32_t id;
   float logit;  // after bias, penalties and temperature

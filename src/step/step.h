@@ -46,6 +46,9 @@ struct PageMove {
   int32_t to = 0;
 };
 
+// Stop ids of a row that a loop looks for.
+inline constexpr int32_t kStopIdsOfRow = 8;
+
 struct StepPlan {
   std::vector<Segment> segments = {};
   std::vector<int32_t> tokens = {};      // [T]
@@ -58,6 +61,16 @@ struct StepPlan {
   std::vector<int32_t> lengths = {};     // [S]
   std::vector<float> temperatures = {};  // [R], for logits_view and sample; empty: 1
   std::vector<float> random = {};        // [R], uniform in [0, 1), for sample; empty: 0
+  // More than 1: a loop, which repeats the step so often. The token of a row is then the best
+  // candidate of the row's logits in the repetition before (of equals the lowest id), at the next
+  // position. Every sequence has one row, whose logits are wanted, in the order of the rows, and the
+  // tables have pages for all positions. At most Executable::most_steps().
+  int32_t steps = 1;
+  // Of a loop: how many repetitions each row takes part in, 1 to `steps`, the first ones. Empty: all.
+  std::vector<int32_t> row_steps = {};  // [T]
+  // Of a loop: a row whose best candidate is one of its ids takes part in no more; -1 where it has
+  // fewer. Empty: none has any.
+  std::vector<int32_t> stop_ids = {};  // [T, kStopIdsOfRow]
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
   int64_t sequences() const {
@@ -86,9 +99,11 @@ struct TapView {
 
 // Valid until the next step of the same executable.
 struct StepOutput {
-  std::vector<LogitsView> logits = {};  // [R]
-  std::vector<TapView> taps = {};       // in the Program's order of outputs
-  std::optional<Error> failure = {};    // of the device: the rest means nothing then
+  // [R]; of a loop [steps, R], which have the best id and `finite` alone. Finite without an id: the
+  // row took no part in the step.
+  std::vector<LogitsView> logits = {};
+  std::vector<TapView> taps = {};     // in the Program's order of outputs
+  std::optional<Error> failure = {};  // of the device: the rest means nothing then
 };
 
 }  // namespace dunlin

@@ -241,6 +241,84 @@ TEST(Validate, MoveToAPageThatDoesNotExist) {
               HasSubstr("a page move from 1 to -1"));
 }
 
+// ---- loops
+
+// Two sequences at positions 15 and 3, of which the first writes into its second page.
+StepPlan sound_loop() {
+  StepPlan plan;
+  plan.segments = {{2, 1, RowClass::generated}};
+  plan.tokens = {7, 7};
+  plan.positions = {15, 3};
+  plan.logit_rows = {0, 1};
+  plan.tables = {{{0, 2, 3}, {4, 0, 2}}};
+  plan.steps = 4;
+  plan.row_steps = {3, 4};
+  plan.stop_ids.assign(size_t{2} * kStopIdsOfRow, -1);
+  return plan;
+}
+
+std::string problem_of_loop(const std::function<void(StepPlan&)>& breakage,
+                            int64_t most_steps = 4) {
+  StepPlan plan = sound_loop();
+  breakage(plan);
+  const StepLimits limits{.rows = 24, .logit_rows = 4, .sequences = 4, .context = 40};
+  const auto result = validate(plan, small_program(), limits, CountedPages(), most_steps);
+  return result.ok() ? "" : result.error().message;
+}
+
+TEST(Validate, SoundLoopPasses) {
+  EXPECT_EQ(problem_of_loop([](StepPlan&) {}), "");
+  EXPECT_EQ(problem_of_loop([](StepPlan& plan) {
+              plan.row_steps.clear();
+              plan.stop_ids.clear();
+            }),
+            "");
+}
+
+TEST(Validate, LoopOfMoreStepsThanTheExecutableHas) {
+  EXPECT_THAT(problem_of_loop([](StepPlan&) {}, 3), HasSubstr("4 steps at once, where 1 to 3"));
+  EXPECT_THAT(problem_of_loop([](StepPlan&) {}, 1), HasSubstr("4 steps at once"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.steps = 0; }), HasSubstr("0 steps"));
+}
+
+TEST(Validate, LoopOfOtherThanSingleRowsWithTheirLogits) {
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) {
+                plan.segments = {{1, 2, RowClass::generated}};
+                plan.positions = {3, 4};
+                plan.tables = {{{0, 1}, {4}}};
+              }),
+              HasSubstr("a loop of 2 rows has 1 sequences"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.logit_rows = {0}; }),
+              HasSubstr("1 logit rows"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.logit_rows = {1, 0}; }),
+              HasSubstr("logit row 0 of a loop is row 1"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.lengths = {16, 4}; }),
+              HasSubstr("2 lengths"));
+}
+
+TEST(Validate, LoopWithStepsOrStopIdsOfOtherRows) {
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.row_steps = {1}; }),
+              HasSubstr("1 steps of rows for 2 rows"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.row_steps = {5, 1}; }),
+              HasSubstr("row 0 takes 5 of the 4 steps"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.row_steps = {1, 0}; }),
+              HasSubstr("row 1 takes 0 of the 4 steps"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.stop_ids = {1}; }),
+              HasSubstr("1 stop ids for 2 rows"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) {
+                plan.steps = 1;
+                plan.row_steps = {1, 1};
+              }),
+              HasSubstr("without a loop"));
+}
+
+TEST(Validate, LoopThatLeavesItsPagesOrTheContext) {
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.tables = {{{0, 1, 2}, {4, 2}}}; }),
+              HasSubstr("position 16 of row 0 has no page"));
+  EXPECT_THAT(problem_of_loop([](StepPlan& plan) { plan.positions = {15, 38}; }),
+              HasSubstr("4 steps from position 38 of row 1 leave the context of 40"));
+}
+
 // A state of two slots with three pages each.
 class PagesOfSlots final : public KvState {
  public:

@@ -107,6 +107,28 @@ TEST_F(CompileCommand, CountsTheBytesOfPackedWeights) {
   EXPECT_LT(device["weights_bytes"].get<double>(), plain["weights_bytes"].get<double>() * 0.3);
 }
 
+// Two slots on each of two devices, though there are three sequences.
+TEST_F(CompileCommand, CountsSlotsThatPadAPartOfTheBatch) {
+  const auto kv_bytes = [this](const std::vector<std::string>& flags) {
+    return compile(flags).json()["per_device"]["kv_bytes"].get<int64_t>();
+  };
+  EXPECT_EQ(kv_bytes({"--mesh", "data=2", "-np", "3", "--json"}), kv_bytes({"-np", "2", "--json"}));
+}
+
+TEST_F(CompileCommand, KeepsLoopsForThoseWhoRunThem) {
+  ASSERT_EQ(compile({"--steps-per-call", "4", "-q"}).code, 0);
+  const ProcessResult answer =
+      run({"run", kModel, "-c", "64", "-ub", "32", "--backend", "pjrt", "--steps-per-call", "4",
+           "--temp", "0", "--prompt-ids", "3,4,5,6,7", "-n", "12", "--ignore-eos", "--json"});
+  ASSERT_EQ(answer.code, 0) << answer.err;
+  EXPECT_EQ(answer.json()["backend"]["programs"]["compiled"], 0);
+  const ProcessResult single =
+      run({"run", kModel, "-c", "64", "-ub", "32", "--backend", "pjrt", "--temp", "0",
+           "--prompt-ids", "3,4,5,6,7", "-n", "12", "--ignore-eos", "--json"});
+  ASSERT_EQ(single.code, 0) << single.err;
+  EXPECT_EQ(answer.json()["ids"], single.json()["ids"]);
+}
+
 TEST_F(CompileCommand, SaysWhatEachProgramNeeds) {
   const ProcessResult result = compile({"-t", "2"});
   ASSERT_EQ(result.code, 0) << result.err;

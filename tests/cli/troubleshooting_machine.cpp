@@ -135,6 +135,13 @@ std::vector<MessageCase> device_messages() {
        kHasPjrt},
       {"error: --xla-option <option> needs --backend pjrt",
        [](Folder folder) { return run_hello(text_model(folder), {"--xla-option", "x=1"}); }},
+      {"error: --steps-per-call <n> needs --backend pjrt",
+       [](Folder folder) { return run_hello(text_model(folder), {"--steps-per-call", "4"}); }},
+      {"error: --steps-per-call <n>: --watch looks at every step; leave one out",
+       [](Folder folder) {
+         return run_hello(text_model(folder),
+                          {"--backend", "pjrt", "--steps-per-call", "4", "--watch", "layers.*"});
+       }},
       {"error: --xla-option: <file>: compile: <problem>",
        [](Folder folder) {
          return run_hello(text_model(folder),

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <span>
+
 namespace dunlin {
 namespace {
 
@@ -53,6 +56,26 @@ TEST(AutoregressiveDecoder, StopTokenIsNotPartOfTheAnswer) {
   EXPECT_EQ(decoder.finished(), FinishReason::stop);
   EXPECT_TRUE(decoder.answer().empty());
   EXPECT_TRUE(decoder.pending().empty());
+}
+
+TEST(AutoregressiveDecoder, SaysWhatADeviceNeedsToChooseTokens) {
+  AutoregressiveDecoder decoder({1, 2}, greedy(3));
+  EXPECT_TRUE(decoder.takes_best());
+  EXPECT_EQ(decoder.tokens_left(), 3);
+  ASSERT_EQ(decoder.stop_ids().size(), 1u);
+  EXPECT_EQ(decoder.stop_ids()[0], 9);
+  decoder.advance(2);
+  // What a loop gives of a row: its best id and nothing else.
+  const int32_t id = 7;
+  const LogitsView view{.ids = std::span(&id, 1)};
+  EXPECT_EQ(*decoder.accept(view), 7);
+  EXPECT_EQ(decoder.tokens_left(), 2);
+  AutoregressiveParams custom = greedy(3);
+  custom.custom_sampler = [](const SamplerInput&) -> std::optional<int32_t> { return 1; };
+  EXPECT_FALSE(AutoregressiveDecoder({1}, custom).takes_best());
+  AutoregressiveParams warm = greedy(3);
+  warm.sampling.temperature = 0.5f;
+  EXPECT_FALSE(AutoregressiveDecoder({1}, warm).takes_best());
 }
 
 TEST(AutoregressiveDecoder, NothingToGenerateIsFinishedAtOnce) {

@@ -156,5 +156,35 @@ TEST(Pages, AWindowNeedsNoPromise) {
   EXPECT_TRUE(f.scheduler.may_begin(f.demands, f.open(0), 1599));
 }
 
+// Behind pages 0 and 1 of the first, 0 of the second: what eight positions more need.
+TEST(Pages, AreReservedAheadWhereThereAreEnough) {
+  Fixture f(/*rows=*/32, /*pages=*/6);
+  f.decoding(28);
+  f.decoding(15);
+  f.schedule();
+  ASSERT_EQ(f.cache.free_pages(0), 3);
+  EXPECT_TRUE(f.scheduler.reserve_ahead(f.demands, Rows{4, 1}));
+  EXPECT_EQ(f.cache.free_pages(0), 3);
+  EXPECT_TRUE(f.scheduler.reserve_ahead(f.demands, Rows{8, 8}));
+  EXPECT_EQ(f.cache.free_pages(0), 1);
+  // What is reserved and not written goes back.
+  EXPECT_TRUE(f.cache.truncate(f.demands[0].slot, 28).ok());
+  EXPECT_EQ(f.cache.free_pages(0), 2);
+}
+
+TEST(Pages, AreNotReservedAheadAtTheCostOfOthers) {
+  Fixture f(/*rows=*/32, /*pages=*/6);
+  f.sessions.keep(1, f.open(16));
+  f.decoding(28);
+  f.decoding(28);
+  f.schedule();
+  ASSERT_EQ(f.cache.free_pages(0), 1);
+  EXPECT_FALSE(f.scheduler.reserve_ahead(f.demands, Rows{8, 8}));
+  EXPECT_EQ(f.cache.free_pages(0), 1);
+  EXPECT_TRUE(f.scheduler.reserve_ahead(f.demands, Rows{8, 4}));
+  EXPECT_TRUE(f.preempted.empty());
+  EXPECT_TRUE(f.sessions.close_oldest());  // it was left alone
+}
+
 }  // namespace
 }  // namespace dunlin

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/compiler.h"
 #include "backend/pjrt/open_device.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "pjrt_device.h"
@@ -40,6 +41,17 @@ TEST(OpenDevice, AMeshOfMoreVirtualDevicesThanAnyoneMakesIsRefused) {
   ASSERT_FALSE(device.ok());
   EXPECT_EQ(device.error().kind, ErrorKind::device);
   EXPECT_EQ(device.error().message, "--mesh data=65536: 65536 devices, but cpu-xla has 256");
+}
+
+// Threads of virtual devices may wait for long on a loaded machine; XLA's own limit ends the process.
+TEST(ExchangeOptions, GiveVirtualDevicesTime) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  const auto client = test_client(4);
+  EXPECT_TRUE(exchange_options(*client, 1).empty());
+  const auto options = exchange_options(*client, 4);
+  ASSERT_EQ(options.size(), 1u);
+  EXPECT_EQ(options.front().first, "xla_cpu_collective_call_terminate_timeout_seconds");
+  EXPECT_EQ(options.front().second, OptionValue(int64_t{1200}));
 }
 
 TEST(Plugin, WhatIsNoPluginIsAnErrorThatNamesIt) {

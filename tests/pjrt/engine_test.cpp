@@ -14,6 +14,7 @@ namespace {
 ModelOptions options(const std::string& backend) {
   return {.backend = backend,
           .device = backend == "pjrt" ? pjrt::test_device() : "",
+          .steps_per_call = backend == "pjrt" ? 1 : 0,  // engine_loop_test.cpp has loops
           .precision = Precision::f32,
           .context = 96,
           .sequences = 3,
@@ -98,6 +99,48 @@ TEST(PjrtEngine, ASessionContinuesFromItsCache) {
   EXPECT_EQ(resumed.ids, driver.answer(second).ids);
 }
 
+// Sessions in slots of both parts of the batch, between other requests: each goes on from its own cache,
+// and what a session's beginning has in common with the new prompt is not computed again.
+TEST(PjrtEngine, SessionsOnAMeshContinueFromTheirCaches) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  ModelOptions on_mesh = options("pjrt");
+  on_mesh.mesh = {.data = 2, .model = 2};
+  on_mesh.xla_options = pjrt::quick_compilation();
+  on_mesh.sequences = 4;
+  EngineDriver driver("llama_heads_9_3", on_mesh);
+  std::vector<Request> requests;
+  std::vector<std::shared_ptr<Answer>> answers;
+  for (const uint32_t number : {1u, 2u, 3u}) {
+    Request request = greedy(random_prompt(10 + 7 * number, number), 4);
+    request.session = number;
+    answers.push_back(driver.submit(request));
+    requests.push_back(std::move(request));
+  }
+  driver.engine().run_until_idle();
+  for (size_t i = 0; i < requests.size(); ++i) {
+    Request& next = requests[i];
+    const auto before = static_cast<int64_t>(next.prompt.size());
+    next.prompt.insert(next.prompt.end(), answers[i]->ids.begin(), answers[i]->ids.end());
+    next.prompt.push_back(3);
+    const Answer resumed = driver.answer(next);
+    EXPECT_GE(resumed.stats.cached_tokens, before) << i;
+    Request alone = next;
+    alone.session = 0;
+    const Answer fresh = driver.answer(alone);
+    EXPECT_EQ(fresh.stats.cached_tokens, 0) << i;
+    EXPECT_EQ(resumed.ids, fresh.ids) << i;
+  }
+  // Another end: positions behind the common beginning are computed again, and written over.
+  Request other = requests[1];
+  other.prompt.resize(20);
+  other.prompt.push_back(90);
+  const Answer turned = driver.answer(other);
+  EXPECT_GE(turned.stats.cached_tokens, 16);
+  EXPECT_LE(turned.stats.cached_tokens, 20);
+  other.session = 0;
+  EXPECT_EQ(turned.ids, driver.answer(other).ids);
+}
+
 TEST(PjrtEngine, SeededSamplingIsTheSameAgain) {
   DUNLIN_NEEDS_PLUGIN();
   EngineDriver driver("llama_plain", options("pjrt"));
@@ -152,6 +195,16 @@ TEST(PjrtEngine, AnOptionThatTheCompilerDoesNotTakeIsAnErrorThatNamesIt) {
   EXPECT_EQ(model.error().kind, ErrorKind::device);
   EXPECT_THAT(model.error().message, testing::HasSubstr("--xla-option"));
   EXPECT_THAT(model.error().message, testing::HasSubstr("xla_no_such_option"));
+  // Programs of as many partitions as the mesh has.
+  with_option.mesh = {.model = 2};
+  const auto on_mesh = load_model(tiny_model_path("llama_plain"), with_option);
+  ASSERT_FALSE(on_mesh.ok());
+  EXPECT_EQ(on_mesh.error().kind, ErrorKind::device);
+  EXPECT_THAT(on_mesh.error().message, testing::HasSubstr("--xla-option"));
+  EXPECT_THAT(on_mesh.error().message, testing::HasSubstr("xla_no_such_option"));
+  with_option.xla_options = {"xla_backend_optimization_level=1"};
+  EXPECT_TRUE(load_model(tiny_model_path("llama_plain"), with_option).ok());
+  with_option.mesh = {};
   with_option.xla_options = {"xla_backend_optimization_level=1", "without_a_value"};
   EXPECT_EQ(load_model(tiny_model_path("llama_plain"), with_option).error().kind, ErrorKind::usage);
   with_option.xla_options.pop_back();

@@ -6,6 +6,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstddef>
+#include <limits>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -118,14 +121,51 @@ TEST_P(PjrtKvStateContract, ReportsItsPagesAndBytes) {
   EXPECT_EQ(state->bytes(), slots * 64 * 2 * 2 * 16 * 4);
 }
 
+// By one small program for all arrays of a type: nothing is sent to them.
+TEST_P(PjrtKvStateContract, BeginsAsZerosThatTheDevicesMake) {
+  const auto state = make_state();
+  EXPECT_EQ(executable_->programs().compiled, 1);
+  auto& own = dynamic_cast<pjrt::PjrtKvState&>(*state);
+  ASSERT_EQ(std::ssize(own.devices()), GetParam().devices());
+  for (const auto& arrays : own.devices()) {
+    ASSERT_EQ(arrays.size(), own.types().size());
+    for (size_t i = 0; i < arrays.size(); ++i) {
+      std::vector<float> values(static_cast<size_t>(element_count(own.types()[i].dims)), 1.0f);
+      const auto copied =
+          arrays[i].download(own.types()[i], std::as_writable_bytes(std::span(values)));
+      ASSERT_TRUE(copied.ok()) << copied.error().message;
+      EXPECT_TRUE(std::ranges::all_of(values, [](float value) { return value == 0.0f; }));
+    }
+  }
+  make_state();
+  EXPECT_EQ(executable_->programs().compiled, 1);
+}
+
 TEST_P(PjrtKvStateContract, RefusesPageCountsThatMakeNoSense) {
   EXPECT_FALSE(executable_->make_kv_state({}).ok());
   EXPECT_FALSE(executable_->make_kv_state({4, 4}).ok());
   EXPECT_FALSE(executable_->make_kv_state({-4}).ok());
   EXPECT_FALSE(executable_->make_kv_state({5}).ok());
-  const auto huge = executable_->make_kv_state({int64_t{1} << 60});
-  ASSERT_FALSE(huge.ok());
-  EXPECT_EQ(huge.error().kind, ErrorKind::does_not_fit);
+  // The second would overflow where slots are dealt to parts of the batch.
+  const int64_t most = std::numeric_limits<int64_t>::max();
+  for (const int64_t pages : {int64_t{1} << 60, most - most % kPagesPerSlot}) {
+    const auto huge = executable_->make_kv_state({pages});
+    ASSERT_FALSE(huge.ok());
+    EXPECT_EQ(huge.error().kind, ErrorKind::does_not_fit);
+  }
+}
+
+// 64 positions of keys and values of two heads of 16 are 16 KiB a slot: 2^49 - 1 slots are 16 KiB less
+// than a number of bytes can be, and the slot that pads the last part is too many.
+TEST_P(PjrtKvStateContract, SlotsThatPadAPartCount) {
+  const std::vector<pjrt::KvGroupShape> fits = {{(int64_t{1} << 49) - 1, 64}};
+  EXPECT_TRUE(pjrt::kv_bytes_f32(program_, fits).ok());
+  const std::vector<pjrt::KvGroupShape> padded = {{int64_t{1} << 49, 64}};
+  EXPECT_FALSE(pjrt::kv_bytes_f32(program_, padded).ok());
+  if (GetParam().data == 1) return;  // nothing is padded, and the device is asked for 2^63 bytes
+  const auto refused = executable_->make_kv_state({((int64_t{1} << 49) - 1) * kPagesPerSlot});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ErrorKind::does_not_fit);
 }
 
 TEST_P(PjrtKvStateContract, RefusesTablesThatAreNoSlots) {

@@ -163,6 +163,54 @@ TEST_F(Launches, TheBucketsAreThoseThatStepsNeed) {
   EXPECT_EQ(met, std::set<Bucket>(buckets.begin(), buckets.end()));
 }
 
+// Slots 0 and 2: logit rows are in the order of slots, too, and what the loop reads stands at the end.
+TEST_F(Launches, ALoopIsALaunchOfTheBucketOfLoops) {
+  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
+  add(2, 1020, 1);
+  add(0, 7, 1);
+  plan_.steps = 5;
+  plan_.row_steps = {5, 2};
+  plan_.stop_ids.assign(size_t{2} * kStopIdsOfRow, -1);
+  plan_.stop_ids[size_t{kStopIdsOfRow}] = 6;  // of slot 0
+  const auto launches = planner.split(plan_, groups_);
+  ASSERT_EQ(launches.size(), 1u);
+  const Launch& launch = launches[0];
+  // 1025 positions in the last step.
+  EXPECT_EQ(launch.bucket.text(), "4x1 rows, 4 logit rows, 4096 positions, 8 steps");
+  EXPECT_THAT(launch.rows, ElementsAre(1, -1, 0, -1));
+  EXPECT_THAT(launch.logit_rows, ElementsAre(1, -1, 0, -1));
+  EXPECT_THAT(field(launch, &StepLayout::lengths), ElementsAre(8, 0, 1021, 0));
+  EXPECT_THAT(field(launch, &StepLayout::steps), ElementsAre(5));
+  EXPECT_THAT(field(launch, &StepLayout::row_steps), ElementsAre(2, 0, 5, 0));
+  EXPECT_EQ(field(launch, &StepLayout::stop_ids).front(), 6);
+  EXPECT_THAT(field(launch, &StepLayout::logit_rows), ElementsAre(0, 0, 2, 0));
+  plan_.steps = 4;
+  plan_.row_steps = {4, 4};
+  EXPECT_EQ(planner.split(plan_, groups_)[0].bucket.text(),
+            "4x1 rows, 4 logit rows, 1024 positions, 8 steps");
+}
+
+// Without the layout's fields of loops, so that programs of single steps stay what they are.
+TEST_F(Launches, ASingleStepHasNothingOfALoop) {
+  add(0, 7, 1);
+  const LaunchPlanner looping(program_, kLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
+  const Launch launch = looping.split(plan_, groups_)[0];
+  EXPECT_EQ(launch.bucket, planner_.split(plan_, groups_)[0].bucket);
+  EXPECT_EQ(StepLayout(launch.bucket).stop_ids.count, 0);
+}
+
+TEST_F(Launches, BesideEveryBucketOfTokensThereIsOneOfLoops) {
+  const LaunchPlanner looping(program_, kLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
+  const std::vector<Bucket> buckets = looping.buckets(groups_);
+  EXPECT_EQ(buckets.size(), 3u * (2 * 4 + 3));
+  std::set<Bucket> all(buckets.begin(), buckets.end());
+  for (Bucket bucket : planner_.buckets(groups_)) {
+    EXPECT_TRUE(all.contains(bucket));
+    bucket.steps = 8;
+    EXPECT_EQ(all.contains(bucket), bucket.segments.front().slot_order) << bucket.text();
+  }
+}
+
 TEST_F(Launches, BucketsThatNoStepCanNeedAreLeftOut) {
   const auto count = [this](const StepLimits& limits) {
     return LaunchPlanner(program_, limits, /*row_wise=*/true).buckets(groups_).size();

@@ -237,6 +237,30 @@ TEST_P(MeshPrograms, NothingCopiesTheCacheOrRepeatsItsHeads) {
   }
 }
 
+// All arrays of a group at once, and nothing where all devices have the same sequences.
+TEST(MeshText, APageThatMovesIsOneGather) {
+  const auto gathers = [](const Metadata& config, const MeshShape& shape) {
+    const MeshProgram program = mesh_program(config, shape);
+    const Bucket bucket = bucket_of(program, true);
+    const ProgramSharding& sharding = *program.options.sharding;
+    const std::vector<TensorType> types =
+        state_types(program.expanded, bucket.groups, Element::f32, &sharding);
+    const int32_t arrays = 2 * program.expanded.kv_groups.front().layers;
+    const std::string text =
+        lower_page_copy({types.begin(), types.begin() + arrays}, sharding, /*group=*/0);
+    int count = 0;
+    for (size_t at = text.find("stablehlo.all_gather"); at != std::string::npos;
+         at = text.find("stablehlo.all_gather", at + 1)) {
+      ++count;
+    }
+    return count;
+  };
+  EXPECT_EQ(gathers(llama_config(), {.data = 2}), 1);
+  EXPECT_EQ(gathers(llama_config(), {.data = 2, .model = 2}), 1);
+  EXPECT_EQ(gathers(gpt_oss_config(), {.expert = 2}), 1);
+  EXPECT_EQ(gathers(llama_config(), {.model = 2}), 0);
+}
+
 const auto decode_or_prompt = [](const auto& parameter) {
   return std::string(parameter.param ? "Decode" : "Prompt");
 };

@@ -155,6 +155,22 @@ TEST(Sampler, DrawFollowsTheDistribution) {
   EXPECT_LT(chi_squared, 16.27);  // 3 degrees of freedom, 0.1 %
 }
 
+TEST(Sampler, TheBestIsTakenAsItIsWithoutTemperatureBiasAndPenalties) {
+  const SamplingParams greedy{.temperature = 0};
+  EXPECT_TRUE(takes_best(greedy));
+  EXPECT_FALSE(takes_best({}));
+  const auto with = [&greedy](const auto& change) {
+    SamplingParams params = greedy;
+    change(params);
+    return takes_best(params);
+  };
+  EXPECT_FALSE(with([](SamplingParams& params) { params.repeat_penalty = 1.1f; }));
+  EXPECT_FALSE(with([](SamplingParams& params) { params.frequency_penalty = 0.5f; }));
+  EXPECT_FALSE(with([](SamplingParams& params) { params.presence_penalty = 0.5f; }));
+  EXPECT_FALSE(with([](SamplingParams& params) { params.logit_bias = {{1, 2.0f}}; }));
+  EXPECT_TRUE(with([](SamplingParams& params) { params.top_k = 1; }));
+}
+
 TEST(Sampler, NonFiniteRowsAreRefused) {
   Row row({0.0f, 1.0f});
   LogitsView view = row.view();

@@ -27,7 +27,9 @@ std::string Bucket::text() const {
   for (const BucketSegment& segment : segments) {
     rows += fmt::format("{}{}x{}", rows.empty() ? "" : "+", segment.sequences, segment.rows_each);
   }
-  return fmt::format("{} rows, {} logit rows, {} positions", rows, logit_rows, kv_length);
+  const std::string repeated = steps > 1 ? fmt::format(", {} steps", steps) : "";
+  return fmt::format("{} rows, {} logit rows, {} positions{}", rows, logit_rows, kv_length,
+                     repeated);
 }
 
 StepLayout::StepLayout(const Bucket& bucket) {
@@ -45,6 +47,10 @@ StepLayout::StepLayout(const Bucket& bucket) {
   for (size_t group = 0; group < bucket.groups.size(); ++group) {
     pages.push_back(add(sequences * (bucket.read_positions(group) / kPageTokens)));
   }
+  if (bucket.steps == 1) return;
+  steps = add(1);
+  row_steps = add(rows);
+  stop_ids = add(rows * kStopIdsOfRow);
 }
 
 StepLayout::Field StepLayout::add(int64_t count) {

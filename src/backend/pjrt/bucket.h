@@ -34,6 +34,8 @@ struct Bucket {
   int64_t slots = 0;      // what Symbol::slots is bound to
   // The rows of a sequence are at consecutive positions: its keys are written as one block.
   bool consecutive = true;
+  // More than 1: a loop of up to so many steps (StepPlan::steps).
+  int64_t steps = 1;
   std::vector<KvGroupShape> groups = {};
 
   int64_t rows() const;
@@ -41,7 +43,8 @@ struct Bucket {
   SymbolSizes sizes() const { return {rows(), logit_rows, sequences(), slots}; }
   // Positions of a group that attention reads.
   int64_t read_positions(size_t group) const;
-  std::string text() const;  // "8x1 rows, 8 logit rows, 4096 positions"
+  // "8x1 rows, 8 logit rows, 4096 positions"; of a loop with ", 8 steps".
+  std::string text() const;
   friend auto operator<=>(const Bucket&, const Bucket&) = default;
 };
 
@@ -62,6 +65,10 @@ struct StepLayout {
   // Of each group [S, pages read]: position of the first token of each page, negative when the page
   // is absent.
   std::vector<Field> pages;
+  // Of a loop alone.
+  Field steps;      // [1]: of this launch
+  Field row_steps;  // [T]: that the row takes at most; 0 for padding
+  Field stop_ids;   // [T, kStopIdsOfRow]
   int64_t size = 0;
 
  private:

@@ -12,6 +12,7 @@
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/kv_state.h"
 #include "backend/pjrt/launch.h"
+#include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/open_device.h"
 #include "backend/pjrt/row_wise.h"
 #include "backend/pjrt/target.h"
@@ -32,7 +33,6 @@ struct LoweredModel {
   Program expanded = {};
   LoweringOptions lowering = {};
   std::vector<KvGroupShape> groups = {};
-  std::vector<Bucket> buckets = {};
   int64_t weights_bytes = 0;
   int64_t kv_bytes = 0;
 };
@@ -73,8 +73,17 @@ Result<LoweredModel> lower_model(const Program& program, const WeightSource& sou
        state_types(program, model.groups, kv_element(options.precision), sharding)) {
     model.kv_bytes += type.bytes();
   }
-  model.buckets = planner.buckets(model.groups);
   return model;
+}
+
+// With loops of `steps`, where the Program can have them.
+std::vector<Bucket> buckets_of(const Program& program, const LoweredModel& model,
+                               const StepLimits& limits, int64_t steps) {
+  const ProgramSharding* const sharding = model.lowering.sharding.get();
+  const LaunchPlanner planner(program, limits, /*row_wise=*/true,
+                              sharding == nullptr ? 1 : sharding->batch_parts(),
+                              loop_steps(program, limits, steps));
+  return planner.buckets(model.groups);
 }
 
 // "linear: i4 in groups of 32; embed: i8 in groups of 32".
@@ -119,10 +128,10 @@ std::optional<int64_t> cycles_of(const CompiledProgram& program) {
   return cycles > 0 ? std::optional<int64_t>(cycles) : std::nullopt;
 }
 
-std::vector<AheadJob> bucket_jobs(const LoweredModel& model) {
+std::vector<AheadJob> bucket_jobs(const LoweredModel& model, const std::vector<Bucket>& buckets) {
   std::vector<AheadJob> jobs;
-  for (const Bucket& bucket : model.buckets) {
-    jobs.push_back({bucket.text(), [&model, &bucket] {
+  for (const Bucket& bucket : buckets) {
+    jobs.push_back({bucket.text(), [&model, bucket] {
                       return lower(model.expanded, bucket, model.lowering).text;
                     }});
   }
@@ -143,10 +152,10 @@ std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& mod
     first += 2 * layers;
     if (arrays.empty()) continue;
     const std::string name = arrays.front().text();
-    // Several devices are given their zeros.
-    if (sharding == nullptr && seen.insert(name).second) {
-      jobs.push_back({"zeros, " + name, [type = arrays.front()] { return zeros_text(type); }});
-    }
+    const std::string zeros =
+        sharding == nullptr ? zeros_text(arrays.front())
+                            : zeros_text(arrays.front(), *sharding, static_cast<int32_t>(group));
+    if (seen.insert(zeros).second) jobs.push_back({"zeros, " + name, [zeros] { return zeros; }});
     jobs.push_back({"copy of a page, " + name, [arrays, sharding, group] {
                       return sharding == nullptr
                                  ? lower_page_copy(arrays)
@@ -166,7 +175,8 @@ Result<AheadResult> compile_here(const Program& program, const LoweredModel& mod
                      .program_folder = device.program_folder};
   Compiler compiler(device.client, model.expanded, model.lowering, device.spec,
                     device.program_folder);
-  std::vector<AheadJob> jobs = bucket_jobs(model);
+  std::vector<AheadJob> jobs =
+      bucket_jobs(model, buckets_of(program, model, options.compile.limits, device.steps));
   for (AheadJob& job : cache_jobs(program, model)) jobs.push_back(std::move(job));
   const CompileJob compile = [&compiler](const std::string& text) -> Result<AheadProgram> {
     DUNLIN_ASSIGN_OR_RETURN(const MadeProgram made, compiler.make(text));
@@ -193,8 +203,8 @@ void set_devices(int64_t devices, Target& target) {
   }
 }
 
-Result<AheadResult> compile_for_target(const LoweredModel& model, Target target,
-                                       const AheadOptions& options) {
+Result<AheadResult> compile_for_target(const Program& program, const LoweredModel& model,
+                                       Target target, const AheadOptions& options) {
   const std::string context = "--topology " + options.topology;
   const MeshShape& mesh = options.pjrt.mesh;
   set_devices(mesh.devices(), target);
@@ -204,6 +214,7 @@ Result<AheadResult> compile_for_target(const LoweredModel& model, Target target,
   const int64_t memory = target.memory_bytes > 0 ? target.memory_bytes : options.memory_bytes;
   if (const auto fits = check_fits(model.weights_bytes + model.kv_bytes, memory); !fits.ok())
     return fits.error().with_context(context);
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t steps, steps_of_call(options.pjrt, /*on_cpu=*/false));
   DUNLIN_ASSIGN_OR_RETURN(CompileSpec spec, parse_options(options.pjrt.xla_options));
   const std::string& device = options.pjrt.device.empty() ? target.plugin : options.pjrt.device;
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(device));
@@ -222,8 +233,8 @@ Result<AheadResult> compile_for_target(const LoweredModel& model, Target target,
     if (made.bytes) DUNLIN_RETURN_IF_ERROR(check_fits(made.bytes->total(), target.memory_bytes));
     return made;
   };
-  auto programs =
-      run_jobs(bucket_jobs(model), threads_for(options.compile), options.compile.progress, compile);
+  const auto jobs = bucket_jobs(model, buckets_of(program, model, options.compile.limits, steps));
+  auto programs = run_jobs(jobs, threads_for(options.compile), options.compile.progress, compile);
   if (!programs.ok()) return programs.error().with_context(context);
   result.programs = std::move(programs).value();
   return result;
@@ -254,7 +265,7 @@ Result<AheadResult> compile_ahead(const Program& program, const WeightSource& we
     DUNLIN_ASSIGN_OR_RETURN(const pjrt::Target target, pjrt::find_target(options.topology));
     DUNLIN_ASSIGN_OR_RETURN(const pjrt::LoweredModel model,
                             lowered_for(platform_of(target.plugin)));
-    return pjrt::with_model(pjrt::compile_for_target(model, target, options), model);
+    return pjrt::with_model(pjrt::compile_for_target(program, model, target, options), model);
   }
   PjrtOptions chosen = options.pjrt;
   if (chosen.device.empty()) chosen.device = "cpu-xla";

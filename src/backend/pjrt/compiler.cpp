@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "backend/pjrt/discover.h"
+#include "backend/pjrt/sharding/grid.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "base/cpu_features.h"
 
@@ -40,8 +41,21 @@ std::string compiler_identity(const Client& client) {
   return identity;
 }
 
+constexpr int64_t kExchangeSeconds = 1200;
+
+// Other versions of a plug-in have other options.
+bool takes_option(const Client& client, const std::pair<std::string, OptionValue>& option) {
+  CompileSpec spec;
+  spec.device_ids = {client.device_ids().front()};
+  spec.options = {option};
+  Builder b;
+  return client.compile(b.finish({b.scalar(0)}), spec).ok();
+}
+
 // For the first devices of a client.
 CompileSpec spec_for(const Client& client, int64_t devices, CompileSpec spec) {
+  const auto exchange = exchange_options(client, devices);
+  spec.options.insert(spec.options.begin(), exchange.begin(), exchange.end());
   spec.device_ids = client.device_ids();
   spec.device_ids.resize(static_cast<size_t>(devices));
   spec.shardy = devices > 1;
@@ -64,9 +78,24 @@ CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec) {
   return spec;
 }
 
+std::vector<std::pair<std::string, OptionValue>> exchange_options(const Client& client,
+                                                                  int64_t devices) {
+  if (devices == 1 || client.platform() != "cpu") return {};
+  const std::pair<std::string, OptionValue> patience = {
+      "xla_cpu_collective_call_terminate_timeout_seconds", kExchangeSeconds};
+  if (!takes_option(client, patience)) return {};
+  return {patience};
+}
+
 std::string zeros_text(const TensorType& type) {
   Builder b;
   return b.finish({b.constant(type, 0.0)});
+}
+
+std::string zeros_text(const TensorType& type, const ProgramSharding& sharding, int32_t group) {
+  Builder b(grid_of(sharding.mesh()));
+  b.argument(place_type(), "", per_device_splits(sharding.mesh()));
+  return b.finish({b.constant(type, 0.0)}, {state_splits(sharding, group)});
 }
 
 Compiler::Compiler(std::shared_ptr<const Client> client, const Program& program,
@@ -139,6 +168,18 @@ Result<Buffer> Compiler::zeros(const TensorType& type) {
   DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, other(zeros_text(type)));
   DUNLIN_ASSIGN_OR_RETURN(auto results, program->execute({{}}));
   return std::move(results.front().front());
+}
+
+Result<std::vector<Buffer>> Compiler::zeros(const TensorType& type, int32_t group,
+                                            const std::vector<Buffer>& places) {
+  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program,
+                          other(zeros_text(type, *sharding(), group)));
+  std::vector<std::vector<PJRT_Buffer*>> arguments;
+  for (const Buffer& place : places) arguments.push_back({place.get()});
+  DUNLIN_ASSIGN_OR_RETURN(auto results, program->execute(arguments));
+  std::vector<Buffer> arrays;
+  for (std::vector<Buffer>& of_device : results) arrays.push_back(std::move(of_device.front()));
+  return arrays;
 }
 
 }  // namespace dunlin::pjrt

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/api.h"
@@ -29,8 +30,15 @@ struct MadeProgram {
 // The options that every program is compiled with; the caller's come after them and win.
 CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec);
 
-// StableHLO text of an array of zeros.
+// Options for programs whose devices exchange something. XLA for CPU ends the process when a device has
+// not come to an exchange after 40 s, which on a loaded machine threads of virtual devices may need.
+std::vector<std::pair<std::string, OptionValue>> exchange_options(const Client& client,
+                                                                  int64_t devices);
+
+// StableHLO text of an array of zeros; on a mesh of a KV array of `group` on every device, from the
+// device's place (place_type()), which nothing is made of: a program for devices has an argument.
 std::string zeros_text(const TensorType& type);
+std::string zeros_text(const TensorType& type, const ProgramSharding& sharding, int32_t group);
 
 class Compiler {
  public:
@@ -44,6 +52,9 @@ class Compiler {
   Result<const LoadedProgram*> page_copy(const std::vector<TensorType>& arrays, int32_t group);
   // An array of zeros, on the first device.
   Result<Buffer> zeros(const TensorType& type);
+  // One on every device of the mesh, for a KV array of `group`. `places`: of each device.
+  Result<std::vector<Buffer>> zeros(const TensorType& type, int32_t group,
+                                    const std::vector<Buffer>& places);
 
   // From the cache, or compiled and kept there. Safe from any thread.
   Result<MadeProgram> make(const std::string& text);

@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/row_wise.h"
 #include "base/log.h"
 #include "program/definitions.h"
@@ -57,18 +58,19 @@ Result<Results> run_on_state(const LoadedProgram& program, Arguments before,
 }  // namespace
 
 PjrtExecutable::PjrtExecutable(Program program, Program expanded, const CompileOptions& options,
-                               std::shared_ptr<const ProgramSharding> sharding)
+                               std::shared_ptr<const ProgramSharding> sharding, int64_t steps)
     : program_(std::move(program)),
       expanded_(std::move(expanded)),
       sharding_(std::move(sharding)),
+      steps_(loop_steps(program_, options.limits, steps)),
       planner_(program_, options.limits, is_row_wise(program_),
-               sharding_ == nullptr ? 1 : sharding_->batch_parts()),
+               sharding_ == nullptr ? 1 : sharding_->batch_parts(), steps_),
       results_(program_) {}
 
 Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
     std::shared_ptr<const Client> client, const Program& program, const WeightSource& source,
     const CompileOptions& options, CompileSpec spec, const std::string& program_folder,
-    const MeshShape& mesh) {
+    const MeshShape& mesh, int64_t steps) {
   const bool on_mesh = mesh.devices() > 1;
   DUNLIN_ASSIGN_OR_RETURN(Program expanded, expand(program, [on_mesh](const Node& node) {
                             return is_lowered_directly(node.op, on_mesh);
@@ -82,7 +84,7 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
                             shard_program(expanded, source, mesh, is_row_wise(program)));
   }
   std::unique_ptr<PjrtExecutable> executable(
-      new PjrtExecutable(program, std::move(expanded), options, lowering.sharding));
+      new PjrtExecutable(program, std::move(expanded), options, lowering.sharding, steps));
   if (const std::string note = widening_note(executable->expanded_, lowering); !note.empty())
     log_warning(note);
   executable->forms_ = forms_of_operations(executable->expanded_, lowering);
@@ -145,8 +147,9 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
     return runtime_error(fmt::format("KV state: page counts for {} groups, but the model has {}",
                                      pages_per_group.size(), program_.kv_groups.size()));
   }
-  std::vector<KvGroupShape> in_all;
+  std::vector<KvGroupShape> asked;
   std::vector<KvGroupShape> shapes;
+  std::vector<KvGroupShape> in_all;  // slots that pad the last parts included
   for (size_t i = 0; i < pages_per_group.size(); ++i) {
     const int64_t each = planner_.pages_per_slot(static_cast<int32_t>(i));
     if (pages_per_group[i] < 0 || pages_per_group[i] % each != 0) {
@@ -154,8 +157,12 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
                                        pages_per_group[i], i, each));
     }
     const int64_t slots = pages_per_group[i] / each;
-    in_all.push_back({slots, each * kPageTokens});
-    shapes.push_back({planner_.slots_of_part(slots), each * kPageTokens});
+    asked.push_back({slots, each * kPageTokens});
+  }
+  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, asked));  // from here on no size overflows
+  for (const KvGroupShape& group : asked) {
+    shapes.push_back({planner_.slots_of_part(group.slots), group.positions});
+    in_all.push_back({planner_.parts() * shapes.back().slots, group.positions});
   }
   DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, in_all));
   const std::vector<TensorType> types = state_types(program_, shapes, element_, sharding_.get());
@@ -170,24 +177,23 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
                                                                 std::move(first_array)));
 }
 
-// Of zeros: one device makes them, several are given them.
+// Of zeros, which the devices make: nothing of the size of a cache is sent to them.
 Result<std::vector<PjrtExecutable::Buffers>> PjrtExecutable::make_arrays(
     const std::vector<TensorType>& types) {
   std::vector<Buffers> arrays(devices());
-  std::vector<std::byte> zeros;
-  for (const TensorType& type : types) {
-    if (sharding_ == nullptr) {
-      DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));
-      arrays.front().push_back(std::move(array));
-      continue;
-    }
-    const auto bytes = static_cast<size_t>(type.bytes());
-    zeros.resize(std::max(zeros.size(), bytes));
-    for (size_t device = 0; device < devices(); ++device) {
-      DUNLIN_ASSIGN_OR_RETURN(Buffer array,
-                              compiler_->client().upload(type, std::span(zeros).first(bytes),
-                                                         static_cast<int64_t>(device)));
-      arrays[device].push_back(std::move(array));
+  size_t next = 0;
+  for (size_t group = 0; group < program_.kv_groups.size(); ++group) {
+    for (int32_t i = 0; i < 2 * program_.kv_groups[group].layers; ++i) {
+      const TensorType& type = types[next++];
+      if (sharding_ == nullptr) {
+        DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));
+        arrays.front().push_back(std::move(array));
+        continue;
+      }
+      DUNLIN_ASSIGN_OR_RETURN(Buffers zeros,
+                              compiler_->zeros(type, static_cast<int32_t>(group), places_));
+      for (size_t device = 0; device < devices(); ++device)
+        arrays[device].push_back(std::move(zeros[device]));
     }
   }
   return arrays;
@@ -235,7 +241,19 @@ Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& laun
   DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
                           run_on_state(*compiled->program, std::move(arguments),
                                        {state.devices(), 0, state.arrays().size()}, step));
-  return take_outputs(launch, compiled->lowered, outputs);
+  return launch.bucket.steps > 1 ? take_chosen(launch, compiled->lowered.outputs.front(), outputs)
+                                 : take_outputs(launch, compiled->lowered, outputs);
+}
+
+// Every part of the batch has its ids on each of its devices.
+Result<void> PjrtExecutable::take_chosen(const Launch& launch, const TensorType& type,
+                                         const std::vector<Buffers>& outputs) {
+  for (int64_t batch_part = 0; batch_part < planner_.parts(); ++batch_part) {
+    const int64_t device = sharding_ == nullptr ? 0 : sharding_->device_of(batch_part, {}, 0);
+    const Buffer& chosen = outputs[static_cast<size_t>(device)].front();
+    DUNLIN_RETURN_IF_ERROR(results_.add_chosen(launch, batch_part, type, chosen));
+  }
+  return {};
 }
 
 // Every part of the batch has the outputs on one of its devices, or parts of them on several.

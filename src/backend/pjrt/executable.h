@@ -18,16 +18,18 @@ namespace dunlin::pjrt {
 class PjrtExecutable final : public Executable {
  public:
   // `program_folder`: of the ProgramCache; empty: nothing is kept. `mesh`: of the client's first
-  // devices. Errors: weights that are missing or do not fit, a program that the plug-in refuses, a
-  // mesh over which the Program cannot be split (kind usage).
+  // devices. `steps`: of a loop, where the Program can have one (loop_steps()). Errors: weights that
+  // are missing or do not fit, a program that the plug-in refuses, a mesh over which the Program
+  // cannot be split (kind usage).
   static Result<std::unique_ptr<PjrtExecutable>> create(
       std::shared_ptr<const Client> client, const Program& program, const WeightSource& weights,
       const CompileOptions& options, CompileSpec spec = {}, const std::string& program_folder = {},
-      const MeshShape& mesh = {});
+      const MeshShape& mesh = {}, int64_t steps = 1);
 
   Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) override;
   int64_t pages_per_slot(int32_t group) const override;
+  int64_t most_steps() const override { return steps_; }
   void run(const StepPlan& plan, KvState& state, StepOutput& output) noexcept override;
   std::vector<std::pair<std::string, std::string>> kernels() const override;
   const std::string& isa() const override { return platform_; }
@@ -45,7 +47,7 @@ class PjrtExecutable final : public Executable {
  private:
   using Buffers = std::vector<Buffer>;
   PjrtExecutable(Program program, Program expanded, const CompileOptions& options,
-                 std::shared_ptr<const ProgramSharding> sharding);
+                 std::shared_ptr<const ProgramSharding> sharding, int64_t steps);
 
   size_t devices() const;
   int64_t batch_part_of(size_t device) const;
@@ -57,11 +59,14 @@ class PjrtExecutable final : public Executable {
   Result<void> run_launch(const StepPlan& plan, const Launch& launch, PjrtKvState& state);
   Result<void> take_outputs(const Launch& launch, const LoweredProgram& lowered,
                             const std::vector<Buffers>& outputs);
+  Result<void> take_chosen(const Launch& launch, const TensorType& type,
+                           const std::vector<Buffers>& outputs);
   Result<void> copy_page(const PageMove& move, PjrtKvState& state);
 
   Program program_;
   Program expanded_;
   std::shared_ptr<const ProgramSharding> sharding_;  // null: one device
+  int64_t steps_;                                    // of a loop; 1: there are none
   LaunchPlanner planner_;
   StepResults results_;
   std::unique_ptr<Compiler> compiler_;

@@ -41,9 +41,10 @@ int64_t power_of_two(int64_t enough) {
 }  // namespace
 
 LaunchPlanner::LaunchPlanner(const Program& program, const StepLimits& limits, bool row_wise,
-                             int64_t parts)
-    : program_(program), limits_(limits), row_wise_(row_wise), parts_(parts) {
-  DUNLIN_CHECK(parts == 1 || row_wise, "parts of a step that is computed as a whole");
+                             int64_t parts, int64_t steps)
+    : program_(program), limits_(limits), row_wise_(row_wise), parts_(parts), steps_(steps) {
+  DUNLIN_CHECK((parts == 1 && steps == 1) || row_wise,
+               "parts or loops of a step that is computed as a whole");
 }
 
 int64_t LaunchPlanner::pages_per_slot(int32_t group) const {
@@ -65,6 +66,9 @@ std::vector<LaunchPlanner::Sequence> LaunchPlanner::sequences_of(
       const int32_t last = plan.positions[static_cast<size_t>(row - 1)];
       sequence.consecutive = last - first == sequence.rows - 1;
       sequence.length = plan.lengths.empty() ? last + 1 : plan.lengths[sequences.size()];
+      const int32_t steps =
+          plan.row_steps.empty() ? plan.steps : plan.row_steps[static_cast<size_t>(row - 1)];
+      sequence.longest = sequence.length + steps - 1;
       sequence.slot = static_cast<int32_t>(sequences.size());
       sequences.push_back(sequence);
     }
@@ -135,7 +139,7 @@ Launch LaunchPlanner::decode(const StepPlan& plan, const std::vector<Sequence>& 
   for (const Sequence& sequence : sequences) {
     if (sequence.rows != 1) continue;
     highest = std::max(highest, sequence.slot);
-    longest = std::max(longest, sequence.length);
+    longest = std::max(longest, sequence.longest);
   }
   const int64_t most = std::max<int64_t>(slots_of_part(limits_.sequences), highest + 1);
   const int64_t count = std::min(power_of_two(highest + 1), most);
@@ -149,7 +153,14 @@ Launch LaunchPlanner::decode(const StepPlan& plan, const std::vector<Sequence>& 
   }
   launch.bucket.segments = {{count, 1, /*slot_order=*/true}};
   launch.bucket.kv_length = kv_length(longest);
-  add_logit_rows(plan, count, launch);
+  if (plan.steps == 1) {
+    add_logit_rows(plan, count, launch);
+    return launch;
+  }
+  // What a row chose is its own next token: logit rows are in the order of slots, too.
+  launch.bucket.steps = steps_;
+  launch.bucket.logit_rows = count;
+  launch.logit_rows = launch.rows;
   return launch;
 }
 
@@ -210,16 +221,19 @@ std::vector<Bucket> LaunchPlanner::buckets(const std::vector<KvGroupShape>& grou
   const int64_t context = whole_pages(limits_.context);
   const int64_t most_rows = std::min(limits_.rows, context);
   std::vector<Bucket> all;
-  const auto add = [&](const BucketSegment& segment, int64_t logit_rows, int64_t kv_length) {
+  const auto add = [&](const BucketSegment& segment, int64_t logit_rows, int64_t kv_length,
+                       int64_t steps = 1) {
     all.push_back({.segments = {segment},
                    .logit_rows = logit_rows,
                    .kv_length = kv_length,
                    .slots = kv_length,
+                   .steps = steps,
                    .groups = groups});
   };
   for (const int64_t kv_length : sizes_up_to(kLeastKvLength, kGrowth, context)) {
     for (const int64_t count : sizes_up_to(1, 2, slots_of_part(limits_.sequences))) {
       add({count, 1, /*slot_order=*/true}, count, kv_length);
+      if (steps_ > 1) add({count, 1, /*slot_order=*/true}, count, kv_length, steps_);
     }
     int64_t fewest = 2;  // rows that need the bucket; one row is no prompt's
     for (const int64_t rows :
@@ -233,6 +247,7 @@ std::vector<Bucket> LaunchPlanner::buckets(const std::vector<KvGroupShape>& grou
 
 std::vector<Launch> LaunchPlanner::split(const StepPlan& plan,
                                          const std::vector<KvGroupShape>& groups) const {
+  DUNLIN_CHECK(plan.steps >= 1 && plan.steps <= steps_, "a loop of more steps than there are");
   const std::vector<Sequence> sequences = sequences_of(plan, groups);
   std::vector<Launch> launches;
   if (!row_wise_) {

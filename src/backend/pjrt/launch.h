@@ -29,8 +29,10 @@ struct Launch {
 // sequence in slot s belongs to part s mod parts, where it is in slot s / parts.
 class LaunchPlanner {
  public:
-  // More than one part: only of a Program that is row-wise.
-  LaunchPlanner(const Program& program, const StepLimits& limits, bool row_wise, int64_t parts = 1);
+  // `steps`: the most of a loop. More than one, or more than one part: only of a Program that is
+  // row-wise.
+  LaunchPlanner(const Program& program, const StepLimits& limits, bool row_wise, int64_t parts = 1,
+                int64_t steps = 1);
 
   int64_t parts() const { return parts_; }
   // Slots of one part, for so many in all.
@@ -41,13 +43,14 @@ class LaunchPlanner {
 
   // Sequences of one row are computed together, row i for slot i; each other sequence on its own, or
   // beside one of each other part. A Program that is not row-wise gets one launch of exactly the
-  // step's sizes. `groups` are those of a part.
+  // step's sizes. A loop of any number of steps is a launch of the one bucket of loops that its sizes
+  // have. `groups` are those of a part.
   std::vector<Launch> split(const StepPlan& plan, const std::vector<KvGroupShape>& groups) const;
 
   // Every bucket that split() needs for steps in which a sequence has one row, or a part of its
-  // prompt of which the logits of the last row are wanted: what an engine serves with. Others
-  // (rows that skip positions, logits of many rows of a prompt) are met when they come. Only for a
-  // Program that is row-wise.
+  // prompt of which the logits of the last row are wanted, and for loops: what an engine serves
+  // with. Others (rows that skip positions, logits of many rows of a prompt) are met when they come.
+  // Only for a Program that is row-wise.
   std::vector<Bucket> buckets(const std::vector<KvGroupShape>& groups) const;
 
   // The contents of the step array of a launch (StepLayout), for one part of the batch.
@@ -61,6 +64,7 @@ class LaunchPlanner {
     int32_t part = 0;  // of the batch
     int32_t slot = 0;  // in its part
     int32_t length = 0;
+    int32_t longest = 0;  // length in the last step of a loop
     bool consecutive = true;
   };
   std::vector<Sequence> sequences_of(const StepPlan& plan,
@@ -79,6 +83,7 @@ class LaunchPlanner {
   StepLimits limits_;
   bool row_wise_;
   int64_t parts_;
+  int64_t steps_;  // of a loop, at most
 };
 
 }  // namespace dunlin::pjrt

@@ -23,12 +23,27 @@ std::string default_program_folder() {
   return cache ? *cache + "/compiled" : "";
 }
 
-// An option that the compiler does not take is told at once, not after the weights were loaded.
-Result<void> check_options(const Client& client, CompileSpec spec) {
+// A number for every device, which is theirs already.
+std::string smallest_program(int64_t devices) {
+  const TensorType type{Element::i32, {1}};
+  if (devices == 1) {
+    Builder b;
+    return b.finish({b.constant(type, 0.0)});
+  }
+  const Splits own = {{"device"}};
+  Builder b({.axes = {{"device", devices}}});
+  return b.finish({b.argument(type, "", own)}, {own});
+}
+
+// An option that the compiler does not take is told at once, not after the weights were loaded; by a
+// program of as many partitions as those of the model have, because some options are for several only,
+// and libtpu compiles for no part of a slice.
+Result<void> check_options(const Client& client, int64_t devices, CompileSpec spec) {
   if (spec.options.empty()) return {};
-  spec.device_ids = {client.device_ids().front()};
-  Builder b;
-  const auto compiled = client.compile(b.finish({b.scalar(0)}), spec);
+  spec.device_ids = client.device_ids();
+  spec.device_ids.resize(static_cast<size_t>(devices));
+  spec.shardy = devices > 1;
+  const auto compiled = client.compile(smallest_program(devices), spec);
   return compiled.ok() ? Result<void>() : compiled.error().with_context("--xla-option");
 }
 
@@ -41,6 +56,15 @@ Result<CompileSpec> parse_options(const std::vector<std::string>& options) {
     spec.options.push_back(std::move(option));
   }
   return spec;
+}
+
+Result<int64_t> steps_of_call(const PjrtOptions& options, bool on_cpu) {
+  if (options.steps_per_call < 0 || options.steps_per_call > kMostStepsPerCall) {
+    return usage_error(fmt::format("--steps-per-call {}: expected 1 to {}", options.steps_per_call,
+                                   kMostStepsPerCall));
+  }
+  if (options.steps_per_call > 0) return options.steps_per_call;
+  return on_cpu ? int64_t{1} : kDefaultStepsPerCall;
 }
 
 Result<OpenDevice> open_device(const PjrtOptions& options) {
@@ -58,7 +82,8 @@ Result<OpenDevice> open_device(const PjrtOptions& options) {
                  fmt::format("--mesh {}: {} devices, but {} has {}", to_string(options.mesh),
                              options.mesh.devices(), options.device, device.client->devices())};
   }
-  DUNLIN_RETURN_IF_ERROR(check_options(*device.client, device.spec));
+  DUNLIN_ASSIGN_OR_RETURN(device.steps, steps_of_call(options, device.client->platform() == "cpu"));
+  DUNLIN_RETURN_IF_ERROR(check_options(*device.client, options.mesh.devices(), device.spec));
   device.program_folder = options.program_folder.value_or(default_program_folder());
   return device;
 }

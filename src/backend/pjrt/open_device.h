@@ -17,10 +17,15 @@ struct OpenDevice {
   MeshShape mesh = {};    // of the client's first devices
   CompileSpec spec = {};  // the caller's options alone
   std::string program_folder = {};
+  int64_t steps = 1;  // of a call
 };
 
 // Errors as make_pjrt_backend()'s.
 Result<OpenDevice> open_device(const PjrtOptions& options);
+
+// PjrtOptions::steps_per_call, for a device that is or is not XLA for CPU. Error (kind usage): out of
+// range.
+Result<int64_t> steps_of_call(const PjrtOptions& options, bool on_cpu);
 
 // PjrtOptions::xla_options.
 Result<CompileSpec> parse_options(const std::vector<std::string>& options);

@@ -35,7 +35,7 @@ class PjrtBackend final : public Backend {
       DUNLIN_ASSIGN_OR_RETURN(
           auto executable,
           pjrt::PjrtExecutable::create(device_.client, program, weights, options, device_.spec,
-                                       device_.program_folder, device_.mesh));
+                                       device_.program_folder, device_.mesh, device_.steps));
       return std::unique_ptr<Executable>(std::move(executable));
     } catch (const std::bad_alloc&) {
       return Error{ErrorKind::does_not_fit, "loading the weights needs more memory than there is"};

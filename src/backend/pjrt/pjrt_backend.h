@@ -12,6 +12,11 @@
 
 namespace dunlin {
 
+// Steps of one call of an accelerator, which share what a call costs: two transfers and a start. XLA
+// for CPU has neither, and takes one.
+inline constexpr int64_t kDefaultStepsPerCall = 8;
+inline constexpr int64_t kMostStepsPerCall = 64;
+
 struct PjrtOptions {
   std::string device = "cpu-xla";  // or "tpu", "gpu", or the path of a plug-in
   // Of the plug-in's first devices: those of one process. cpu-xla has as many as the mesh. Of its axes
@@ -20,6 +25,9 @@ struct PjrtOptions {
   // Options of the plug-in's compiler as "name=value"; true, false and integers are sent as such,
   // everything else as text. Of two values for one name the last counts.
   std::vector<std::string> xla_options = {};
+  // Tokens of greedy requests that a device computes in one call, 1 to kMostStepsPerCall
+  // (StepPlan::steps); 0: kDefaultStepsPerCall, and one by one on cpu-xla.
+  int64_t steps_per_call = 0;
   // Where compiled programs are kept for other processes; empty: nowhere. Unset: the folder that
   // DUNLIN_COMPILE_CACHE names, which may be empty, else `compiled` in the user's cache_folder().
   std::optional<std::string> program_folder = {};
@@ -27,7 +35,7 @@ struct PjrtOptions {
 
 // Errors of kind device: no plug-in, of a version this build cannot drive, without a device or with
 // fewer than the mesh has, or whose compiler does not take an option. Of kind usage: a device or an
-// axis of the mesh that is not known here.
+// axis of the mesh that is not known here, steps out of range.
 Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options);
 
 struct PjrtPlugin {

@@ -5,6 +5,8 @@
 #include <set>
 #include <string>
 
+#include "backend/pjrt/lower/lower.h"
+
 namespace dunlin::pjrt {
 namespace {
 
@@ -41,6 +43,12 @@ void StepResults::prepare(const StepPlan& plan) {
   sizes_.rows = plan.rows();
   sizes_.logit_rows = static_cast<int64_t>(plan.logit_rows.size());
   sizes_.sequences = plan.sequences();
+  steps_ = plan.steps;
+  chosen_.clear();
+  if (steps_ > 1) {
+    chosen_.assign(static_cast<size_t>(steps_ * sizes_.logit_rows), kNoStep);
+    return;
+  }
   sizes_.slots = 0;
   for (int64_t s = 0, row = 0; const Segment& segment : plan.segments) {
     for (int32_t i = 0; i < segment.sequences; ++i, ++s) {
@@ -67,6 +75,22 @@ Result<void> StepResults::add(const Launch& launch, int64_t batch_part,
       scratch_.resize(static_cast<size_t>(output.type.bytes()));
       DUNLIN_RETURN_IF_ERROR(output.parts[part]->download(output.type, scratch_));
       place(output, part, order, arrays_[i]);
+    }
+  }
+  return {};
+}
+
+Result<void> StepResults::add_chosen(const Launch& launch, int64_t batch_part,
+                                     const TensorType& type, const Buffer& chosen) {
+  scratch_.resize(static_cast<size_t>(type.bytes()));
+  DUNLIN_RETURN_IF_ERROR(chosen.download(type, scratch_));
+  const auto order = Launch::of_part(launch.logit_rows, launch.bucket.logit_rows, batch_part);
+  for (int64_t step = 0; step < steps_; ++step) {
+    for (size_t row = 0; row < order.size(); ++row) {
+      if (order[row] < 0) continue;
+      const size_t from = static_cast<size_t>(step) * order.size() + row;
+      const auto to = static_cast<size_t>(step * sizes_.logit_rows + order[row]);
+      std::memcpy(&chosen_[to], scratch_.data() + from * sizeof(int32_t), sizeof(int32_t));
     }
   }
   return {};
@@ -136,11 +160,24 @@ void StepResults::publish_logits(StepOutput& output) const {
   }
 }
 
+void StepResults::publish_chosen(StepOutput& output) const {
+  for (const int32_t& id : chosen_) {
+    LogitsView view;
+    view.finite = id != kNotFinite;
+    if (id >= 0) view.ids = {&id, 1};
+    output.logits.push_back(view);
+  }
+}
+
 void StepResults::publish(StepOutput& output) const {
   static const std::set<std::string> of_logits{kLogitsOutput, kStatisticsOutput,
                                                kCandidateIdsOutput, kCandidateLogitsOutput};
   output.logits.clear();
   output.taps.clear();
+  if (steps_ > 1) {
+    publish_chosen(output);
+    return;
+  }
   publish_logits(output);
   for (size_t i = 0; i < arrays_.size(); ++i) {
     if (of_logits.contains(program_.outputs[i].name)) continue;
@@ -151,7 +188,7 @@ void StepResults::publish(StepOutput& output) const {
 }
 
 uint64_t StepResults::bytes() const {
-  uint64_t total = scratch_.capacity();
+  uint64_t total = scratch_.capacity() + chosen_.capacity() * sizeof(int32_t);
   for (const Array& array : arrays_) total += array.bytes.capacity();
   return total;
 }

@@ -28,6 +28,9 @@ class StepResults {
   // Copies the results of a launch, for one part of the batch, to where they belong. `outputs` are in
   // the Program's order.
   Result<void> add(const Launch& launch, int64_t batch_part, std::span<const OutputArray> outputs);
+  // The same of a loop: i32 [steps of the bucket, rows], kNoStep or kNotFinite where there is no id.
+  Result<void> add_chosen(const Launch& launch, int64_t batch_part, const TensorType& type,
+                          const Buffer& chosen);
   // Points `output` at the results, which stay until the next prepare().
   void publish(StepOutput& output) const;
 
@@ -43,10 +46,13 @@ class StepResults {
   void place(const OutputArray& output, size_t part, std::span<const int32_t> order, Array& into);
   const Array* find(const char* name) const;
   void publish_logits(StepOutput& output) const;
+  void publish_chosen(StepOutput& output) const;
 
   const Program& program_;
   SymbolSizes sizes_;
   std::vector<Array> arrays_;  // of each output of the Program
+  int64_t steps_ = 1;
+  std::vector<int32_t> chosen_;  // of a loop [steps, R]
   std::vector<std::byte> scratch_;
 };
 

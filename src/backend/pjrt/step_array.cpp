@@ -25,8 +25,11 @@ class StepArray {
     if (from < 0) return false;
     set(layout_.tokens, row, plan_.tokens[static_cast<size_t>(from)]);
     set(layout_.positions, row, plan_.positions[static_cast<size_t>(from)]);
+    if (launch_.bucket.steps > 1) set_row_of_loop(row, static_cast<size_t>(from));
     return true;
   }
+
+  void set_steps() { set(layout_.steps, 0, plan_.steps); }
 
   void set_sequence(int64_t number, int32_t slot, int32_t rows, int32_t length) {
     set(layout_.slots, number, slot);
@@ -69,6 +72,14 @@ class StepArray {
   std::vector<int32_t> take() { return std::move(values_); }
 
  private:
+  void set_row_of_loop(int64_t row, size_t from) {
+    set(layout_.row_steps, row, plan_.row_steps.empty() ? plan_.steps : plan_.row_steps[from]);
+    for (int64_t i = 0; i < kStopIdsOfRow; ++i) {
+      const size_t id = from * size_t{kStopIdsOfRow} + static_cast<size_t>(i);
+      set(layout_.stop_ids, row * kStopIdsOfRow + i,
+          plan_.stop_ids.empty() ? -1 : plan_.stop_ids[id]);
+    }
+  }
   void set(const StepLayout::Field& field, int64_t index, int32_t value) {
     values_[static_cast<size_t>(field.offset + index)] = value;
   }
@@ -107,6 +118,7 @@ std::vector<int32_t> LaunchPlanner::step_array(const StepPlan& plan, const Launc
     }
   }
   for (int64_t r = 0; r < launch.bucket.logit_rows; ++r) array.set_logit_row(r);
+  if (launch.bucket.steps > 1) array.set_steps();
   return array.take();
 }
 

@@ -103,8 +103,34 @@ void LoweringContext::declare_arguments(const std::vector<WeightUse>& uses,
   lengths_ = field(layout_.lengths, {sequences});
   for (size_t group = 0; group < bucket.groups.size(); ++group) {
     const int64_t pages = bucket.read_positions(group) / kPageTokens;
-    place_positions_.push_back(
-        place_positions(field(layout_.pages[group], {sequences, pages}), pages));
+    page_positions_.push_back(field(layout_.pages[group], {sequences, pages}));
+    place_positions_.push_back(place_positions(group));
+  }
+}
+
+LoopInputs LoweringContext::loop_inputs() {
+  const int64_t rows = bucket.rows();
+  return {field(layout_.steps, {}), field(layout_.row_steps, {rows}),
+          field(layout_.stop_ids, {rows, kStopIdsOfRow})};
+}
+
+void LoweringContext::set_rows(const LoopRows& rows) {
+  inputs_[static_cast<size_t>(InputKind::tokens)] = rows.tokens;
+  inputs_[static_cast<size_t>(InputKind::positions)] = rows.positions;
+  inputs_[static_cast<size_t>(InputKind::row_sequences)] = rows.sequences;
+  row_counts_ = rows.counts;
+  lengths_ = rows.lengths;
+  for (size_t group = 0; group < place_positions_.size(); ++group)
+    place_positions_[group] = place_positions(group);
+}
+
+void LoweringContext::set_state(const Vars& arrays) {
+  size_t next = 0;
+  for (std::vector<LayerState>& layers : state_) {
+    for (LayerState& layer : layers) {
+      layer.keys = arrays[next++];
+      layer.values = arrays[next++];
+    }
   }
 }
 
@@ -135,9 +161,10 @@ Var LoweringContext::step_input(InputKind kind) {
   return float_field(layout_.random);
 }
 
-// The position of each place, of the first positions of its pages [S,pages].
-Var LoweringContext::place_positions(const Var& first_positions, int64_t pages) {
-  const int64_t sequences = bucket.sequences();
+Var LoweringContext::place_positions(size_t group) {
+  const Var first_positions = page_positions_[group];
+  const int64_t sequences = first_positions.dim(0);
+  const int64_t pages = first_positions.dim(1);
   const Shape grid{sequences, pages, kPageTokens};
   const Var first = b.broadcast(first_positions, grid, {0, 1});
   const Var position = b.add(first, b.iota({Element::i32, grid}, 2));

@@ -33,6 +33,22 @@ struct SegmentRows {
   int64_t first_sequence = 0;
 };
 
+// What a step of a loop computes, in place of what the step array has. Rows that have come to their end
+// are like padding.
+struct LoopRows {
+  Var tokens, positions;  // i32 [T]
+  Var sequences;          // i32 [T]: negative for padding
+  Var counts;             // i32 [S]: 0 for padding
+  Var lengths;            // i32 [S]
+};
+
+// What the step array says of a loop.
+struct LoopInputs {
+  Var steps;      // i32
+  Var row_steps;  // i32 [T]
+  Var stop_ids;   // i32 [T,kStopIdsOfRow]
+};
+
 class LoweringContext {
  public:
   LoweringContext(const Program& program, const Bucket& bucket, const LoweringOptions& options);
@@ -67,6 +83,12 @@ class LoweringContext {
   LayerState& state(int32_t group, int32_t layer);
   Vars state_results() const;
 
+  // ---- loops
+  LoopInputs loop_inputs();
+  // From here on nodes are lowered for these rows.
+  void set_rows(const LoopRows& rows);
+  void set_state(const Vars& arrays);  // in the order of state_results()
+
   // ---- on a mesh (exchange.cpp). For one device there are no axes, and nothing is exchanged.
   // The mesh axes that split a dimension of an operand as the node takes it.
   std::vector<MeshAxis> axes_of(const Node& node, size_t operand, size_t dim) const;
@@ -94,7 +116,7 @@ class LoweringContext {
   Var step_input(InputKind kind);
   Var field(const StepLayout::Field& field, const Shape& dims);
   Var float_field(const StepLayout::Field& field);
-  Var place_positions(const Var& first_positions, int64_t pages);
+  Var place_positions(size_t group);
 
   StepLayout layout_;
   std::vector<std::optional<Var>> values_;  // by ValueId
@@ -103,7 +125,8 @@ class LoweringContext {
   Var place_;                                   // i32 by MeshAxis
   std::vector<std::vector<LayerState>> state_;  // by group and layer
   Var step_, slots_, row_counts_, lengths_;
-  Vars place_positions_;
+  Vars page_positions_;   // by group, i32 [S,pages]: of the first token of each page
+  Vars place_positions_;  // by group
 };
 
 // A node about to be lowered.
@@ -120,6 +143,13 @@ struct NodeLowering {
   Var operand(size_t i) const { return context.operand(node, i); }
   TensorType result_type(size_t i = 0) const { return context.type_of(node.results[i]); }
 };
+
+// lower.cpp: every node of the Program.
+void lower_nodes(LoweringContext& context);
+
+// loop.cpp: the step again and again (Bucket::steps). Returns i32 [steps,T], which a row's chosen ids
+// are columns of; kNoStep where it took no part, kNotFinite where its logits could not be used.
+Var lower_loop(LoweringContext& context);
 
 // Each returns the node's results.
 Vars lower_basic(const NodeLowering& it);        // basic.cpp

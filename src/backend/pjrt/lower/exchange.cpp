@@ -37,6 +37,10 @@ std::vector<Splits> LoweringContext::result_splits() const {
     splits.insert(splits.end(), static_cast<size_t>(2 * program.kv_groups[group].layers),
                   state_splits(sharding, static_cast<int32_t>(group)));
   }
+  if (bucket.steps > 1) {
+    splits.push_back(chosen_splits(sharding));
+    return splits;
+  }
   for (size_t i = 0; i < program.outputs.size(); ++i) {
     const Dims& dims = program.type(program.outputs[i].value).dims;
     splits.push_back(output_splits(sharding, sharding.outputs[i], dims));

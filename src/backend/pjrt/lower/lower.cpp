@@ -29,7 +29,29 @@ Vars lower_node(const NodeLowering& it) {
   }
 }
 
+// The Program's outputs, and how they are split.
+void lower_outputs(LoweringContext& context, LoweredProgram& lowered, Vars& results) {
+  for (size_t i = 0; i < context.program.outputs.size(); ++i) {
+    results.push_back(context.output(i));
+    lowered.outputs.push_back(results.back().type);
+    lowered.output_axes.push_back(context.output_axes(i));
+  }
+}
+
 }  // namespace
+
+void lower_nodes(LoweringContext& context) {
+  for (const Node& node : context.program.nodes) {
+    context.b.set_location(node.name);
+    const Vars results = lower_node({context, node, context.b});
+    DUNLIN_CHECK(results.size() == node.results.size(), node.name);
+    for (size_t i = 0; i < results.size(); ++i) {
+      DUNLIN_CHECK(results[i].type == context.type_of(node.results[i]),
+                   node.name + " became " + results[i].type.text());
+      context.set_value(node.results[i], results[i]);
+    }
+  }
+}
 
 Element kv_element(Precision precision) {
   return precision == Precision::f32 ? Element::f32 : Element::bf16;
@@ -66,21 +88,17 @@ LoweredProgram lower(const Program& program, const Bucket& bucket, const Lowerin
       state_types(program, bucket.groups, kv_element(options.precision), options.sharding.get());
   context.declare_arguments(lowered.weights, lowered.state);
   lowered.step = context.step_type();
-  for (const Node& node : program.nodes) {
-    context.b.set_location(node.name);
-    const Vars results = lower_node({context, node, context.b});
-    DUNLIN_CHECK(results.size() == node.results.size(), node.name);
-    for (size_t i = 0; i < results.size(); ++i) {
-      DUNLIN_CHECK(results[i].type == context.type_of(node.results[i]),
-                   node.name + " became " + results[i].type.text());
-      context.set_value(node.results[i], results[i]);
-    }
-  }
-  Vars results = context.state_results();
-  for (size_t i = 0; i < program.outputs.size(); ++i) {
-    results.push_back(context.output(i));
-    lowered.outputs.push_back(results.back().type);
-    lowered.output_axes.push_back(context.output_axes(i));
+  Vars results;
+  if (bucket.steps > 1) {
+    const Var chosen = lower_loop(context);
+    results = context.state_results();
+    results.push_back(chosen);
+    lowered.outputs.push_back(chosen.type);
+    lowered.output_axes.emplace_back();
+  } else {
+    lower_nodes(context);
+    results = context.state_results();
+    lower_outputs(context, lowered, results);
   }
   lowered.text = context.b.finish(results, context.result_splits());
   return lowered;

@@ -57,7 +57,8 @@ struct LoweredProgram {
   std::vector<WeightUse> weights;
   std::vector<TensorType> state;  // by group and layer: keys, values
   TensorType step;
-  // Results in order: the KV arrays, then the Program's outputs.
+  // Results in order: the KV arrays, then the Program's outputs; of a loop one i32 array [steps,T] of
+  // chosen ids.
   std::vector<TensorType> outputs;
   // Of each output the mesh axes that split its last dimension; none: it is whole.
   std::vector<std::vector<MeshAxis>> output_axes;
@@ -77,6 +78,10 @@ TensorType place_type();
 // The KV arrays of a Program in a bucket: keys and values of each layer of each group.
 std::vector<TensorType> state_types(const Program& program, const std::vector<KvGroupShape>& groups,
                                     Element element, const ProgramSharding* sharding = nullptr);
+
+// In place of an id that a row chose in a step of a loop.
+inline constexpr int32_t kNoStep = -1;     // it took no part
+inline constexpr int32_t kNotFinite = -2;  // its logits are not to be sampled
 
 LoweredProgram lower(const Program& program, const Bucket& bucket, const LoweringOptions& options);
 

@@ -15,6 +15,22 @@ Shape page_of(const Var& array) {
   return {1, array.dim(1), kPageTokens, array.dim(3)};
 }
 
+// The pages of all arrays of this device's part of the batch, or of the part that has them: [arrays, kv
+// heads, kPageTokens, head width]. Pages of all parts are exchanged at once, as they are of one type.
+Var pages_of(Builder& b, const Vars& arrays, const Vars& from, const Var& owner,
+             const ProgramSharding& sharding) {
+  Vars own;
+  for (const Var& array : arrays) own.push_back(b.dynamic_slice(array, from, page_of(array)));
+  Var pages = b.concatenate(own, 0);
+  if (sharding.batch_parts() == 1) return pages;
+  const Shape dims = pages.type.dims;
+  const Shape one{1, dims[0], dims[1], dims[2], dims[3]};
+  const Var all =
+      b.all_gather(b.reshape(pages, one), 0, device_groups(sharding.mesh(), batch_axes()));
+  const Var zero = b.scalar(0);
+  return b.reshape(b.dynamic_slice(all, {owner, zero, zero, zero, zero}, one), dims);
+}
+
 }  // namespace
 
 std::string lower_page_copy(const std::vector<TensorType>& arrays) {
@@ -52,16 +68,14 @@ std::string lower_page_copy(const std::vector<TensorType>& arrays, const Program
   const Vars to = {number(b, places, 2), zero, number(b, places, 3), zero};
   const Var owner = number(b, places, 4);
   const Var is_target = b.compare("NE", number(b, places, 5), zero);
-  for (Var& array : values) {
-    const Shape dims = page_of(array);
-    Var page = b.dynamic_slice(array, from, dims);
-    if (sharding.batch_parts() > 1) {
-      page = b.all_gather(page, 0, device_groups(sharding.mesh(), batch_axes()));
-      page = b.dynamic_slice(page, {owner, zero, zero, zero}, dims);
-    }
-    const Var old = b.dynamic_slice(array, to, dims);
+  const Var pages = pages_of(b, values, from, owner, sharding);
+  for (size_t i = 0; i < values.size(); ++i) {
+    const Shape dims = page_of(values[i]);
+    const auto number_of_page = static_cast<int64_t>(i);
+    const Var page = b.slice(pages, 0, number_of_page, number_of_page + 1);
+    const Var old = b.dynamic_slice(values[i], to, dims);
     const Var fresh = b.select(b.broadcast(is_target, dims, {}), page, old);
-    array = b.dynamic_update_slice(array, fresh, to);
+    values[i] = b.dynamic_update_slice(values[i], fresh, to);
   }
   return b.finish(values, std::vector<Splits>(values.size(), splits));
 }

@@ -68,4 +68,9 @@ Splits output_splits(const ProgramSharding& sharding, const Layout& layout, cons
   return splits;
 }
 
+Splits chosen_splits(const ProgramSharding& sharding) {
+  if (!sharding.splits_batch) return {{}, {}};
+  return {{}, names_of(sharding.mesh(), batch_axes())};
+}
+
 }  // namespace dunlin::pjrt

@@ -22,5 +22,7 @@ Splits state_splits(const ProgramSharding& sharding, int32_t group);
 Splits per_device_splits(const Mesh& mesh);
 // Of an output whose leading dimension may be one of rows, logit rows or sequences.
 Splits output_splits(const ProgramSharding& sharding, const Layout& layout, const Dims& dims);
+// Of the ids [steps,rows] that a loop chose.
+Splits chosen_splits(const ProgramSharding& sharding);
 
 }  // namespace dunlin::pjrt
