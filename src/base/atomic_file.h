@@ -29,7 +29,7 @@ class AtomicFile {
 
   // Appends. Errors name the path: a full disk, an I/O error.
   Result<void> write(std::span<const std::byte> bytes);
-  // Replaces what was written at an offset.
+  // Writes at an offset, over what is there or behind the end; where write() goes on stays the same.
   Result<void> overwrite(uint64_t offset, std::span<const std::byte> bytes);
   // Drops what lies behind; write() goes on there.
   Result<void> truncate(uint64_t bytes);

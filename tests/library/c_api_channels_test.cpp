@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -149,28 +150,29 @@ TEST_F(CApiChannels, AnOlderRequestHasNoTextCallback) {
   EXPECT_EQ(heard.answer, "Hi there");
 }
 
+// It says its prompt again.
 TEST(CApiPlainText, IsTheFinalChannel) {
   const EnginePtr engine = load(text_model());
-  const dunlin_sampling sampling = greedy();
   Ids prompt(64);
   size_t count = prompt.size();
-  ASSERT_EQ(dunlin_encode(engine.get(), "Hello", 5, prompt.data(), &count), DUNLIN_OK);
-  Heard heard;
+  ASSERT_EQ(dunlin_encode(engine.get(), "Hello there", 11, prompt.data(), &count), DUNLIN_OK);
+  prompt.resize(count);
+  Heard heard{.script = prompt};
   dunlin_request asked = {};
   asked.struct_size = sizeof asked;
   asked.prompt = prompt.data();
   asked.prompt_count = count;
-  asked.max_tokens = 20;
+  asked.max_tokens = static_cast<int64_t>(count);
   asked.on_event = hear_event;
   asked.on_text = hear_text;
   asked.user = &heard;
-  asked.sampling = &sampling;
+  asked.sampler = say;
   asked.ignore_eos = 1;
   ASSERT_EQ(dunlin_generate(engine.get(), &asked), DUNLIN_OK) << dunlin_last_error();
   ASSERT_EQ(heard.pieces.size(), 1u);
   EXPECT_EQ(heard.pieces[0].channel, "final");
-  EXPECT_EQ(heard.pieces[0].text, heard.answer);
-  EXPECT_NE(heard.answer, "");
+  EXPECT_EQ(heard.pieces[0].text, "Hello there");
+  EXPECT_EQ(heard.answer, "Hello there");
 }
 
 }  // namespace

@@ -12,7 +12,9 @@
 #include "backend/pjrt/sharding/layout.h"
 #include "backend/pjrt/sharding/program_sharding.h"
 #include "backend/pjrt/sharding/reshape.h"
+#include "bare_models.h"
 #include "mesh_models.h"
+#include "models/registry.h"
 #include "program/definitions.h"
 #include "program/ops.h"
 #include "program/sharding.h"
@@ -192,6 +194,16 @@ TEST(MeshPropagation, OnlyTheExpertsAreSplitByExpert) {
     const bool stack = name.find("mlp.experts.") != std::string::npos;
     EXPECT_EQ(is_whole(it.options.sharding->weights[i]), !stack) << name;
   }
+}
+
+// They would be parts on each device; imatrix asks for them.
+TEST(MeshPropagation, HiddenRowsOfExpertsAreForOneDevice) {
+  const Program program = record_model(gpt_oss_config(), {.keeps_hidden = true}).value();
+  const auto refused =
+      shard_program(program, shapes_of(program, Format::f32), {.data = 2}, /*splits_batch=*/true);
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+  EXPECT_THAT(refused.error().message, HasSubstr("mesh data=2: what the down projections"));
 }
 
 // What no rule is for is gathered: the sum over a dimension that is split.

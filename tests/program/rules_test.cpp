@@ -81,6 +81,11 @@ TEST(Rules, Rows) {
          const Tensor gate = m.f32({kT, 8});
          gated(gate, gate, {.kind = GateKind::oai, .limit = 0.0f});
        }},
+      {"keeps_hidden is for experts",
+       [](Maker& m) {
+         const Tensor gate = m.f32({kT, 8});
+         gated(gate, gate, {.keeps_hidden = true});
+       }},
       {"cap 0 is not positive", [](Maker& m) { softcap(m.f32({kT, 8}), 0.0f); }},
       {"rows [R] is not i32",
        [](Maker& m) { gather_rows(m.f32({kT, 8}), m.recorder().temperatures()); }},
