@@ -30,6 +30,7 @@ const std::vector<NumericFlag>& numeric_flags() {
       {{"run", kNoModel}, "--parallel", {"0", "-1", "1025"}},
       {{"run", kNoModel}, "--ubatch-size", {"0", "65537"}},
       {{"run", kNoModel}, "--batch-size", {"0", "65537"}},
+      {{"run", kNoModel}, "--steps-per-call", {"0", "-1", "65"}},
       {{"run", kNoModel}, "--layers", {"-1", "4097"}},
       {{"run", kNoModel}, "--max-tokens", {"-2", "9223372036854775808"}},
       {{"run", kNoModel}, "--temp", {"-0.1", "101", "1e39"}},

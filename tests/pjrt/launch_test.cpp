@@ -165,7 +165,7 @@ TEST_F(Launches, TheBucketsAreThoseThatStepsNeed) {
 
 // Slots 0 and 2: logit rows are in the order of slots, too, and what the loop reads stands at the end.
 TEST_F(Launches, ALoopIsALaunchOfTheBucketOfLoops) {
-  const LaunchPlanner planner(program_, kLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
+  const LaunchPlanner planner(program_, kLaunchLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
   add(2, 1020, 1);
   add(0, 7, 1);
   plan_.steps = 5;
@@ -193,14 +193,14 @@ TEST_F(Launches, ALoopIsALaunchOfTheBucketOfLoops) {
 // Without the layout's fields of loops, so that programs of single steps stay what they are.
 TEST_F(Launches, ASingleStepHasNothingOfALoop) {
   add(0, 7, 1);
-  const LaunchPlanner looping(program_, kLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
+  const LaunchPlanner looping(program_, kLaunchLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
   const Launch launch = looping.split(plan_, groups_)[0];
   EXPECT_EQ(launch.bucket, planner_.split(plan_, groups_)[0].bucket);
   EXPECT_EQ(StepLayout(launch.bucket).stop_ids.count, 0);
 }
 
 TEST_F(Launches, BesideEveryBucketOfTokensThereIsOneOfLoops) {
-  const LaunchPlanner looping(program_, kLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
+  const LaunchPlanner looping(program_, kLaunchLimits, /*row_wise=*/true, /*parts=*/1, /*steps=*/8);
   const std::vector<Bucket> buckets = looping.buckets(groups_);
   EXPECT_EQ(buckets.size(), 3u * (2 * 4 + 3));
   std::set<Bucket> all(buckets.begin(), buckets.end());

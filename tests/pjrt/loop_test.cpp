@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <string>
@@ -14,8 +15,6 @@
 
 #include "backend/pjrt/executable.h"
 #include "backend/pjrt/loop_steps.h"
-#include "case_runner.h"
-#include "operation_cases.h"
 #include "pjrt_device.h"
 #include "program/ops.h"
 
@@ -24,48 +23,59 @@ namespace {
 
 using testing::ElementsAre;
 
-constexpr int64_t kVocabulary = 8;
+constexpr int64_t kTokens = 8;
 constexpr int64_t kSteps = 6;
-constexpr StepLimits kLimits{.rows = 16, .logit_rows = 4, .sequences = 4, .context = 64};
+constexpr StepLimits kLoopLimits{.rows = 16, .logit_rows = 4, .sequences = 4, .context = 64};
 // In the place of an id.
 constexpr int32_t kNone = -1;
 constexpr int32_t kUnusable = -2;
 
-Program table_program() {
-  auto program = record("table", {}, [](Recorder& r) {
-    const Tensor table =
-        r.weights().matrix("table", {{Axis::vocab, kVocabulary}}, {{Axis::embed, kVocabulary}});
-    const Tensor logits = gather_rows(embed(r.tokens(), table), r.logit_rows());
-    r.output(kLogitsOutput, logits);
-    const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
-    r.output(kStatisticsOutput, view.statistics);
-    r.output(kCandidateIdsOutput, view.ids);
-    r.output(kCandidateLogitsOutput, view.logits);
-  });
+// What a model that is asked for its candidates gives.
+void give_logits(Recorder& r, Tensor logits) {
+  r.output(kLogitsOutput, logits);
+  const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
+  r.output(kStatisticsOutput, view.statistics);
+  r.output(kCandidateIdsOutput, view.ids);
+  r.output(kCandidateLogitsOutput, view.logits);
+}
+
+// The rows of the table that the tokens name.
+Tensor table_rows(Recorder& r) {
+  const Tensor table =
+      r.weights().matrix("table", {{Axis::vocab, kTokens}}, {{Axis::embed, kTokens}});
+  return embed(r.tokens(), table);
+}
+
+Program recorded(const std::function<void(Recorder&)>& forward) {
+  auto program = record("table", {}, forward);
   EXPECT_TRUE(program.ok()) << program.error().message;
   return std::move(program).value();
+}
+
+Program table_program() {
+  return recorded([](Recorder& r) { give_logits(r, gather_rows(table_rows(r), r.logit_rows())); });
 }
 
 // 0 -> 1 -> 2 -> 3 -> 4 -> 0, where behind 1 token 5 is as good as 2; 5 -> 5; 7 -> 6, and behind 6 there
 // is no number among the logits.
 WeightSource table_weights() {
-  std::vector<float> table(static_cast<size_t>(kVocabulary * kVocabulary), -1.0f);
+  std::vector<float> table(static_cast<size_t>(kTokens * kTokens), -1.0f);
   const auto set = [&table](int64_t token, int64_t next, float logit) {
-    table[static_cast<size_t>(token * kVocabulary + next)] = logit;
+    table[static_cast<size_t>(token * kTokens + next)] = logit;
   };
   for (const auto& [token, next] :
        {std::pair(0, 1), std::pair(1, 2), std::pair(1, 5), std::pair(2, 3), std::pair(3, 4),
         std::pair(4, 0), std::pair(5, 5), std::pair(7, 6)}) {
     set(token, next, 2.0f);
   }
-  for (int64_t next = 0; next < kVocabulary; ++next)
+  for (int64_t next = 0; next < kTokens; ++next)
     set(6, next, std::numeric_limits<float>::quiet_NaN());
   std::vector<std::byte> bytes(table.size() * sizeof(float));
   std::memcpy(bytes.data(), table.data(), bytes.size());
   const WeightView view{.name = "table",
                         .format = Format::f32,
-                        .rows = kVocabulary,
-                        .columns = kVocabulary,
+                        .rows = kTokens,
+                        .columns = kTokens,
                         .source = memory_source(std::move(bytes), "table"),
                         .offset = 0,
                         .row_map = {}};
@@ -95,7 +105,7 @@ class Loops : public testing::TestWithParam<MeshShape> {
     program_ = table_program();
     CompileOptions options;
     options.precision = Precision::f32;
-    options.limits = kLimits;
+    options.limits = kLoopLimits;
     auto executable = PjrtExecutable::create(test_client(GetParam().devices()), program_,
                                              table_weights(), options, {}, "", GetParam(), kSteps);
     ASSERT_TRUE(executable.ok()) << executable.error().message;
@@ -107,7 +117,7 @@ class Loops : public testing::TestWithParam<MeshShape> {
 
   // Of each row its ids, step by step.
   std::vector<std::vector<int32_t>> run(const StepPlan& plan) {
-    const auto valid = validate(plan, program_, kLimits, *state_, executable_->most_steps());
+    const auto valid = validate(plan, program_, kLoopLimits, *state_, executable_->most_steps());
     EXPECT_TRUE(valid.ok()) << valid.error().message;
     StepOutput output;
     executable_->run(plan, *state_, output);
@@ -209,32 +219,39 @@ INSTANTIATE_TEST_SUITE_P(Meshes, Loops,
 
 TEST(LoopSteps, AreNoMoreThanAWindowHasRoomFor) {
   const Program program = table_program();
-  EXPECT_EQ(loop_steps(program, kLimits, 8), 8);
-  EXPECT_EQ(loop_steps(program, kLimits, 64), kLimits.rows);
-  EXPECT_EQ(loop_steps(program, kLimits, 1), 1);
+  EXPECT_EQ(loop_steps(program, kLoopLimits, 8), 8);
+  EXPECT_EQ(loop_steps(program, kLoopLimits, 64), kLoopLimits.rows);
+  EXPECT_EQ(loop_steps(program, kLoopLimits, 1), 1);
 }
 
 TEST(LoopSteps, ProgramsThatTheHostMustSeeHaveNone) {
-  // Without candidates, with outputs beside logits, and with attention to what comes later.
-  for (const char* name : {"attend_layer_Q8_0", "logits_view", "block_dream_F32"}) {
-    const auto prepared = prepare_case(operation_case(name), {});
-    ASSERT_TRUE(prepared.ok());
-    EXPECT_EQ(loop_steps(prepared->program, kLimits, 8), 1) << name;
-  }
-  auto with_tap = record("tap", {.logits_view_k = 3}, [](Recorder& r) {
-    const Tensor table =
-        r.weights().matrix("table", {{Axis::vocab, kVocabulary}}, {{Axis::embed, kVocabulary}});
-    const Tensor x = embed(r.tokens(), table);
-    const Tensor logits = gather_rows(x, r.logit_rows());
-    r.output(kLogitsOutput, logits);
-    const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
-    r.output(kStatisticsOutput, view.statistics);
-    r.output(kCandidateIdsOutput, view.ids);
-    r.output(kCandidateLogitsOutput, view.logits);
+  const Program without_candidates = recorded(
+      [](Recorder& r) { r.output(kLogitsOutput, gather_rows(table_rows(r), r.logit_rows())); });
+  EXPECT_EQ(loop_steps(without_candidates, kLoopLimits, 8), 1);
+  const Program with_tap = recorded([](Recorder& r) {
+    const Tensor x = table_rows(r);
+    give_logits(r, gather_rows(x, r.logit_rows()));
     r.output("hidden", x);
   });
-  ASSERT_TRUE(with_tap.ok());
-  EXPECT_EQ(loop_steps(*with_tap, kLimits, 8), 1);
+  EXPECT_EQ(loop_steps(with_tap, kLoopLimits, 8), 1);
+}
+
+// Rows that see what comes after them change with every token that is added.
+TEST(LoopSteps, AttentionLooksAtWhatCameBefore) {
+  const auto attending = [](MaskKind mask) {
+    return recorded([mask](Recorder& r) {
+      const Tensor heads = reshape(table_rows(r), {Symbol::rows, 1, kTokens});
+      const Recorder::KvLayer place = r.kv_layer(0, 1, kTokens);
+      AttentionAttributes attributes;
+      attributes.mask = mask;
+      attributes.group = place.group;
+      attributes.layer = place.layer;
+      const Tensor attended = attention(heads, heads, heads, {}, attributes);
+      give_logits(r, gather_rows(reshape(attended, {Symbol::rows, kTokens}), r.logit_rows()));
+    });
+  };
+  EXPECT_EQ(loop_steps(attending(MaskKind::causal), kLoopLimits, 8), 8);
+  EXPECT_EQ(loop_steps(attending(MaskKind::full), kLoopLimits, 8), 1);
 }
 
 }  // namespace

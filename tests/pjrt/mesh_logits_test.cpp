@@ -23,15 +23,15 @@ namespace dunlin::pjrt {
 namespace {
 
 // Parts of five and of three, of which the last has one and two rows that pad it.
-constexpr int64_t kVocabulary = 10;
+constexpr int64_t kLogits = 10;
 constexpr int64_t kCandidates = 4;
-constexpr StepLimits kLimits{.rows = 4, .logit_rows = 4, .sequences = 4, .context = 16};
+constexpr StepLimits kHeadLimits{.rows = 4, .logit_rows = 4, .sequences = 4, .context = 16};
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 Program head_program() {
   auto program = record("head", {}, [](Recorder& r) {
-    const AxisList vocabulary = {{Axis::vocab, kVocabulary}};
+    const AxisList vocabulary = {{Axis::vocab, kLogits}};
     const AxisList width = {{Axis::embed, 1}};
     const Tensor x = embed(r.tokens(), r.weights().matrix("table", vocabulary, width));
     const Tensor logits =
@@ -51,7 +51,7 @@ WeightView column(const std::string& name, const std::vector<float>& values) {
   std::memcpy(bytes.data(), values.data(), bytes.size());
   return {.name = name,
           .format = Format::f32,
-          .rows = kVocabulary,
+          .rows = kLogits,
           .columns = 1,
           .source = memory_source(std::move(bytes), name),
           .offset = 0,
@@ -75,13 +75,13 @@ const std::vector<LogitsCase>& logits_cases() {
       {"one_number",
        {-kInfinity, -kInfinity, -kInfinity, -kInfinity, -kInfinity, -kInfinity, -kInfinity, 3,
         -kInfinity, -kInfinity}},
-      {"nothing_above_minus_infinity", std::vector<float>(kVocabulary, -kInfinity)},
+      {"nothing_above_minus_infinity", std::vector<float>(kLogits, -kInfinity)},
       {"infinity", {0, 1, 2, 3, 4, 5, kInfinity, 7, 8, 9}},
       {"infinity_in_the_padded_part", {0, 1, 2, 3, 4, 5, 6, 7, 8, kInfinity}},
       {"nan", {0, kNan, 2, 3, 4, 5, 6, 7, 8, 9}},
       {"nan_in_another_part_than_the_best", {9, 8, 7, 6, 5, 4, 3, 2, 1, kNan}},
       {"part_of_nan", {kNan, kNan, kNan, kNan, kNan, 5, 6, 7, 8, 9}},
-      {"all_nan", std::vector<float>(kVocabulary, kNan)},
+      {"all_nan", std::vector<float>(kLogits, kNan)},
   };
   return kCases;
 }
@@ -112,11 +112,11 @@ TEST_P(MeshLogits, AgreeWithTheReference) {
   const auto client = test_client(GetParam().devices());
   CompileOptions options;
   options.precision = Precision::f32;
-  options.limits = kLimits;
+  options.limits = kHeadLimits;
   CompileSpec quick;
   quick.options = {{"xla_backend_optimization_level", int64_t{0}}};
   for (const LogitsCase& it : logits_cases()) {
-    const WeightView ones = column("table", std::vector<float>(kVocabulary, 1.0f));
+    const WeightView ones = column("table", std::vector<float>(kLogits, 1.0f));
     const WeightView head = column("head", it.logits);
     const WeightSource weights = [&](const std::string& name) -> Result<WeightView> {
       return name == "head" ? head : ones;
@@ -158,13 +158,13 @@ TEST_P(MeshLogits, AgreeWithTheReference) {
 // The vocabulary is what the meshes above split: two parts, four, and four of each part of the batch.
 TEST(MeshLogitsProgram, SplitsTheVocabulary) {
   const Program program = head_program();
-  const WeightView values = column("any", std::vector<float>(kVocabulary, 1.0f));
+  const WeightView values = column("any", std::vector<float>(kLogits, 1.0f));
   const WeightSource weights = [&](const std::string&) -> Result<WeightView> { return values; };
   const auto sharding = shard_program(program, weights, {.model = 4}, /*splits_batch=*/true);
   ASSERT_TRUE(sharding.ok()) << sharding.error().message;
   size_t logits = 0;
   while (program.outputs[logits].name != kLogitsOutput) ++logits;
-  EXPECT_EQ((*sharding)->local((*sharding)->outputs[logits], {1, kVocabulary}), (Shape{1, 3}));
+  EXPECT_EQ((*sharding)->local((*sharding)->outputs[logits], {1, kLogits}), (Shape{1, 3}));
 }
 
 INSTANTIATE_TEST_SUITE_P(Meshes, MeshLogits,

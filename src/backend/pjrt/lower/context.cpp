@@ -104,7 +104,7 @@ void LoweringContext::declare_arguments(const std::vector<WeightUse>& uses,
   for (size_t group = 0; group < bucket.groups.size(); ++group) {
     const int64_t pages = bucket.read_positions(group) / kPageTokens;
     page_positions_.push_back(field(layout_.pages[group], {sequences, pages}));
-    place_positions_.push_back(place_positions(group));
+    place_positions_.push_back(positions_of_places(group));
   }
 }
 
@@ -121,7 +121,7 @@ void LoweringContext::set_rows(const LoopRows& rows) {
   row_counts_ = rows.counts;
   lengths_ = rows.lengths;
   for (size_t group = 0; group < place_positions_.size(); ++group)
-    place_positions_[group] = place_positions(group);
+    place_positions_[group] = positions_of_places(group);
 }
 
 void LoweringContext::set_state(const Vars& arrays) {
@@ -161,7 +161,7 @@ Var LoweringContext::step_input(InputKind kind) {
   return float_field(layout_.random);
 }
 
-Var LoweringContext::place_positions(size_t group) {
+Var LoweringContext::positions_of_places(size_t group) {
   const Var first_positions = page_positions_[group];
   const int64_t sequences = first_positions.dim(0);
   const int64_t pages = first_positions.dim(1);

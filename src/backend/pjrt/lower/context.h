@@ -116,7 +116,7 @@ class LoweringContext {
   Var step_input(InputKind kind);
   Var field(const StepLayout::Field& field, const Shape& dims);
   Var float_field(const StepLayout::Field& field);
-  Var place_positions(size_t group);
+  Var positions_of_places(size_t group);
 
   StepLayout layout_;
   std::vector<std::optional<Var>> values_;  // by ValueId

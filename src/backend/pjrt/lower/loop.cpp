@@ -14,7 +14,7 @@ namespace {
 enum Carried : size_t { kNumber, kEnd, kToken, kPosition, kActive, kChosen, kState };
 
 // What the step before decided for each row.
-struct Choice {
+struct Decision {
   Var ids;      // i32 [T]: the best candidates
   Var usable;   // i1 [T]: the logits are numbers
   Var stopped;  // i1 [T]: the id is one of the row's stop ids
@@ -82,39 +82,39 @@ class DecodeLoop {
     take_state(v);
     lower_nodes(context_);
     b_.set_location("loop");
-    const Choice choice = choose();
+    const Decision decision = decide();
     const Var next = b_.plus(v[kNumber], 1.0);
     const Var number = b_.broadcast(next, inputs_.row_steps.type.dims, {});
     const Var within = b_.compare("LT", number, inputs_.row_steps);
-    const Var unstopped = b_.unary("not", choice.stopped);
+    const Var unstopped = b_.unary("not", decision.stopped);
     const Var may_go_on = b_.both(within, unstopped);
-    const Var went_well = b_.both(v[kActive], choice.usable);
+    const Var went_well = b_.both(v[kActive], decision.usable);
     const Var goes_on = b_.both(went_well, may_go_on);
     const Var position = b_.plus(v[kPosition], 1.0);
     Vars carried = {next,
                     end_of(v[kEnd], goes_on),
-                    b_.select(goes_on, choice.ids, v[kToken]),
+                    b_.select(goes_on, decision.ids, v[kToken]),
                     b_.select(goes_on, position, v[kPosition]),
                     goes_on,
-                    with_chosen(v, choice)};
+                    with_chosen(v, decision)};
     append_state(carried);
     return carried;
   }
 
   // Of equal logits the candidates have the lowest id first, as the sampler takes it.
-  Choice choose() {
+  Decision decide() {
     const Var candidates = context_.output(ids_);         // i32 [T,k]
     const Var statistics = context_.output(statistics_);  // f32 [T,5]; the last: usable
     const Shape rows{candidates.dim(0)};
     const Var usable = b_.reshape(b_.slice(statistics, 1, 4, 5), rows);
-    Choice choice;
-    choice.ids = b_.reshape(b_.slice(candidates, 1, 0, 1), rows);
-    choice.usable = b_.compare("NE", usable, zeros(usable));
-    const Var repeated = b_.broadcast(choice.ids, inputs_.stop_ids.type.dims, {0});
+    Decision decision;
+    decision.ids = b_.reshape(b_.slice(candidates, 1, 0, 1), rows);
+    decision.usable = b_.compare("NE", usable, zeros(usable));
+    const Var repeated = b_.broadcast(decision.ids, inputs_.stop_ids.type.dims, {0});
     const Var same = b_.compare("EQ", inputs_.stop_ids, repeated);
     const Var hits = b_.reduce(Reduction::max, b_.convert(same, Element::i32), 1);
-    choice.stopped = b_.compare("GT", hits, zeros(hits));
-    return choice;
+    decision.stopped = b_.compare("GT", hits, zeros(hits));
+    return decision;
   }
 
   // When no row goes on, the loop is at its end. Not on a mesh, where other parts of the batch may go
@@ -126,9 +126,9 @@ class DecodeLoop {
   }
 
   // The line of this step.
-  Var with_chosen(const Vars& v, const Choice& choice) {
-    const Var usable = b_.select(choice.usable, choice.ids,
-                                 b_.filled_like(choice.ids, static_cast<double>(kNotFinite)));
+  Var with_chosen(const Vars& v, const Decision& decision) {
+    const Var usable = b_.select(decision.usable, decision.ids,
+                                 b_.filled_like(decision.ids, static_cast<double>(kNotFinite)));
     const Var line =
         b_.select(v[kActive], usable, b_.filled_like(usable, static_cast<double>(kNoStep)));
     const Var zero = b_.scalar(0);
