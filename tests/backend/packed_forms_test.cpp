@@ -25,7 +25,9 @@ TEST(PackedForms, HoldWhatTheFormatSays) {
         continue;
       }
       EXPECT_LE(format.bits, code_bits(form.code)) << format.name;
-      EXPECT_EQ(form.code == CodeType::u4, format.bits <= 4 && format.has_min) << format.name;
+      // Codes from zero on need no sign, and have none where they take four bits.
+      EXPECT_EQ(form.code == CodeType::u4, code_bits(form.code) == 4 && format.has_min)
+          << format.name;
       EXPECT_EQ(form.group, form.kind == Kind::channels ? 0 : format.group) << format.name;
       // One scale for a row is beside the elements.
       EXPECT_EQ(form.kind == Kind::channels, format.largest > 0.0f) << format.name;
@@ -38,6 +40,8 @@ TEST(PackedForms, FormatsOfFewBitsStayNarrowOnATpu) {
     const bool f8 = row.format == Format::f8_e4m3 || row.format == Format::f8_e5m2;
     EXPECT_EQ(is_widened(row.format, Platform::tpu), f8) << traits(row.format).name;
     if (f8 || traits(row.format).is_plain()) continue;
+    const bool four_bits = row.format == Format::mxfp4 || traits(row.format).bits <= 4;
+    EXPECT_EQ(code_bits(row.form.code), four_bits ? 4 : 8) << traits(row.format).name;
     EXPECT_LE(row_bits(row.form, 4096), 4096 * 10) << traits(row.format).name;
   }
 }

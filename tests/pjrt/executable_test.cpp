@@ -72,17 +72,20 @@ TEST(Executable, SaysInWhichFormsWeightsAre) {
   const auto executable =
       PjrtExecutable::create(test_client(), prepared->program, prepared->weights, options);
   ASSERT_TRUE(executable.ok()) << executable.error().message;
+  const DeviceForm form = matrix_form(Format::q4_0, Precision::automatic, Platform::cpu);
+  ASSERT_EQ(form.kind, DeviceForm::Kind::groups);
   EXPECT_THAT((*executable)->kernels(),
-              testing::Contains(testing::Pair("linear", "stablehlo (i4 in groups of 32)")));
+              testing::Contains(testing::Pair("linear", "stablehlo (" + to_string(form) + ")")));
   int64_t tables = 0;  // in float32
   int64_t matrix = 0;
   for (const WeightDeclaration& weight : prepared->program.weights) {
-    const int64_t elements = extent(weight.dims[0]) * extent(weight.dims[1]);
-    if (weight.name == "weight") matrix += elements;
-    if (weight.name != "weight") tables += elements * 4;
+    const int64_t rows = extent(weight.dims[0]);
+    const int64_t columns = extent(weight.dims[1]);
+    if (weight.name == "weight") matrix += rows * row_bits(form, columns) / 8;
+    if (weight.name != "weight") tables += rows * columns * 4;
   }
   ASSERT_GT(matrix, 0);
-  EXPECT_EQ((*executable)->weights_bytes(), static_cast<uint64_t>(tables + matrix * 5 / 8));
+  EXPECT_EQ((*executable)->weights_bytes(), static_cast<uint64_t>(tables + matrix));
 }
 
 // The cache is updated in place: no operation copies an array of it. XLA for CPU widens a bf16 array

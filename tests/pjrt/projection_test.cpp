@@ -15,6 +15,7 @@
 #include "backend/pjrt/weights.h"
 #include "packed_weights.h"
 #include "pjrt_device.h"
+#include "program/definitions.h"
 #include "program/ops.h"
 #include "program/recorder.h"
 
@@ -223,6 +224,44 @@ TEST(ProjectionText, ManyRowsDecodeATileAtATime) {
   EXPECT_THAT(text, HasSubstr("stablehlo.while"));
   EXPECT_THAT(text, HasSubstr("tensor<4096x512xbf16>"));
   EXPECT_THAT(text, Not(HasSubstr("x8192xbf16")));
+}
+
+// A model of a table and a head, whose candidates a loop of steps needs.
+Program table_and_head() {
+  const Program program =
+      record("table_and_head", {},
+             [](Recorder& r) {
+               const AxisList in{{Axis::embed, 64}};
+               const Tensor table = r.weights().matrix("table", {{Axis::vocab, 32}}, in);
+               const Tensor head = r.weights().matrix("head", {{Axis::vocab, 32}}, in);
+               const Tensor x = gather_rows(embed(r.tokens(), table), r.logit_rows());
+               const Tensor logits = linear(x, head);
+               const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
+               r.output(kLogitsOutput, logits);
+               r.output(kStatisticsOutput, view.statistics);
+               r.output(kCandidateIdsOutput, view.ids);
+               r.output(kCandidateLogitsOutput, view.logits);
+             })
+          .value();
+  return expand(program, [](const Node& node) { return is_lowered_directly(node.op); }).value();
+}
+
+// Out of a loop a compiler would take the conversion of a weight that does not change: a copy of it in
+// bf16 would live as long as the loop.
+TEST(LoopText, PackedWeightsBelongToTheirStep) {
+  const Program program = table_and_head();
+  LoweringOptions options{.formats = {Format::q8_0, Format::q8_0}};
+  options.platform = Platform::tpu;
+  Bucket bucket{
+      .segments = {{2, 1, true}}, .logit_rows = 2, .kv_length = 16, .slots = 16, .groups = {}};
+  EXPECT_THAT(lower(program, bucket, options).text, Not(HasSubstr("optimization_barrier")));
+  bucket.steps = 4;
+  const std::string text = lower(program, bucket, options).text;
+  // The number of the step, codes and scales.
+  EXPECT_THAT(text, testing::ContainsRegex("%[0-9]+:3 = \"stablehlo.optimization_barrier\"[(]"));
+  EXPECT_THAT(text, testing::ContainsRegex("stablehlo.convert %[0-9]+#1 : [(]tensor<2x32x32xi8>"));
+  options.formats = {Format::bf16, Format::bf16};
+  EXPECT_THAT(lower(program, bucket, options).text, Not(HasSubstr("optimization_barrier")));
 }
 
 TEST(WeightArrays, BytesOfADeviceAreThoseOfItsForms) {

@@ -134,6 +134,25 @@ void LoweringContext::set_state(const Vars& arrays) {
   }
 }
 
+Var LoweringContext::tie_packed_weights(const Var& number) {
+  Vars tied = {number};
+  std::vector<Var*> arrays;
+  for (auto& [use, weight] : weights_) {
+    const DeviceForm::Kind kind = use.form.kind;
+    // Rows that are looked up follow from the step's tokens.
+    if (kind == DeviceForm::Kind::values || kind == DeviceForm::Kind::rows) continue;
+    for (Var* const array : {&weight.codes, &weight.scales, &weight.minimums}) {
+      if (array->name.empty()) continue;
+      arrays.push_back(array);
+      tied.push_back(*array);
+    }
+  }
+  if (arrays.empty()) return number;
+  const Vars held = b.barrier(tied);
+  for (size_t i = 0; i < arrays.size(); ++i) *arrays[i] = held[i + 1];
+  return held.front();
+}
+
 Var LoweringContext::field(const StepLayout::Field& field, const Shape& dims) {
   return b.reshape(b.slice(step_, 0, field.offset, field.offset + field.count), dims);
 }

@@ -88,6 +88,9 @@ class LoweringContext {
   // From here on nodes are lowered for these rows.
   void set_rows(const LoopRows& rows);
   void set_state(const Vars& arrays);  // in the order of state_results()
+  // From here on packed weights are those of this step of a loop, whose number it gives back: they do
+  // not change, and a compiler would convert them once before the loop, to arrays as large as bf16.
+  Var tie_packed_weights(const Var& number);
 
   // ---- on a mesh (exchange.cpp). For one device there are no axes, and nothing is exchanged.
   // The mesh axes that split a dimension of an operand as the node takes it.

@@ -38,7 +38,7 @@ void for_each_weight(const Program& program, Function fn) {
   }
 }
 
-void append(std::string& list, const std::string& item) {
+void append_name(std::string& list, const std::string& item) {
   list += (list.empty() ? "" : ", ") + item;
 }
 
@@ -97,7 +97,7 @@ std::map<Op, std::string> forms_of_operations(const Program& program,
   });
   std::map<Op, std::string> texts;
   for (const auto& [op, of_op] : forms) {
-    for (const DeviceForm& form : of_op) append(texts[op], to_string(form));
+    for (const DeviceForm& form : of_op) append_name(texts[op], to_string(form));
   }
   return texts;
 }
@@ -110,7 +110,7 @@ std::string widening_note(const Program& program, const LoweringOptions& options
   });
   if (widened.empty()) return {};
   std::string names;
-  for (const Format format : widened) append(names, traits(format).name);
+  for (const Format format : widened) append_name(names, traits(format).name);
   const CodeType held = matrix_form(*widened.begin(), options.precision, options.platform).code;
   return names + " weights are held as " + code_name(held) + " by " +
          platform_name(options.platform) +
