@@ -166,8 +166,7 @@ std::vector<MessageCase> device_messages() {
       {"warning: <formats> weights are held as <name> by <what>: no packed form of them passes there "
        "(docs/decisions/0011-packed-weights.md)",
        [](Folder folder) {
-         return run_hello(text_model(folder),
-                          {"--backend", "pjrt", "--quantize", "F8_E4M3"});
+         return run_hello(text_model(folder), {"--backend", "pjrt", "--quantize", "F8_E4M3"});
        },
        kHasPjrt},
       {"error: --topology <name>: unknown (h100, h200, or TPUs with their grid, such as v5e:1x1)",

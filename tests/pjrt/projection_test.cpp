@@ -229,20 +229,18 @@ TEST(ProjectionText, ManyRowsDecodeATileAtATime) {
 // A model of a table and a head, whose candidates a loop of steps needs.
 Program table_and_head() {
   const Program program =
-      record("table_and_head", {},
-             [](Recorder& r) {
-               const AxisList in{{Axis::embed, 64}};
-               const Tensor table = r.weights().matrix("table", {{Axis::vocab, 32}}, in);
-               const Tensor head = r.weights().matrix("head", {{Axis::vocab, 32}}, in);
-               const Tensor x = gather_rows(embed(r.tokens(), table), r.logit_rows());
-               const Tensor logits = linear(x, head);
-               const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
-               r.output(kLogitsOutput, logits);
-               r.output(kStatisticsOutput, view.statistics);
-               r.output(kCandidateIdsOutput, view.ids);
-               r.output(kCandidateLogitsOutput, view.logits);
-             })
-          .value();
+      record("table_and_head", {}, [](Recorder& r) {
+        const AxisList in{{Axis::embed, 64}};
+        const Tensor table = r.weights().matrix("table", {{Axis::vocab, 32}}, in);
+        const Tensor head = r.weights().matrix("head", {{Axis::vocab, 32}}, in);
+        const Tensor x = gather_rows(embed(r.tokens(), table), r.logit_rows());
+        const Tensor logits = linear(x, head);
+        const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
+        r.output(kLogitsOutput, logits);
+        r.output(kStatisticsOutput, view.statistics);
+        r.output(kCandidateIdsOutput, view.ids);
+        r.output(kCandidateLogitsOutput, view.logits);
+      }).value();
   return expand(program, [](const Node& node) { return is_lowered_directly(node.op); }).value();
 }
 

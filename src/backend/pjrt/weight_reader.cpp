@@ -19,8 +19,7 @@ Result<BoxOfWeight> WeightReader::box_of(WeightId weight, const WeightBox& share
   if (!waiting_.contains(key)) DUNLIN_RETURN_IF_ERROR(read_pair(*pair, share));
   BoxOfWeight part;
   part.view = std::move(waiting_.extract(key).mapped());
-  part.box = {.rows = IndexRuns::all(part.view.rows),
-              .columns = IndexRuns::all(part.view.columns)};
+  part.box = {.rows = IndexRuns::all(part.view.rows), .columns = IndexRuns::all(part.view.columns)};
   return part;
 }
 
