@@ -118,6 +118,7 @@ Json to_json(const AheadResult& result, const CompileFlags& flags, int64_t devic
           {"program_folder", or_null(result.program_folder)},
           {"per_device",
            {{"weights_bytes", result.weights_bytes},
+            {"weight_forms", result.weight_forms},
             {"kv_bytes", result.kv_bytes},
             {"total_bytes", or_null(device_bytes(result))},
             {"capacity_bytes", or_null(result.memory_bytes)}}},
@@ -182,6 +183,7 @@ Result<void> compile_model(const CompileFlags& flags) {
   if (flags.quiet) return {};
   note("weights  {}, KV cache {}\n", bytes_text(static_cast<double>(result->weights_bytes)),
        bytes_text(static_cast<double>(result->kv_bytes)));
+  note("forms    {}\n", result->weight_forms);
   note("programs {}", summary(*result, time.count()));
   return {};
 }

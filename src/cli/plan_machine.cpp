@@ -42,6 +42,7 @@ Result<void> prepare_accelerator(const MachineFlags& flags, const PlanSource& so
   DUNLIN_ASSIGN_OR_RETURN(inputs.machine.slice, slice_of(flags));
   DUNLIN_ASSIGN_OR_RETURN(WeightStorage storage, weight_storage(source.program, source.weights));
   DUNLIN_RETURN_IF_ERROR(requantize(source.program, flags.formats, storage));
+  hold_on(source.program, inputs.machine.slice.device.platform, storage);
   const auto kv = [](const std::string& name) {
     return parse_kv_storage(name.empty() ? "bf16" : name);
   };

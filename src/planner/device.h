@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/packed_forms.h"
 #include "base/result.h"
 #include "planner/cpu_rates.h"
 
@@ -49,6 +50,9 @@ struct Device {
   int64_t name_units = 1;
   // A processor's measured rates: they take the place of peaks times efficiency.
   std::shared_ptr<const CpuRates> cpu = nullptr;
+  // Whose forms of weights it holds (backend/packed_forms.h); other: of a file or a processor, which hold
+  // weights as they are said to be.
+  Platform platform = Platform::other;
 };
 
 // Devices of one kind that work together.

@@ -56,7 +56,7 @@ std::vector<Device> make_catalogue() {
   const auto gib = [](double amount) { return static_cast<int64_t>(amount * kGiB); };
   // Columns: name, what a device is, memory, bytes and bf16 and 8-bit operations per second, wires,
   // efficiency, slices, units of a slice's name.
-  return {
+  std::vector<Device> devices = {
       {"v2", "TPU v2, one of a chip's two cores", gib(7.48), 350e9, 23e12, 0,
        grid(31e9, 2, 16, 512, 1.5e9), kAssumed, kV2Slices, 1},
       {"v3", "TPU v3, one of a chip's two cores", gib(15.48), 450e9, 61.5e12, 0,
@@ -78,6 +78,9 @@ std::vector<Device> make_catalogue() {
       {"h200", "NVIDIA H200 SXM 141 GB", gib(139.9), 4800e9, 989e12, 1979e12, nvlink(450e9, 50e9),
        kAssumed, kGpuSlices, 1},
   };
+  for (Device& device : devices)
+    device.platform = device.interconnect.dimensions > 0 ? Platform::tpu : Platform::gpu;
+  return devices;
 }
 
 std::string lower_case(std::string_view text) {

@@ -31,6 +31,20 @@ void append_names(const Forms& forms, std::string& names) {
   for (const Storage& form : forms) names += (names.empty() ? "" : ", ") + form.name;
 }
 
+// A block of these elements on a device. A scale of a whole row is beside the blocks, others are in
+// them.
+Storage held_storage(const Storage& stored, const DeviceForm& form) {
+  Storage held = stored;
+  held.name += std::string(" as ") + code_name(form.code);
+  const bool in_blocks = form.kind != DeviceForm::Kind::values && form.group > 0;
+  held.block_bytes = (in_blocks ? row_bits(form, stored.block_elements)
+                                : stored.block_elements * code_bits(form.code)) /
+                     8;
+  const bool of_rows = form.kind != DeviceForm::Kind::values && form.group == 0;
+  held.scale_bytes = of_rows ? 4 : 0;
+  return held;
+}
+
 }  // namespace
 
 Storage storage_of(Format format) {
@@ -83,6 +97,18 @@ int64_t ffn_unit_of(const Program& program, const WeightStorage& storage) {
     if (all <= extent(columns)) unit = all;
   }
   return unit;
+}
+
+void hold_on(const Program& program, Platform platform, WeightStorage& storage) {
+  if (platform == Platform::other) return;
+  const std::vector<bool> multiplied = multiplied_weights(program);
+  for (size_t i = 0; i < storage.size(); ++i) {
+    const auto format = parse_format(storage[i].name);
+    if (program.weights[i].dims.size() < 2 || !format || traits(*format).is_plain()) continue;
+    const DeviceForm form =
+        multiplied[i] ? matrix_form(*format, Precision::automatic, platform) : table_form(*format);
+    storage[i] = held_storage(storage[i], form);
+  }
 }
 
 std::vector<bool> multiplied_weights(const Program& program) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/packed_forms.h"
 #include "base/result.h"
 #include "formats/format.h"
 #include "formats/weight_view.h"
@@ -60,6 +61,12 @@ struct Requantization {
   std::string vocabulary = {};
 };
 Result<void> requantize(const Program& program, const Requantization& to, WeightStorage& storage);
+
+// What a device of this platform makes of formats of files (backend/packed_forms.h): matrices that are
+// multiplied become what they are there, tables what rows are looked up in; a tied table counts once,
+// as a matrix. Blocks stay as long as they are, since shares are cut between those of the file. The
+// forms that only accelerators have, and Platform::other, change nothing.
+void hold_on(const Program& program, Platform platform, WeightStorage& storage);
 
 // By WeightId: whether `linear` or `experts` multiplies by the matrix (by a tied embedding too).
 std::vector<bool> multiplied_weights(const Program& program);

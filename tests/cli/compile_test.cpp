@@ -50,6 +50,7 @@ TEST_F(CompileCommand, KeepsWhatAModelRunsWith) {
   EXPECT_EQ(json["program_folder"], folder_.file("compiled"));
   EXPECT_GT(json["per_device"]["weights_bytes"], 0);
   EXPECT_GT(json["per_device"]["kv_bytes"], 0);
+  EXPECT_THAT(json["per_device"]["weight_forms"].get<std::string>(), HasSubstr("linear: "));
   EXPECT_GT(json["per_device"]["total_bytes"], json["per_device"]["weights_bytes"]);
   for (const auto& program : json["programs"]) {
     EXPECT_EQ(program["from_cache"], false);
@@ -91,6 +92,19 @@ TEST_F(CompileCommand, KeepsWhatAMeshRunsWith) {
   ASSERT_EQ(answer.code, 0) << answer.err;
   EXPECT_EQ(answer.json()["backend"]["programs"]["compiled"], 0);
   EXPECT_GE(answer.json()["backend"]["programs"]["loaded"], 2);
+}
+
+// Of a file with packed weights, as they are held.
+TEST_F(CompileCommand, CountsTheBytesOfPackedWeights) {
+  const std::string packed = folder_.file("packed.gguf");
+  ASSERT_EQ(run({"quantize", kModel, packed, "Q4_0", "--pure"}).code, 0);
+  const ProcessResult result = run({"compile", packed, "-c", "64", "-ub", "32", "--json"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto device = result.json()["per_device"];
+  EXPECT_THAT(device["weight_forms"].get<std::string>(), HasSubstr("in groups of 32"));
+  const auto plain = compile({"--json"}).json()["per_device"];
+  // Of 32 bits at most 9, and norms as they are.
+  EXPECT_LT(device["weights_bytes"].get<double>(), plain["weights_bytes"].get<double>() * 0.3);
 }
 
 // Two slots on each of two devices, though there are three sequences.

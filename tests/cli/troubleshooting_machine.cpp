@@ -164,6 +164,12 @@ std::vector<MessageCase> device_messages() {
          return run_with_programs_in(folder, programs);
        },
        kHasPjrt},
+      {"warning: <formats> weights are held as <name> by <what>: no packed form of them passes there "
+       "(docs/decisions/0011-packed-weights.md)",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--backend", "pjrt", "--quantize", "F8_E4M3"});
+       },
+       kHasPjrt},
       {"error: --topology <name>: unknown (h100, h200, or TPUs with their grid, such as v5e:1x1)",
        [](Folder) { return compile_for("llama-3.2-1b.json", "v5e"); }, kHasPjrt},
       {"error: --topology <name>: it has <n> devices, and --mesh <mesh> has <n>",

@@ -44,6 +44,18 @@ TEST(Builder, ConstantsKeepEveryBit) {
   EXPECT_THAT(text, HasSubstr("dense<[true, false]> : tensor<2xi1>"));
 }
 
+TEST(Builder, ABarrierGivesEveryValueAgain) {
+  Builder b;
+  const Var x = b.argument({Element::i4, {2, 3}});
+  const Var number = b.argument({Element::i32, {}});
+  const Vars held = b.barrier({number, x});
+  ASSERT_EQ(held.size(), 2u);
+  EXPECT_EQ(held[1].type, x.type);
+  EXPECT_THAT(b.finish({held[0]}),
+              HasSubstr("%0:2 = \"stablehlo.optimization_barrier\"(%arg1, %arg0) : (tensor<i32>, "
+                        "tensor<2x3xi4>) -> (tensor<i32>, tensor<2x3xi4>)\n    return %0#0 : "));
+}
+
 TEST(Builder, LoopsCount) {
   DUNLIN_NEEDS_PLUGIN();
   Builder b;

@@ -61,7 +61,9 @@ class RoundingCases : public PjrtCases {};
 
 TEST_P(RoundingCases, AgreesInBfloat16) {
   DUNLIN_NEEDS_PLUGIN();
-  compare(Precision::exact, {.slots = true}, pjrt::tolerance().bf16);
+  const bool packed = pjrt::packs(operation_case().format);
+  compare(Precision::exact, {.slots = true},
+          packed ? pjrt::tolerance().packed_bf16 : pjrt::tolerance().bf16);
 }
 
 std::vector<size_t> rounding_cases() {

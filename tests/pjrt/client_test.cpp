@@ -89,6 +89,32 @@ TEST(Client, ArraysComeBackAsTheyWent) {
   }
 }
 
+// A byte of the host for each, with its sign; half a byte there.
+TEST(Client, NumbersOfFourBitsArriveWithTheirSign) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto client = test_client();
+  for (const Element element : {Element::i4, Element::u4}) {
+    const TensorType type{element, {3, 5}};
+    EXPECT_EQ(type.bytes(), 15);
+    EXPECT_EQ(type.device_bytes(), 8);
+    const int lowest = element == Element::i4 ? -8 : 0;
+    std::vector<int8_t> codes;
+    std::vector<float> expected;
+    for (int i = 0; i < 15; ++i) {
+      codes.push_back(static_cast<int8_t>(lowest + i));
+      expected.push_back(static_cast<float>(lowest + i));
+    }
+    Builder b;
+    const std::string text = b.finish({b.convert(b.argument(type), Element::f32)});
+    const auto program = client->compile(text, {});
+    ASSERT_TRUE(program.ok()) << program.error().message;
+    const Buffer argument = upload(*client, type, codes);
+    const auto results = (*program)->execute({{argument.get()}});
+    ASSERT_TRUE(results.ok()) << results.error().message;
+    EXPECT_EQ(download((*results)[0][0], {Element::f32, {3, 5}}), expected);
+  }
+}
+
 TEST(Client, AProgramThatDoesNotParseIsAnErrorWithThePluginsText) {
   DUNLIN_NEEDS_PLUGIN();
   const auto compiled = test_client()->compile("module { nonsense }", {});

@@ -106,6 +106,30 @@ TEST(EngineLoop, OnAMeshAnswersAreThoseOfSingleSteps) {
   }
 }
 
+// Weights that every step of a loop converts anew.
+TEST(EngineLoop, OfPackedWeightsAnswersAreThoseOfSingleSteps) {
+  DUNLIN_NEEDS_PLUGIN();
+  struct Packed {
+    std::string model;
+    std::string type;
+    MeshShape mesh = {};
+  };
+  std::vector<Packed> models = {
+      {"llama_plain", "Q4_0"}, {"llama_plain", "I8"}, {"gpt_oss_bf16", "Q8_0"}};
+  if (pjrt::on_cpu()) models.push_back({"llama_plain", "Q4_1", {.data = 2, .model = 2}});
+  for (const Packed& it : models) {
+    ModelOptions in_steps = options(1, it.mesh);
+    ModelOptions in_loops = options(8, it.mesh);
+    in_steps.quantize = it.type;
+    in_loops.quantize = it.type;
+    EngineDriver single(it.model, in_steps);
+    EngineDriver looped(it.model, in_loops);
+    EXPECT_EQ(looped.model().executable->most_steps(), 8);
+    const Run expected = run(single, mixed_requests());
+    expect_same(run(looped, mixed_requests()), expected, it.model + " in " + it.type);
+  }
+}
+
 // One token after another, the one that is asked for in the middle of a loop.
 TEST(EngineLoop, AStopIdInTheMiddleEndsTheAnswerAndLeavesASoundCache) {
   DUNLIN_NEEDS_PLUGIN();

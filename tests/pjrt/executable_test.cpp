@@ -62,6 +62,32 @@ TEST(Lowered, LocationsNameTheModelsOperations) {
   EXPECT_THAT(text_of("block_gpt_oss_F32", 1, Precision::f32), HasSubstr("loc(\"layers.0."));
 }
 
+// What `-v` prints, and the bytes that are held.
+TEST(Executable, SaysInWhichFormsWeightsAre) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  const auto prepared = prepare_case(operation_case("linear_Q4_0"), {.slots = true});
+  ASSERT_TRUE(prepared.ok());
+  CompileOptions options;
+  options.limits = prepared->limits;
+  const auto executable =
+      PjrtExecutable::create(test_client(), prepared->program, prepared->weights, options);
+  ASSERT_TRUE(executable.ok()) << executable.error().message;
+  const DeviceForm form = matrix_form(Format::q4_0, Precision::automatic, Platform::cpu);
+  ASSERT_EQ(form.kind, DeviceForm::Kind::groups);
+  EXPECT_THAT((*executable)->kernels(),
+              testing::Contains(testing::Pair("linear", "stablehlo (" + to_string(form) + ")")));
+  int64_t tables = 0;  // in float32
+  int64_t matrix = 0;
+  for (const WeightDeclaration& weight : prepared->program.weights) {
+    const int64_t rows = extent(weight.dims[0]);
+    const int64_t columns = extent(weight.dims[1]);
+    if (weight.name == "weight") matrix += rows * row_bits(form, columns) / 8;
+    if (weight.name != "weight") tables += rows * columns * 4;
+  }
+  ASSERT_GT(matrix, 0);
+  EXPECT_EQ((*executable)->weights_bytes(), static_cast<uint64_t>(tables + matrix));
+}
+
 // The cache is updated in place: no operation copies an array of it. XLA for CPU widens a bf16 array
 // for an update, so there only a float32 cache stays; aot_test.cpp has bf16 for real devices.
 TEST(Compiled, NothingCopiesTheCache) {

@@ -163,7 +163,7 @@ TEST(MeshPropagation, WeightsStateAndOutputsAreSplitByTheTable) {
     for (size_t i = 0; i < it.expanded.weights.size(); ++i) {
       if (it.expanded.weights[i].name != name) continue;
       const auto weight = static_cast<WeightId>(i);
-      return weight_type(it.expanded, {weight, Element::f32}, &sharding).dims;
+      return weight_types(it.expanded, {weight, {}}, &sharding).front().dims;
     }
     ADD_FAILURE() << name;
     return Shape();

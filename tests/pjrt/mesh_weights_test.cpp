@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <iterator>
 #include <span>
 #include <string>
 #include <vector>
@@ -74,9 +75,43 @@ TEST(MeshWeights, SharesAreTheValuesOfTheWholeWeight) {
           EXPECT_EQ(floats(*read), cut_out(floats(*whole), view.columns, *share))
               << view.name << " as " << traits(format).name << " on device " << device << " of "
               << to_string(shape);
-          const auto use = WeightUse{static_cast<WeightId>(i), Element::f32};
+          const WeightUse use{static_cast<WeightId>(i), {}};
           EXPECT_EQ(static_cast<int64_t>(read->size()),
-                    weight_type(program, use, sharding->get()).bytes());
+                    weight_bytes(program, use, sharding->get()));
+        }
+      }
+    }
+  }
+}
+
+// Whole groups on every device, as many as its arrays have, zeros where its part is padded.
+TEST(MeshWeights, PackedSharesFillTheArraysOfADevice) {
+  const Program program = two_matrices();
+  const auto pool = ThreadPool::create(2);
+  ASSERT_TRUE(pool.ok());
+  for (const Format format :
+       {Format::q4_0, Format::q4_1, Format::q8_0, Format::i8, Format::mxfp4}) {
+    const WeightSource source = case_weights(program, format);
+    const DeviceForm form = matrix_form(format, Precision::automatic, Platform::cpu);
+    for (const MeshShape& shape : {MeshShape{.model = 2}, MeshShape{.data = 2, .model = 4}}) {
+      const auto sharding = shard_program(program, source, shape, /*splits_batch=*/true);
+      ASSERT_TRUE(sharding.ok()) << sharding.error().message;
+      for (size_t i = 0; i < program.weights.size(); ++i) {
+        if (program.weights[i].name != "up" && program.weights[i].name != "down") continue;
+        const WeightUse use{static_cast<WeightId>(i), form};
+        const WeightView view = source(program.weights[i].name).value();
+        const std::vector<TensorType> types = weight_types(program, use, sharding->get());
+        const WeightDeclaration declaration =
+            declaration_of(program.weights[i], (*sharding)->weights[i]);
+        for (int64_t device = 0; device < shape.devices(); ++device) {
+          const Coordinates place = coordinates_of((*sharding)->mesh(), device);
+          const WeightBox share =
+              weight_share(declaration, view, (*sharding)->sharding, place).value();
+          const auto arrays = read_arrays(view, share, use, types, **pool);
+          ASSERT_TRUE(arrays.ok()) << arrays.error().message;
+          ASSERT_EQ(arrays->size(), types.size());
+          for (size_t k = 0; k < types.size(); ++k)
+            EXPECT_EQ(std::ssize((*arrays)[k]), types[k].bytes()) << view.name << ", " << k;
         }
       }
     }
@@ -89,9 +124,8 @@ TEST(MeshWeights, PartsAreAsSmallAsTheMeshIsLarge) {
   const WeightSource source = case_weights(program, Format::f32);
   const auto sharding = shard_program(program, source, {.data = 2, .model = 4}, true).value();
   for (size_t i = 0; i < program.weights.size(); ++i) {
-    const WeightUse use{static_cast<WeightId>(i), Element::f32};
-    EXPECT_EQ(4 * weight_type(program, use, sharding.get()).bytes(),
-              weight_type(program, use).bytes())
+    const WeightUse use{static_cast<WeightId>(i), {}};
+    EXPECT_EQ(4 * weight_bytes(program, use, sharding.get()), weight_bytes(program, use))
         << program.weights[i].name;
   }
 }

@@ -4,6 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <string>
+#include <utility>
+
 #include "planned.h"
 
 namespace dunlin {
@@ -57,6 +60,49 @@ TEST(Requantize, ChangesWhatIsMultiplied) {
   EXPECT_EQ(changed["model.embed_tokens.weight"], "Q8_0");
   WeightStorage storage(program.weights.size());
   EXPECT_FALSE(requantize(program, {.matrices = "nope", .vocabulary = ""}, storage).ok());
+}
+
+// Bytes of a matrix and of a table [2, 512] that are stored in this format.
+std::pair<int64_t, int64_t> held(const Program& program, const std::string& name,
+                                 Platform platform) {
+  WeightStorage storage(program.weights.size(), parse_storage(name).value());
+  hold_on(program, platform, storage);
+  int64_t matrix = 0;
+  int64_t table = 0;
+  for (size_t i = 0; i < storage.size(); ++i) {
+    if (program.weights[i].name == "model.layers.0.self_attn.q_proj.weight")
+      matrix = storage[i].bytes(2, 512);
+    if (program.weights[i].name == "model.embed_tokens.weight") table = storage[i].bytes(2, 512);
+  }
+  return {matrix, table};
+}
+
+TEST(HoldOn, BytesAreThoseOfTheDevicesForms) {
+  const Program program = gpt_oss_program({});
+  using Bytes = std::pair<int64_t, int64_t>;
+  const int64_t rows_in_bytes = 2 * (512 + 16 * 4);  // codes and a float32 for 32 of them
+  // Four bits and a float32 for 32 columns; with minimums two; a byte of exponent.
+  EXPECT_EQ(held(program, "Q4_0", Platform::tpu), Bytes(2 * (256 + 16 * 4), rows_in_bytes));
+  EXPECT_EQ(held(program, "Q4_K", Platform::tpu), Bytes(2 * (256 + 16 * 8), 2 * (512 + 16 * 8)));
+  EXPECT_EQ(held(program, "MXFP4", Platform::tpu), Bytes(2 * (256 + 16), rows_in_bytes));
+  EXPECT_EQ(held(program, "I8", Platform::tpu), Bytes(2 * (512 + 4), 2 * (512 + 4)));
+  EXPECT_EQ(held(program, "I8", Platform::gpu), Bytes(2 * (512 + 4), 2 * (512 + 4)));
+  EXPECT_EQ(held(program, "Q4_0", Platform::gpu), Bytes(2 * 1024, rows_in_bytes));
+  EXPECT_EQ(held(program, "F8_E4M3", Platform::tpu), Bytes(2 * 1024, 2 * 2048));
+  // What is no format of files, and devices of which nothing is known.
+  EXPECT_EQ(held(program, "int8", Platform::tpu), Bytes(2 * 514, 2 * 514));
+  EXPECT_EQ(held(program, "Q4_0", Platform::other), Bytes(2 * 288, 2 * 288));
+}
+
+// Shares are cut between the blocks of the file, whatever a device makes of them.
+TEST(HoldOn, BlocksStayAsLongAsTheyAre) {
+  GptOssSizes sizes;
+  sizes.ffn = 512;
+  const Program program = gpt_oss_program(sizes);
+  WeightStorage storage(program.weights.size(), parse_storage("Q4_K").value());
+  EXPECT_EQ(ffn_unit_of(program, storage), 256);
+  hold_on(program, Platform::gpu, storage);
+  EXPECT_EQ(ffn_unit_of(program, storage), 256);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "backend/pjrt/target.h"
 #include "backend/pjrt/weights.h"
 #include "base/cpu_features.h"
+#include "base/log.h"
 #include "program/definitions.h"
 
 namespace dunlin::pjrt {
@@ -37,7 +38,8 @@ struct LoweredModel {
 };
 
 Result<LoweredModel> lower_model(const Program& program, const WeightSource& source,
-                                 const CompileOptions& options, const MeshShape& mesh) {
+                                 const CompileOptions& options, const MeshShape& mesh,
+                                 Platform platform) {
   if (!is_row_wise(program)) {
     return Error{ErrorKind::device,
                  program.model + ": its programs follow from each step's sizes, not from limits"};
@@ -50,6 +52,7 @@ Result<LoweredModel> lower_model(const Program& program, const WeightSource& sou
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views,
                           resolve_weights(model.expanded, source));
   model.lowering.precision = options.precision;
+  model.lowering.platform = platform;
   for (const WeightView& view : views) model.lowering.formats.push_back(view.format);
   if (on_mesh) {
     DUNLIN_ASSIGN_OR_RETURN(model.lowering.sharding,
@@ -57,7 +60,7 @@ Result<LoweredModel> lower_model(const Program& program, const WeightSource& sou
   }
   const ProgramSharding* const sharding = model.lowering.sharding.get();
   for (const WeightUse& use : weight_uses(model.expanded, model.lowering))
-    model.weights_bytes += weight_type(model.expanded, use, sharding).bytes();
+    model.weights_bytes += weight_bytes(model.expanded, use, sharding);
 
   const LaunchPlanner planner(program, options.limits, /*row_wise=*/true,
                               on_mesh ? sharding->batch_parts() : 1);
@@ -81,6 +84,14 @@ std::vector<Bucket> buckets_of(const Program& program, const LoweredModel& model
                               sharding == nullptr ? 1 : sharding->batch_parts(),
                               loop_steps(program, limits, steps));
   return planner.buckets(model.groups);
+}
+
+// "linear: i4 in groups of 32; embed: i8 in groups of 32".
+std::string forms_text(const LoweredModel& model) {
+  std::string text;
+  for (const auto& [op, forms] : forms_of_operations(model.expanded, model.lowering))
+    text += fmt::format("{}{}: {}", text.empty() ? "" : "; ", op_name(op), forms);
+  return text;
 }
 
 Result<void> check_fits(int64_t needed, int64_t memory) {
@@ -159,10 +170,7 @@ int threads_for(const CompileOptions& options) {
 }
 
 Result<AheadResult> compile_here(const Program& program, const LoweredModel& model,
-                                 const AheadOptions& options) {
-  PjrtOptions chosen = options.pjrt;
-  if (chosen.device.empty()) chosen.device = "cpu-xla";
-  DUNLIN_ASSIGN_OR_RETURN(const OpenDevice device, open_device(chosen));
+                                 const OpenDevice& device, const AheadOptions& options) {
   AheadResult result{.plugin = device.client->plugin().path(),
                      .program_folder = device.program_folder};
   Compiler compiler(device.client, model.expanded, model.lowering, device.spec,
@@ -196,10 +204,9 @@ void set_devices(int64_t devices, Target& target) {
 }
 
 Result<AheadResult> compile_for_target(const Program& program, const LoweredModel& model,
-                                       const AheadOptions& options) {
+                                       Target target, const AheadOptions& options) {
   const std::string context = "--topology " + options.topology;
   const MeshShape& mesh = options.pjrt.mesh;
-  DUNLIN_ASSIGN_OR_RETURN(Target target, find_target(options.topology));
   set_devices(mesh.devices(), target);
   // What needs no compiler comes first.
   if (target.chips > mesh.devices())
@@ -233,6 +240,17 @@ Result<AheadResult> compile_for_target(const Program& program, const LoweredMode
   return result;
 }
 
+// With what every program holds; and what is to be said of the forms of weights.
+Result<AheadResult> with_model(Result<AheadResult> result, const LoweredModel& model) {
+  if (!result.ok()) return with_sizes(result.error(), model);
+  result->weights_bytes = model.weights_bytes;
+  result->kv_bytes = model.kv_bytes;
+  result->weight_forms = forms_text(model);
+  if (const std::string note = widening_note(model.expanded, model.lowering); !note.empty())
+    log_warning(note);
+  return result;
+}
+
 }  // namespace
 }  // namespace dunlin::pjrt
 
@@ -240,14 +258,21 @@ namespace dunlin {
 
 Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
                                   const AheadOptions& options) {
+  const auto lowered_for = [&](Platform platform) {
+    return pjrt::lower_model(program, weights, options.compile, options.pjrt.mesh, platform);
+  };
+  if (!options.topology.empty()) {
+    DUNLIN_ASSIGN_OR_RETURN(const pjrt::Target target, pjrt::find_target(options.topology));
+    DUNLIN_ASSIGN_OR_RETURN(const pjrt::LoweredModel model,
+                            lowered_for(platform_of(target.plugin)));
+    return pjrt::with_model(pjrt::compile_for_target(program, model, target, options), model);
+  }
+  PjrtOptions chosen = options.pjrt;
+  if (chosen.device.empty()) chosen.device = "cpu-xla";
+  DUNLIN_ASSIGN_OR_RETURN(const pjrt::OpenDevice device, pjrt::open_device(chosen));
   DUNLIN_ASSIGN_OR_RETURN(const pjrt::LoweredModel model,
-                          pjrt::lower_model(program, weights, options.compile, options.pjrt.mesh));
-  auto result = options.topology.empty() ? pjrt::compile_here(program, model, options)
-                                         : pjrt::compile_for_target(program, model, options);
-  if (!result.ok()) return pjrt::with_sizes(result.error(), model);
-  result->weights_bytes = model.weights_bytes;
-  result->kv_bytes = model.kv_bytes;
-  return result;
+                          lowered_for(platform_of(device.client->platform())));
+  return pjrt::with_model(pjrt::compile_here(program, model, device, options), model);
 }
 
 }  // namespace dunlin

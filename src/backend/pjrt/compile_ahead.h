@@ -48,6 +48,8 @@ struct AheadResult {
   std::string plugin = {};          // its path
   std::string program_folder = {};  // where they are kept; empty: nowhere
   int64_t weights_bytes = 0;        // of the arguments, on each device
+  // How operations hold their weights there: "embed: bf16; linear: i4 in groups of 32".
+  std::string weight_forms = {};
   int64_t kv_bytes = 0;
   int64_t memory_bytes = 0;  // of a device; 0: only its compiler knows
   std::vector<AheadProgram> programs = {};

@@ -4,18 +4,28 @@
 
 namespace dunlin::pjrt {
 
-int64_t element_bytes(Element element) {
+int64_t element_bits(Element element) {
   switch (element) {
     case Element::f32:
     case Element::i32:
-      return 4;
+      return 32;
     case Element::f16:
     case Element::bf16:
-      return 2;
+      return 16;
+    case Element::i4:
+    case Element::u4:
+    case Element::f4:
+      return 4;
+    case Element::i8:
+    case Element::u8:
     case Element::i1:
       break;
   }
-  return 1;
+  return 8;
+}
+
+int64_t element_bytes(Element element) {
+  return (element_bits(element) + 7) / 8;
 }
 
 const char* element_name(Element element) {
@@ -28,6 +38,16 @@ const char* element_name(Element element) {
       return "bf16";
     case Element::i32:
       return "i32";
+    case Element::i8:
+      return "i8";
+    case Element::u8:
+      return "ui8";
+    case Element::i4:
+      return "i4";
+    case Element::u4:
+      return "ui4";
+    case Element::f4:
+      return "f4E2M1FN";
     case Element::i1:
       break;
   }

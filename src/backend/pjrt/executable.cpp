@@ -6,9 +6,11 @@
 #include <cstddef>
 #include <set>
 #include <span>
+#include <utility>
 
 #include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/row_wise.h"
+#include "base/log.h"
 #include "program/definitions.h"
 
 namespace dunlin::pjrt {
@@ -74,7 +76,8 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
                             return is_lowered_directly(node.op, on_mesh);
                           }));
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, resolve_weights(expanded, source));
-  LoweringOptions lowering{.precision = options.precision};
+  LoweringOptions lowering{.precision = options.precision,
+                           .platform = platform_of(client->platform())};
   for (const WeightView& view : views) lowering.formats.push_back(view.format);
   if (on_mesh) {
     DUNLIN_ASSIGN_OR_RETURN(lowering.sharding,
@@ -82,6 +85,9 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
   }
   std::unique_ptr<PjrtExecutable> executable(
       new PjrtExecutable(program, std::move(expanded), options, lowering.sharding, steps));
+  if (const std::string note = widening_note(executable->expanded_, lowering); !note.empty())
+    log_warning(note);
+  executable->forms_ = forms_of_operations(executable->expanded_, lowering);
   const std::vector<WeightUse> uses = weight_uses(executable->expanded_, lowering);
   DUNLIN_ASSIGN_OR_RETURN(executable->weights_,
                           DeviceWeights::load(*client, executable->expanded_, views, uses, options,
@@ -227,8 +233,9 @@ Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& laun
   DUNLIN_ASSIGN_OR_RETURN(const Buffers step, upload_lists(lists));
   Arguments arguments(devices());
   for (size_t device = 0; device < devices(); ++device) {
-    for (const WeightUse& use : compiled->lowered.weights)
-      arguments[device].push_back(weights_.of(use, device).get());
+    for (const WeightUse& use : compiled->lowered.weights) {
+      for (const Buffer& array : weights_.of(use, device)) arguments[device].push_back(array.get());
+    }
     if (!places_.empty()) arguments[device].push_back(places_[device].get());
   }
   DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
@@ -297,7 +304,10 @@ std::vector<std::pair<std::string, std::string>> PjrtExecutable::kernels() const
   std::vector<std::pair<std::string, std::string>> names;
   for (const Op op : used) {
     const bool direct = is_basic(op) || is_lowered_directly(op, sharding_ != nullptr);
-    names.emplace_back(op_name(op), direct ? "stablehlo" : "definition_stablehlo");
+    std::string kernel = direct ? "stablehlo" : "definition_stablehlo";
+    if (const auto forms = forms_.find(op); forms != forms_.end())
+      kernel += fmt::format(" ({})", forms->second);
+    names.emplace_back(op_name(op), std::move(kernel));
   }
   return names;
 }

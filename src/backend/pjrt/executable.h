@@ -1,6 +1,7 @@
 // The executable of the PJRT back end: steps become launches of compiled programs.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -70,7 +71,8 @@ class PjrtExecutable final : public Executable {
   StepResults results_;
   std::unique_ptr<Compiler> compiler_;
   DeviceWeights weights_;
-  Buffers places_;  // of each device on the mesh; none for one device
+  std::map<Op, std::string> forms_;  // of the weights that an operation reads
+  Buffers places_;                   // of each device on the mesh; none for one device
   std::string platform_;
   Element element_ = Element::f32;  // of the KV arrays
 };

@@ -4,7 +4,6 @@
 #include <span>
 #include <utility>
 
-#include "backend/pjrt/weights.h"
 #include "base/byte_source.h"
 
 namespace dunlin::pjrt {
@@ -12,21 +11,16 @@ namespace dunlin::pjrt {
 WeightReader::WeightReader(const std::vector<WeightView>& views)
     : views_(views), pairs_(row_pairs(views)) {}
 
-Result<std::vector<std::byte>> WeightReader::read(const WeightUse& use) {
-  const auto index = static_cast<size_t>(use.weight);
-  const WeightView& view = views_[index];
-  if (!pairs_[index]) return read_weight(view, use.element);
-  return read(use, {.rows = IndexRuns::all(view.rows), .columns = IndexRuns::all(view.columns)});
-}
-
-Result<std::vector<std::byte>> WeightReader::read(const WeightUse& use, const WeightBox& share) {
-  const auto index = static_cast<size_t>(use.weight);
+Result<BoxOfWeight> WeightReader::box_of(WeightId weight, const WeightBox& share) {
+  const auto index = static_cast<size_t>(weight);
   const std::optional<RowPair>& pair = pairs_[index];
-  if (!pair) return read_share(views_[index], share, use.element);
-  const Key key{use.weight, share.rows, share.columns};
+  if (!pair) return BoxOfWeight{.view = views_[index], .box = share};
+  const Key key{weight, share.rows, share.columns};
   if (!waiting_.contains(key)) DUNLIN_RETURN_IF_ERROR(read_pair(*pair, share));
-  const WeightView part = std::move(waiting_.extract(key).mapped());
-  return read_weight(part, use.element);
+  BoxOfWeight part;
+  part.view = std::move(waiting_.extract(key).mapped());
+  part.box = {.rows = IndexRuns::all(part.view.rows), .columns = IndexRuns::all(part.view.columns)};
+  return part;
 }
 
 Result<void> WeightReader::read_pair(const RowPair& pair, const WeightBox& share) {

@@ -7,11 +7,11 @@
 #include <tuple>
 #include <vector>
 
-#include "backend/pjrt/lower/lower.h"
 #include "base/index_runs.h"
 #include "base/result.h"
 #include "formats/weight_box.h"
 #include "formats/weight_view.h"
+#include "program/program.h"
 
 namespace dunlin::pjrt {
 
@@ -23,9 +23,8 @@ class WeightReader {
   // `views` outlive it.
   explicit WeightReader(const std::vector<WeightView>& views);
 
-  // As read_weight() and read_share() do.
-  Result<std::vector<std::byte>> read(const WeightUse& use);
-  Result<std::vector<std::byte>> read(const WeightUse& use, const WeightBox& share);
+  // A share of a weight, to be read from what is returned: of a pair from memory, else from its source.
+  Result<BoxOfWeight> box_of(WeightId weight, const WeightBox& share);
 
  private:
   using Key = std::tuple<WeightId, IndexRuns, IndexRuns>;  // rows and columns of the share

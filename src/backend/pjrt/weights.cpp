@@ -8,6 +8,7 @@
 
 #include "backend/weight_shape.h"
 #include "backend/weight_share.h"
+#include "base/cpu_features.h"
 #include "base/float16.h"
 
 namespace dunlin::pjrt {
@@ -95,31 +96,72 @@ Result<std::vector<WeightView>> resolve_weights(const Program& program,
   return views;
 }
 
-Result<DeviceWeights::Buffers> DeviceWeights::upload_shares(
-    const Client& client, const Program& program, const WeightView& view, const WeightUse& use,
-    const ProgramSharding& sharding, WeightReader& reader) {
-  const auto index = static_cast<size_t>(use.weight);
-  const WeightDeclaration declaration =
-      declaration_of(program.weights[index], sharding.weights[index]);
-  std::map<std::pair<IndexRuns, IndexRuns>, std::vector<int64_t>> devices_of;  // by rows, columns
+Result<HostArrays> read_arrays(const WeightView& view, const WeightBox& box, const WeightUse& use,
+                               const std::vector<TensorType>& types, ThreadPool& pool) {
+  if (use.form.kind != DeviceForm::Kind::values) {
+    const Shape& codes = types.front().dims;
+    const bool stack = codes.size() == (use.form.kind == DeviceForm::Kind::groups ? 4u : 3u);
+    return read_packed(view, box, use.form, stack ? codes.front() : 1, pool);
+  }
+  const Element element = types.front().element;
+  const bool whole = box.rows.is_all_of(view.rows) && box.columns.is_all_of(view.columns);
+  HostArrays arrays;
+  DUNLIN_ASSIGN_OR_RETURN(auto values,
+                          whole ? read_weight(view, element) : read_share(view, box, element));
+  arrays.push_back(std::move(values));
+  return arrays;
+}
+
+namespace {
+
+// Which devices hold the same part of a weight.
+using DevicesOfShares = std::map<std::pair<IndexRuns, IndexRuns>, std::vector<int64_t>>;
+
+Result<DevicesOfShares> devices_of_shares(const WeightDeclaration& weight, const Layout& layout,
+                                          const WeightView& view, const ProgramSharding& sharding) {
+  const WeightDeclaration declaration = declaration_of(weight, layout);
+  DevicesOfShares devices;
   for (int64_t device = 0; device < sharding.devices(); ++device) {
     const Coordinates place = coordinates_of(sharding.mesh(), device);
     DUNLIN_ASSIGN_OR_RETURN(WeightBox share,
                             weight_share(declaration, view, sharding.sharding, place));
-    devices_of[{std::move(share.rows), std::move(share.columns)}].push_back(device);
+    devices[{std::move(share.rows), std::move(share.columns)}].push_back(device);
   }
-  const TensorType type = weight_type(program, use, &sharding);
-  Buffers buffers(static_cast<size_t>(sharding.devices()));
-  for (const auto& [share, devices] : devices_of) {
-    DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes,
-                            reader.read(use, {share.first, share.second}));
+  return devices;
+}
+
+// Of one weight: by device, its arrays.
+Result<std::vector<std::vector<Buffer>>> upload_weight(const Client& client, const Program& program,
+                                                       const WeightView& view, const WeightUse& use,
+                                                       const ProgramSharding* sharding,
+                                                       WeightReader& reader, ThreadPool& pool) {
+  const auto index = static_cast<size_t>(use.weight);
+  const std::vector<TensorType> types = weight_types(program, use, sharding);
+  DevicesOfShares shares;
+  if (sharding == nullptr) {
+    shares[{IndexRuns::all(view.rows), IndexRuns::all(view.columns)}].push_back(0);
+  } else {
+    DUNLIN_ASSIGN_OR_RETURN(shares, devices_of_shares(program.weights[index],
+                                                      sharding->weights[index], view, *sharding));
+  }
+  std::vector<std::vector<Buffer>> arrays(
+      sharding == nullptr ? 1 : static_cast<size_t>(sharding->devices()));
+  for (const auto& [share, devices] : shares) {
+    DUNLIN_ASSIGN_OR_RETURN(const BoxOfWeight stored,
+                            reader.box_of(use.weight, {share.first, share.second}));
+    DUNLIN_ASSIGN_OR_RETURN(const HostArrays bytes,
+                            read_arrays(stored.view, stored.box, use, types, pool));
     for (const int64_t device : devices) {
-      DUNLIN_ASSIGN_OR_RETURN(buffers[static_cast<size_t>(device)],
-                              client.upload(type, bytes, device));
+      for (size_t i = 0; i < types.size(); ++i) {
+        DUNLIN_ASSIGN_OR_RETURN(Buffer buffer, client.upload(types[i], bytes[i], device));
+        arrays[static_cast<size_t>(device)].push_back(std::move(buffer));
+      }
     }
   }
-  return buffers;
+  return arrays;
 }
+
+}  // namespace
 
 Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& program,
                                           const std::vector<WeightView>& views,
@@ -127,6 +169,9 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
                                           const CompileOptions& options,
                                           const ProgramSharding* sharding) {
   DeviceWeights weights;
+  const int threads = options.threads > 0 ? options.threads : cpu_features().cores;
+  DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(std::clamp(threads, 1, 1024)));
+  const int64_t devices = sharding == nullptr ? 1 : sharding->devices();
   WeightReader reader(views);
   for (size_t i = 0; i < uses.size(); ++i) {
     const WeightUse& use = uses[i];
@@ -135,21 +180,10 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
     if (options.progress) {
       options.progress(static_cast<double>(i) / static_cast<double>(uses.size()), name);
     }
-    const TensorType type = weight_type(program, use, sharding);
-    if (sharding != nullptr) {
-      auto buffers = upload_shares(client, program, view, use, *sharding, reader);
-      if (!buffers.ok()) return buffers.error().with_context(name);
-      weights.buffers_.emplace(use, std::move(buffers).value());
-      weights.bytes_ += static_cast<uint64_t>(type.bytes() * sharding->devices());
-      continue;
-    }
-    DUNLIN_ASSIGN_OR_RETURN(const std::vector<std::byte> bytes, reader.read(use));
-    auto buffer = client.upload(type, bytes, 0);
-    if (!buffer.ok()) return buffer.error().with_context(name);
-    Buffers buffers;
-    buffers.push_back(std::move(buffer).value());
-    weights.buffers_.emplace(use, std::move(buffers));
-    weights.bytes_ += bytes.size();
+    auto arrays = upload_weight(client, program, view, use, sharding, reader, *pool);
+    if (!arrays.ok()) return arrays.error().with_context(name);
+    weights.buffers_.emplace(use, std::move(arrays).value());
+    weights.bytes_ += static_cast<uint64_t>(weight_bytes(program, use, sharding) * devices);
   }
   if (options.progress) options.progress(1.0, "");
   return weights;

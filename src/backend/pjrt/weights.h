@@ -1,4 +1,4 @@
-// The weights of a Program in the memory of its devices, each in the element types it is read in.
+// The weights of a Program in the memory of its devices, each in the forms it is read in.
 #pragma once
 
 #include <functional>
@@ -9,34 +9,33 @@
 #include "backend/api.h"
 #include "backend/pjrt/client/client.h"
 #include "backend/pjrt/lower/lower.h"
+#include "backend/pjrt/pack_weight.h"
 #include "backend/pjrt/weight_reader.h"
+#include "base/thread_pool.h"
 #include "formats/weight_box.h"
 
 namespace dunlin::pjrt {
 
 class DeviceWeights {
  public:
-  // Reads, decodes and uploads `uses`, one tensor at a time, gate and up of one tensor from one reading:
-  // for a mesh what each device holds of it, once for all devices that hold the same. `sharding` is null
-  // for one device.
+  // Reads `uses`, brings them into their forms on options.threads threads and uploads them, one tensor
+  // at a time, gate and up of one tensor from one reading: for a mesh what each device holds of it,
+  // once for all devices that hold the same. `sharding` is null for one device.
   static Result<DeviceWeights> load(const Client& client, const Program& program,
                                     const std::vector<WeightView>& views,
                                     const std::vector<WeightUse>& uses,
                                     const CompileOptions& options,
                                     const ProgramSharding* sharding = nullptr);
 
-  const Buffer& of(const WeightUse& use, size_t device = 0) const {
+  // In the order of weight_types().
+  const std::vector<Buffer>& of(const WeightUse& use, size_t device = 0) const {
     return buffers_.at(use)[device];
   }
   uint64_t bytes() const { return bytes_; }  // of all devices
 
  private:
-  using Buffers = std::vector<Buffer>;  // by device
-  static Result<Buffers> upload_shares(const Client& client, const Program& program,
-                                       const WeightView& view, const WeightUse& use,
-                                       const ProgramSharding& sharding, WeightReader& reader);
-
-  std::map<WeightUse, Buffers> buffers_;
+  using Arrays = std::vector<std::vector<Buffer>>;  // by device
+  std::map<WeightUse, Arrays> buffers_;
   uint64_t bytes_ = 0;
 };
 
@@ -50,5 +49,9 @@ Result<std::vector<std::byte>> read_weight(const WeightView& view, Element eleme
 // The same of some rows and columns; what pads them is zero. No more than those are read.
 Result<std::vector<std::byte>> read_share(const WeightView& view, const WeightBox& share,
                                           Element element);
+
+// The arrays of a use of a weight, as weight_types() says, of what the box holds of it.
+Result<HostArrays> read_arrays(const WeightView& view, const WeightBox& box, const WeightUse& use,
+                               const std::vector<TensorType>& types, ThreadPool& pool);
 
 }  // namespace dunlin::pjrt

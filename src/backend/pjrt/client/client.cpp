@@ -18,10 +18,31 @@ PJRT_Buffer_Type buffer_type(Element element) {
       return PJRT_Buffer_Type_BF16;
     case Element::i32:
       return PJRT_Buffer_Type_S32;
+    case Element::i8:
+      return PJRT_Buffer_Type_S8;
+    case Element::u8:
+      return PJRT_Buffer_Type_U8;
+    case Element::i4:
+      return PJRT_Buffer_Type_S4;
+    case Element::u4:
+      return PJRT_Buffer_Type_U4;
+    case Element::f4:
+      return PJRT_Buffer_Type_F4E2M1FN;
     case Element::i1:
       break;
   }
   return PJRT_Buffer_Type_PRED;
+}
+
+// Bytes of the host from one element of a dimension to the next.
+Shape row_major_strides(const TensorType& type) {
+  Shape strides(type.dims.size());
+  int64_t stride = element_bytes(type.element);
+  for (size_t i = strides.size(); i-- > 0;) {
+    strides[i] = stride;
+    stride *= type.dims[i];
+  }
+  return strides;
 }
 
 PJRT_NamedValue named_option(const char* name, PJRT_NamedValue_Type type) {
@@ -147,6 +168,10 @@ Result<Buffer> Client::upload(const TensorType& type, std::span<const std::byte>
   args.type = buffer_type(type.element);
   args.dims = type.dims.data();
   args.num_dims = type.dims.size();
+  // XLA for CPU took an array of four bits only with its strides (openxla/xla, issue 16795).
+  const Shape strides = element_bits(type.element) < 8 ? row_major_strides(type) : Shape();
+  args.byte_strides = strides.empty() ? nullptr : strides.data();
+  args.num_byte_strides = strides.size();
   args.host_buffer_semantics = PJRT_HostBufferSemantics_kImmutableUntilTransferCompletes;
   args.device = devices_[static_cast<size_t>(device)];
   const std::string doing = "copy " + type.text() + " to the device";

@@ -34,7 +34,7 @@ TensorType LoweringContext::type_of(ValueId id) const {
 Var LoweringContext::value(ValueId id) {
   std::optional<Var>& known = values_[static_cast<size_t>(id)];
   const Value& value = program.values[static_cast<size_t>(id)];
-  if (!known && value.kind == Value::Kind::weight) known = weight(id, Element::f32);
+  if (!known && value.kind == Value::Kind::weight) known = weight(id, {}).codes;
   if (!known && value.kind == Value::Kind::input) known = value_of(value.input);
   DUNLIN_CHECK(known.has_value(), "a value before its node");
   return *known;
@@ -44,10 +44,14 @@ Var LoweringContext::value_of(InputKind kind) const {
   return inputs_[static_cast<size_t>(kind)];
 }
 
-Var LoweringContext::weight(ValueId id, Element element) const {
-  const auto found = weights_.find({program.values[static_cast<size_t>(id)].weight, element});
+const DeviceWeight& LoweringContext::weight(ValueId id, const DeviceForm& form) const {
+  const auto found = weights_.find({program.values[static_cast<size_t>(id)].weight, form});
   DUNLIN_CHECK(found != weights_.end(), "a weight that was not declared");
   return found->second;
+}
+
+const DeviceWeight& LoweringContext::matrix(ValueId id) const {
+  return weight(id, matrix_form(format_of(id), options.precision, options.platform));
 }
 
 Format LoweringContext::format_of(ValueId id) const {
@@ -59,10 +63,17 @@ void LoweringContext::declare_arguments(const std::vector<WeightUse>& uses,
                                         const std::vector<TensorType>& types) {
   const ProgramSharding* const sharding = options.sharding.get();
   for (const WeightUse& use : uses) {
-    Splits splits;
-    if (on_mesh())
-      splits = splits_of(sharding->mesh(), sharding->weights[static_cast<size_t>(use.weight)]);
-    weights_[use] = b.argument(weight_type(program, use, sharding), "", splits);
+    const std::vector<TensorType> arrays = weight_types(program, use, sharding);
+    std::vector<Splits> splits(arrays.size());
+    if (on_mesh()) {
+      const Layout& layout = sharding->weights[static_cast<size_t>(use.weight)];
+      splits = weight_splits(splits_of(sharding->mesh(), layout), use.form);
+    }
+    DeviceWeight& declared = weights_[use];
+    declared.form = use.form;
+    declared.codes = b.argument(arrays[0], "", splits[0]);
+    if (arrays.size() > 1) declared.scales = b.argument(arrays[1], "", splits[1]);
+    if (arrays.size() > 2) declared.minimums = b.argument(arrays[2], "", splits[2]);
   }
   const Splits own = on_mesh() ? per_device_splits(sharding->mesh()) : Splits();
   if (on_mesh()) place_ = b.argument(place_type(), "", own);
@@ -121,6 +132,25 @@ void LoweringContext::set_state(const Vars& arrays) {
       layer.values = arrays[next++];
     }
   }
+}
+
+Var LoweringContext::tie_packed_weights(const Var& number) {
+  Vars tied = {number};
+  std::vector<Var*> arrays;
+  for (auto& [use, weight] : weights_) {
+    const DeviceForm::Kind kind = use.form.kind;
+    // Rows that are looked up follow from the step's tokens.
+    if (kind == DeviceForm::Kind::values || kind == DeviceForm::Kind::rows) continue;
+    for (Var* const array : {&weight.codes, &weight.scales, &weight.minimums}) {
+      if (array->name.empty()) continue;
+      arrays.push_back(array);
+      tied.push_back(*array);
+    }
+  }
+  if (arrays.empty()) return number;
+  const Vars held = b.barrier(tied);
+  for (size_t i = 0; i < arrays.size(); ++i) *arrays[i] = held[i + 1];
+  return held.front();
 }
 
 Var LoweringContext::field(const StepLayout::Field& field, const Shape& dims) {

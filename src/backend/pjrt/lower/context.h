@@ -11,6 +11,16 @@
 
 namespace dunlin::pjrt {
 
+// A weight, or the part of it that an operation reads at a time, in a form of packed_forms.h.
+struct DeviceWeight {
+  DeviceForm form = {};
+  Var codes = {};   // or values
+  Var scales = {};  // no name where the form has none
+  Var minimums = {};
+
+  int64_t outputs() const;  // of a matrix or of each of a stack: what it makes of a row
+};
+
 // The KV arrays of a layer as they are at this point of the program.
 struct LayerState {
   Var keys, values;  // [slots,K,positions,h]
@@ -51,9 +61,11 @@ class LoweringContext {
   TensorType type_of(ValueId id) const;  // on a mesh: of a device's part
   // A value as it was computed; a weight is converted to float32.
   Var value(ValueId id);
-  Var operand(const Node& node, size_t i);        // as the node takes it
-  Var output(size_t i);                           // as it leaves the device
-  Var weight(ValueId id, Element element) const;  // as declare_weights() has it
+  Var operand(const Node& node, size_t i);  // as the node takes it
+  Var output(size_t i);                     // as it leaves the device
+  // As declare_arguments() has it.
+  const DeviceWeight& weight(ValueId id, const DeviceForm& form) const;
+  const DeviceWeight& matrix(ValueId id) const;  // as `linear` and `experts` read it
   Format format_of(ValueId id) const;
   void set_value(ValueId id, const Var& value) { values_[static_cast<size_t>(id)] = value; }
 
@@ -76,6 +88,9 @@ class LoweringContext {
   // From here on nodes are lowered for these rows.
   void set_rows(const LoopRows& rows);
   void set_state(const Vars& arrays);  // in the order of state_results()
+  // From here on packed weights are those of this step of a loop, whose number it gives back: they do
+  // not change, and a compiler would convert them once before the loop, to arrays as large as bf16.
+  Var tie_packed_weights(const Var& number);
 
   // ---- on a mesh (exchange.cpp). For one device there are no axes, and nothing is exchanged.
   // The mesh axes that split a dimension of an operand as the node takes it.
@@ -109,7 +124,7 @@ class LoweringContext {
   StepLayout layout_;
   std::vector<std::optional<Var>> values_;  // by ValueId
   Vars inputs_;                             // by InputKind
-  std::map<WeightUse, Var> weights_;
+  std::map<WeightUse, DeviceWeight> weights_;
   Var place_;                                   // i32 by MeshAxis
   std::vector<std::vector<LayerState>> state_;  // by group and layer
   Var step_, slots_, row_counts_, lengths_;
@@ -152,7 +167,18 @@ Vars lower_state_read(const NodeLowering& it);   // state.cpp
 void write_state(LoweringContext& context, const StateAttributes& place, const Var& keys,
                  const Var& values);
 
-// matrices.cpp: x [..,I] times w [O,I] (or of [E,O,I], one each), both in w's element type.
-Var project(Builder& b, const Var& x, const Var& w);
+// projection.cpp: x [..,I] times a matrix of `outputs` O, summed over I in float32: [..,O]. Both are
+// multiplied in the type of the matrix' values, or packed codes in `element`: bf16 or float32.
+Var project(Builder& b, const Var& x, const DeviceWeight& matrix, Element element);
+// The element type of the last argument.
+Element product_element(Precision precision);
+// Number `index` (i32) of a stack.
+DeviceWeight one_of(Builder& b, const DeviceWeight& stack, const Var& index);
+// Rows of a table by their numbers [T], in float32.
+Var table_rows(Builder& b, const DeviceWeight& table, const Var& ids);
+
+// weight_arrays.cpp: how the arrays of a form are split where the weight's own dimensions are split
+// like this: groups as its columns.
+std::vector<Splits> weight_splits(const Splits& splits, const DeviceForm& form);
 
 }  // namespace dunlin::pjrt

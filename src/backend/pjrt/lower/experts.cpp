@@ -92,18 +92,15 @@ Choice choose(Builder& b, const Rows& rows, int64_t experts) {
 // device's.
 Vars lower_experts(const NodeLowering& it) {
   Builder& b = it.b;
-  const auto stack = [&](size_t operand) {
-    const ValueId id = it.node.operands[operand];
-    return it.context.weight(
-        id, matrix_element(it.context.format_of(id), it.context.options.precision));
-  };
   const std::vector<MeshAxis> by_expert = it.context.axes_of(it.node, 3, 0);
   const std::vector<MeshAxis> by_ffn = it.context.axes_of(it.node, 3, 1);
-  const Var gate = stack(3);
-  const Var up = stack(4);
-  const Var down = stack(5);
-  const Rows rows = by_expert.empty() ? own_rows(it) : rows_of_all(it, gate.dim(0), by_expert);
-  const Choice choice = choose(b, rows, gate.dim(0));
+  const Element element = product_element(it.context.options.precision);
+  const DeviceWeight& gate = it.context.matrix(it.node.operands[3]);
+  const DeviceWeight& up = it.context.matrix(it.node.operands[4]);
+  const DeviceWeight& down = it.context.matrix(it.node.operands[5]);
+  const int64_t experts = gate.codes.dim(0);
+  const Rows rows = by_expert.empty() ? own_rows(it) : rows_of_all(it, experts, by_expert);
+  const Choice choice = choose(b, rows, experts);
   const auto& attributes = it.attributes<GatedAttributes>();
   DUNLIN_CHECK(!attributes.keeps_hidden || (by_expert.empty() && by_ffn.empty()),
                "the hidden rows of experts are those of one device");
@@ -115,14 +112,11 @@ Vars lower_experts(const NodeLowering& it) {
     const Var is_first = b.compare("EQ", ffn_place, b.filled_like(ffn_place, 0.0));
     return b.select(b.broadcast(is_first, row.type.dims, {}), row, b.filled_like(row, 0.0));
   };
-  const auto apply = [&](const Var& expert, const Var& input, const Var& weight, size_t bias) {
-    const Var zero = b.scalar(0);
-    const Shape one{1, weight.dim(1), weight.dim(2)};
-    const Var matrix = b.reshape(b.dynamic_slice(weight, {expert, zero, zero}, one),
-                                 {weight.dim(1), weight.dim(2)});
-    const Var y = project(b, input, matrix);
+  const auto apply = [&](const Var& expert, const Var& input, const DeviceWeight& stack,
+                         size_t bias) {
+    const Var y = project(b, input, one_of(b, stack, expert), element);
     if (!it.has(bias)) return y;
-    const Var row = bias_row(bias, {expert, zero}, weight.dim(1));
+    const Var row = bias_row(bias, {expert, b.scalar(0)}, stack.outputs());
     return b.add(y, b.broadcast(row, y.type.dims, {0, 1}));
   };
   const auto body = [&](const Var& number, const Vars& carried) {
@@ -144,9 +138,9 @@ Vars lower_experts(const NodeLowering& it) {
         b.select(b.broadcast(same, all, {0, 1}), b.broadcast(h, all, {0, 2}), carried[1]));
     return result;
   };
-  Vars start{b.constant({Element::f32, {rows.x.dim(0), down.dim(1)}}, 0.0)};
+  Vars start{b.constant({Element::f32, {rows.x.dim(0), down.outputs()}}, 0.0)};
   if (attributes.keeps_hidden) {
-    const Shape hidden{rows.x.dim(0), rows.chosen.dim(1), gate.dim(1)};
+    const Shape hidden{rows.x.dim(0), rows.chosen.dim(1), gate.outputs()};
     start.push_back(b.constant({Element::f32, hidden}, 0.0));
   }
   Vars results = b.counted_loop(choice.count, start, body);

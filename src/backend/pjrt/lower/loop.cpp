@@ -80,10 +80,11 @@ class DecodeLoop {
   Vars step(const Vars& v) {
     context_.set_rows(rows_of(v));
     take_state(v);
+    const Var step_number = context_.tie_packed_weights(v[kNumber]);
     lower_nodes(context_);
     b_.set_location("loop");
     const Decision decision = decide();
-    const Var next = b_.plus(v[kNumber], 1.0);
+    const Var next = b_.plus(step_number, 1.0);
     const Var number = b_.broadcast(next, inputs_.row_steps.type.dims, {});
     const Var within = b_.compare("LT", number, inputs_.row_steps);
     const Var unstopped = b_.unary("not", decision.stopped);

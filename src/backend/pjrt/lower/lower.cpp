@@ -1,21 +1,11 @@
 // The order of a lowered program: arguments, nodes, results.
 #include "backend/pjrt/lower/lower.h"
 
-#include <set>
-
 #include "backend/pjrt/lower/context.h"
 #include "base/check.h"
 
 namespace dunlin::pjrt {
 namespace {
-
-// How operand number `operand` of a node reads the weight it is.
-Element element_read(const Node& node, size_t operand, Format format, Precision precision) {
-  if (node.op == Op::embed) return table_element(format);
-  const bool matrix = (node.op == Op::linear && operand == 1) ||
-                      (node.op == Op::experts && operand >= 3 && operand <= 5);
-  return matrix ? matrix_element(format, precision) : Element::f32;
-}
 
 Vars lower_node(const NodeLowering& it) {
   switch (it.node.op) {
@@ -63,16 +53,6 @@ void lower_nodes(LoweringContext& context) {
   }
 }
 
-Element matrix_element(Format format, Precision precision) {
-  const bool f32 = linear_arithmetic(format, precision, RowClass::prompt) == Arithmetic::f32;
-  return f32 ? Element::f32 : Element::bf16;
-}
-
-Element table_element(Format format) {
-  if (format == Format::bf16) return Element::bf16;
-  return format == Format::f16 ? Element::f16 : Element::f32;
-}
-
 Element kv_element(Precision precision) {
   return precision == Precision::f32 ? Element::f32 : Element::bf16;
 }
@@ -80,35 +60,6 @@ Element kv_element(Precision precision) {
 bool is_lowered_directly(Op op, bool on_mesh) {
   return op == Op::embed || op == Op::linear || op == Op::experts || op == Op::attention ||
          (on_mesh && op == Op::logits_view);
-}
-
-std::vector<WeightUse> weight_uses(const Program& program, const LoweringOptions& options) {
-  std::set<WeightUse> uses;
-  const auto add = [&](ValueId id, const auto& element_for) {
-    const Value& value = program.values[static_cast<size_t>(id)];
-    if (value.kind != Value::Kind::weight) return;
-    uses.insert({value.weight, element_for(options.formats[static_cast<size_t>(value.weight)])});
-  };
-  for (const Node& node : program.nodes) {
-    for (size_t i = 0; i < node.operands.size(); ++i) {
-      add(node.operands[i],
-          [&](Format format) { return element_read(node, i, format, options.precision); });
-    }
-  }
-  for (const Output& output : program.outputs) {
-    add(output.value, [](Format) { return Element::f32; });
-  }
-  return {uses.begin(), uses.end()};
-}
-
-TensorType weight_type(const Program& program, const WeightUse& use,
-                       const ProgramSharding* sharding) {
-  TensorType type{use.element, {}};
-  for (const Dim& dim : program.weights[static_cast<size_t>(use.weight)].shape())
-    type.dims.push_back(dim.size);
-  if (sharding != nullptr)
-    type.dims = sharding->local(sharding->weights[static_cast<size_t>(use.weight)], type.dims);
-  return type;
 }
 
 TensorType place_type() {

@@ -4,36 +4,35 @@
 // their definitions in basic operations (program/definitions.h), which XLA fuses.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/packed_forms.h"
 #include "backend/pjrt/bucket.h"
 #include "backend/pjrt/element.h"
 #include "backend/pjrt/sharding/program_sharding.h"
 
 namespace dunlin::pjrt {
 
-// A weight as one kind of operation reads it.
+// A weight as one kind of operation reads it: one array on a device, or those of its codes, scales and
+// minimums.
 struct WeightUse {
   WeightId weight = 0;
-  Element element = Element::f32;
+  DeviceForm form = {};
   friend auto operator<=>(const WeightUse&, const WeightUse&) = default;
 };
 
 struct LoweringOptions {
   Precision precision = Precision::automatic;
   std::vector<Format> formats = {};  // of each weight of the Program
+  Platform platform = Platform::other;
   // For the devices of a mesh; null: for one device. A bucket is then one part of the batch.
   std::shared_ptr<const ProgramSharding> sharding = nullptr;
 };
 
-// The element type that `linear` and `experts` multiply a weight of this format in. The PJRT back
-// end has no int8 arithmetic: `auto` computes as `exact` does.
-Element matrix_element(Format format, Precision precision);
-// The element type that `embed` reads rows of this format in: as stored, or decoded.
-Element table_element(Format format);
 Element kv_element(Precision precision);
 
 // True for semantic operations that lower() takes as they are; the others must be expanded. On a mesh
@@ -42,12 +41,19 @@ bool is_lowered_directly(Op op, bool on_mesh = false);
 
 // What a Program reads of its weights, in the order of LoweredProgram.
 std::vector<WeightUse> weight_uses(const Program& program, const LoweringOptions& options);
+// Of the operations that read matrices in a form of their own, the forms that these are in: "i4 in
+// groups of 32, f32".
+std::map<Op, std::string> forms_of_operations(const Program& program,
+                                              const LoweringOptions& options);
+// One line for people where matrices take more memory than in their file, because no packed form of
+// their formats passes on the platform; else empty.
+std::string widening_note(const Program& program, const LoweringOptions& options);
 
 // Types are those of a device's parts.
 struct LoweredProgram {
   std::string text;
-  // Arguments in order: these weights, on a mesh the device's place (place_type()), the KV arrays
-  // (donated), the step's i32 array, of which each part of the batch has another.
+  // Arguments in order: the arrays of these weights, on a mesh the device's place (place_type()), the
+  // KV arrays (donated), the step's i32 array, of which each part of the batch has another.
   std::vector<WeightUse> weights;
   std::vector<TensorType> state;  // by group and layer: keys, values
   TensorType step;
@@ -58,9 +64,13 @@ struct LoweredProgram {
   std::vector<std::vector<MeshAxis>> output_axes;
 };
 
-// The array that a use of a weight reads.
-TensorType weight_type(const Program& program, const WeightUse& use,
-                       const ProgramSharding* sharding = nullptr);
+// The arrays that a use of a weight reads: values or codes, then scales and minimums where the form has
+// them. On a mesh those of a device.
+std::vector<TensorType> weight_types(const Program& program, const WeightUse& use,
+                                     const ProgramSharding* sharding = nullptr);
+int64_t weight_bytes(const Program& program, const WeightUse& use,
+                     const ProgramSharding* sharding = nullptr);  // of a device
+Element element_of(CodeType code);
 
 // i32: a device's place on every axis, by MeshAxis.
 TensorType place_type();

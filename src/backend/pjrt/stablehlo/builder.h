@@ -129,6 +129,9 @@ class Builder {
   // One value of a `while` that counts from 0 to `count` (scalar i32) and carries `initial`.
   using CountedBody = std::function<Vars(const Var& number, const Vars&)>;
   Vars counted_loop(const Var& count, const Vars& initial, const CountedBody& body);
+  // The same values, which a compiler takes for new ones: what is computed from them stays behind what
+  // all of them depend on.
+  Vars barrier(const Vars& values);
 
   // ---- between devices (collectives.cpp); every device comes to the same ones in the same order
   Var all_reduce(const Var& x, const DeviceGroups& groups);  // sum of each element

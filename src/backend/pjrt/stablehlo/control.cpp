@@ -1,4 +1,4 @@
-// Loops.
+// Loops, and what keeps values in them.
 #include <fmt/format.h>
 
 #include "backend/pjrt/stablehlo/builder.h"
@@ -48,6 +48,15 @@ Vars Builder::counted_loop(const Var& count, const Vars& initial, const CountedB
         return next;
       });
   return {results.begin() + 2, results.end()};
+}
+
+Vars Builder::barrier(const Vars& values) {
+  std::vector<TensorType> types;
+  for (const Var& value : values) types.push_back(value.type);
+  const std::string list = join_types(values);
+  return emit_many(fmt::format("\"stablehlo.optimization_barrier\"({}) : ({}) -> ({})",
+                               join_names(values), list, list),
+                   types);
 }
 
 }  // namespace dunlin::pjrt

@@ -45,7 +45,7 @@ Var Builder::convert(const Var& x, Element to) {
 
 Var Builder::bitcast(const Var& x, Element to) {
   const TensorType type{to, x.type.dims};
-  DUNLIN_CHECK(element_bytes(to) == element_bytes(x.type.element), "bits of " + x.type.text());
+  DUNLIN_CHECK(element_bits(to) == element_bits(x.type.element), "bits of " + x.type.text());
   return emit(
       fmt::format("stablehlo.bitcast_convert {} : ({}) -> {}", x.name, x.type.text(), type.text()),
       type);
