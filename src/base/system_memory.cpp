@@ -81,7 +81,8 @@ std::vector<Group> groups_of(const SystemFiles& files) {
     const size_t second = first == std::string::npos ? first : line.find(':', first + 1);
     if (second == std::string::npos) continue;
     const std::string path = line.substr(second + 1);
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string controllers(1, ',');
+    controllers.append(line, first + 1, second - first - 1) += ',';
     if (line.starts_with("0::")) add_groups(files.cgroup, path, kVersion2, groups);
     if (controllers.find(",memory,") != std::string::npos)
       add_groups(files.cgroup + "/memory", path, kVersion1, groups);

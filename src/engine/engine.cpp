@@ -61,6 +61,22 @@ Result<Engine> engine_over(std::unique_ptr<Model> owned, Model& model) {
   return Engine(std::move(state));
 }
 
+ModelOptions model_options(const LoadOptions& options) {
+  ModelOptions all;
+  all.backend = options.backend;
+  all.precision = options.precision;
+  all.pack_cache.folder = options.pack_cache;
+  all.threads = options.threads;
+  all.isa = options.isa;
+  all.context = options.context;
+  all.sequences = options.sequences;
+  all.kv_tokens = options.kv_tokens;
+  all.rows = options.rows;
+  all.quantize = options.quantize;
+  all.progress = options.progress;
+  return all;
+}
+
 }  // namespace
 
 Result<Engine> make_engine(Model& model) {
@@ -69,18 +85,7 @@ Result<Engine> make_engine(Model& model) {
 
 Result<Engine> Engine::load(const std::string& path, const LoadOptions& options) {
   return without_exceptions([&]() -> Result<Engine> {
-    DUNLIN_ASSIGN_OR_RETURN(auto model,
-                            load_model(path, {.backend = options.backend,
-                                              .precision = options.precision,
-                                              .pack_cache = {.folder = options.pack_cache},
-                                              .threads = options.threads,
-                                              .isa = options.isa,
-                                              .context = options.context,
-                                              .sequences = options.sequences,
-                                              .kv_tokens = options.kv_tokens,
-                                              .rows = options.rows,
-                                              .quantize = options.quantize,
-                                              .progress = options.progress}));
+    DUNLIN_ASSIGN_OR_RETURN(auto model, load_model(path, model_options(options)));
     Model& loaded = *model;
     return engine_over(std::move(model), loaded);
   });

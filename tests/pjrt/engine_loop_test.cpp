@@ -30,15 +30,15 @@ ModelOptions options(int64_t steps, const MeshShape& mesh = {}) {
           .rows = 32};
 }
 
-struct Run {
+struct LoopRun {
   std::vector<Answer> answers = {};
   int64_t calls = 0;  // of Engine::step()
 };
 
-Run run(EngineDriver& driver, const std::vector<Request>& requests) {
+LoopRun run(EngineDriver& driver, const std::vector<Request>& requests) {
   std::vector<std::shared_ptr<Answer>> together;
   for (const Request& request : requests) together.push_back(driver.submit(request));
-  Run result;
+  LoopRun result;
   while (driver.engine().step()) ++result.calls;
   for (const auto& answer : together) {
     EXPECT_FALSE(answer->error.has_value()) << answer->error->message;
@@ -48,7 +48,7 @@ Run run(EngineDriver& driver, const std::vector<Request>& requests) {
   return result;
 }
 
-void expect_same(const Run& run, const Run& expected, const std::string& what) {
+void expect_same(const LoopRun& run, const LoopRun& expected, const std::string& what) {
   ASSERT_EQ(run.answers.size(), expected.answers.size());
   for (size_t i = 0; i < run.answers.size(); ++i) {
     EXPECT_EQ(run.answers[i].ids, expected.answers[i].ids) << what << ", request " << i;
@@ -74,12 +74,12 @@ TEST_P(EngineLoops, AnswersAreThoseOfSingleSteps) {
   DUNLIN_NEEDS_PLUGIN();
   EngineDriver single(GetParam(), options(1));
   EXPECT_EQ(single.model().executable->most_steps(), 1);
-  const Run expected = run(single, mixed_requests());
+  const LoopRun expected = run(single, mixed_requests());
   EXPECT_EQ(expected.answers.back().ids.size(), 11u);  // 96 - 85
   for (const int64_t steps : {3, 8}) {
     EngineDriver looped(GetParam(), options(steps));
     EXPECT_EQ(looped.model().executable->most_steps(), steps);
-    const Run answers = run(looped, mixed_requests());
+    const LoopRun answers = run(looped, mixed_requests());
     expect_same(answers, expected, std::to_string(steps) + " steps");
     EXPECT_LT(answers.calls, expected.calls * 3 / 4);
     EXPECT_EQ(looped.engine().stats().preemptions, 0);
@@ -99,8 +99,8 @@ TEST(EngineLoop, OnAMeshAnswersAreThoseOfSingleSteps) {
     EngineDriver single(model, options(1, mesh));
     EngineDriver looped(model, options(8, mesh));
     EXPECT_EQ(looped.model().executable->most_steps(), 8);
-    const Run expected = run(single, mixed_requests());
-    const Run answers = run(looped, mixed_requests());
+    const LoopRun expected = run(single, mixed_requests());
+    const LoopRun answers = run(looped, mixed_requests());
     expect_same(answers, expected, model + " on " + to_string(mesh));
     EXPECT_LT(answers.calls, expected.calls * 3 / 4);
   }
@@ -125,7 +125,7 @@ TEST(EngineLoop, OfPackedWeightsAnswersAreThoseOfSingleSteps) {
     EngineDriver single(it.model, in_steps);
     EngineDriver looped(it.model, in_loops);
     EXPECT_EQ(looped.model().executable->most_steps(), 8);
-    const Run expected = run(single, mixed_requests());
+    const LoopRun expected = run(single, mixed_requests());
     expect_same(run(looped, mixed_requests()), expected, it.model + " in " + it.type);
   }
 }
@@ -142,7 +142,7 @@ TEST(EngineLoop, AStopIdInTheMiddleEndsTheAnswerAndLeavesASoundCache) {
   const auto first = std::ranges::find(all, all[11]);
   const std::vector<int32_t> before(all.begin(), first);
   Request beside = greedy(random_prompt(12, 2), 20);
-  const Run together = run(looped, {stopped, beside});
+  const LoopRun together = run(looped, {stopped, beside});
   EXPECT_EQ(together.answers[0].ids, before);
   EXPECT_EQ(together.answers[0].reason, FinishReason::stop);
   EXPECT_EQ(together.answers[1].ids, looped.answer(beside).ids);
@@ -188,8 +188,8 @@ TEST(EngineLoop, WhatIsNotGreedyComesTokenByToken) {
   };
   for (const Request& request : {sampled(random_prompt(7, 3), 12, 5), biased, penalised, custom}) {
     const std::vector<Request> requests = {request, greedy(random_prompt(11, 4), 12)};
-    const Run expected = run(single, requests);
-    const Run answers = run(looped, requests);
+    const LoopRun expected = run(single, requests);
+    const LoopRun answers = run(looped, requests);
     expect_same(answers, expected, "not greedy");
     EXPECT_EQ(answers.calls, expected.calls);
   }
