@@ -80,12 +80,17 @@ std::vector<OnMesh> all_on_two_by_two() {
   return all;
 }
 
-// What the factoring of `model` and the padding of heads, ffn and vocabulary can meet, and experts.
+// Fewer kv heads than devices, no cache, experts.
+std::vector<OnMesh> some_meshes() {
+  return {{"llama_plain", {.model = 4}},  // two kv heads
+          {"llama_plain", {.data = 2, .model = 2}, /*kv_cache=*/false},
+          {"gpt_oss_mxfp4", {.expert = 2, .model = 2}}};
+}
+
+// What else the factoring of `model` and the padding of heads, ffn and vocabulary can meet.
 std::vector<OnMesh> other_meshes() {
   return {{"llama_plain", {.model = 2}},
-          {"llama_plain", {.model = 4}},  // two kv heads
           {"llama_plain", {.data = 3}},
-          {"llama_plain", {.data = 2, .model = 2}, /*kv_cache=*/false},
           {"llama_heads_9_3", {.model = 2}},   // groups of three heads
           {"llama_heads_9_3", {.model = 6}},   // kv 3, group 2
           {"llama_defaults", {.model = 8}},    // one query head of each kv head, four devices idle
@@ -95,7 +100,6 @@ std::vector<OnMesh> other_meshes() {
           {"gpt_oss_bf16", {.model = 4}},
           {"gpt_oss_bf16", {.expert = 2}},
           {"gpt_oss_mxfp4", {.expert = 3}},
-          {"gpt_oss_mxfp4", {.expert = 2, .model = 2}},
           {"gpt_oss_merged", {.data = 2, .expert = 2}},
           {"gpt_oss_one_expert", {.expert = 4}}};
 }
@@ -108,7 +112,9 @@ const auto model_and_mesh = [](const auto& info) {
 };
 INSTANTIATE_TEST_SUITE_P(TwoByTwo, PjrtMeshParity, testing::ValuesIn(all_on_two_by_two()),
                          model_and_mesh);
-INSTANTIATE_TEST_SUITE_P(Others, PjrtMeshParity, testing::ValuesIn(other_meshes()), model_and_mesh);
+INSTANTIATE_TEST_SUITE_P(Some, PjrtMeshParity, testing::ValuesIn(some_meshes()), model_and_mesh);
+INSTANTIATE_TEST_SUITE_P(SlowOthers, PjrtMeshParity, testing::ValuesIn(other_meshes()),
+                         model_and_mesh);
 
 // Models of 8-bit weights as others publish them.
 class PjrtQuantizedParity : public testing::TestWithParam<std::string> {};
@@ -175,15 +181,13 @@ TEST_P(PjrtPackedParity, LogitsAreThoseOfTheDecodedWeights) {
                         << row.where;
 }
 
-// Every form; those of super-blocks need rows of 256.
+// Every form but those of super-blocks.
 std::vector<Encoded> encoded_models() {
   std::vector<Encoded> all;
   for (const char* type : {"Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "MXFP4"})
     all.push_back({"llama_plain", Container::gguf, type});
   all.push_back({"llama_plain", Container::directory, "I8"});
   all.push_back({"qwen2_tied", Container::directory, "Q8_0"});
-  for (const char* type : {"Q2_K", "Q3_K_S", "Q4_K_M", "Q5_K_M", "Q6_K"})
-    all.push_back({"kernel_llama3_6_2", Container::directory, type});
   // Ffn 160: parts of whole blocks are 96 and 64.
   for (const char* type : {"Q4_0", "Q4_1", "Q8_0", "I8"})
     all.push_back({"llama_plain", Container::directory, type, {.data = 2, .model = 2}});
@@ -191,12 +195,22 @@ std::vector<Encoded> encoded_models() {
   return all;
 }
 
+// Super-blocks need rows of 256.
+std::vector<Encoded> models_of_super_blocks() {
+  std::vector<Encoded> all;
+  for (const char* type : {"Q2_K", "Q3_K_S", "Q4_K_M", "Q5_K_M", "Q6_K"})
+    all.push_back({"kernel_llama3_6_2", Container::directory, type});
+  return all;
+}
+
+const auto encoded_name = [](const auto& info) {
+  const Encoded& it = info.param;
+  return it.model + "_" + it.type + (it.mesh.devices() > 1 ? "_on_a_mesh" : "");
+};
 INSTANTIATE_TEST_SUITE_P(Types, PjrtPackedParity, testing::ValuesIn(encoded_models()),
-                         [](const auto& info) {
-                           const Encoded& it = info.param;
-                           const std::string mesh = it.mesh.devices() > 1 ? "_on_a_mesh" : "";
-                           return it.model + "_" + it.type + mesh;
-                         });
+                         encoded_name);
+INSTANTIATE_TEST_SUITE_P(SlowTypes, PjrtPackedParity, testing::ValuesIn(models_of_super_blocks()),
+                         encoded_name);
 
 const auto model_name = [](const auto& info) { return info.param; };
 INSTANTIATE_TEST_SUITE_P(Tiny, PjrtParity, testing::ValuesIn(committed_models()), model_name);
