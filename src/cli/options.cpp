@@ -71,8 +71,8 @@ void add_xla_option_flag(Command command, std::vector<std::string>& options) {
 void add_steps_per_call_flag(Command command, int64_t& steps) {
   add_flag(command, "--steps-per-call", steps,
            fmt::format("of pjrt: tokens of greedy answers that the device computes before the host "
-                       "looks (default: {}, of cpu-xla 1)",
-                       kDefaultStepsPerCall))
+                       "looks (default: {} on GPUs, else 1)",
+                       kStepsPerCallOnGpus))
       .check(in_range(1, kMostStepsPerCall))
       .default_str("");
 }

@@ -139,8 +139,8 @@ TEST_P(AheadOfTime, EveryProgramOfAnEngineTellsWhatItNeeds) {
   options.compile.threads = 2;
   const auto result = compile_ahead(*program, shapes_of(*program, Format::bf16), options);
   ASSERT_TRUE(result.ok()) << result.error().message;
-  // Of one and two sequences' tokens, one by one and in loops, and of 16 and 64 rows of a prompt.
-  EXPECT_EQ(result->programs.size(), 6u);
+  // Of one and two sequences' tokens, on GPUs in loops too, and of 16 and 64 rows of a prompt.
+  EXPECT_EQ(result->programs.size(), target().plugin == "tpu" ? 4u : 6u);
   for (const AheadProgram& it : result->programs) {
     ASSERT_TRUE(it.bytes.has_value()) << it.name;
     EXPECT_GE(it.bytes->arguments, result->weights_bytes + result->kv_bytes) << it.name;

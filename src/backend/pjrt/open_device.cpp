@@ -58,13 +58,13 @@ Result<CompileSpec> parse_options(const std::vector<std::string>& options) {
   return spec;
 }
 
-Result<int64_t> steps_of_call(const PjrtOptions& options, bool on_cpu) {
+Result<int64_t> steps_of_call(const PjrtOptions& options, Platform platform) {
   if (options.steps_per_call < 0 || options.steps_per_call > kMostStepsPerCall) {
     return usage_error(fmt::format("--steps-per-call {}: expected 1 to {}", options.steps_per_call,
                                    kMostStepsPerCall));
   }
   if (options.steps_per_call > 0) return options.steps_per_call;
-  return on_cpu ? int64_t{1} : kDefaultStepsPerCall;
+  return platform == Platform::gpu ? kStepsPerCallOnGpus : 1;
 }
 
 Result<OpenDevice> open_device(const PjrtOptions& options) {
@@ -82,7 +82,8 @@ Result<OpenDevice> open_device(const PjrtOptions& options) {
                  fmt::format("--mesh {}: {} devices, but {} has {}", to_string(options.mesh),
                              options.mesh.devices(), options.device, device.client->devices())};
   }
-  DUNLIN_ASSIGN_OR_RETURN(device.steps, steps_of_call(options, device.client->platform() == "cpu"));
+  DUNLIN_ASSIGN_OR_RETURN(device.steps,
+                          steps_of_call(options, platform_of(device.client->platform())));
   DUNLIN_RETURN_IF_ERROR(check_options(*device.client, options.mesh.devices(), device.spec));
   device.program_folder = options.program_folder.value_or(default_program_folder());
   return device;

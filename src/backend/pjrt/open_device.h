@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/packed_forms.h"
 #include "backend/pjrt/client/client.h"
 #include "backend/pjrt/client/compile_options.h"
 #include "backend/pjrt/pjrt_backend.h"
@@ -23,9 +24,8 @@ struct OpenDevice {
 // Errors as make_pjrt_backend()'s.
 Result<OpenDevice> open_device(const PjrtOptions& options);
 
-// PjrtOptions::steps_per_call, for a device that is or is not XLA for CPU. Error (kind usage): out of
-// range.
-Result<int64_t> steps_of_call(const PjrtOptions& options, bool on_cpu);
+// PjrtOptions::steps_per_call. Error (kind usage): out of range.
+Result<int64_t> steps_of_call(const PjrtOptions& options, Platform platform);
 
 // PjrtOptions::xla_options.
 Result<CompileSpec> parse_options(const std::vector<std::string>& options);

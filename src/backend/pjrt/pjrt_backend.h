@@ -12,9 +12,9 @@
 
 namespace dunlin {
 
-// Steps of one call of an accelerator, which share what a call costs: two transfers and a start. XLA
-// for CPU has neither, and takes one.
-inline constexpr int64_t kDefaultStepsPerCall = 8;
+// Steps of one call of a GPU, which share what a call costs: two transfers and a start. XLA for CPU has
+// neither, and a TPU pays for a loop with copies of the cache (docs/decisions/0009-pjrt.md).
+inline constexpr int64_t kStepsPerCallOnGpus = 8;
 inline constexpr int64_t kMostStepsPerCall = 64;
 
 struct PjrtOptions {
@@ -26,7 +26,8 @@ struct PjrtOptions {
   // everything else as text. Of two values for one name the last counts.
   std::vector<std::string> xla_options = {};
   // Tokens of greedy requests that a device computes in one call, 1 to kMostStepsPerCall
-  // (StepPlan::steps); 0: kDefaultStepsPerCall, and one by one on cpu-xla.
+  // (StepPlan::steps); 0: kStepsPerCallOnGpus on GPUs, and
+  // one by one elsewhere.
   int64_t steps_per_call = 0;
   // Where compiled programs are kept for other processes; empty: nowhere. Unset: the folder that
   // DUNLIN_COMPILE_CACHE names, which may be empty, else `compiled` in the user's cache_folder().
