@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <utility>
+
 namespace dunlin {
 
 MatrixShape matrix_shape(const WeightDeclaration& declaration) {
@@ -19,6 +21,17 @@ Result<void> check_shape(const WeightDeclaration& declaration, const WeightView&
   return model_error(fmt::format("tensor {} in {}: expected {}, found [{},{}]", declaration.name,
                                  view.source->name(), to_string(declaration.shape()), view.rows,
                                  view.columns));
+}
+
+Result<std::vector<WeightView>> resolve_weights(const Program& program,
+                                                const WeightSource& source) {
+  std::vector<WeightView> views;
+  for (const WeightDeclaration& declaration : program.weights) {
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, source(declaration.name));
+    DUNLIN_RETURN_IF_ERROR(check_shape(declaration, view));
+    views.push_back(std::move(view));
+  }
+  return views;
 }
 
 }  // namespace dunlin

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "backend/api.h"
 #include "base/result.h"
 #include "formats/weight_view.h"
 #include "program/program.h"
@@ -19,5 +21,9 @@ MatrixShape matrix_shape(const WeightDeclaration& declaration);
 
 // The error names tensor, file, and both shapes.
 Result<void> check_shape(const WeightDeclaration& declaration, const WeightView& view);
+
+// One view per declared weight. Errors: those of `source`, as of a weight that is missing, and of
+// check_shape().
+Result<std::vector<WeightView>> resolve_weights(const Program& program, const WeightSource& source);
 
 }  // namespace dunlin

@@ -17,6 +17,7 @@
 #include "backend/pjrt/row_wise.h"
 #include "backend/pjrt/target.h"
 #include "backend/pjrt/weights.h"
+#include "backend/weight_shape.h"
 #include "base/cpu_features.h"
 #include "base/log.h"
 #include "program/definitions.h"
@@ -214,7 +215,8 @@ Result<AheadResult> compile_for_target(const Program& program, const LoweredMode
   const int64_t memory = target.memory_bytes > 0 ? target.memory_bytes : options.memory_bytes;
   if (const auto fits = check_fits(model.weights_bytes + model.kv_bytes, memory); !fits.ok())
     return fits.error().with_context(context);
-  DUNLIN_ASSIGN_OR_RETURN(const int64_t steps, steps_of_call(options.pjrt, platform_of(target.plugin)));
+  DUNLIN_ASSIGN_OR_RETURN(const int64_t steps,
+                          steps_of_call(options.pjrt, platform_of(target.plugin)));
   DUNLIN_ASSIGN_OR_RETURN(CompileSpec spec, parse_options(options.pjrt.xla_options));
   const std::string& device = options.pjrt.device.empty() ? target.plugin : options.pjrt.device;
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(device));

@@ -10,6 +10,7 @@
 
 #include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/row_wise.h"
+#include "backend/weight_shape.h"
 #include "base/log.h"
 #include "program/definitions.h"
 

@@ -85,17 +85,6 @@ Result<std::vector<std::byte>> read_share(const WeightView& view, const WeightBo
   return result;
 }
 
-Result<std::vector<WeightView>> resolve_weights(const Program& program,
-                                                const WeightSource& source) {
-  std::vector<WeightView> views;
-  for (const WeightDeclaration& declaration : program.weights) {
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, source(declaration.name));
-    DUNLIN_RETURN_IF_ERROR(check_shape(declaration, view));
-    views.push_back(std::move(view));
-  }
-  return views;
-}
-
 Result<HostArrays> read_arrays(const WeightView& view, const WeightBox& box, const WeightUse& use,
                                const std::vector<TensorType>& types, ThreadPool& pool) {
   if (use.form.kind != DeviceForm::Kind::values) {

@@ -39,10 +39,6 @@ class DeviceWeights {
   uint64_t bytes_ = 0;
 };
 
-// One per declared weight. A weight that is missing or of another shape is an error that names the
-// tensor, its file and both shapes.
-Result<std::vector<WeightView>> resolve_weights(const Program& program, const WeightSource& source);
-
 // The canonical rows of a weight, row-major, in `element`: as stored where that is the format, else
 // decoded to float32 and rounded to nearest even.
 Result<std::vector<std::byte>> read_weight(const WeightView& view, Element element);

@@ -115,16 +115,6 @@ Result<void> fill_both(const WeightView& both, Preparation& even, Preparation& o
   });
 }
 
-Result<std::vector<WeightView>> views_of(const Program& program, const WeightSource& source) {
-  std::vector<WeightView> views;
-  for (const WeightDeclaration& declaration : program.weights) {
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, source(declaration.name));
-    DUNLIN_RETURN_IF_ERROR(check_shape(declaration, view));
-    views.push_back(std::move(view));
-  }
-  return views;
-}
-
 }  // namespace
 
 bool is_linear_operand(const Node& node, size_t operand) {
@@ -142,7 +132,7 @@ Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
                                                     const WeightSource& source,
                                                     const CompileOptions& options) {
   const std::vector<WeightUse> uses = weight_uses(program);
-  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, views_of(program, source));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, resolve_weights(program, source));
   const std::vector<std::optional<RowPair>> pairs = row_pairs(views);
   const auto begin = [&](size_t i) {
     return Preparation(program.weights[i], views[i], uses[i], options.precision);
@@ -174,7 +164,7 @@ Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
 Result<std::vector<uint64_t>> prepared_bytes(const Program& program, const WeightSource& source,
                                              const CompileOptions& options) {
   const std::vector<WeightUse> uses = weight_uses(program);
-  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, views_of(program, source));
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, resolve_weights(program, source));
   std::vector<uint64_t> bytes;
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightDeclaration& declaration = program.weights[i];
