@@ -82,17 +82,10 @@ constexpr DeviceForm decoded_form(Format format) {
   return values(format == Format::f32 ? CodeType::f32 : CodeType::bf16);
 }
 
-// XLA for CPU is there to check the forms of a TPU, not to be fast: it widens a weight in any form. But
-// for the elements of MXFP4, twice their values in i8, since its f4 is the youngest of its types.
+// XLA for CPU is there to check the forms of a TPU, not to be fast: it widens a weight in any form.
 constexpr FormTable cpu_table() {
   FormTable table = kTpu;
-  for (FormRow& row : table) {
-    row.measured = "as on a TPU";
-    if (row.format == Format::mxfp4) {
-      row.form = groups(CodeType::i8, 32);
-      row.measured = "elements times two are integers up to 12";
-    }
-  }
+  for (FormRow& row : table) row.measured = "as on a TPU";
   return table;
 }
 constexpr FormTable other_table() {

@@ -169,16 +169,6 @@ TEST_P(Projection, RowsOfATableAreDecoded) {
 INSTANTIATE_TEST_SUITE_P(Formats, Projection, testing::ValuesIn(packed_formats()),
                          [](const auto& info) { return std::string(traits(info.param).name); });
 
-// XLA for CPU may lack the type; a TPU's compiler has it (packed_aot_test.cpp).
-TEST(ProjectionOfFourBits, ElementsOfMxfp4AreExactAsTheyAre) {
-  DUNLIN_NEEDS_PLUGIN();
-  const DeviceForm form = matrix_form(Format::mxfp4, Precision::f32, Platform::tpu);
-  ASSERT_EQ(form.code, CodeType::f4);
-  const auto away = distance(Format::mxfp4, form, 3, 96, 512, Element::f32);
-  if (!away.ok()) GTEST_SKIP() << away.error().message;
-  EXPECT_LE(*away, tolerance().f32);
-}
-
 // Nothing but a conversion stands between codes and their product.
 TEST(ProjectionText, ScalesMeetTheSumsOfGroups) {
   const DeviceForm form = matrix_form(Format::q4_0, Precision::automatic, Platform::tpu);
@@ -228,19 +218,19 @@ TEST(ProjectionText, ManyRowsDecodeATileAtATime) {
 
 // A model of a table and a head, whose candidates a loop of steps needs.
 Program table_and_head() {
-  const Program program =
-      record("table_and_head", {}, [](Recorder& r) {
-        const AxisList in{{Axis::embed, 64}};
-        const Tensor table = r.weights().matrix("table", {{Axis::vocab, 32}}, in);
-        const Tensor head = r.weights().matrix("head", {{Axis::vocab, 32}}, in);
-        const Tensor x = gather_rows(embed(r.tokens(), table), r.logit_rows());
-        const Tensor logits = linear(x, head);
-        const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
-        r.output(kLogitsOutput, logits);
-        r.output(kStatisticsOutput, view.statistics);
-        r.output(kCandidateIdsOutput, view.ids);
-        r.output(kCandidateLogitsOutput, view.logits);
-      }).value();
+  const Program program = record("table_and_head", {}, [](Recorder& r) {
+                            const AxisList in{{Axis::embed, 64}};
+                            const Tensor table =
+                                r.weights().matrix("table", {{Axis::vocab, 32}}, in);
+                            const Tensor head = r.weights().matrix("head", {{Axis::vocab, 32}}, in);
+                            const Tensor x = gather_rows(embed(r.tokens(), table), r.logit_rows());
+                            const Tensor logits = linear(x, head);
+                            const LogitsViewTensors view = logits_view(logits, r.temperatures(), 3);
+                            r.output(kLogitsOutput, logits);
+                            r.output(kStatisticsOutput, view.statistics);
+                            r.output(kCandidateIdsOutput, view.ids);
+                            r.output(kCandidateLogitsOutput, view.logits);
+                          }).value();
   return expand(program, [](const Node& node) { return is_lowered_directly(node.op); }).value();
 }
 
