@@ -156,7 +156,6 @@ class EmulatedAmxAttentionTest : public AttentionTest {};
 
 TEST_P(EmulatedAmxAttentionTest, EqualsThePlainLoops) {
   const FlushToZero flush_to_zero;
-  if (case_->type != KvType::bf16) GTEST_SKIP() << "tiles are for bf16 pages";
   write_pages(kernels(Isa::scalar));
   const AlignedMemory workspace(attention_workspace_bytes(case_->head_dim));
   const std::vector<float> wanted = expected();
@@ -166,8 +165,16 @@ TEST_P(EmulatedAmxAttentionTest, EqualsThePlainLoops) {
   EXPECT_TRUE(same_bits(y, wanted));
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, EmulatedAmxAttentionTest,
-                         testing::Range(0, static_cast<int>(attention_cases().size())),
+// Tiles are for pages in bf16.
+std::vector<int> cases_in_bf16() {
+  std::vector<int> numbers;
+  for (size_t i = 0; i < attention_cases().size(); ++i) {
+    if (attention_cases()[i].type == KvType::bf16) numbers.push_back(static_cast<int>(i));
+  }
+  return numbers;
+}
+
+INSTANTIATE_TEST_SUITE_P(Cases, EmulatedAmxAttentionTest, testing::ValuesIn(cases_in_bf16()),
                          attention_case_name);
 
 }  // namespace

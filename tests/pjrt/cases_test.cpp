@@ -61,9 +61,11 @@ class RoundingCases : public PjrtCases {};
 
 TEST_P(RoundingCases, AgreesInBfloat16) {
   DUNLIN_NEEDS_PLUGIN();
-  const bool packed = pjrt::packs(operation_case().format);
-  compare(Precision::exact, {.slots = true},
-          packed ? pjrt::tolerance().packed_bf16 : pjrt::tolerance().bf16);
+  // The reference rounds each packed weight to bf16, where a device rounds none; a layer passes on what
+  // its products differ by (0.043 in those of Dream).
+  const OperationCase& it = operation_case();
+  const bool packed_layer = it.name.starts_with("block_") && !traits(it.format).is_plain();
+  compare(Precision::exact, {.slots = true}, (packed_layer ? 3 : 1) * pjrt::tolerance().bf16);
 }
 
 std::vector<size_t> rounding_cases() {
@@ -77,6 +79,12 @@ std::vector<size_t> rounding_cases() {
   return numbers;
 }
 
+// What no mesh of these cases can split: blocks of 256 columns that would be cut in two, and the inputs
+// of down projections, which are read on one device.
+bool is_refused(const OperationCase& it) {
+  return it.name == "attend_layer_Q4_K" || it.name.starts_with("experts_hidden_");
+}
+
 // On four devices, as 2 x 2 for what models are split by, and as 2 x 2 with experts. Slow as all of
 // it is; whole layers are not.
 class MeshCases : public testing::TestWithParam<std::tuple<size_t, MeshShape>> {
@@ -87,8 +95,11 @@ class MeshCases : public testing::TestWithParam<std::tuple<size_t, MeshShape>> {
     const auto reference = make_reference_backend();
     const CaseResult expected = run_or_fail(*reference, it, Precision::f32, {.slots = true});
     const auto actual = run_case(pjrt::test_backend(mesh), it, Precision::f32, {.slots = true});
-    if (!actual.ok() && actual.error().kind == ErrorKind::usage)
-      GTEST_SKIP() << actual.error().message;
+    if (is_refused(it)) {
+      ASSERT_FALSE(actual.ok());
+      EXPECT_EQ(actual.error().kind, ErrorKind::usage) << actual.error().message;
+      return;
+    }
     ASSERT_TRUE(actual.ok()) << actual.error().message;
     EXPECT_EQ(first_distance(*actual, expected, pjrt::tolerance().f32), "");
   }

@@ -48,17 +48,10 @@ bool has_plugin() {
 Tolerance tolerance() {
   // CPU and GPU compute float32 in float32: only the order of sums and the last bits of exp and
   // rsqrt differ. In bf16 a value may round to the other of two neighbours, 2^-8 apart; of packed
-  // weights the reference rounds each one, by 2^-9 at most, where a device rounds none.
-  if (on_cpu() || test_device() == "gpu")
-    return {.f32 = 2e-5f, .bf16 = 0.02f, .packed_bf16 = 0.06f, .parity = 1e-4};
+  // weights the reference rounds each one, where a device rounds none.
+  if (on_cpu() || test_device() == "gpu") return {.f32 = 2e-5f, .bf16 = 0.02f, .parity = 1e-4};
   // A TPU makes each float32 product of six bf16 products and approximates exp and rsqrt.
-  return {.f32 = 1e-4f, .bf16 = 0.02f, .packed_bf16 = 0.06f, .parity = 1e-4};
-}
-
-bool packs(Format format) {
-  const Platform platform = platform_of(test_device());
-  if (platform == Platform::other) return traits(format).bits > 0;  // a path: it may be any of them
-  return matrix_form(format, Precision::exact, platform).kind != DeviceForm::Kind::values;
+  return {.f32 = 1e-4f, .bf16 = 0.02f, .parity = 1e-4};
 }
 
 std::shared_ptr<const Client> test_client(int64_t devices) {

@@ -35,13 +35,9 @@ bool has_plugin();
 struct Tolerance {
   float f32;
   float bf16;
-  float packed_bf16;  // of weights that the reference rounds to bf16, and a device does not
-  double parity;      // of a whole model in float32, relative to its largest logit
+  double parity;  // of a whole model in float32, relative to its largest logit
 };
 Tolerance tolerance();
-
-// Whether the test's device keeps the integers of a format, so that a weight is never rounded.
-bool packs(Format format);
 
 // A client with so many virtual devices on the CPU; elsewhere the one client of this process.
 std::shared_ptr<const Client> test_client(int64_t devices = 1);
