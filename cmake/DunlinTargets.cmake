@@ -59,7 +59,7 @@ set(DUNLIN_PRECOMPILED_HEADERS <algorithm> <functional> <map> <memory> <optional
                                <fmt/format.h> <nlohmann/json.hpp>)
 
 # Eight files of a folder are compiled as one where CMAKE_UNITY_BUILD is on, as in the presets that build everything: most
-# of what a file costs is the templates that it instantiates, and together they take 0.4 of the time. So names in unnamed
+# of what a file costs is the templates that it instantiates, and together they take less than half the time. So names in unnamed
 # namespaces are unique in a folder. g++ takes the types of an included unnamed namespace for those of a header, which
 # other files would see too, and warns.
 set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
