@@ -6,6 +6,7 @@
 #include <charconv>
 #include <functional>
 #include <optional>
+#include <utility>
 
 namespace dunlin::pjrt {
 namespace {
@@ -119,6 +120,7 @@ constexpr uint64_t kTuple = 13;
 struct HloShape {
   uint64_t type = 0;
   std::vector<int64_t> dims = {};
+  std::vector<int64_t> minor_to_major = {};
   std::string parts = {};  // of a tuple
   int64_t elements = 0;    // of a tuple's arrays
 
@@ -133,25 +135,39 @@ struct HloShape {
   }
 };
 
-// ShapeProto: element_type 2, dimensions 3 (packed), tuple_shapes 4.
+// One number, or several packed into bytes, of a repeated field.
+void append_numbers(const Field& field, std::vector<int64_t>& numbers) {
+  if (field.bytes.empty()) {
+    numbers.push_back(static_cast<int64_t>(field.integer));
+    return;
+  }
+  std::string_view packed = field.bytes;
+  while (!packed.empty()) {
+    uint64_t value = 0;
+    for (int shift = 0; shift < 64 && !packed.empty(); shift += 7) {
+      const auto byte = static_cast<unsigned char>(packed.front());
+      packed.remove_prefix(1);
+      value |= static_cast<uint64_t>(byte & 0x7f) << shift;
+      if (byte < 0x80) break;
+    }
+    numbers.push_back(static_cast<int64_t>(value));
+  }
+}
+
+// LayoutProto: minor_to_major 1 (packed).
+bool read_layout(std::string_view bytes, std::vector<int64_t>& minor_to_major) {
+  return MessageReader(bytes).read([&minor_to_major](const Field& field) {
+    if (field.number == 1) append_numbers(field, minor_to_major);
+    return true;
+  });
+}
+
+// ShapeProto: element_type 2, dimensions 3 (packed), tuple_shapes 4, layout 5.
 bool read_shape(std::string_view bytes, HloShape& shape) {
   return MessageReader(bytes).read([&shape](const Field& field) {
     if (field.number == 2) shape.type = field.integer;
-    if (field.number == 3 && field.bytes.empty()) {
-      shape.dims.push_back(static_cast<int64_t>(field.integer));
-    } else if (field.number == 3) {
-      std::string_view packed = field.bytes;
-      while (!packed.empty()) {
-        uint64_t value = 0;
-        for (int shift = 0; shift < 64 && !packed.empty(); shift += 7) {
-          const auto byte = static_cast<unsigned char>(packed.front());
-          packed.remove_prefix(1);
-          value |= static_cast<uint64_t>(byte & 0x7f) << shift;
-          if (byte < 0x80) break;
-        }
-        shape.dims.push_back(static_cast<int64_t>(value));
-      }
-    }
+    if (field.number == 3) append_numbers(field, shape.dims);
+    if (field.number == 5) return read_layout(field.bytes, shape.minor_to_major);
     if (field.number != 4) return true;
     HloShape part;
     if (!read_shape(field.bytes, part)) return false;
@@ -162,28 +178,37 @@ bool read_shape(std::string_view bytes, HloShape& shape) {
   });
 }
 
-// From {"estimated_cycles":"1234", ..}, the JSON that libtpu writes for itself.
-int64_t cycles_in(std::string_view backend_config) {
-  constexpr std::string_view kKey = "\"estimated_cycles\":\"";
-  const size_t at = backend_config.find(kKey);
-  int64_t cycles = 0;
-  if (at == std::string_view::npos) return cycles;
-  const std::string_view number = backend_config.substr(at + kKey.size());
-  std::from_chars(number.data(), number.data() + number.size(), cycles);
-  return cycles;
+// From the JSON that compilers write for themselves: {"estimated_cycles":"1234", ..} of libtpu, and of
+// any of them {"known_trip_count":{"n":"32"}, ..}. 0: it does not say, or no number above 0.
+constexpr std::string_view kCycles = "\"estimated_cycles\":\"";
+constexpr std::string_view kTurns = "\"known_trip_count\":{\"n\":\"";
+
+int64_t number_in(std::string_view backend_config, std::string_view key) {
+  const size_t at = backend_config.find(key);
+  int64_t value = 0;
+  if (at == std::string_view::npos) return value;
+  const std::string_view number = backend_config.substr(at + key.size());
+  std::from_chars(number.data(), number.data() + number.size(), value);
+  return value > 0 ? value : 0;
 }
 
-// HloInstructionProto: name 1, opcode 2, shape 3, metadata 7 {op_name 2}, backend_config 43.
+// HloInstructionProto: name 1, opcode 2, shape 3, metadata 7 {op_name 2}, called_computation_ids 38
+// (packed), backend_config 43.
 bool read_operation(std::string_view bytes, HloOperation& operation) {
   return MessageReader(bytes).read([&operation](const Field& field) {
     if (field.number == 1) operation.name = field.bytes;
     if (field.number == 2) operation.opcode = field.bytes;
-    if (field.number == 43) operation.estimated_cycles = cycles_in(field.bytes);
+    if (field.number == 38) append_numbers(field, operation.calls);
+    if (field.number == 43) {
+      operation.estimated_cycles = number_in(field.bytes, kCycles);
+      operation.turns = number_in(field.bytes, kTurns);
+    }
     if (field.number == 3) {
       HloShape shape;
       if (!read_shape(field.bytes, shape)) return false;
       operation.shape = shape.text();
       operation.elements = shape.count();
+      operation.layout = std::move(shape.minor_to_major);
     }
     if (field.number != 7) return true;
     return MessageReader(field.bytes).read([&operation](const Field& metadata) {
@@ -193,16 +218,21 @@ bool read_operation(std::string_view bytes, HloOperation& operation) {
   });
 }
 
-// HloComputationProto: name 1, instructions 2.
+// HloComputationProto: name 1, instructions 2, id 5, which comes after them.
 bool read_computation(std::string_view bytes, std::vector<HloOperation>& operations) {
+  const size_t first = operations.size();
   std::string name;
-  return MessageReader(bytes).read([&](const Field& field) {
+  int64_t id = 0;
+  const bool read = MessageReader(bytes).read([&](const Field& field) {
     if (field.number == 1) name = field.bytes;
-    if (field.number != 2) return true;
-    HloOperation& operation = operations.emplace_back();
-    operation.computation = name;
-    return read_operation(field.bytes, operation);
+    if (field.number == 5) id = static_cast<int64_t>(field.integer);
+    return field.number != 2 || read_operation(field.bytes, operations.emplace_back());
   });
+  for (size_t i = first; i < operations.size(); ++i) {
+    operations[i].computation = name;
+    operations[i].computation_id = id;
+  }
+  return read;
 }
 
 }  // namespace
