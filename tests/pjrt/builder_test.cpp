@@ -31,6 +31,18 @@ TEST(Builder, WritesAModule) {
             "}\n");
 }
 
+TEST(Builder, TheFirstResultsMayHaveAttributes) {
+  Builder b;
+  const Var x = b.argument({Element::f32, {2, 3}}, "{mhlo.layout_mode = \"{1,0}\"}");
+  EXPECT_EQ(b.finish({x, x}, {}, {"{mhlo.layout_mode = \"{1,0}\"}"}),
+            "module @dunlin {\n"
+            "  func.func public @main(%arg0: tensor<2x3xf32> {mhlo.layout_mode = \"{1,0}\"}) -> "
+            "(tensor<2x3xf32> {mhlo.layout_mode = \"{1,0}\"}, tensor<2x3xf32>) {\n"
+            "    return %arg0, %arg0 : tensor<2x3xf32>, tensor<2x3xf32>\n"
+            "  }\n"
+            "}\n");
+}
+
 TEST(Builder, ConstantsKeepEveryBit) {
   Builder b;
   b.constant({Element::f32, {}}, static_cast<double>(0.1f));

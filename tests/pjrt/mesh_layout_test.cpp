@@ -177,7 +177,7 @@ TEST(MeshPropagation, WeightsStateAndOutputsAreSplitByTheTable) {
   EXPECT_THAT(dims("model.layers.0.mlp.down_proj.weight"), ElementsAre(64, 40));
   EXPECT_THAT(dims("model.norm.weight"), ElementsAre(64));
   const std::vector<KvGroupShape> groups = {{.slots = 3, .positions = 32}};
-  const auto state = state_types(it.expanded, groups, Element::f32, &sharding);
+  const auto state = state_types(it.expanded, groups, it.options);
   EXPECT_THAT(state.front().dims, ElementsAre(3, 1, 32, 16));
   EXPECT_EQ(state_splits(sharding, 0), (Splits{{"data"}, {"kv"}, {}, {}}));
   // The logits leave the devices in parts, their view is whole.

@@ -242,12 +242,12 @@ TEST(MeshText, APageThatMovesIsOneGather) {
   const auto gathers = [](const Metadata& config, const MeshShape& shape) {
     const MeshProgram program = mesh_program(config, shape);
     const Bucket bucket = bucket_of(program, true);
-    const ProgramSharding& sharding = *program.options.sharding;
     const std::vector<TensorType> types =
-        state_types(program.expanded, bucket.groups, Element::f32, &sharding);
-    const int32_t arrays = 2 * program.expanded.kv_groups.front().layers;
+        state_types(program.expanded, bucket.groups, program.options);
+    const int64_t arrays =
+        arrays_of_group(program.expanded.kv_groups.front(), program.options.platform);
     const std::string text =
-        lower_page_copy({types.begin(), types.begin() + arrays}, sharding, /*group=*/0);
+        lower_page_copy({types.begin(), types.begin() + arrays}, program.options, /*group=*/0);
     int count = 0;
     for (size_t at = text.find("stablehlo.all_gather"); at != std::string::npos;
          at = text.find("stablehlo.all_gather", at + 1)) {
@@ -273,7 +273,8 @@ TEST(MeshText, ArgumentsCarryTheTable) {
   // Four slots of each part of the batch, one kv head of each device, donated.
   EXPECT_THAT(lowered.text,
               HasSubstr("tensor<8x2x256x16xf32> {sdy.sharding = #sdy.sharding<@mesh, [{\"data\"}, "
-                        "{\"kv\"}, {}, {}]>, tf.aliasing_output = 0 : i32}"));
+                        "{\"kv\"}, {}, {}]>, mhlo.layout_mode = \"{3,2,1,0}\", "
+                        "tf.aliasing_output = 0 : i32}"));
   EXPECT_THAT(lowered.text, Not(HasSubstr("stablehlo.scatter")));
 }
 

@@ -18,8 +18,8 @@ struct BucketSegment {
   friend auto operator<=>(const BucketSegment&, const BucketSegment&) = default;
 };
 
-// The arrays of a KV group: [slots, kv heads, positions, head width], one for keys and one for
-// values of each layer. Position p of a sequence lies at p mod positions.
+// The arrays of a KV group: [slots, kv heads, positions, row], one for keys and one for values of each
+// layer, or one for both (keys_beside_values()). Position p of a sequence lies at p mod positions.
 struct KvGroupShape {
   int64_t slots = 0;
   int64_t positions = 0;  // a multiple of kPageTokens

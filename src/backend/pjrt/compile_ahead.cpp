@@ -12,6 +12,7 @@
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/kv_state.h"
 #include "backend/pjrt/launch.h"
+#include "backend/pjrt/layout_probe.h"
 #include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/open_device.h"
 #include "backend/pjrt/row_wise.h"
@@ -70,10 +71,8 @@ Result<LoweredModel> lower_model(const Program& program, const WeightSource& sou
     model.groups.push_back({planner.slots_of_part(options.limits.sequences), pages * kPageTokens});
   }
   DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program, model.groups));
-  for (const TensorType& type :
-       state_types(program, model.groups, kv_element(options.precision), sharding)) {
+  for (const TensorType& type : state_types(program, model.groups, model.lowering))
     model.kv_bytes += type.bytes();
-  }
   return model;
 }
 
@@ -142,25 +141,21 @@ std::vector<AheadJob> bucket_jobs(const LoweredModel& model, const std::vector<B
 // What an executable runs beside its buckets: arrays that are made, and pages that are copied.
 std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& model) {
   std::vector<AheadJob> jobs;
-  const auto& sharding = model.lowering.sharding;
-  const auto types =
-      state_types(program, model.groups, kv_element(model.lowering.precision), sharding.get());
+  const LoweringOptions& lowering = model.lowering;
+  const auto types = state_types(program, model.groups, lowering);
   std::set<std::string> seen;
   auto first = types.begin();
-  for (size_t group = 0; group < program.kv_groups.size(); ++group) {
-    const int32_t layers = program.kv_groups[group].layers;
-    const std::vector<TensorType> arrays(first, first + 2 * layers);
-    first += 2 * layers;
+  for (size_t i = 0; i < program.kv_groups.size(); ++i) {
+    const auto group = static_cast<int32_t>(i);
+    const int64_t count = arrays_of_group(program.kv_groups[i], lowering.platform);
+    const std::vector<TensorType> arrays(first, first + count);
+    first += count;
     if (arrays.empty()) continue;
     const std::string name = arrays.front().text();
-    const std::string zeros =
-        sharding == nullptr ? zeros_text(arrays.front())
-                            : zeros_text(arrays.front(), *sharding, static_cast<int32_t>(group));
+    const std::string zeros = zeros_text(arrays.front(), lowering, group);
     if (seen.insert(zeros).second) jobs.push_back({"zeros, " + name, [zeros] { return zeros; }});
-    jobs.push_back({"copy of a page, " + name, [arrays, sharding, group] {
-                      return sharding == nullptr
-                                 ? lower_page_copy(arrays)
-                                 : lower_page_copy(arrays, *sharding, static_cast<int32_t>(group));
+    jobs.push_back({"copy of a page, " + name, [arrays, &lowering, group] {
+                      return lower_page_copy(arrays, lowering, group);
                     }});
   }
   return jobs;
@@ -204,8 +199,8 @@ void set_devices(int64_t devices, Target& target) {
   }
 }
 
-Result<AheadResult> compile_for_target(const Program& program, const LoweredModel& model,
-                                       Target target, const AheadOptions& options) {
+Result<AheadResult> compile_for_target(const Program& program, LoweredModel& model, Target target,
+                                       const AheadOptions& options) {
   const std::string context = "--topology " + options.topology;
   const MeshShape& mesh = options.pjrt.mesh;
   set_devices(mesh.devices(), target);
@@ -228,6 +223,8 @@ Result<AheadResult> compile_for_target(const Program& program, const LoweredMode
   std::iota(spec.device_ids.begin(), spec.device_ids.end(), 0);
   spec.shardy = mesh.devices() > 1;
   spec = with_own_options(*plugin, std::move(spec));
+  if (!program.kv_groups.empty())
+    model.lowering.pins_layout = takes_layouts(*plugin, *topology, spec);
   AheadResult result{.plugin = plugin->path(), .memory_bytes = memory};
   const CompileJob compile = [&](const std::string& text) -> Result<AheadProgram> {
     DUNLIN_ASSIGN_OR_RETURN(const CompiledProgram compiled, topology->compile(text, spec));
@@ -265,15 +262,18 @@ Result<AheadResult> compile_ahead(const Program& program, const WeightSource& we
   };
   if (!options.topology.empty()) {
     DUNLIN_ASSIGN_OR_RETURN(const pjrt::Target target, pjrt::find_target(options.topology));
-    DUNLIN_ASSIGN_OR_RETURN(const pjrt::LoweredModel model,
-                            lowered_for(platform_of(target.plugin)));
+    DUNLIN_ASSIGN_OR_RETURN(pjrt::LoweredModel model, lowered_for(platform_of(target.plugin)));
     return pjrt::with_model(pjrt::compile_for_target(program, model, target, options), model);
   }
   PjrtOptions chosen = options.pjrt;
   if (chosen.device.empty()) chosen.device = "cpu-xla";
   DUNLIN_ASSIGN_OR_RETURN(const pjrt::OpenDevice device, pjrt::open_device(chosen));
-  DUNLIN_ASSIGN_OR_RETURN(const pjrt::LoweredModel model,
+  DUNLIN_ASSIGN_OR_RETURN(pjrt::LoweredModel model,
                           lowered_for(platform_of(device.client->platform())));
+  if (!program.kv_groups.empty()) {
+    model.lowering.pins_layout =
+        pjrt::takes_layouts(*device.client, chosen.mesh.devices(), device.spec);
+  }
   return pjrt::with_model(pjrt::compile_here(program, model, device, options), model);
 }
 

@@ -10,7 +10,6 @@
 #include <utility>
 
 #include "backend/pjrt/discover.h"
-#include "backend/pjrt/sharding/grid.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "base/cpu_features.h"
 
@@ -87,17 +86,6 @@ std::vector<std::pair<std::string, OptionValue>> exchange_options(const Client& 
   return {patience};
 }
 
-std::string zeros_text(const TensorType& type) {
-  Builder b;
-  return b.finish({b.constant(type, 0.0)});
-}
-
-std::string zeros_text(const TensorType& type, const ProgramSharding& sharding, int32_t group) {
-  Builder b(grid_of(sharding.mesh()));
-  b.argument(place_type(), "", per_device_splits(sharding.mesh()));
-  return b.finish({b.constant(type, 0.0)}, {state_splits(sharding, group)});
-}
-
 Compiler::Compiler(std::shared_ptr<const Client> client, const Program& program,
                    LoweringOptions options, CompileSpec spec, const std::string& program_folder)
     : client_(std::move(client)),
@@ -160,20 +148,18 @@ Result<const LoadedProgram*> Compiler::other(const std::string& text) {
 
 Result<const LoadedProgram*> Compiler::page_copy(const std::vector<TensorType>& arrays,
                                                  int32_t group) {
-  return other(sharding() == nullptr ? lower_page_copy(arrays)
-                                     : lower_page_copy(arrays, *sharding(), group));
+  return other(lower_page_copy(arrays, options_, group));
 }
 
 Result<Buffer> Compiler::zeros(const TensorType& type) {
-  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, other(zeros_text(type)));
+  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, other(zeros_text(type, options_)));
   DUNLIN_ASSIGN_OR_RETURN(auto results, program->execute({{}}));
   return std::move(results.front().front());
 }
 
 Result<std::vector<Buffer>> Compiler::zeros(const TensorType& type, int32_t group,
                                             const std::vector<Buffer>& places) {
-  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program,
-                          other(zeros_text(type, *sharding(), group)));
+  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, other(zeros_text(type, options_, group)));
   std::vector<std::vector<PJRT_Buffer*>> arguments;
   for (const Buffer& place : places) arguments.push_back({place.get()});
   DUNLIN_ASSIGN_OR_RETURN(auto results, program->execute(arguments));

@@ -35,11 +35,6 @@ CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec);
 std::vector<std::pair<std::string, OptionValue>> exchange_options(const Client& client,
                                                                   int64_t devices);
 
-// StableHLO text of an array of zeros; on a mesh of a KV array of `group` on every device, from the
-// device's place (place_type()), which nothing is made of: a program for devices has an argument.
-std::string zeros_text(const TensorType& type);
-std::string zeros_text(const TensorType& type, const ProgramSharding& sharding, int32_t group);
-
 class Compiler {
  public:
   // `program` is expanded to what lower() takes, and outlives the compiler. Programs are for the first
@@ -50,7 +45,7 @@ class Compiler {
   Result<const CompiledBucket*> bucket(const Bucket& bucket);
   // Copies a page within the arrays of a KV group, which have these types (lower_page_copy()).
   Result<const LoadedProgram*> page_copy(const std::vector<TensorType>& arrays, int32_t group);
-  // An array of zeros, on the first device.
+  // An array of zeros, on the first device (zeros_text()).
   Result<Buffer> zeros(const TensorType& type);
   // One on every device of the mesh, for a KV array of `group`. `places`: of each device.
   Result<std::vector<Buffer>> zeros(const TensorType& type, int32_t group,
@@ -60,7 +55,7 @@ class Compiler {
   Result<MadeProgram> make(const std::string& text);
 
   const Client& client() const { return *client_; }
-  const ProgramSharding* sharding() const { return options_.sharding.get(); }
+  const LoweringOptions& lowering() const { return options_; }
   // What was made so far: nothing more is compiled while serving, once every bucket was met.
   DevicePrograms made() const;
 

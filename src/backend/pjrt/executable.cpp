@@ -8,6 +8,7 @@
 #include <span>
 #include <utility>
 
+#include "backend/pjrt/layout_probe.h"
 #include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/row_wise.h"
 #include "backend/weight_shape.h"
@@ -84,6 +85,8 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
     DUNLIN_ASSIGN_OR_RETURN(lowering.sharding,
                             shard_program(expanded, source, mesh, is_row_wise(program)));
   }
+  if (!program.kv_groups.empty())
+    lowering.pins_layout = takes_layouts(*client, mesh.devices(), spec);
   std::unique_ptr<PjrtExecutable> executable(
       new PjrtExecutable(program, std::move(expanded), options, lowering.sharding, steps));
   if (const std::string note = widening_note(executable->expanded_, lowering); !note.empty())
@@ -97,7 +100,6 @@ Result<std::unique_ptr<PjrtExecutable>> PjrtExecutable::create(
   executable->compiler_ =
       std::make_unique<Compiler>(std::move(client), executable->expanded_, std::move(lowering),
                                  std::move(spec), program_folder);
-  executable->element_ = kv_element(options.precision);
   DUNLIN_RETURN_IF_ERROR(executable->upload_places());
   return executable;
 }
@@ -166,12 +168,14 @@ Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
     in_all.push_back({planner_.parts() * shapes.back().slots, group.positions});
   }
   DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, in_all));
-  const std::vector<TensorType> types = state_types(program_, shapes, element_, sharding_.get());
+  const LoweringOptions& lowering = compiler_->lowering();
+  const std::vector<TensorType> types = state_types(program_, shapes, lowering);
   auto arrays = make_arrays(types);
   if (!arrays.ok()) return arrays.error().with_context("KV state");
   std::vector<size_t> first_array{0};
   for (const KvGroup& group : program_.kv_groups) {
-    first_array.push_back(first_array.back() + 2 * static_cast<size_t>(group.layers));
+    const int64_t count = arrays_of_group(group, lowering.platform);
+    first_array.push_back(first_array.back() + static_cast<size_t>(count));
   }
   return std::unique_ptr<KvState>(std::make_unique<PjrtKvState>(pages_per_group, std::move(shapes),
                                                                 types, std::move(arrays).value(),
@@ -184,7 +188,9 @@ Result<std::vector<PjrtExecutable::Buffers>> PjrtExecutable::make_arrays(
   std::vector<Buffers> arrays(devices());
   size_t next = 0;
   for (size_t group = 0; group < program_.kv_groups.size(); ++group) {
-    for (int32_t i = 0; i < 2 * program_.kv_groups[group].layers; ++i) {
+    const int64_t count =
+        arrays_of_group(program_.kv_groups[group], compiler_->lowering().platform);
+    for (int64_t i = 0; i < count; ++i) {
       const TensorType& type = types[next++];
       if (sharding_ == nullptr) {
         DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));

@@ -74,7 +74,6 @@ class PjrtExecutable final : public Executable {
   std::map<Op, std::string> forms_;  // of the weights that an operation reads
   Buffers places_;                   // of each device on the mesh; none for one device
   std::string platform_;
-  Element element_ = Element::f32;  // of the KV arrays
 };
 
 }  // namespace dunlin::pjrt

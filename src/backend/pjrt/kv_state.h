@@ -1,6 +1,7 @@
-// The bytes of the KV cache on devices: arrays [slots, kv heads, positions, head width] of each
-// layer, updated in place because every program that writes them takes them by donation. On a mesh
-// each device has the slots of its part of the batch, and its kv heads.
+// The bytes of the KV cache on devices: arrays [slots, kv heads, positions, row] of each layer
+// (state_types() says of which rows), updated in place because every program that writes them takes
+// them by donation and leaves them in the same layout. On a mesh each device has the slots of its part
+// of the batch, and its kv heads.
 #pragma once
 
 #include <cstdint>

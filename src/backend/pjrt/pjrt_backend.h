@@ -13,7 +13,7 @@
 namespace dunlin {
 
 // Steps of one call of a GPU, which share what a call costs: two transfers and a start. XLA for CPU has
-// neither, and a TPU pays for a loop with copies of the cache (docs/decisions/0009-pjrt.md).
+// neither, and no loop has run on a TPU yet (docs/decisions/0009-pjrt.md).
 inline constexpr int64_t kStepsPerCallOnGpus = 8;
 inline constexpr int64_t kMostStepsPerCall = 64;
 

@@ -4,7 +4,9 @@
 // prompt): tiles of places with a running maximum and sum, "Online normalizer calculation for
 // softmax" (Milakov and Gimelshein, 2018), so that memory does not grow with rows times places.
 // Query heads stay in their kv head's group: keys and values are never repeated.
-// n sequences, r rows of each, K kv heads, G query heads of a kv head, M = G r, c places, h width.
+// n sequences, r rows of each, K kv heads, G query heads of a kv head, M = G r, c places, h width,
+// w width of a row of the cache: h, or 2h where a value lies behind its key. Such rows are multiplied
+// whole, queries having zeros where values are: a slice of them would be an array of its own.
 #include <algorithm>
 #include <functional>
 #include <limits>
@@ -21,7 +23,7 @@ constexpr int64_t kTilePlaces = 512;
 constexpr double kLowest = std::numeric_limits<float>::lowest();
 
 struct Tile {
-  Var keys, values;  // [n,K,c,h]
+  Var keys, values;  // [n,K,c,w]: keys in the first h, values in the last
   Var positions;     // i32 [n,c], -1 where nothing is
 };
 
@@ -33,7 +35,8 @@ struct Places {
 };
 
 struct Queries {
-  Var q;                          // [n,K,M,h]
+  Var q;                          // [n,K,M,w]
+  int64_t head = 0;               // h
   Var positions;                  // i32 [n,r]
   std::optional<Var> sinks = {};  // f32 [n,K,M]
 };
@@ -82,9 +85,11 @@ class Attention {
     return seen;
   }
 
-  // Softmax in float32; probabilities are rounded to the storage type before they weigh values.
-  Var weighted(const Var& p, const Var& values) const {
-    return b_.dot(b_.convert(p, element_), values, {{0, 1}, {0, 1}, {3}, {2}});
+  // [n,K,M,h]. Softmax in float32; probabilities are rounded to the storage type before they weigh
+  // values.
+  Var weighted(const Var& p, const Var& values, int64_t head) const {
+    const Var rows = b_.dot(b_.convert(p, element_), values, {{0, 1}, {0, 1}, {3}, {2}});
+    return b_.slice(rows, 3, rows.dim(3) - head, rows.dim(3));
   }
 
   Var per_row(const Var& x, const Shape& dims) const { return b_.broadcast(x, dims, {0, 1, 2}); }
@@ -106,7 +111,7 @@ class Attention {
     if (queries.sinks) {
       l = b_.add(l, b_.unary("exponential", b_.subtract(*queries.sinks, m)));
     }
-    return normalised(weighted(p, tile.values), l);
+    return normalised(weighted(p, tile.values, queries.head), l);
   }
 
   // Carries the maximum m, the sum l and the weighted values o; a sink z starts with m = z, l = 1.
@@ -114,7 +119,7 @@ class Attention {
     const Shape rows{queries.q.dim(0), queries.q.dim(1), queries.q.dim(2)};
     const Var m = queries.sinks ? *queries.sinks : b_.constant({Element::f32, rows}, kLowest);
     const Var l = b_.constant({Element::f32, rows}, queries.sinks ? 1.0 : 0.0);
-    const Var o = b_.constant({Element::f32, queries.q.type.dims}, 0.0);
+    const Var o = b_.constant({Element::f32, {rows[0], rows[1], rows[2], queries.head}}, 0.0);
     const int64_t size = std::min(places.count, kTilePlaces);
     const Var tiles =
         b_.divide(b_.plus(places.used, static_cast<double>(size - 1)), b_.scalar(size));
@@ -146,7 +151,7 @@ class Attention {
     const Var before = b_.unary("exponential", b_.subtract(carried[0], m));
     const Var l = b_.add(b_.multiply(carried[1], before), b_.reduce(Reduction::sum, p, 3));
     const Var scaled = b_.multiply(carried[2], per_row(before, carried[2].type.dims));
-    return {m, l, b_.add(scaled, weighted(p, tile.values))};
+    return {m, l, b_.add(scaled, weighted(p, tile.values, queries.head))};
   }
 
   Builder& b_;
@@ -169,11 +174,18 @@ Queries queries_of(const NodeLowering& it, const SegmentRows& segment) {
   const int64_t group = q.dim(1) / kv_heads;
   const Element element = kv_element(it.context.options.precision);
   const Var by_head = heads_first(b, b.convert(it.context.rows_of(q, segment), element), n);
+  const auto& attributes = it.attributes<AttentionAttributes>();
   Queries queries;
-  queries.q = b.reshape(by_head, {n, kv_heads, group * r, q.dim(2)});
+  queries.head = q.dim(2);
+  queries.q = b.reshape(by_head, {n, kv_heads, group * r, queries.head});
+  if (attributes.stateful) {
+    const LayerState& state = it.context.state(attributes.group, attributes.layer);
+    const int64_t behind = state.keys().dim(3) - queries.head;
+    if (behind > 0) queries.q = b.pad(queries.q, 3, 0, behind, 0.0);
+  }
   queries.positions =
       b.reshape(it.context.rows_of(it.context.value_of(InputKind::positions), segment), {n, r});
-  if (it.attributes<AttentionAttributes>().has_sinks) {
+  if (attributes.has_sinks) {
     const Var sinks = b.reshape(it.operand(3), {kv_heads, group});
     const Var repeated = b.broadcast(sinks, {n, kv_heads, group, r}, {1, 2});
     queries.sinks = b.reshape(repeated, {n, kv_heads, group * r});
@@ -205,10 +217,10 @@ Places places_of_state(const NodeLowering& it, int64_t first, int64_t n, bool sl
   places.used = b.minimum(longest, b.scalar(places.count));
   places.tile = [&b, state, slot, positions, n](const Var& start, int64_t size) {
     const Var zero = b.scalar(0);
-    const Shape dims{n, state.keys.dim(1), size, state.keys.dim(3)};
+    const Shape dims{n, state.keys().dim(1), size, state.keys().dim(3)};
     const Vars from = {slot, zero, start, zero};
-    const Var keys = b.dynamic_slice(state.keys, from, dims);
-    const Var values = b.dynamic_slice(state.values, from, dims);
+    const Var keys = b.dynamic_slice(state.keys(), from, dims);
+    const Var values = state.together() ? keys : b.dynamic_slice(state.values(), from, dims);
     return Tile{keys, values, b.dynamic_slice(positions, {zero, start}, {n, size})};
   };
   return places;

@@ -1,8 +1,6 @@
 // Values, weights, state and the step's inputs while a program is lowered.
 #include "backend/pjrt/lower/context.h"
 
-#include <fmt/format.h>
-
 #include "base/check.h"
 
 namespace dunlin::pjrt {
@@ -82,14 +80,16 @@ void LoweringContext::declare_arguments(const std::vector<WeightUse>& uses,
   for (size_t group = 0; group < program.kv_groups.size(); ++group) {
     const Splits splits =
         on_mesh() ? state_splits(*sharding, static_cast<int32_t>(group)) : Splits();
-    const auto state_argument = [&] {
-      const std::string alias = fmt::format("{{tf.aliasing_output = {} : i32}}", next);
-      return b.argument(types[next++], alias, splits);
-    };
+    const KvGroup& of_group = program.kv_groups[group];
+    const bool together = keys_beside_values(of_group.head_dim, options.platform);
     std::vector<LayerState>& layers = state_.emplace_back();
-    for (int32_t layer = 0; layer < program.kv_groups[group].layers; ++layer) {
-      const Var keys = state_argument();
-      layers.push_back({keys, state_argument()});
+    for (int32_t layer = 0; layer < of_group.layers; ++layer) {
+      Vars& arrays = layers.emplace_back().arrays;
+      for (int i = 0; i < (together ? 1 : 2); ++i) {
+        const TensorType& type = types[next];
+        arrays.push_back(b.argument(type, kv_attributes(type, options, next), splits));
+        ++next;
+      }
     }
   }
   step_ = b.argument({Element::i32, {layout_.size}}, "", own);
@@ -128,8 +128,7 @@ void LoweringContext::set_state(const Vars& arrays) {
   size_t next = 0;
   for (std::vector<LayerState>& layers : state_) {
     for (LayerState& layer : layers) {
-      layer.keys = arrays[next++];
-      layer.values = arrays[next++];
+      for (Var& array : layer.arrays) array = arrays[next++];
     }
   }
 }
@@ -221,10 +220,8 @@ LayerState& LoweringContext::state(int32_t group, int32_t layer) {
 Vars LoweringContext::state_results() const {
   Vars results;
   for (const std::vector<LayerState>& layers : state_) {
-    for (const LayerState& layer : layers) {
-      results.push_back(layer.keys);
-      results.push_back(layer.values);
-    }
+    for (const LayerState& layer : layers)
+      results.insert(results.end(), layer.arrays.begin(), layer.arrays.end());
   }
   return results;
 }

@@ -21,9 +21,14 @@ struct DeviceWeight {
   int64_t outputs() const;  // of a matrix or of each of a stack: what it makes of a row
 };
 
-// The KV arrays of a layer as they are at this point of the program.
+// The KV arrays of a layer as they are at this point of the program: one of keys and one of values
+// [slots,K,positions,h], or a single one [slots,K,positions,2h] (keys_beside_values()).
 struct LayerState {
-  Var keys, values;  // [slots,K,positions,h]
+  Vars arrays;
+
+  bool together() const { return arrays.size() == 1; }
+  const Var& keys() const { return arrays.front(); }   // the first h of each row
+  const Var& values() const { return arrays.back(); }  // the last h
 };
 
 // Rows [first_row, first_row + sequences * rows_each) of the step.

@@ -34,7 +34,8 @@ std::vector<Splits> LoweringContext::result_splits() const {
   if (!on_mesh()) return splits;
   const ProgramSharding& sharding = *options.sharding;
   for (size_t group = 0; group < program.kv_groups.size(); ++group) {
-    splits.insert(splits.end(), static_cast<size_t>(2 * program.kv_groups[group].layers),
+    const int64_t arrays = arrays_of_group(program.kv_groups[group], options.platform);
+    splits.insert(splits.end(), static_cast<size_t>(arrays),
                   state_splits(sharding, static_cast<int32_t>(group)));
   }
   if (bucket.steps > 1) {

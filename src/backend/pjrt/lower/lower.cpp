@@ -66,26 +66,11 @@ TensorType place_type() {
   return {Element::i32, {static_cast<int64_t>(kMeshAxes)}};
 }
 
-std::vector<TensorType> state_types(const Program& program, const std::vector<KvGroupShape>& groups,
-                                    Element element, const ProgramSharding* sharding) {
-  std::vector<TensorType> types;
-  for (size_t i = 0; i < program.kv_groups.size(); ++i) {
-    const KvGroup& group = program.kv_groups[i];
-    int64_t kv_heads = group.kv_heads;
-    if (sharding != nullptr) kv_heads = sharding->local(sharding->keys[i], {1, kv_heads, 1})[1];
-    const TensorType type{element,
-                          {groups[i].slots, kv_heads, groups[i].positions, group.head_dim}};
-    types.insert(types.end(), static_cast<size_t>(2 * group.layers), type);
-  }
-  return types;
-}
-
 LoweredProgram lower(const Program& program, const Bucket& bucket, const LoweringOptions& options) {
   LoweringContext context(program, bucket, options);
   LoweredProgram lowered;
   lowered.weights = weight_uses(program, options);
-  lowered.state =
-      state_types(program, bucket.groups, kv_element(options.precision), options.sharding.get());
+  lowered.state = state_types(program, bucket.groups, options);
   context.declare_arguments(lowered.weights, lowered.state);
   lowered.step = context.step_type();
   Vars results;
@@ -100,7 +85,8 @@ LoweredProgram lower(const Program& program, const Bucket& bucket, const Lowerin
     results = context.state_results();
     lower_outputs(context, lowered, results);
   }
-  lowered.text = context.b.finish(results, context.result_splits());
+  lowered.text =
+      context.b.finish(results, context.result_splits(), kv_attributes(lowered.state, options));
   return lowered;
 }
 

@@ -6,6 +6,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -31,6 +32,9 @@ struct LoweringOptions {
   Platform platform = Platform::other;
   // For the devices of a mesh; null: for one device. A bucket is then one part of the batch.
   std::shared_ptr<const ProgramSharding> sharding = nullptr;
+  // Every program that takes or makes KV arrays says how they lie (kv_attributes()). False: for a
+  // plug-in whose compiler does not take that (layout_probe.h).
+  bool pins_layout = true;
 };
 
 Element kv_element(Precision precision);
@@ -75,9 +79,27 @@ Element element_of(CodeType code);
 // i32: a device's place on every axis, by MeshAxis.
 TensorType place_type();
 
-// The KV arrays of a Program in a bucket: keys and values of each layer of each group.
+// ---- the KV arrays (kv_arrays.cpp)
+// Whether the key and the value of a head lie side by side, in one array [slots, kv heads, positions,
+// 2 head width] of each layer: on TPUs, where both fit the 128 lanes of a row. An array of rows of 64
+// would take twice its bytes there, or lie position by position in the lanes, where a step cannot
+// write it: XLA would copy it to and fro. XLA for CPU has the same, so that tests run it.
+bool keys_beside_values(int64_t head_dim, Platform platform);
+// Arrays of all layers of a group: one or two of each, keys before values.
+int64_t arrays_of_group(const KvGroup& group, Platform platform);
+// Of each layer of each group, in a bucket; on a mesh of a device.
 std::vector<TensorType> state_types(const Program& program, const std::vector<KvGroupShape>& groups,
-                                    Element element, const ProgramSharding* sharding = nullptr);
+                                    const LoweringOptions& options);
+// What is said of such an array where it is an argument that result `alias` takes the place of, and
+// where it is a result: row-major, in all programs that share it. Empty: nothing.
+std::string kv_attributes(const TensorType& type, const LoweringOptions& options,
+                          std::optional<size_t> alias = {});
+// Of the first results of a program that gives these arrays.
+std::vector<std::string> kv_attributes(const std::vector<TensorType>& types,
+                                       const LoweringOptions& options);
+// StableHLO text of an array of zeros; on a mesh of an array of `group` on every device, from the
+// device's place (place_type()), which nothing is made of: a program for devices has an argument.
+std::string zeros_text(const TensorType& type, const LoweringOptions& options, int32_t group = 0);
 
 // In place of an id that a row chose in a step of a loop.
 inline constexpr int32_t kNoStep = -1;     // it took no part
@@ -86,14 +108,11 @@ inline constexpr int32_t kNotFinite = -2;  // its logits are not to be sampled
 LoweredProgram lower(const Program& program, const Bucket& bucket, const LoweringOptions& options);
 
 // A program that copies a page over another in every array of a group: arguments are the arrays
-// (donated) and an i32 array {from slot, from position, to slot, to position}.
-std::string lower_page_copy(const std::vector<TensorType>& arrays);
-
-// The same on a mesh, from any part of the batch to any other. The i32 array, of which each part of
-// the batch has another, is {from slot, from position, to slot, to position, part that has the page,
-// 1 where it goes to and 0 elsewhere}.
+// (donated) and an i32 array {from slot, from position, to slot, to position}. On a mesh from any part
+// of the batch to any other: the i32 array, of which each part of the batch has another, is {from slot,
+// from position, to slot, to position, part that has the page, 1 where it goes to and 0 elsewhere}.
 inline constexpr int64_t kPageCopyNumbers = 6;
-std::string lower_page_copy(const std::vector<TensorType>& arrays, const ProgramSharding& sharding,
-                            int32_t group);
+std::string lower_page_copy(const std::vector<TensorType>& arrays, const LoweringOptions& options,
+                            int32_t group = 0);
 
 }  // namespace dunlin::pjrt

@@ -31,15 +31,19 @@ Var pages_of(Builder& b, const Vars& arrays, const Vars& from, const Var& owner,
   return b.reshape(b.dynamic_slice(all, {owner, zero, zero, zero, zero}, one), dims);
 }
 
-}  // namespace
-
-std::string lower_page_copy(const std::vector<TensorType>& arrays) {
-  Builder b;
+// The arrays of the group, donated: result i is what argument i becomes.
+Vars donated_arrays(Builder& b, const std::vector<TensorType>& arrays,
+                    const LoweringOptions& options, const Splits& splits) {
   Vars values;
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    values.push_back(
-        b.argument(arrays[i], "{tf.aliasing_output = " + std::to_string(i) + " : i32}"));
-  }
+  for (size_t i = 0; i < arrays.size(); ++i)
+    values.push_back(b.argument(arrays[i], kv_attributes(arrays[i], options, i), splits));
+  return values;
+}
+
+std::string copy_on_one_device(const std::vector<TensorType>& arrays,
+                               const LoweringOptions& options) {
+  Builder b;
+  Vars values = donated_arrays(b, arrays, options, {});
   const Var places = b.argument({Element::i32, {4}});
   const Var zero = b.scalar(0);
   const Vars from = {number(b, places, 0), zero, number(b, places, 1), zero};
@@ -47,20 +51,17 @@ std::string lower_page_copy(const std::vector<TensorType>& arrays) {
   for (Var& array : values) {
     array = b.dynamic_update_slice(array, b.dynamic_slice(array, from, page_of(array)), to);
   }
-  return b.finish(values);
+  return b.finish(values, {}, kv_attributes(arrays, options));
 }
 
 // Every part of the batch offers the page of its own at the place it is copied from; the part that
 // it goes to takes the right one, the others write what they have.
-std::string lower_page_copy(const std::vector<TensorType>& arrays, const ProgramSharding& sharding,
-                            int32_t group) {
+std::string copy_on_mesh(const std::vector<TensorType>& arrays, const LoweringOptions& options,
+                         int32_t group) {
+  const ProgramSharding& sharding = *options.sharding;
   Builder b(grid_of(sharding.mesh()));
   const Splits splits = state_splits(sharding, group);
-  Vars values;
-  for (size_t i = 0; i < arrays.size(); ++i) {
-    values.push_back(
-        b.argument(arrays[i], "{tf.aliasing_output = " + std::to_string(i) + " : i32}", splits));
-  }
+  Vars values = donated_arrays(b, arrays, options, splits);
   const Var places =
       b.argument({Element::i32, {kPageCopyNumbers}}, "", per_device_splits(sharding.mesh()));
   const Var zero = b.scalar(0);
@@ -77,7 +78,16 @@ std::string lower_page_copy(const std::vector<TensorType>& arrays, const Program
     const Var fresh = b.select(b.broadcast(is_target, dims, {}), page, old);
     values[i] = b.dynamic_update_slice(values[i], fresh, to);
   }
-  return b.finish(values, std::vector<Splits>(values.size(), splits));
+  return b.finish(values, std::vector<Splits>(values.size(), splits),
+                  kv_attributes(arrays, options));
+}
+
+}  // namespace
+
+std::string lower_page_copy(const std::vector<TensorType>& arrays, const LoweringOptions& options,
+                            int32_t group) {
+  return options.sharding == nullptr ? copy_on_one_device(arrays, options)
+                                     : copy_on_mesh(arrays, options, group);
 }
 
 }  // namespace dunlin::pjrt

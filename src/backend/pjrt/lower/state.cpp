@@ -1,8 +1,8 @@
 // Writes and reads of the KV arrays.
 //
-// Position p of the sequence in slot s lies at [s, :, p mod P, :] of an array [slots,K,P,h]. Arrays
-// are donated and written by dynamic_update_slice, which XLA does in place; a scatter would be a
-// slow loop on a TPU (openxla/xla issue 12982).
+// Position p of the sequence in slot s lies at [s, :, p mod P, :] of an array [slots,K,P,h], or with
+// 2h of one that has keys and values. Arrays are donated and written by dynamic_update_slice, which
+// XLA does in place; a scatter would be a slow loop on a TPU (openxla/xla issue 12982).
 #include <algorithm>
 
 #include "backend/pjrt/lower/context.h"
@@ -96,9 +96,11 @@ void write_state(LoweringContext& context, const StateAttributes& place, const V
                  const Var& values) {
   LayerState& state = context.state(place.group, place.layer);
   const bool wraps = context.program.kv_groups[static_cast<size_t>(place.group)].window > 0;
+  Vars rows = {keys, values};
+  if (state.together()) rows = {context.b.concatenate(rows, 2)};
   for (const SegmentRows& segment : context.segments()) {
-    state.keys = write_segment(context, segment, keys, state.keys, wraps);
-    state.values = write_segment(context, segment, values, state.values, wraps);
+    for (size_t i = 0; i < rows.size(); ++i)
+      state.arrays[i] = write_segment(context, segment, rows[i], state.arrays[i], wraps);
   }
 }
 
@@ -119,11 +121,17 @@ Vars lower_state_read(const NodeLowering& it) {
   const Var held = b.gather(it.context.place_positions(group), at_place(read), 1);  // [S,C]
   const Var present = b.compare("EQ", held, b.broadcast(wanted, held.type.dims, {1}));
   const Var positions = b.select(present, held, b.filled_like(held, -1.0));
-  Vars results;
-  for (const Var& array : {state.keys, state.values}) {
-    const Var of_sequences = b.gather(array, it.context.slots(), 0);  // [S,K,P,h]
+  const auto rows_of = [&](const Var& array) {
+    const Var of_sequences = b.gather(array, it.context.slots(), 0);  // [S,K,P,width]
     const Var by_position = b.gather(of_sequences, at_place(array.dim(2)), 2);
-    const Var rows = b.convert(b.transpose(by_position, {0, 2, 1, 3}), Element::f32);
+    return b.convert(b.transpose(by_position, {0, 2, 1, 3}), Element::f32);
+  };
+  const Var keys = rows_of(state.keys());
+  const Var values = state.together() ? keys : rows_of(state.values());
+  const int64_t head = type.dims[3];
+  const int64_t width = values.dim(3);
+  Vars results;
+  for (const Var& rows : {b.slice(keys, 3, 0, head), b.slice(values, 3, width - head, width)}) {
     results.push_back(
         b.select(b.broadcast(present, type.dims, {0, 1}), rows, b.filled_like(rows, 0.0)));
   }

@@ -55,6 +55,11 @@ std::string annotated(const std::string& sharding, const std::string& attributes
   return fmt::format("{{sdy.sharding = #sdy.sharding{}{}", sharding, rest);
 }
 
+// Those of result i.
+std::string listed(const std::vector<std::string>& attributes, size_t i) {
+  return i < attributes.size() ? attributes[i] : std::string();
+}
+
 }  // namespace
 
 int64_t DeviceGrid::size(const std::string& name) const {
@@ -126,19 +131,27 @@ TensorType Builder::whole(const TensorType& type, const Splits& splits) const {
   return result;
 }
 
-std::string Builder::finish(const Vars& results, const std::vector<Splits>& splits) const {
-  if (!grid_.axes.empty()) return finish_on_grid(results, splits);
+std::string Builder::finish(const Vars& results, const std::vector<Splits>& splits,
+                            const std::vector<std::string>& attributes) const {
+  if (!grid_.axes.empty()) return finish_on_grid(results, splits, attributes);
   std::string arguments;
   for (const Argument& argument : arguments_)
     arguments += (arguments.empty() ? "" : ", ") + argument.text;
+  std::string returned;
+  for (size_t i = 0; i < results.size(); ++i) {
+    const std::string type = results[i].type.text();
+    const std::string more = listed(attributes, i);
+    append(returned, more.empty() ? type : fmt::format("{} {}", type, more));
+  }
   return fmt::format(
       "module @dunlin {{\n  func.func public @main({}) -> ({}) {{\n{}    return {} : {}\n  "
       "}}\n}}\n",
-      arguments, join_types(results), body_, join_names(results), join_types(results));
+      arguments, returned, body_, join_names(results), join_types(results));
 }
 
 // The body is a region over a device's parts; what it returns are parts again, and nothing moves.
-std::string Builder::finish_on_grid(const Vars& results, const std::vector<Splits>& splits) const {
+std::string Builder::finish_on_grid(const Vars& results, const std::vector<Splits>& splits,
+                                    const std::vector<std::string>& attributes) const {
   DUNLIN_CHECK(splits.size() == results.size(), "how each result is split");
   std::string mesh;
   std::string axes;
@@ -166,7 +179,7 @@ std::string Builder::finish_on_grid(const Vars& results, const std::vector<Split
   for (size_t i = 0; i < results.size(); ++i) {
     const TensorType type = whole(results[i].type, splits[i]);
     const std::string sharding = sharding_text(splits[i], type.dims.size());
-    append(returned, type.text() + " " + annotated(sharding, ""));
+    append(returned, fmt::format("{} {}", type.text(), annotated(sharding, listed(attributes, i))));
     append(result_types, type.text());
     append(result_shardings, sharding);
     append(result_names, results.size() == 1 ? "%whole" : fmt::format("%whole#{}", i));

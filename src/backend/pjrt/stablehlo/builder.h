@@ -65,8 +65,10 @@ class Builder {
                const Splits& splits = {});
   // Operations from here on carry this name: profiles and compiled programs show it.
   void set_location(const std::string& name) { location_ = name; }
-  // The module; `results` are what the function returns, and how each of them is split.
-  std::string finish(const Vars& results, const std::vector<Splits>& splits = {}) const;
+  // The module; `results` are what the function returns, and how each of them is split. `attributes`
+  // are those of the first results, in the form that argument() takes.
+  std::string finish(const Vars& results, const std::vector<Splits>& splits = {},
+                     const std::vector<std::string>& attributes = {}) const;
 
   // ---- values from nothing (builder.cpp)
   Var constant(const TensorType& type, double value);
@@ -147,7 +149,8 @@ class Builder {
   std::string fresh();  // a name
   std::string region(const Vars& arguments, const std::function<Vars(const Vars&)>& body);
   TensorType whole(const TensorType& type, const Splits& splits) const;
-  std::string finish_on_grid(const Vars& results, const std::vector<Splits>& splits) const;
+  std::string finish_on_grid(const Vars& results, const std::vector<Splits>& splits,
+                             const std::vector<std::string>& attributes) const;
   std::string collective_attributes(const DeviceGroups& groups);
 
   // An argument of the function and, on a grid, a device's part of it.
