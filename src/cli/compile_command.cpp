@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/pjrt/compile_ahead.h"
@@ -22,6 +23,7 @@
 #include "cli/terminal.h"
 #include "models/registry.h"
 #include "planner/device.h"
+#include "planner/storage.h"
 #include "report/table.h"
 
 namespace dunlin {
@@ -29,11 +31,15 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+// The operations of a program that --json names: most of what it needs.
+constexpr size_t kMostOperations = 16;
+
 struct CompileFlags {
   std::string model, topology, device, mesh;
   std::string context = "auto";
   std::string precision = "auto";
-  std::vector<std::string> xla_options;
+  Requantization formats;
+  std::vector<std::string> xla_options, only;
   BatchFlags step;
   int64_t parallel = 1;
   int64_t steps_per_call = 0;
@@ -42,10 +48,25 @@ struct CompileFlags {
   bool json = false, quiet = false;
 };
 
-// What the catalogue knows of the devices of a topology; 0: nothing.
-int64_t catalogue_memory(const std::string& topology) {
+// What the catalogue knows of the devices of a topology; an empty one: nothing.
+Device catalogue_device(const std::string& topology) {
   const auto slice = parse_slice(topology.substr(0, topology.find(':')), /*split_cores=*/false);
-  return slice.ok() ? slice->device.memory_bytes : 0;
+  return slice.ok() ? slice->device : Device();
+}
+
+// The model with its weights in the formats that the flags name.
+struct CompiledModel {
+  PlanSource source;
+  WeightSource weights;
+};
+
+Result<CompiledModel> open_in_formats(const CompileFlags& flags) {
+  Requantization named = flags.formats;
+  const std::string mix = is_mix(named.matrices) ? std::exchange(named.matrices, {}) : "";
+  DUNLIN_ASSIGN_OR_RETURN(const Requantization to, in_files(named));
+  DUNLIN_ASSIGN_OR_RETURN(PlanSource source, open_plan_source(flags.model, flags.layers, mix));
+  DUNLIN_ASSIGN_OR_RETURN(WeightSource weights, in_formats(source, to));
+  return CompiledModel{std::move(source), std::move(weights)};
 }
 
 Result<AheadOptions> ahead_options(const CompileFlags& flags, const PlanSource& source) {
@@ -57,7 +78,8 @@ Result<AheadOptions> ahead_options(const CompileFlags& flags, const PlanSource& 
                                 .xla_options = flags.xla_options,
                                 .steps_per_call = flags.steps_per_call},
                        .topology = flags.topology};
-  if (!flags.topology.empty()) options.memory_bytes = catalogue_memory(flags.topology);
+  if (!flags.topology.empty()) options.memory_bytes = catalogue_device(flags.topology).memory_bytes;
+  options.only = flags.only;
   DUNLIN_ASSIGN_OR_RETURN(options.compile.precision, parse_precision(flags.precision));
   DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(source.config));
   DUNLIN_ASSIGN_OR_RETURN(options.compile.limits,
@@ -87,27 +109,47 @@ Json or_null(const std::string& text) {
   return text.empty() ? Json(nullptr) : Json(text);
 }
 
-Json to_json(const AheadProgram& program) {
+// What the compiler takes a run to need; null where it does not tell.
+void add_estimate(const AheadProgram& program, double clock_hz, Json& object) {
+  const auto& estimate = program.estimate;
+  object["estimated_cycles"] = estimate ? Json(estimate->cycles) : Json(nullptr);
+  object["estimated_seconds"] = nullptr;
+  object["open_loops"] = estimate ? Json(estimate->open_loops) : Json(nullptr);
+  object["operations"] = Json::array();
+  if (!estimate) return;
+  if (clock_hz > 0) object["estimated_seconds"] = static_cast<double>(estimate->cycles) / clock_hz;
+  for (size_t i = 0; i < std::min(estimate->parts.size(), kMostOperations); ++i) {
+    const pjrt::CyclePart& part = estimate->parts[i];
+    object["operations"].push_back({{"name", part.name},
+                                    {"opcode", part.opcode},
+                                    {"count", part.operations},
+                                    {"estimated_cycles", part.cycles}});
+  }
+}
+
+Json to_json(const AheadProgram& program, double clock_hz) {
   const auto bytes = [&program](int64_t AheadBytes::* field) {
     return program.bytes ? Json((*program.bytes).*field) : Json(nullptr);
   };
-  return {{"name", program.name},
-          {"from_cache", program.from_cache},
-          {"seconds", program.seconds},
-          {"argument_bytes", bytes(&AheadBytes::arguments)},
-          {"output_bytes", bytes(&AheadBytes::outputs)},
-          {"aliased_bytes", bytes(&AheadBytes::aliased)},
-          {"temporary_bytes", bytes(&AheadBytes::temporary)},
-          {"code_bytes", bytes(&AheadBytes::code)},
-          {"total_bytes", program.bytes ? Json(program.bytes->total()) : Json(nullptr)},
-          {"estimated_cycles",
-           program.estimated_cycles ? Json(*program.estimated_cycles) : Json(nullptr)}};
+  Json object = {{"name", program.name},
+                 {"from_cache", program.from_cache},
+                 {"seconds", program.seconds},
+                 {"argument_bytes", bytes(&AheadBytes::arguments)},
+                 {"output_bytes", bytes(&AheadBytes::outputs)},
+                 {"aliased_bytes", bytes(&AheadBytes::aliased)},
+                 {"temporary_bytes", bytes(&AheadBytes::temporary)},
+                 {"code_bytes", bytes(&AheadBytes::code)},
+                 {"total_bytes", program.bytes ? Json(program.bytes->total()) : Json(nullptr)}};
+  add_estimate(program, clock_hz, object);
+  return object;
 }
 
 Json to_json(const AheadResult& result, const CompileFlags& flags, int64_t devices,
              double seconds) {
   Json programs = Json::array();
-  for (const AheadProgram& program : result.programs) programs.push_back(to_json(program));
+  const double clock_hz = catalogue_device(flags.topology).clock_hz;
+  for (const AheadProgram& program : result.programs)
+    programs.push_back(to_json(program, clock_hz));
   const int64_t loaded = loaded_programs(result);
   return {{"schema_version", 1},
           {"model", flags.model},
@@ -116,6 +158,7 @@ Json to_json(const AheadResult& result, const CompileFlags& flags, int64_t devic
           {"mesh", or_null(flags.mesh)},
           {"plugin", result.plugin},
           {"program_folder", or_null(result.program_folder)},
+          {"clock_hz", clock_hz > 0 ? Json(clock_hz) : Json(nullptr)},
           {"per_device",
            {{"weights_bytes", result.weights_bytes},
             {"weight_forms", result.weight_forms},
@@ -133,7 +176,7 @@ std::string programs_table(const AheadResult& result) {
                                       {"arguments", true}, {"outputs", true}, {"temporary", true},
                                       {"total", true}};
   const bool estimated = std::ranges::any_of(
-      result.programs, [](const AheadProgram& it) { return it.estimated_cycles.has_value(); });
+      result.programs, [](const AheadProgram& it) { return it.estimate.has_value(); });
   if (estimated) columns.push_back({"Mcycles", true});
   const auto text = [](int64_t bytes) { return bytes_text(static_cast<double>(bytes)); };
   std::vector<std::vector<std::string>> rows;
@@ -147,8 +190,8 @@ std::string programs_table(const AheadResult& result) {
       row.insert(row.end(), 4, "-");
     }
     if (estimated) {
-      const double cycles = static_cast<double>(program.estimated_cycles.value_or(0));
-      row.push_back(fmt::format("{:.2f}", cycles / 1e6));
+      const int64_t cycles = program.estimate ? program.estimate->cycles : 0;
+      row.push_back(fmt::format("{:.2f}", static_cast<double>(cycles) / 1e6));
     }
     rows.push_back(std::move(row));
   }
@@ -163,14 +206,14 @@ std::string summary(const AheadResult& result, double seconds) {
 }
 
 Result<void> compile_model(const CompileFlags& flags) {
-  DUNLIN_ASSIGN_OR_RETURN(const PlanSource source, open_plan_source(flags.model, flags.layers));
-  DUNLIN_ASSIGN_OR_RETURN(AheadOptions options, ahead_options(flags, source));
+  DUNLIN_ASSIGN_OR_RETURN(const CompiledModel model, open_in_formats(flags));
+  DUNLIN_ASSIGN_OR_RETURN(AheadOptions options, ahead_options(flags, model.source));
   ProgressBar bar(!flags.quiet);
   options.compile.progress = [&bar](double fraction, const std::string& what) {
     bar.update(fraction, what);
   };
   const auto start = std::chrono::steady_clock::now();
-  const auto result = compile_ahead(source.program, source.weights, options);
+  const auto result = compile_ahead(model.source.program, model.weights, options);
   bar.clear();
   if (!result.ok()) return result.error();
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
@@ -214,6 +257,13 @@ void add_compile_flags(Command command, CompileFlags& flags) {
            "the arithmetic (docs/decisions/0002-numerics.md)")
       .check(one_of({"auto", "exact", "f32"}));
   add_layers_flag(command, flags.layers, "only the first N layers");
+  add_flag(command, "--quantize", flags.formats.matrices,
+           "as if the matrices had this format: int8, Q4_0, ..; or a mix of dunlin quantize: "
+           "Q4_K_M");
+  add_flag(command, "--output-type", flags.formats.vocabulary,
+           "the same for the embedding and output matrices");
+  add_flag(command, "--only", flags.only,
+           "only programs with such a name: \"8x1 rows*2048 positions\" (may be repeated)");
   add_flag(command, "-t,--threads", flags.threads,
            "programs that are compiled at a time (0: one per core)")
       .check(in_range(0, 1024));
@@ -234,11 +284,17 @@ void add_compile_command(Command app, int& exit_code) {
       "--xla-option finds them.\n"
       "For a --topology the table says what each program needs of a device; nothing is kept. Exit\n"
       "code 4 when it does not fit. Weights are not read.\n"
+      "With --json each program has, of a device: argument_bytes, output_bytes, aliased_bytes\n"
+      "(outputs that lie where arguments did), temporary_bytes, code_bytes and total_bytes. Of a\n"
+      "TPU's also what its compiler takes a run to need: estimated_cycles, estimated_seconds (at\n"
+      "the catalogue's clock_hz), open_loops (of which one turn counts, as their number is not\n"
+      "known), and operations, those with most cycles: name, opcode, count, estimated_cycles.\n"
+      "docs/tpu.md says how to read them.\n"
       "Examples:\n"
       "  dunlin compile model/ -c 4096 -np 8\n"
       "  dunlin compile model.gguf --device gpu --xla-option xla_gpu_autotune_level=0\n"
       "  dunlin compile llama-8b/config.json --topology h100 -c 8192 --json\n"
-      "  dunlin compile llama-8b/config.json --topology v5e:2x2 --mesh model=4");
+      "  dunlin compile llama-8b/config.json --topology v5e:2x2 --mesh model=4 --quantize int8");
   command.callback([flags, &exit_code] {
     const auto result = compile_model(*flags);
     exit_code = result.ok() ? 0 : report_error(result.error());

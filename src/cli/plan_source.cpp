@@ -69,6 +69,15 @@ Result<std::optional<Format>> file_format(const char* flag, const std::string& n
       fmt::format("{} {}: the CPU back end holds no such format; accelerators do", flag, name));
 }
 
+Result<std::string> file_name_of(const char* flag, const std::string& name) {
+  if (name.empty() || parse_format(name).has_value()) return name;
+  if (name == "int8") return std::string("I8");
+  std::string known = "int8";
+  for (const FormatTraits& format : all_formats()) known += fmt::format(", {}", format.name);
+  return usage_error(
+      fmt::format("{} {}: no number format of weights (known: {})", flag, name, known));
+}
+
 }  // namespace
 
 bool is_mix(const std::string& name) {
@@ -114,6 +123,13 @@ Result<PlanSource> open_plan_source(const std::string& path, int64_t layers,
     };
   }
   return source;
+}
+
+Result<Requantization> in_files(const Requantization& named) {
+  Requantization formats;
+  DUNLIN_ASSIGN_OR_RETURN(formats.matrices, file_name_of("--quantize", named.matrices));
+  DUNLIN_ASSIGN_OR_RETURN(formats.vocabulary, file_name_of("--output-type", named.vocabulary));
+  return formats;
 }
 
 Result<WeightSource> in_formats(const PlanSource& source, const Requantization& to) {

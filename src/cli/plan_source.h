@@ -31,6 +31,10 @@ Result<PlanSource> open_plan_source(const std::string& path, int64_t layers,
 // Whether the name is that of a type of `dunlin quantize`, and of no single format.
 bool is_mix(const std::string& name);
 
+// The names as those of formats of files: int8, of which one scale serves a row, is I8 there. Errors (kind
+// usage): --quantize or --output-type is no such name.
+Result<Requantization> in_files(const Requantization& named);
+
 // The same weights with matrices in other formats, for a back end that computes its own footprint:
 // only formats of files (formats/format.h). Errors: kind usage.
 Result<WeightSource> in_formats(const PlanSource& source, const Requantization& to);

@@ -53,6 +53,7 @@ struct Device {
   // Whose forms of weights it holds (backend/packed_forms.h); other: of a file or a processor, which hold
   // weights as they are said to be.
   Platform platform = Platform::other;
+  double clock_hz = 0;  // of its matrix units, in which its compiler estimates; 0: not known
 };
 
 // Devices of one kind that work together.

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <charconv>
 #include <cmath>
+#include <iterator>
+#include <string_view>
+#include <utility>
 
 #include "planner/device.h"
 
@@ -52,6 +55,16 @@ Interconnect nvlink(double into_switch, double network) {
           .hop_seconds = kGpuHop};
 }
 
+// Of TPUs: the peak is 2 operations in each cycle for each cell of the matrix units.
+double clock_of(std::string_view name) {
+  constexpr std::pair<std::string_view, double> kClocks[] = {{"v2", 0.70e9},  {"v3", 0.94e9},
+                                                             {"v4", 1.05e9},  {"v5e", 1.50e9},
+                                                             {"v5p", 1.75e9}, {"v6e", 1.75e9}};
+  const auto* const known =
+      std::ranges::find(kClocks, name, &std::pair<std::string_view, double>::first);
+  return known == std::end(kClocks) ? 0 : known->second;
+}
+
 std::vector<Device> make_catalogue() {
   const auto gib = [](double amount) { return static_cast<int64_t>(amount * kGiB); };
   // Columns: name, what a device is, memory, bytes and bf16 and 8-bit operations per second, wires,
@@ -78,8 +91,10 @@ std::vector<Device> make_catalogue() {
       {"h200", "NVIDIA H200 SXM 141 GB", gib(139.9), 4800e9, 989e12, 1979e12, nvlink(450e9, 50e9),
        kAssumed, kGpuSlices, 1},
   };
-  for (Device& device : devices)
+  for (Device& device : devices) {
     device.platform = device.interconnect.dimensions > 0 ? Platform::tpu : Platform::gpu;
+    device.clock_hz = clock_of(device.name);
+  }
   return devices;
 }
 

@@ -13,6 +13,7 @@ namespace dunlin {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 using testing::StartsWith;
 using Arguments = std::vector<std::string>;
 
@@ -105,6 +106,60 @@ TEST_F(CompileCommand, CountsTheBytesOfPackedWeights) {
   const auto plain = compile({"--json"}).json()["per_device"];
   // Of 32 bits at most 9, and norms as they are.
   EXPECT_LT(device["weights_bytes"].get<double>(), plain["weights_bytes"].get<double>() * 0.3);
+}
+
+// A model as if its matrices had been written in another format.
+TEST_F(CompileCommand, WeightsAreAsIfInTheFormatThatIsNamed) {
+  const auto device = [this](Arguments flags) {
+    flags.insert(flags.end(), {"--only", "1x1 rows*", "--json"});
+    const ProcessResult result = compile(flags);
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.json()["per_device"];
+  };
+  const auto plain = device({});
+  const auto rows = device({"--quantize", "int8"});
+  EXPECT_THAT(rows["weight_forms"].get<std::string>(), HasSubstr("i8, a scale per output"));
+  EXPECT_LT(rows["weights_bytes"], plain["weights_bytes"]);
+  EXPECT_EQ(device({"--quantize", "I8"})["weights_bytes"], rows["weights_bytes"]);
+  const auto groups = device({"--quantize", "Q4_0"});
+  EXPECT_THAT(groups["weight_forms"].get<std::string>(), HasSubstr("i4 in groups of 32"));
+  EXPECT_LT(groups["weights_bytes"], rows["weights_bytes"]);
+  EXPECT_THAT(rows["weight_forms"].get<std::string>(), Not(HasSubstr("bf16")));
+  const auto output = device({"--quantize", "int8", "--output-type", "BF16"});
+  EXPECT_THAT(output["weight_forms"].get<std::string>(), HasSubstr("embed: bf16"));
+  for (const char* flag : {"--quantize", "--output-type"}) {
+    const Arguments flags = {flag, "int3"};
+    const ProcessResult unknown = compile(flags);
+    EXPECT_EQ(unknown.code, 2);
+    EXPECT_THAT(unknown.err,
+                HasSubstr(std::string(flag) + " int3: no number format of weights (known: "
+                                              "int8, F32, F16, BF16, Q4_0"));
+  }
+  const std::string config = DUNLIN_SOURCE_DIR "/docs/planning/llama-3.2-1b.json";
+  const ProcessResult mix = run({"compile", config, "--quantize", "Q4_K_M"});
+  EXPECT_EQ(mix.code, 2);
+  EXPECT_THAT(mix.err, HasSubstr("needs the names of a model's tensors"));
+}
+
+// XLA for CPU has no estimate.
+TEST_F(CompileCommand, OnlySomeProgramsByTheirNames) {
+  const auto json = compile({"--only", "1x1 rows*", "--only", "zeros, *", "--json"}).json();
+  ASSERT_EQ(json["programs"].size(), 2u);
+  EXPECT_EQ(json["programs"][0]["name"], "1x1 rows, 1 logit rows, 64 positions");
+  EXPECT_THAT(json["programs"][1]["name"].get<std::string>(), StartsWith("zeros, tensor<"));
+  EXPECT_TRUE(json["clock_hz"].is_null());
+  for (const auto& program : json["programs"]) {
+    for (const char* field : {"estimated_cycles", "estimated_seconds", "open_loops"}) {
+      ASSERT_TRUE(program.contains(field)) << field;
+      EXPECT_TRUE(program[field].is_null()) << field;
+    }
+    EXPECT_EQ(program["operations"], nlohmann::json::array());
+  }
+  const ProcessResult none = compile({"--only", "9x9*"});
+  EXPECT_EQ(none.code, 2);
+  EXPECT_THAT(none.err,
+              HasSubstr("--only 9x9*: no program has such a name; there are \"1x1 rows, 1 "
+                        "logit rows, 64 positions\", "));
 }
 
 // Two slots on each of two devices, though there are three sequences.

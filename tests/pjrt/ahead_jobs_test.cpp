@@ -1,6 +1,7 @@
 // Programs compiled ahead of time, several at once.
 #include "backend/pjrt/ahead_jobs.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -10,6 +11,8 @@
 
 namespace dunlin::pjrt {
 namespace {
+
+using testing::ElementsAre;
 
 std::vector<AheadJob> numbered_jobs(int count) {
   std::vector<AheadJob> jobs;
@@ -62,6 +65,24 @@ TEST(AheadJobs, AfterAnErrorNothingMoreIsBegun) {
   EXPECT_EQ(programs.error().message, "job 3: no");
   EXPECT_EQ(compiled.load(), 4);
   EXPECT_TRUE(run_jobs({}, 4, {}, {})->empty());
+}
+
+TEST(AheadJobs, SomeByTheirNames) {
+  const auto names = [](const std::vector<std::string>& patterns) {
+    const auto jobs = named_jobs(numbered_jobs(12), patterns);
+    EXPECT_TRUE(jobs.ok()) << jobs.error().message;
+    std::vector<std::string> all;
+    for (const AheadJob& job : *jobs) all.push_back(job.name);
+    return all;
+  };
+  EXPECT_EQ(names({}).size(), 12u);
+  EXPECT_THAT(names({"job 3"}), ElementsAre("job 3"));
+  EXPECT_THAT(names({"job 1?", "*0"}), ElementsAre("job 0", "job 10", "job 11"));
+  const auto none = named_jobs(numbered_jobs(2), {"job 1", "job 12"});
+  ASSERT_FALSE(none.ok());
+  EXPECT_EQ(none.error().kind, ErrorKind::usage);
+  EXPECT_EQ(none.error().message,
+            "--only job 12: no program has such a name; there are \"job 0\", \"job 1\"");
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 
 #include <filesystem>
 #include <fstream>
+#include <utility>
+#include <vector>
 
 namespace dunlin {
 namespace {
@@ -68,6 +70,23 @@ TEST(Catalogue, IsCompleteAndPlausible) {
       EXPECT_EQ(parse_slice(one.name(), false).value().devices, devices);
     }
   }
+}
+
+// The peak is 2 operations a cycle of each of 128 * 128 cells: of one unit of a v2 core, two of v3, four
+// of v5e and eight of v4 and v5p; of v6e sixteen times as many cells.
+TEST(Catalogue, ClocksArePeaksOverCells) {
+  const std::vector<std::pair<const char*, double>> units = {{"v2", 1},  {"v3", 2},  {"v4", 8},
+                                                             {"v5e", 4}, {"v5p", 8}, {"v6e", 16}};
+  for (const auto& [name, count] : units) {
+    const Device device = slice(name).device;
+    EXPECT_NEAR(device.bf16_flops / (count * 2 * 128 * 128), device.clock_hz,
+                0.005 * device.clock_hz)
+        << name;
+  }
+  // Half of a v4 chip has the same clock, and half of its units.
+  EXPECT_EQ(slice("v4", true).device.clock_hz, slice("v4").device.clock_hz);
+  for (const char* name : {"v7x", "a100", "h100", "h200"})
+    EXPECT_EQ(slice(name).device.clock_hz, 0) << name;
 }
 
 // A plane of 4 x 4 without rings: two links. A cube of 4 x 4 x 4 is a torus: six.

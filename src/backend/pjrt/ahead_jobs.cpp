@@ -2,6 +2,9 @@
 // over: XLA computes constants while it compiles.
 #include "backend/pjrt/ahead_jobs.h"
 
+#include <fmt/format.h>
+#include <fnmatch.h>
+
 #include <algorithm>
 #include <chrono>
 #include <mutex>
@@ -78,7 +81,30 @@ class JobQueue {
   std::optional<Error> error_;
 };
 
+bool is_named(const AheadJob& job, const std::string& pattern) {
+  return ::fnmatch(pattern.c_str(), job.name.c_str(), 0) == 0;
+}
+
 }  // namespace
+
+Result<std::vector<AheadJob>> named_jobs(std::vector<AheadJob> jobs,
+                                         const std::vector<std::string>& patterns) {
+  if (patterns.empty()) return jobs;
+  for (const std::string& pattern : patterns) {
+    const auto fits = [&pattern](const AheadJob& job) { return is_named(job, pattern); };
+    if (std::ranges::any_of(jobs, fits)) continue;
+    std::string names;
+    for (const AheadJob& job : jobs)
+      names += fmt::format("{}\"{}\"", names.empty() ? "" : ", ", job.name);
+    return usage_error(fmt::format("--only {}: no program has such a name; there are {}", pattern,
+                                   names.empty() ? "none" : names));
+  }
+  std::erase_if(jobs, [&patterns](const AheadJob& job) {
+    const auto fits = [&job](const std::string& pattern) { return is_named(job, pattern); };
+    return std::ranges::none_of(patterns, fits);
+  });
+  return jobs;
+}
 
 Result<std::vector<AheadProgram>> run_jobs(const std::vector<AheadJob>& jobs, int threads,
                                            const AheadProgress& progress,

@@ -1,4 +1,4 @@
-// Programs compiled several at a time.
+// Programs compiled several at a time, or some of them.
 #pragma once
 
 #include <functional>
@@ -17,6 +17,11 @@ struct AheadJob {
 // Safe from any thread.
 using CompileJob = std::function<Result<AheadProgram>(const std::string& text)>;
 using AheadProgress = std::function<void(double fraction, const std::string& what)>;
+
+// Those whose names some pattern of fnmatch(3) fits; all where there is no pattern. Error (kind usage):
+// a pattern that fits none, with the names that there are.
+Result<std::vector<AheadJob>> named_jobs(std::vector<AheadJob> jobs,
+                                         const std::vector<std::string>& patterns);
 
 // Compiles every job on up to `threads` threads; names and times are put in here. `progress` may be
 // empty, and is called from one thread at a time. After the first error nothing more is begun, and

@@ -118,14 +118,11 @@ std::optional<AheadBytes> bytes_of(const CompiledProgram& program) {
                     .code = memory->code};
 }
 
-std::optional<int64_t> cycles_of(const CompiledProgram& program) {
+std::optional<CycleEstimate> estimate_of(const CompiledProgram& program) {
   const auto optimised = program.optimised();
   if (!optimised.ok()) return std::nullopt;
   const auto operations = read_hlo(*optimised);
-  if (!operations.ok()) return std::nullopt;
-  int64_t cycles = 0;
-  for (const HloOperation& operation : *operations) cycles += operation.estimated_cycles;
-  return cycles > 0 ? std::optional<int64_t>(cycles) : std::nullopt;
+  return operations.ok() ? estimate_cycles(*operations) : std::nullopt;
 }
 
 std::vector<AheadJob> bucket_jobs(const LoweredModel& model, const std::vector<Bucket>& buckets) {
@@ -174,9 +171,12 @@ Result<AheadResult> compile_here(const Program& program, const LoweredModel& mod
   std::vector<AheadJob> jobs =
       bucket_jobs(model, buckets_of(program, model, options.compile.limits, device.steps));
   for (AheadJob& job : cache_jobs(program, model)) jobs.push_back(std::move(job));
+  DUNLIN_ASSIGN_OR_RETURN(jobs, named_jobs(std::move(jobs), options.only));
   const CompileJob compile = [&compiler](const std::string& text) -> Result<AheadProgram> {
     DUNLIN_ASSIGN_OR_RETURN(const MadeProgram made, compiler.make(text));
-    return AheadProgram{.from_cache = made.from_cache, .bytes = bytes_of(made.program->compiled())};
+    const std::optional<AheadBytes> bytes = bytes_of(made.program->compiled());
+    AheadProgram ahead{.from_cache = made.from_cache, .bytes = bytes};
+    return ahead;
   };
   auto programs = run_jobs(jobs, threads_for(options.compile), options.compile.progress, compile);
   if (!programs.ok()) return programs.error();
@@ -228,11 +228,14 @@ Result<AheadResult> compile_for_target(const Program& program, LoweredModel& mod
   AheadResult result{.plugin = plugin->path(), .memory_bytes = memory};
   const CompileJob compile = [&](const std::string& text) -> Result<AheadProgram> {
     DUNLIN_ASSIGN_OR_RETURN(const CompiledProgram compiled, topology->compile(text, spec));
-    AheadProgram made{.bytes = bytes_of(compiled), .estimated_cycles = cycles_of(compiled)};
+    AheadProgram made{.bytes = bytes_of(compiled), .estimate = estimate_of(compiled)};
     if (made.bytes) DUNLIN_RETURN_IF_ERROR(check_fits(made.bytes->total(), target.memory_bytes));
     return made;
   };
-  const auto jobs = bucket_jobs(model, buckets_of(program, model, options.compile.limits, steps));
+  DUNLIN_ASSIGN_OR_RETURN(
+      const std::vector<AheadJob> jobs,
+      named_jobs(bucket_jobs(model, buckets_of(program, model, options.compile.limits, steps)),
+                 options.only));
   auto programs = run_jobs(jobs, threads_for(options.compile), options.compile.progress, compile);
   if (!programs.ok()) return programs.error().with_context(context);
   result.programs = std::move(programs).value();

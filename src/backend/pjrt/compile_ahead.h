@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/pjrt/client/cycle_estimate.h"
 #include "backend/pjrt/pjrt_backend.h"
 
 namespace dunlin {
@@ -21,6 +22,8 @@ struct AheadOptions {
   // told at once. 0: the compiler tells.
   int64_t memory_bytes = 0;
   CompileOptions compile = {};  // threads: programs that are compiled at a time
+  // Patterns of fnmatch(3) for the names of programs (AheadProgram::name); none: all programs.
+  std::vector<std::string> only = {};
 };
 
 // Of a device, as the compiler tells.
@@ -39,9 +42,8 @@ struct AheadProgram {
   bool from_cache = false;
   double seconds = 0;
   std::optional<AheadBytes> bytes = {};  // absent where the plug-in does not tell
-  // The sum of what the compiler took its operations to need, a loop's counted once. Only libtpu
-  // tells.
-  std::optional<int64_t> estimated_cycles = {};
+  // What the compiler takes it to need, of a topology; only libtpu tells.
+  std::optional<pjrt::CycleEstimate> estimate = {};
 };
 
 struct AheadResult {
@@ -57,8 +59,8 @@ struct AheadResult {
 
 // Every program of an engine that serves `options.compile.limits`; `options.compile.progress` is
 // called from one thread at a time. Of `weights` only formats and shapes are used. Errors: those of
-// make_pjrt_backend(); usage, an unknown topology, or a mesh over which the Program cannot be split;
-// device, a topology of another number of devices than the mesh; does_not_fit, with what is needed
+// make_pjrt_backend(); usage, an unknown topology, a mesh over which the Program cannot be split, or
+// `only` of which a pattern fits no program; device, a topology of another number of devices than the mesh; does_not_fit, with what is needed
 // and what there is.
 Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
                                   const AheadOptions& options);
