@@ -8,6 +8,7 @@
 
 #include <cstdint>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -124,6 +125,27 @@ TEST(KvLayout, TheBytesAreTheSame) {
       EXPECT_EQ(type.bytes(), 2 * apart.front().bytes());
     }
     for (const TensorType& type : apart) EXPECT_THAT(type.dims, ElementsAre(2, 2, 256, 16));
+  }
+}
+
+// Of 1024 positions a step of the smallest bucket reads 256, from rows of both or from keys and values.
+TEST(KvLayout, AStepReadsNoMorePositionsThanItsBucketHas) {
+  for (const Platform platform : {Platform::tpu, Platform::gpu}) {
+    const MeshProgram it = on_platform(llama_config(), platform);
+    Bucket bucket = cache_bucket(it.expanded, {2, 1, true});
+    for (KvGroupShape& group : bucket.groups) group.positions = 1024;
+    const std::string text = lower(it.expanded, bucket, it.options).text;
+    const int64_t width = platform == Platform::tpu ? 32 : 16;
+    const std::string read = fmt::format("sizes = [2, 2, 256, {}] : (tensor<2x2x1024x", width);
+    EXPECT_EQ(times_in(text, read), platform == Platform::tpu ? 2 : 4);
+    std::istringstream lines(text);
+    int products = 0;
+    for (std::string line; std::getline(lines, line);) {
+      if (times_in(line, "stablehlo.dot_general") == 0) continue;
+      ++products;
+      EXPECT_EQ(times_in(line, "x1024x"), 0) << line;
+    }
+    EXPECT_GT(products, 0);
   }
 }
 
