@@ -164,7 +164,8 @@ std::vector<MessageCase> device_messages() {
          return run_with_programs_in(folder, programs);
        },
        kHasPjrt},
-      {"warning: <formats> weights are held as <name> by <what>: no packed form of them passes there "
+      {"warning: <formats> weights are held as <name> by <what>: no packed form of them passes "
+       "there "
        "(docs/decisions/0011-packed-weights.md)",
        [](Folder folder) {
          return run_hello(text_model(folder), {"--backend", "pjrt", "--quantize", "F8_E4M3"});
@@ -177,6 +178,14 @@ std::vector<MessageCase> device_messages() {
       {"error: --topology <name>: needs <n> GiB, <n> GiB more than the <n> GiB of a device "
        "(weights of <n> GiB, a KV cache of <n> GiB)",
        [](Folder) { return compile_for("llama-3.1-70b.json", "h100"); }, kHasPjrt},
+      {"error: --only <pattern>: no program has such a name; there are <names>",
+       [](Folder folder) { return run_dunlin({"compile", text_model(folder), "--only", "9x9*"}); },
+       kHasPjrt},
+      {"error: --quantize <name>: no number format of weights (known: <names>)",
+       [](Folder) {
+         return run_dunlin({"compile", DUNLIN_SOURCE_DIR "/docs/planning/llama-3.2-1b.json",
+                            "--quantize", "int3"});
+       }},
       {"error: <file>: not a PJRT plug-in (it has no function GetPjrtApi)",
        [](Folder folder) { return run_on_device(folder, DUNLIN_OTHER_LIBRARY); }, kHasPjrt},
       {"error: <file>: PJRT API <version>, but this build needs <version> or a later <version>",
