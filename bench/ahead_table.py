@@ -68,9 +68,20 @@ def check_row(key, row):
             raise ValueError(f"{key}: {kind} has no numbers")
         if program["estimated_seconds"] is not None and not is_number(program["estimated_seconds"]):
             raise ValueError(f"{key}: estimated_seconds of {kind} is no number")
-        for operation in program["operations"]:
-            if not is_number(operation["estimated_cycles"]):
-                raise ValueError(f"{key}: estimated_cycles of {kind} is no number")
+        if not isinstance(program["name"], str):
+            raise ValueError(f"{key}: the name of {kind} is no text")
+        check_operations(f"{key}: {kind}", program)
+
+
+def check_operations(where, program):
+    if program["estimated_seconds"] is not None and not (is_number(program["estimated_cycles"]) and
+                                                         program["estimated_cycles"] > 0 and is_number(program["open_loops"])):
+        raise ValueError(f"{where}: estimated_cycles or open_loops is no number")
+    for operation in program["operations"]:
+        if not all(isinstance(operation[name], str) for name in ("name", "opcode")):
+            raise ValueError(f"{where}: an operation has no name")
+        if not all(is_number(operation[name]) for name in ("count", "estimated_cycles")):
+            raise ValueError(f"{where}: {operation['name']} has no numbers")
 
 
 # ------------------------------------------------------------------------------------ numbers

@@ -226,7 +226,10 @@ class ResultsTest(unittest.TestCase):
                       {"refused": [{"topology": 1, "mesh": "", "said": ""}], "compiled": None}]
         for path, value in ((("topology",), 1), (("capacity_bytes",), "x"), (("plan", "decode", "seconds"), "x"),
                             (("plan", "prefill"), {}), (("programs", "decode", "seconds"), None),
-                            (("programs", "decode", "estimated_seconds"), "x"), (("programs", "decode", "operations"), [{}])):
+                            (("programs", "decode", "estimated_seconds"), "x"), (("programs", "decode", "operations"), [{}]),
+                            (("programs", "decode", "name"), 1), (("programs", "decode", "estimated_cycles"), None),
+                            (("programs", "decode", "estimated_cycles"), 0), (("programs", "decode", "open_loops"), None),
+                            (("programs", "decode", "operations"), [{"name": "a", "opcode": "b", "estimated_cycles": 1}])):
             wrong = copy.deepcopy(row)
             inner = wrong["compiled"]
             for name in path[:-1]:
@@ -291,6 +294,11 @@ class ScriptTest(unittest.TestCase):
         self.assertEqual(result.returncode, 0, result.stderr)
         self.assertIn("Compiled by libtpu==0.0.51, with", result.stdout)
         self.assertIn("| 10.50 | 16.00 |", result.stdout)
+
+    def test_a_device_that_is_half_a_chip_has_half_of_its_memory(self):
+        name = PROMPT_NAME.replace("2048", "512")
+        self.compiles("v4:2x2x1", [program(name, 0.01)], capacity=33e9)  # of a chip
+        self.assertIn("| 10.50 | 17.00 |", self.run_script("--only", "dream-v4").stdout)
 
     def test_the_first_slice_that_holds_it(self):
         self.compiles("v5e:8x8", [program(DECODE_NAME, 0.01), program(PROMPT_NAME, 0.01)])
