@@ -259,9 +259,11 @@ void add_compile_flags(Command command, CompileFlags& flags) {
   add_layers_flag(command, flags.layers, "only the first N layers");
   add_flag(command, "--quantize", flags.formats.matrices,
            "as if the matrices had this format: int8, Q4_0, ..; or a mix of dunlin quantize: "
-           "Q4_K_M");
+           "Q4_K_M")
+      .check(not_empty());
   add_flag(command, "--output-type", flags.formats.vocabulary,
-           "the same for the embedding and output matrices");
+           "the same for the embedding and output matrices")
+      .check(not_empty());
   add_flag(command, "--only", flags.only,
            "only programs with such a name: \"8x1 rows*2048 positions\" (may be repeated)");
   add_flag(command, "-t,--threads", flags.threads,

@@ -128,8 +128,8 @@ TEST_F(CompileCommand, WeightsAreAsIfInTheFormatThatIsNamed) {
   const auto output = device({"--quantize", "int8", "--output-type", "BF16"});
   EXPECT_THAT(output["weight_forms"].get<std::string>(), HasSubstr("embed: bf16"));
   for (const char* flag : {"--quantize", "--output-type"}) {
-    const Arguments flags = {flag, "int3"};
-    const ProcessResult unknown = compile(flags);
+    EXPECT_EQ(compile({flag, ""}).code, 2) << flag;
+    const ProcessResult unknown = compile({flag, "int3"});
     EXPECT_EQ(unknown.code, 2);
     EXPECT_THAT(unknown.err,
                 HasSubstr(std::string(flag) + " int3: no number format of weights (known: "
