@@ -85,11 +85,11 @@ TEST(HloSummary, ReadsWhoCallsWhomAndHowOften) {
     return field(2, field(1, name) + field(2, "while") + packed_field(38, {7, 300}) +
                         field(43, backend_config));
   };
-  const std::string main = field(1, "main") +
-                           loop("known", R"({"known_trip_count":{"n":"32"},"flag_configs":[]})") +
-                           loop("unknown", "{}") + number_field(5, 12);
+  const std::string entry = field(1, "main") +
+                            loop("known", R"({"known_trip_count":{"n":"32"},"flag_configs":[]})") +
+                            loop("unknown", "{}") + number_field(5, 12);
   const std::string body = field(1, "body") + operation("a", "") + number_field(5, 300);
-  const auto operations = read_hlo(field(1, field(3, main) + field(3, body)));
+  const auto operations = read_hlo(field(1, field(3, entry) + field(3, body)));
   ASSERT_TRUE(operations.ok()) << operations.error().message;
   ASSERT_EQ(operations->size(), 3u);
   const HloOperation& known = (*operations)[0];
