@@ -6,7 +6,7 @@
 // Query heads stay in their kv head's group: keys and values are never repeated.
 // n sequences, r rows of each, K kv heads, G query heads of a kv head, M = G r, c places, h width,
 // w width of a row of the cache: h, or 2h where a value lies behind its key. Such rows are multiplied
-// whole, queries having zeros where values are: a slice of them would be an array of its own.
+// whole, queries having zeros where values are: a slice of them could become an array of its own.
 #include <algorithm>
 #include <functional>
 #include <limits>

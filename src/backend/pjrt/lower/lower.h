@@ -59,7 +59,7 @@ struct LoweredProgram {
   // Arguments in order: the arrays of these weights, on a mesh the device's place (place_type()), the
   // KV arrays (donated), the step's i32 array, of which each part of the batch has another.
   std::vector<WeightUse> weights;
-  std::vector<TensorType> state;  // by group and layer: keys, values
+  std::vector<TensorType> state;  // by group and layer (state_types())
   TensorType step;
   // Results in order: the KV arrays, then the Program's outputs; of a loop one i32 array [steps,T] of
   // chosen ids.
