@@ -71,7 +71,8 @@ TEST(BackgroundJob, ItsEndStopsTheWorkAndWaitsForIt) {
 TEST(BackgroundJob, StepsBackBehindOthers) {
   const int mine = ::getpriority(PRIO_PROCESS, 0);
   int its = 0;
-  const auto job = start([&its](const std::atomic<bool>&) { its = ::getpriority(PRIO_PROCESS, 0); });
+  const auto job =
+      start([&its](const std::atomic<bool>&) { its = ::getpriority(PRIO_PROCESS, 0); });
   wait_for_end(*job);
   EXPECT_GE(its, 10);
   EXPECT_GE(its, mine);
