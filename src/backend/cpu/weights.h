@@ -3,6 +3,7 @@
 // loading left in a store, are the same bytes, read or mapped.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -63,10 +64,15 @@ class Weights {
                     const CompileOptions& options, ThreadPool& pool);
   Result<void> pack(const WeightLayout& layout, WeightId id, WeightReader& reader);
   void keep(const LaidOutWeight& weight, PackedWeightStore& store) const;
+  void keep_later(const WeightLayout& layout, PackedWeightStore& store) const;
+  // Of the weight, as they lie in the arena.
+  std::vector<PackedPart> parts_of(const LaidOutWeight& weight) const;
+  Result<std::byte*> reserve(const WeightLayout& layout);
   Result<void> take(std::shared_ptr<const PreparedWeights> prepared, bool mapped,
                     const WeightLayout& layout, const CompileOptions& options, ThreadPool& pool);
 
-  Arena arena_;  // without memory: all is mapped
+  // Null: all is mapped. Shared with a store that still writes it to disk.
+  std::shared_ptr<const Arena> arena_ = {};
   std::shared_ptr<const PreparedWeights> prepared_ = {};
   bool stored_ = false;  // read() left them in the store
   int64_t bytes_ = 0;
