@@ -44,8 +44,9 @@ struct LoadOptions {
   // in it while they are read. Empty: they stay as they are.
   std::string quantize = {};
   // A folder for the weights of large models as the cpu back end packs them, made when it is needed: the
-  // next load of the same model reads or maps them there. It holds 64 GB at most; nothing about it is
-  // an error of the load. Empty: nothing is kept.
+  // next load of the same model reads or maps them there. They are written while the engine answers, and
+  // its end waits for that. It holds 64 GB at most; nothing about it is an error of the load. Empty:
+  // nothing is kept.
   std::string pack_cache = {};
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
