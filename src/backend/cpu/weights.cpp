@@ -260,7 +260,8 @@ Result<void> Weights::take(std::shared_ptr<const PreparedWeights> prepared, bool
 }
 
 Result<Weights> Weights::lay_out(const Program& program, const std::vector<FusedStep>& steps,
-                                 const WeightSource& source, const CompileOptions& options) {
+                                 const WeightSource& source, const CompileOptions& options,
+                                 const std::byte* arena) {
   DUNLIN_ASSIGN_OR_RETURN(const WeightLayout layout,
                           WeightLayout::create(program, steps, source, options.precision));
   Weights weights;
@@ -271,7 +272,7 @@ Result<Weights> Weights::lay_out(const Program& program, const std::vector<Fused
     weights.bytes_by_weight_.push_back(static_cast<uint64_t>(bytes));
   }
   weights.loading_bytes_ = options.prepared == nullptr ? layout.loading_bytes() : 0;
-  weights.held_ = held_weights(layout, nullptr);
+  weights.held_ = held_weights(layout, arena);
   return weights;
 }
 

@@ -38,9 +38,10 @@ class Weights {
                               ThreadPool& pool);
 
   // The same layout without the weights: packed matrices without data, nothing read, nothing
-  // reserved.
+  // reserved. `arena`: where they are taken to lie, for who compares addresses.
   static Result<Weights> lay_out(const Program& program, const std::vector<FusedStep>& steps,
-                                 const WeightSource& source, const CompileOptions& options);
+                                 const WeightSource& source, const CompileOptions& options,
+                                 const std::byte* arena = nullptr);
   // By WeightId.
   const std::vector<uint64_t>& bytes_by_weight() const { return bytes_by_weight_; }
   // Most bytes that load() needs beside them while it reads with so many threads.
