@@ -63,8 +63,8 @@ struct CpuFootprint {
   WeightSource weights;
   CompileOptions options;
   int64_t process = 0;  // of the rest
-  std::optional<uint64_t> offload =
-      {};  // bytes that memory has, where it need not hold all weights
+  // Bytes that memory has, where it need not hold all weights.
+  std::optional<uint64_t> offload = {};
 
   CompileOptions options_for(const Capacity& capacity) const {
     CompileOptions chosen = options;
