@@ -32,6 +32,7 @@ std::string difference(const Logits& actual, const Logits& expected) {
 
 constexpr int32_t kPrompt = 37;
 constexpr int32_t kDecodes = 20;
+constexpr int kManyThreads = 64;  // more than most machines have
 
 Logits run_on(Backend& backend, const TinyModel& model, const CompileOptions& options,
               int32_t chunk = kPrompt) {
@@ -99,6 +100,17 @@ struct BatchModel {
 constexpr BatchModel kBatchModels[] = {
     {"llama", "mixed"}, {"qwen2", "mixed"}, {"gpt_oss", "MXFP4"}, {"gpt_oss", "mixed"}};
 
+// They wait for each other in every step, and most find nothing left to do.
+TEST(ManyThreads, HaveTheBitsOfOne) {
+  const auto cpu = make_cpu_backend();
+  for (const auto& [family, format] : kBatchModels) {
+    const TinyModel model = tiny_model(family, format);
+    const Logits expected = run_on(*cpu, model, tiny_options(Precision::automatic, 1));
+    const CompileOptions crowded = tiny_options(Precision::automatic, kManyThreads);
+    EXPECT_EQ(difference(run_on(*cpu, model, crowded), expected), "") << family << ' ' << format;
+  }
+}
+
 // A decoding sequence, another that decodes two drafts, and a prompt in one step: each as alone.
 TEST(Batch, OtherSequencesChangeNothing) {
   const auto cpu = make_cpu_backend();
@@ -132,9 +144,11 @@ TEST(Batch, ClassesMayAlternate) {
     const TinyModel model = tiny_model(family, format);
     TinySession expected(*reference, model, tiny_options(Precision::automatic));
     TinySession actual(*cpu, model, tiny_options(Precision::automatic, 2));
+    TinySession crowded(*cpu, model, tiny_options(Precision::automatic, kManyThreads));
     for (int i = 0; i < 3; ++i) {
-      EXPECT_EQ(difference(actual.step(chunks), expected.step(chunks)), "")
-          << family << ' ' << format;
+      const Logits wanted = expected.step(chunks);
+      EXPECT_EQ(difference(actual.step(chunks), wanted), "") << family << ' ' << format;
+      EXPECT_EQ(difference(crowded.step(chunks), wanted), "") << family << ' ' << format;
     }
   }
 }
@@ -144,7 +158,7 @@ TEST(Attention, SplitsOfALongContextHaveTheBitsOfOnePiece) {
   const auto cpu = make_cpu_backend();
   const TinyModel model = tiny_model("llama", "BF16");
   Logits expected;
-  for (const int threads : {1, 2, 4}) {
+  for (const int threads : {1, 2, 4, kManyThreads}) {
     TinySession session(*cpu, model, tiny_options(Precision::automatic, threads));
     prompt_and_decode(session, 0, 500, 500, 0);
     const Logits logits = prompt_and_decode(session, 0, 400, 400, 20);
