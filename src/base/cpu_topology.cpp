@@ -2,6 +2,8 @@
 // proc(5) of Linux.
 #include "base/cpu_topology.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <charconv>
 #include <fstream>
@@ -65,7 +67,7 @@ void count_cores(const std::string& folder, const std::vector<int>& online, CpuT
   std::set<std::string> sockets;
   std::set<std::pair<std::string, std::string>> cores;
   for (const int processor : online) {
-    const std::string own = folder + "/cpu" + std::to_string(processor) + "/topology/";
+    const std::string own = fmt::format("{}/cpu{}/topology/", folder, processor);
     const std::string socket = first_line(own + "physical_package_id");
     const std::string siblings = first_line(own + "thread_siblings_list");
     if (socket.empty() || siblings.empty()) continue;
@@ -79,7 +81,7 @@ void count_cores(const std::string& folder, const std::vector<int>& online, CpuT
 std::vector<NumaNode> read_nodes(const std::string& folder, const std::vector<int>& online) {
   std::vector<NumaNode> nodes;
   for (const int number : parse_cpu_list(first_line(folder + "/online"))) {
-    const std::string own = folder + "/node" + std::to_string(number) + "/";
+    const std::string own = fmt::format("{}/node{}/", folder, number);
     NumaNode node{.number = number};
     const std::vector<int> listed = parse_cpu_list(first_line(own + "cpulist"));
     std::ranges::set_intersection(listed, online, std::back_inserter(node.processors));

@@ -186,10 +186,14 @@ Result<void> Weights::read(const Program& program, const WeightLayout& layout,
 
 std::vector<PackedPart> Weights::parts_of(const LaidOutWeight& weight) const {
   std::vector<PackedPart> parts;
-  if (weight.plain_at >= 0)
-    parts.push_back({.part = weight.plain_part(), .data = arena_->data() + weight.plain_at});
-  if (weight.packed_at >= 0)
-    parts.push_back({.part = weight.packed_part(), .data = arena_->data() + weight.packed_at});
+  const auto add = [&](PreparedPart part, int64_t at) {
+    PackedPart packed;
+    packed.part = std::move(part);
+    packed.data = arena_->data() + at;
+    parts.push_back(std::move(packed));
+  };
+  if (weight.plain_at >= 0) add(weight.plain_part(), weight.plain_at);
+  if (weight.packed_at >= 0) add(weight.packed_part(), weight.packed_at);
   return parts;
 }
 
