@@ -86,7 +86,7 @@ typedef struct dunlin_load_options {
   const char* pack_cache; /* a folder in which large models are kept as the CPU back end packs them,
                            * for later loads, written while the engine answers; dunlin_engine_free()
                            * waits for that; default: nothing is kept */
-  int32_t offload;        /* not zero: of the CPU back end, memory need not hold all weights, which are
+  int32_t offload; /* not zero: of the CPU back end, memory need not hold all weights, which are
                            * mapped from a prepared directory or from pack_cache and read while the
                            * model runs; default: 0 */
   int32_t reserved;
