@@ -100,14 +100,20 @@ struct BatchModel {
 constexpr BatchModel kBatchModels[] = {
     {"llama", "mixed"}, {"qwen2", "mixed"}, {"gpt_oss", "MXFP4"}, {"gpt_oss", "mixed"}};
 
-// They wait for each other in every step, and most find nothing left to do.
+// They wait for each other in every loop, and most find nothing left to do. Two steps of each model: on two
+// cores every loop wakes them all and lays them to sleep again.
 TEST(ManyThreads, HaveTheBitsOfOne) {
   const auto cpu = make_cpu_backend();
+  const std::vector<Chunk> chunks{
+      {0, 17, RowClass::prompt}, {1, 1, RowClass::generated}, {2, 3, RowClass::generated}};
   for (const auto& [family, format] : kBatchModels) {
     const TinyModel model = tiny_model(family, format);
-    const Logits expected = run_on(*cpu, model, tiny_options(Precision::automatic, 1));
-    const CompileOptions crowded = tiny_options(Precision::automatic, kManyThreads);
-    EXPECT_EQ(difference(run_on(*cpu, model, crowded), expected), "") << family << ' ' << format;
+    TinySession alone(*cpu, model, tiny_options(Precision::automatic, 1));
+    TinySession crowded(*cpu, model, tiny_options(Precision::automatic, kManyThreads));
+    for (int i = 0; i < 2; ++i) {
+      const Logits expected = alone.step(chunks);
+      EXPECT_EQ(difference(crowded.step(chunks), expected), "") << family << ' ' << format;
+    }
   }
 }
 
@@ -144,11 +150,9 @@ TEST(Batch, ClassesMayAlternate) {
     const TinyModel model = tiny_model(family, format);
     TinySession expected(*reference, model, tiny_options(Precision::automatic));
     TinySession actual(*cpu, model, tiny_options(Precision::automatic, 2));
-    TinySession crowded(*cpu, model, tiny_options(Precision::automatic, kManyThreads));
     for (int i = 0; i < 3; ++i) {
-      const Logits wanted = expected.step(chunks);
-      EXPECT_EQ(difference(actual.step(chunks), wanted), "") << family << ' ' << format;
-      EXPECT_EQ(difference(crowded.step(chunks), wanted), "") << family << ' ' << format;
+      EXPECT_EQ(difference(actual.step(chunks), expected.step(chunks)), "")
+          << family << ' ' << format;
     }
   }
 }
@@ -161,8 +165,11 @@ TEST(Attention, SplitsOfALongContextHaveTheBitsOfOnePiece) {
   for (const int threads : {1, 2, 4, kManyThreads}) {
     TinySession session(*cpu, model, tiny_options(Precision::automatic, threads));
     prompt_and_decode(session, 0, 500, 500, 0);
-    const Logits logits = prompt_and_decode(session, 0, 400, 400, 20);
+    const int32_t decodes = threads < kManyThreads ? 20 : 3;
+    const Logits logits = prompt_and_decode(session, 0, 400, 400, decodes);
     if (expected.empty()) expected = logits;
+    ASSERT_LE(logits.size(), expected.size());
+    expected.resize(logits.size());
     EXPECT_EQ(difference(logits, expected), "") << threads << " threads";
   }
 }
