@@ -115,7 +115,9 @@ Result<void> AtomicFile::truncate(uint64_t bytes) {
 }
 
 Result<void> AtomicFile::synchronise() {
-  if (::fsync(fd_.get()) != 0) return path_error(path_, errno);
+  while (::fsync(fd_.get()) != 0) {
+    if (errno != EINTR) return path_error(path_, errno);
+  }
   return {};
 }
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <exception>
 #include <filesystem>
 #include <new>
 #include <system_error>
@@ -68,6 +69,7 @@ uint64_t PackCache::bytes() const {
 
 std::shared_ptr<const PreparedWeights> PackCache::find(const std::string& packing,
                                                        const std::vector<PreparedPart>& parts) {
+  DUNLIN_CHECK(job_ == nullptr, "an entry is being written");  // which reads these
   packing_ = packing;
   parts_ = parts;
   key_.clear();
@@ -209,6 +211,8 @@ void PackCache::keep_later(std::vector<PackedPart> parts, std::shared_ptr<const 
           outcome_ = write_entry(parts, stop);
         } catch (const std::bad_alloc&) {
           outcome_ = out_of_memory();
+        } catch (const std::exception& error) {
+          outcome_ = runtime_error(fmt::format("{}: {}", folder_.path(), error.what()));
         }
         writer_.reset();  // removes what is not whole
         if (!outcome_.ok()) warn(outcome_.error());
