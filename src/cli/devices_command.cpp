@@ -88,8 +88,11 @@ Json topology_json(const CpuTopology& topology, const CpuFeatures& cpu) {
 
 void print_topology(const CpuTopology& topology, const CpuFeatures& cpu) {
   if (topology.processors > 0) {
-    fmt::print("sockets  {} with {} cores and {} processors, {} of which this process may use\n",
-               topology.sockets, topology.cores, topology.processors, topology.usable_processors);
+    const std::string sockets =
+        topology.sockets > 0 ? fmt::format("{} with {} cores and", topology.sockets, topology.cores)
+                             : std::string("not known;");
+    fmt::print("sockets  {} {} processors, {} of which this process may use\n", sockets,
+               topology.processors, topology.usable_processors);
   }
   for (const NumaNode& node : topology.nodes) {
     fmt::print("node {:<3} {} processors, {:.1f} GB of memory\n", node.number,

@@ -84,9 +84,10 @@ Result<double> read_once(const std::string& folder, const std::string& path) {
 }  // namespace
 
 Result<double> measure_disk_gb_s(const std::string& folder, uint64_t bytes, double seconds) {
-  const CacheFolder place(folder, ".speed");
+  // What a process that was killed leaves goes with what is left of packed weights.
+  const CacheFolder place(folder, ".packed");
   DUNLIN_RETURN_IF_ERROR(place.create());
-  const std::string path = place.entry("disk");
+  const std::string path = place.entry("speed-of-the-disk");
   DUNLIN_RETURN_IF_ERROR(check_disk_space(path, folder, 4 * bytes));
   // Never committed, so that it goes with this object.
   DUNLIN_ASSIGN_OR_RETURN(AtomicFile file, AtomicFile::create(path));

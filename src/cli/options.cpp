@@ -134,6 +134,7 @@ Result<ModelOptions> BackendFlags::bench_options() const {
   DUNLIN_ASSIGN_OR_RETURN(ModelOptions chosen, options());
   if (chosen.load_mode == LoadMode::automatic) chosen.load_mode = LoadMode::copy;
   chosen.kept_first = true;
+  wait_at_the_end(chosen.pack_cache, /*quiet=*/true, /*verbose=*/false);
   return chosen;
 }
 
