@@ -8,6 +8,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -198,6 +199,18 @@ TEST_F(PackCacheLater, EveryErrorIsOneWarningAndLeavesNothing) {
   // All but the last, which makes the name durable: nobody can tell whether it did.
   EXPECT_EQ(failed, calls - 1);
   EXPECT_GE(failed, 8);
+}
+
+// Nothing that is thrown ends the process.
+TEST_F(PackCacheLater, WhatIsThrownIsAWarning) {
+  const FaultyDisk disk({.before = [](std::string_view call) {
+    if (call == "write") throw std::runtime_error("odd");
+  }});
+  PackCache first = cache();
+  pack_later(first, two_parts());
+  first.finish();
+  EXPECT_THAT(warnings_, ElementsAre("packed weights are not kept: " + cache_ + ": odd"));
+  EXPECT_THAT(files(), IsEmpty());
 }
 
 // It writes from the memory that the model computes with, and lets go of it.
