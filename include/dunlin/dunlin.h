@@ -84,7 +84,12 @@ typedef struct dunlin_load_options {
   void (*progress)(void* user, double fraction, const char* what); /* while loading; may be NULL */
   void* progress_user;
   const char* pack_cache; /* a folder in which large models are kept as the CPU back end packs them,
-                           * for later loads; default: nothing is kept */
+                           * for later loads, written while the engine answers; dunlin_engine_free()
+                           * waits for that; default: nothing is kept */
+  int32_t offload; /* not zero: of the CPU back end, memory need not hold all weights, which are
+                           * mapped from a prepared directory or from pack_cache and read while the
+                           * model runs; default: 0 */
+  int32_t reserved;
 } dunlin_load_options;
 
 /* Loads a Hugging Face directory or a .gguf file. `options` may be NULL. On failure *engine is NULL:

@@ -44,9 +44,15 @@ struct LoadOptions {
   // in it while they are read. Empty: they stay as they are.
   std::string quantize = {};
   // A folder for the weights of large models as the cpu back end packs them, made when it is needed: the
-  // next load of the same model reads or maps them there. It holds 64 GB at most; nothing about it is
-  // an error of the load. Empty: nothing is kept.
+  // next load of the same model reads or maps them there. They are written while the engine answers, and
+  // its end waits for that. It holds 64 GB at most; nothing about it is an error of the load. Empty:
+  // nothing is kept.
   std::string pack_cache = {};
+  // Of the cpu back end: weights are mapped, and memory need not hold all of them; layers and experts that
+  // do not fit are read while the model runs, with the same bits. They are those of a prepared directory,
+  // or of `pack_cache`, which the first load packs them into and without which this is an error (kind
+  // usage). DUNLIN_MEMORY_BUDGET=6G sets what may be in memory.
+  bool offload = false;
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 

@@ -47,6 +47,13 @@ Result<Footprint> Backend::footprint(const Program& /*program*/, const WeightSou
                                       " says what it holds only once it has compiled a model"};
 }
 
+Result<Residency> Backend::residency(const Program& /*program*/, const WeightSource& /*weights*/,
+                                     const CompileOptions& /*options*/,
+                                     const std::vector<int64_t>& /*pages_per_group*/,
+                                     uint64_t /*available*/) const {
+  return usage_error(std::string("the back end ") + name() + " holds all weights in memory");
+}
+
 Result<std::unique_ptr<WeightPacker>> Backend::packer(const Program& /*program*/,
                                                       const WeightSource& /*weights*/,
                                                       const CompileOptions& /*options*/) const {

@@ -99,6 +99,27 @@ struct Footprint {
   uint64_t running() const { return weights + kv + activations + workspace; }
 };
 
+// What memory holds of mapped weights of which it need not hold all (OffloadOptions), and what a step
+// reads from storage.
+struct Residency {
+  uint64_t budget_bytes = 0;       // that the weights may take
+  uint64_t least_bytes = 0;        // that they take whatever the budget is
+  uint64_t pinned_bytes = 0;       // dense weights that stay
+  uint64_t streamed_bytes = 0;     // dense weights that do not
+  uint64_t streaming_bytes = 0;    // the most of those that are in memory at a time
+  uint64_t expert_bytes = 0;       // of all experts
+  uint64_t expert_room_bytes = 0;  // of experts that may be held
+  uint64_t unmapped_bytes = 0;     // of steps without a kernel, whose weights are copied
+  int64_t layers = 0;              // that have dense weights
+  int64_t pinned_layers = 0;
+
+  uint64_t held_bytes() const {
+    return pinned_bytes + streaming_bytes + expert_room_bytes + unmapped_bytes;
+  }
+  // Of dense weights, in every step: what changes places. One or two groups find room and stay.
+  uint64_t reread_bytes() const { return streamed_bytes > streaming_bytes ? streamed_bytes : 0; }
+};
+
 // Physical pages of the KV cache: pages[g] of 16 tokens for every layer of group g.
 class KvState {
  public:
@@ -237,6 +258,15 @@ class Backend {
   virtual Result<Footprint> footprint(const Program& program, const WeightSource& weights,
                                       const CompileOptions& options,
                                       const std::vector<int64_t>& pages_per_group) const;
+
+  // What the same compile() with OffloadOptions would keep of the weights and read while it runs, where
+  // the process can have `available` bytes of memory beside what it has now; DUNLIN_MEMORY_BUDGET goes
+  // before. Reads no weight. A budget of nothing where the rest leaves nothing. Errors as footprint()'s;
+  // a variable that is no size, and kind usage from a back end that holds all weights.
+  virtual Result<Residency> residency(const Program& program, const WeightSource& weights,
+                                      const CompileOptions& options,
+                                      const std::vector<int64_t>& pages_per_group,
+                                      uint64_t available) const;
 
   // Names what compile() makes of weights, and its version; empty: nothing that can be prepared.
   virtual std::string packing() const { return {}; }

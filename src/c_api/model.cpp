@@ -30,7 +30,7 @@ Result<LoadOptions> load_options(const dunlin_load_options* given) {
   LoadOptions options;
   if (given == nullptr) return options;
   dunlin_load_options fields = {};
-  if (!read_struct(given, fields)) return Error{ErrorKind::usage, kStruct};
+  if (!read_struct(given, fields) || fields.reserved != 0) return Error{ErrorKind::usage, kStruct};
   const auto precision = precision_of(fields.precision);
   if (!precision)
     return Error{ErrorKind::usage, "precision " + std::to_string(fields.precision) + " is unknown"};
@@ -43,6 +43,7 @@ Result<LoadOptions> load_options(const dunlin_load_options* given) {
   options.kv_tokens = fields.kv_tokens;
   if (fields.rows != 0) options.rows = fields.rows;
   if (fields.pack_cache != nullptr) options.pack_cache = fields.pack_cache;
+  options.offload = fields.offload != 0;
   if (fields.progress != nullptr) {
     options.progress = [call = fields.progress, user = fields.progress_user](
                            double fraction, const std::string& what) {

@@ -133,6 +133,8 @@ Result<ModelOptions> BackendFlags::options() const {
 Result<ModelOptions> BackendFlags::bench_options() const {
   DUNLIN_ASSIGN_OR_RETURN(ModelOptions chosen, options());
   if (chosen.load_mode == LoadMode::automatic) chosen.load_mode = LoadMode::copy;
+  chosen.kept_first = true;
+  wait_at_the_end(chosen.pack_cache, /*quiet=*/true, /*verbose=*/false);
   return chosen;
 }
 
@@ -231,6 +233,7 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   with_progress.progress = [&bar](double fraction, const std::string& what) {
     bar.update(fraction, what);
   };
+  wait_at_the_end(with_progress.pack_cache, flags.quiet, flags.verbose);
   DUNLIN_ASSIGN_OR_RETURN(auto model, load_model(flags.model, with_progress));
   bar.clear();
   if (!flags.quiet) print_banner(*model);

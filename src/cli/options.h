@@ -62,8 +62,9 @@ struct BackendFlags {
 
   void add_to(Command command);
   Result<ModelOptions> options() const;  // of these alone
-  // The same for a command that measures: weights that are not to be mapped are copied, so that a
-  // speed does not depend on whether they had been packed before.
+  // The same for a command that measures: weights that are not to be mapped are copied, and nothing is
+  // written any more once the model is there, so that a speed does not depend on whether they had been
+  // packed before.
   Result<ModelOptions> bench_options() const;
 };
 

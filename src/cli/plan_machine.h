@@ -21,6 +21,8 @@ struct MachineFlags {
   std::string cache_k = {}, cache_v = {};  // empty: 16 bits, or what the back end holds
   std::string precision = "auto";
   int threads = 0;
+  std::string offload = "none";                    // or "auto"
+  std::optional<double> disk_gb_s = std::nullopt;  // of what is offloaded; nothing: as calibrated
 };
 
 // Everything make_plan() takes. `model` refers to the source's Program, which outlives it.

@@ -66,6 +66,7 @@ ModelOptions model_options(const LoadOptions& options) {
   all.backend = options.backend;
   all.precision = options.precision;
   all.pack_cache.folder = options.pack_cache;
+  all.offload = options.offload;
   all.threads = options.threads;
   all.isa = options.isa;
   all.context = options.context;

@@ -207,8 +207,10 @@ Result<void> compile(Model& model, Backend& backend, const Checkpoint& stored) {
   DUNLIN_ASSIGN_OR_RETURN(model.executable,
                           backend.compile(model.program, weights, compile_options));
   if (cache != nullptr) {
+    if (options.kept_first) cache->finish();
     model.packed_before = cache->hit();
     model.pack_notes = cache->notes();
+    model.pack_cache = cache;
   }
   if (options.watch != nullptr) model.executable = options.watch->wrap(std::move(model.executable));
   return {};

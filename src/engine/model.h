@@ -35,8 +35,11 @@ struct ModelOptions {
   // Of a prepared directory, and of weights from the pack cache; mmap needs one of them.
   LoadMode load_mode = LoadMode::automatic;
   // Where the cpu back end keeps what it packs for later loadings; without a folder nowhere. What is to
-  // be mapped is kept whatever its size, and float32 of `disabled` "precision" only then.
+  // be mapped is kept whatever its size, and float32 of `disabled` "precision" only then. What is not to be
+  // mapped is written while the model is used, and whoever ends the model waits for it.
   PackCacheSettings pack_cache = {};
+  // For who measures: a model is there only once nothing is written any more.
+  bool kept_first = false;
   // Of the cpu back end: weights are mapped, whatever load_mode is, and read while the model runs where
   // memory does not hold them. They are those of a prepared directory or of the pack cache, which the
   // first loading packs them into.
@@ -84,6 +87,9 @@ struct Model {
   // Of the pack cache: whether the weights came from it, and lines about it for people.
   bool packed_before = false;
   std::vector<std::string> pack_notes = {};
+  // What may still write the packed weights; null: there is no cache. The last member, so that it is
+  // waited for while the others are there.
+  std::shared_ptr<PackCache> pack_cache = {};
 
   bool uses(std::string_view optimization) const {
     return std::ranges::find(options.disabled, optimization) == options.disabled.end();

@@ -33,6 +33,7 @@ const std::vector<NumericFlag>& numeric_flags() {
       {{"run", kNoModel}, "--steps-per-call", {"0", "-1", "65"}},
       {{"run", kNoModel}, "--layers", {"-1", "4097"}},
       {{"run", kNoModel}, "--pack-cache-gb", {"0", "-1", "1048577"}},
+      {{"run", kNoModel}, "--pack-cache-least-mb", {"-1", "1048577"}},
       {{"run", kNoModel}, "--max-tokens", {"-2", "9223372036854775808"}},
       {{"run", kNoModel}, "--temp", {"-0.1", "101", "1e39"}},
       {{"run", kNoModel}, "--top-k", {"-1", "2147483648"}},

@@ -111,6 +111,15 @@ std::vector<MessageCase> flag_messages() {
        [](Folder) {
          return run_dunlin({"plan", test_data("data/dream_plain/model"), "-c", "64", "-n", "64"});
        }},
+      {"error: --offload auto needs --device cpu, and <device> holds all weights in its memory",
+       [](Folder) {
+         return run_dunlin(
+             {"plan", test_data("data/llama_plain/model"), "--device", "v5e", "--offload", "auto"});
+       }},
+      {"error: --disk-gb-s is for --offload auto, which reads weights from disk",
+       [](Folder) {
+         return run_dunlin({"plan", test_data("data/llama_plain/model"), "--disk-gb-s", "3"});
+       }},
       {"error: a context of <n> is more than the <n> positions the model was trained for",
        [](Folder folder) { return run_hello(text_model(folder), {"-c", "100k"}); }},
       {"error: token <n> of the prompt is outside 0..<n>",

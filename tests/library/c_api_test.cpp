@@ -86,6 +86,26 @@ TEST(CApiLoad, APackCacheThatIsOfNoUseIsAWarning) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(CApiLoad, OffloadMapsWhatThePackCacheKeeps) {
+  const std::string folder = testing::TempDir() + "dunlin_c_api_packed";
+  std::filesystem::remove_all(folder);
+  dunlin_load_options options = one_thread();
+  options.offload = 1;
+  dunlin_engine* engine = nullptr;
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  EXPECT_NE(std::string(dunlin_last_error()).find("cannot be mapped"), std::string::npos);
+  options.pack_cache = folder.c_str();
+  EXPECT_TRUE(load(ids_model(), options) != nullptr);
+  EXPECT_FALSE(std::filesystem::is_empty(folder));  // though it is small
+  options.reserved = 1;                             // of a newer header
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  // A header from before it knows neither.
+  options.struct_size = offsetof(dunlin_load_options, offload);
+  std::filesystem::remove_all(folder);
+  EXPECT_TRUE(load(ids_model(), options) != nullptr);
+  EXPECT_FALSE(std::filesystem::exists(folder));  // too small to be kept
+}
+
 TEST(CApiText, GoesThroughTheCallersBuffers) {
   const EnginePtr engine = load(text_model());
   const char* text = "Hello there";

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 #include <thread>
@@ -81,6 +82,29 @@ TEST(Library, APackCacheThatIsOfNoUseIsAWarning) {
       << printed;
   EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)), wanted);
   std::filesystem::remove_all(folder);
+}
+
+TEST(Library, OffloadHasTheSameTokens) {
+  const Ids wanted = [] {
+    Engine engine = load();
+    return answer(engine, greedy({3, 4, 5}, 6));
+  }();
+  const std::string folder = testing::TempDir() + "dunlin_library_packed";
+  std::filesystem::remove_all(folder);
+  ::setenv("DUNLIN_MEMORY_BUDGET", "0", 1);
+  for (int start = 0; start < 2; ++start) {
+    Engine engine = load(ids_model(), {.pack_cache = folder, .offload = true});
+    EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)), wanted) << start;
+    EXPECT_FALSE(std::filesystem::is_empty(folder)) << start;
+  }
+  ::unsetenv("DUNLIN_MEMORY_BUDGET");
+  std::filesystem::remove_all(folder);
+  const auto nowhere = Engine::load(ids_model(), {.offload = true});
+  ASSERT_FALSE(nowhere.ok());
+  EXPECT_EQ(nowhere.error().kind, ErrorKind::usage);
+  const auto slow = Engine::load(ids_model(), {.backend = "reference", .offload = true});
+  ASSERT_FALSE(slow.ok());
+  EXPECT_EQ(slow.error().kind, ErrorKind::usage);
 }
 
 TEST(Library, LoadErrorsAreResults) {
