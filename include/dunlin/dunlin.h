@@ -70,6 +70,13 @@ enum {
   DUNLIN_PRECISION_INT8 = 3
 };
 
+enum {
+  DUNLIN_KV_AUTO = 0, /* float32 with DUNLIN_PRECISION_F32, otherwise bf16 */
+  DUNLIN_KV_BF16 = 1,
+  DUNLIN_KV_F32 = 2,
+  DUNLIN_KV_INT8 = 3 /* about half the memory of bf16 */
+};
+
 /* A field that is zero has its default. */
 typedef struct dunlin_load_options {
   size_t struct_size;
@@ -85,6 +92,10 @@ typedef struct dunlin_load_options {
   void* progress_user;
   const char* pack_cache; /* a folder in which large models are kept as the CPU back end packs them,
                            * for later loads; default: nothing is kept */
+  /* DUNLIN_KV_...: what keys and values are kept as. DUNLIN_PRECISION_F32 goes with float32 alone, and
+   * no other precision does. */
+  int32_t kv_type;
+  int32_t reserved; /* zero */
 } dunlin_load_options;
 
 /* Loads a Hugging Face directory or a .gguf file. `options` may be NULL. On failure *engine is NULL:
