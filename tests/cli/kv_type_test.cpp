@@ -127,7 +127,8 @@ TEST(KvType, BenchSaysWhichItWas) {
     words.insert(words.end(), flags.begin(), flags.end());
     const ProcessResult result = run_dunlin(words);
     ASSERT_EQ(result.code, 0) << result.err;
-    for (const auto& test : result.json()["results"]) {
+    const auto json = result.json();
+    for (const auto& test : json["results"]) {
       EXPECT_EQ(test["type_k"], type);
       EXPECT_EQ(test["type_v"], type);
     }
