@@ -163,9 +163,8 @@ TEST_P(EmulatedAmxAttentionTest, EqualsThePlainLoops) {
   const AlignedMemory workspace(attention_workspace_bytes(case_->type, case_->head_dim));
   const std::vector<float> wanted = comparable(expected());
   std::vector<float> y(wanted.size());
-  AttentionFunction* const run = case_->type == KvType::int8
-                                     ? amx::attention_tiles<EmulatedTiles, KvType::int8>
-                                     : amx::attention_tiles<EmulatedTiles, KvType::bf16>;
+  AttentionFunction* run = amx::attention_tiles<EmulatedTiles, KvType::bf16>;
+  if (case_->type == KvType::int8) run = amx::attention_tiles<EmulatedTiles, KvType::int8>;
   run(arguments(workspace.get()), y.data(), case_->group * case_->head_dim);
   EXPECT_TRUE(same_bits(comparable(y), wanted));
 }
