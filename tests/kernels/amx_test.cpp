@@ -31,6 +31,8 @@ using namespace scalar;
 
 #include "backend/cpu/kernels/amx/int8.inl.h"
 
+#include "backend/cpu/kernels/amx/kv_tiles.inl.h"
+
 #include "backend/cpu/kernels/amx/attention.inl.h"
 
 }  // namespace

@@ -24,6 +24,8 @@ using namespace avx512;  // the sixteen lanes; this file's target includes their
 
 #include "backend/cpu/kernels/amx/linear.inl.h"
 
+#include "backend/cpu/kernels/amx/kv_tiles.inl.h"
+
 #include "backend/cpu/kernels/amx/attention.inl.h"
 
 template <KvType T>
