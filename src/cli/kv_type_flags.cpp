@@ -10,13 +10,19 @@ void KvTypeFlags::add_to(Command command, const std::vector<std::string>& words)
   std::vector<std::string> all = {"auto"};
   all.insert(all.end(), words.begin(), words.end());
   const Check known = one_of(all);
-  const Flag flag_k = add_flag(command, "--cache-type-k", keys,
-                               "what keys are kept as (auto: as --precision has it) (-ctk)")
-                          .check(known);
+  // No default is shown: what --print-config prints of all three could not be given together.
+  const Flag flag_k =
+      add_flag(command, "--cache-type-k", keys,
+               "what keys are kept as (default: auto, as --precision has it) (-ctk)")
+          .check(known)
+          .default_str("");
   const Flag flag_v =
-      add_flag(command, "--cache-type-v", values, "what values are kept as (-ctv)").check(known);
+      add_flag(command, "--cache-type-v", values, "what values are kept as (-ctv)")
+          .check(known)
+          .default_str("");
   add_flag(command, "--kv-cache-dtype", both, "sets both of them")
       .check(known)
+      .default_str("")
       .excludes(flag_k)
       .excludes(flag_v);
 }

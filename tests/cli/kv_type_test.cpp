@@ -56,6 +56,33 @@ TEST(KvType, EverySpellingIsTheSameCache) {
   }
 }
 
+TEST(KvType, WhatPrintConfigPrintsIsAConfiguration) {
+  const TemporaryFolder folder;
+  const std::string file = folder.file("again.toml");
+  const auto print = [](Words more) {
+    more.insert(more.begin(), {"chat", "--print-config"});
+    return run_dunlin(more);
+  };
+  for (const Words& more : {Words{},
+                            {"-ctk", "int8", "-ctv", "int8"},
+                            {"--kv-cache-dtype", "int8"}}) {
+    const ProcessResult printed = print(more);
+    ASSERT_EQ(printed.code, 0) << printed.err;
+    EXPECT_EQ(printed.out.find("\"int8\"") != std::string::npos, !more.empty()) << printed.out;
+    write_all(file, printed.out);
+    const ProcessResult again = print({"--config", file});
+    ASSERT_EQ(again.code, 0) << again.err;
+    for (const char* name : {"cache-type-k", "cache-type-v", "kv-cache-dtype"}) {
+      const std::string setting = fmt::format("{} = \"int8\"", name);
+      EXPECT_EQ(again.out.find(setting) != std::string::npos,
+                printed.out.find(setting) != std::string::npos)
+          << name;
+    }
+    // The line is stronger, whichever spelling the file has.
+    EXPECT_EQ(print({"--config", file, "--kv-cache-dtype", "bf16"}).code, 0);
+  }
+}
+
 TEST(KvType, AutoIsWhatTheProfileKeeps) {
   for (const Words& more :
        {Words{}, {"-ctk", "auto", "-ctv", "auto"}, {"--kv-cache-dtype", "bf16"}}) {
@@ -145,12 +172,12 @@ TEST(KvType, VerifyComparesWithIt) {
   const TemporaryFolder folder;
   const std::string dump = folder.file("reference.safetensors");
   const auto verify = [](Words more) {
-    // One layer: what is inside it, and no answer, whose ids would be others in the dump.
-    more.insert(more.begin(),
-                {"verify", kKvModel, "--layers", "1", "--precision", "exact", "--json"});
+    // One layer of two: what is inside it, and no answer, whose ids would be others in the dump.
+    more.insert(more.begin(), {"verify", test_data("data/llama_plain/model"), "--layers", "1",
+                               "--precision", "exact", "--json"});
     return run_dunlin(more);
   };
-  const std::string golden = test_data("data/llama_heads_9_3/golden.safetensors");
+  const std::string golden = test_data("data/llama_plain/golden.safetensors");
   const ProcessResult dumped = verify({"--ref", golden, "--backend", "reference",
                                        "--kv-cache-dtype", "int8", "--tol", "1e9", "--dump", dump});
   ASSERT_EQ(dumped.code, 0) << dumped.err;
