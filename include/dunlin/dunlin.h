@@ -70,6 +70,13 @@ enum {
   DUNLIN_PRECISION_INT8 = 3
 };
 
+enum {
+  DUNLIN_KV_AUTO = 0, /* float32 with DUNLIN_PRECISION_F32, otherwise bf16 */
+  DUNLIN_KV_BF16 = 1,
+  DUNLIN_KV_F32 = 2,
+  DUNLIN_KV_INT8 = 3 /* about half the memory of bf16 */
+};
+
 /* A field that is zero has its default. */
 typedef struct dunlin_load_options {
   size_t struct_size;
@@ -87,9 +94,10 @@ typedef struct dunlin_load_options {
                            * for later loads, written while the engine answers; dunlin_engine_free()
                            * waits for that; default: nothing is kept */
   int32_t offload; /* not zero: of the CPU back end, memory need not hold all weights, which are
-                           * mapped from a prepared directory or from pack_cache and read while the
-                           * model runs; default: 0 */
-  int32_t reserved;
+                    * mapped from a prepared directory or from pack_cache and read while the
+                    * model runs; default: 0 */
+  int32_t kv_type; /* DUNLIN_KV_...: what keys and values are kept as. DUNLIN_PRECISION_F32 goes with
+                    * float32 alone, and no other precision does */
 } dunlin_load_options;
 
 /* Loads a Hugging Face directory or a .gguf file. `options` may be NULL. On failure *engine is NULL:

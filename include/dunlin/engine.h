@@ -17,12 +17,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <dunlin/export.h>
+#include <dunlin/kv_type.h>
 #include <dunlin/precision.h>
 #include <dunlin/request.h>
 #include <dunlin/result.h>
@@ -32,6 +34,9 @@ namespace dunlin {
 struct LoadOptions {
   std::string backend = "cpu";  // or "reference", a slow oracle
   Precision precision = Precision::automatic;
+  // What keys and values are kept as; nothing: float32 with Precision::f32, which goes with nothing
+  // else, otherwise bf16. int8 takes about half the memory of bf16.
+  std::optional<KvType> kv_type = std::nullopt;
   int threads = 0;        // 0: one per core this process may use
   std::string isa = {};   // scalar, avx2, avx512 or amx; empty: DUNLIN_ISA, or the best there is
   int64_t context = 0;    // positions of one sequence; 0: the model's, at most 8192

@@ -2,6 +2,7 @@
 // of the KV cache.
 #pragma once
 
+#include <dunlin/kv_type.h>
 #include <dunlin/precision.h>
 
 #include <algorithm>
@@ -30,6 +31,19 @@ const char* precision_name(Precision precision);  // "auto", "exact", "int8", "f
 
 // The table of docs/decisions/0002-numerics.md.
 Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class);
+
+const char* kv_type_name(KvType type);                       // "bf16", "f32", "int8"
+std::optional<KvType> parse_kv_type(std::string_view name);  // of these names
+
+// What a profile keeps unless it is asked for something else: float32 under Precision::f32, else bf16.
+KvType default_kv_type(Precision precision);
+
+// `asked`, or the default where nothing is. The error (kind usage): float32 goes with Precision::f32,
+// and nothing else does.
+Result<KvType> kv_type_of(Precision precision, std::optional<KvType> asked);
+
+// Bytes of a key or a value of so many dimensions, its scale included.
+int64_t kv_head_bytes(KvType type, int64_t head_dim);
 
 // Where a back end gets the weights a Program declares.
 using WeightSource = std::function<Result<WeightView>(const std::string& name)>;
@@ -64,6 +78,7 @@ struct OffloadOptions {
 
 struct CompileOptions {
   Precision precision = Precision::automatic;
+  std::optional<KvType> kv_type = {};  // kv_type_of(); int8: the back ends cpu and reference
   StepLimits limits = {};
   int threads = 0;       // 0: one per core of the affinity mask
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is

@@ -26,15 +26,37 @@ std::optional<Precision> precision_of(int32_t number) {
   }
 }
 
+// False: an unknown number.
+bool read_kv_type(int32_t number, std::optional<KvType>& type) {
+  switch (number) {
+    case DUNLIN_KV_AUTO:
+      type.reset();
+      return true;
+    case DUNLIN_KV_BF16:
+      type = KvType::bf16;
+      return true;
+    case DUNLIN_KV_F32:
+      type = KvType::f32;
+      return true;
+    case DUNLIN_KV_INT8:
+      type = KvType::int8;
+      return true;
+    default:
+      return false;
+  }
+}
+
 Result<LoadOptions> load_options(const dunlin_load_options* given) {
   LoadOptions options;
   if (given == nullptr) return options;
   dunlin_load_options fields = {};
-  if (!read_struct(given, fields) || fields.reserved != 0) return Error{ErrorKind::usage, kStruct};
+  if (!read_struct(given, fields)) return Error{ErrorKind::usage, kStruct};
   const auto precision = precision_of(fields.precision);
   if (!precision)
     return Error{ErrorKind::usage, "precision " + std::to_string(fields.precision) + " is unknown"};
   options.precision = *precision;
+  if (!read_kv_type(fields.kv_type, options.kv_type))
+    return Error{ErrorKind::usage, "kv_type " + std::to_string(fields.kv_type) + " is unknown"};
   if (fields.backend != nullptr) options.backend = fields.backend;
   if (fields.isa != nullptr) options.isa = fields.isa;
   options.threads = fields.threads;

@@ -44,8 +44,9 @@ void print_banner(const Model& model) {
   note("formats  {}, {:.1f} MB{}\n", format_summary(checkpoint),
        static_cast<double>(tensor_bytes(checkpoint)) / 1e6,
        model.options.quantize.empty() ? "" : ", encoded while loading");
-  note("device   {}, isa {}, {} threads, precision {}{}\n", model.options.backend, executable.isa(),
-       executable.threads(), precision_name(model.options.precision),
+  note("device   {}, isa {}, {} threads, precision {}{}{}\n", model.options.backend,
+       executable.isa(), executable.threads(), precision_name(model.options.precision),
+       model.options.kv_type == KvType::int8 ? ", keys and values int8" : "",
        model.options.mesh.devices() == 1 ? "" : ", mesh " + to_string(model.options.mesh));
   const bool cut = model.options.context == 0 && model.limits.context < model.trained_context;
   note("context  {} tokens{}\n", model.limits.context,
@@ -98,6 +99,7 @@ void BackendFlags::add_to(Command command) {
   add_xla_option_flag(command, xla_options);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
       .check(one_of({"auto", "exact", "int8", "f32"}));
+  kv_type.add_to(command, {"bf16", "int8", "f32"});
   add_flag(command, "--load-mode", load_mode,
            "of a prepared directory and of cached weights: copy them into memory, or map the files "
            "(auto: copy, but map cached weights of 2 GB and more)")
@@ -120,6 +122,7 @@ Result<ModelOptions> BackendFlags::options() const {
       .backend = backend, .device = device, .xla_options = xla_options, .quantize = quantize};
   DUNLIN_ASSIGN_OR_RETURN(options.mesh, parse_mesh_flag(mesh));
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
+  DUNLIN_ASSIGN_OR_RETURN(options.kv_type, kv_type.type());
   if (load_mode == "copy") options.load_mode = LoadMode::copy;
   if (load_mode == "mmap") options.load_mode = LoadMode::mmap;
   options.pack_cache = pack_cache.settings();

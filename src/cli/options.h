@@ -12,6 +12,7 @@
 #include "base/result.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/kv_type_flags.h"
 #include "cli/pack_cache_flags.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
@@ -55,6 +56,7 @@ struct BackendFlags {
   std::string mesh = {};
   std::vector<std::string> xla_options = {};
   std::string precision = "auto";
+  KvTypeFlags kv_type = {};
   std::string load_mode = "auto";
   PackCacheFlags pack_cache = {};
   std::string offload = "none";

@@ -183,9 +183,8 @@ void add_storage_flags(Command command, MachineFlags& flags) {
            "quantize: Q4_K_M");
   add_flag(command, "--output-type", flags.formats.vocabulary,
            "the same for the embedding and output matrices");
-  add_flag(command, "--cache-type-k", flags.cache_k, "f32, bf16, q8_0, q4_0 or int8 (-ctk)");
-  add_flag(command, "--cache-type-v", flags.cache_v, "f32, bf16, q8_0, q4_0 or int8 (-ctv)");
-  add_flag(command, "--precision", flags.precision, "of the CPU: auto, exact or f32");
+  flags.kv_type.add_to(command, {"bf16", "int8", "f32", "q8_0", "q4_0"});
+  add_flag(command, "--precision", flags.precision, "of the CPU: auto, exact, int8 or f32");
 }
 
 void add_device_flags(Command command, PlanFlags& flags) {

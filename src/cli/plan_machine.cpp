@@ -1,7 +1,5 @@
 #include "cli/plan_machine.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <utility>
 #include <vector>
@@ -46,10 +44,10 @@ Result<void> prepare_accelerator(const MachineFlags& flags, const PlanSource& so
   DUNLIN_RETURN_IF_ERROR(requantize(source.program, flags.formats, storage));
   hold_on(source.program, inputs.machine.slice.device.platform, storage);
   const auto kv = [](const std::string& name) {
-    return parse_kv_storage(name.empty() ? "bf16" : name);
+    return parse_kv_storage(name == "auto" ? "bf16" : name);
   };
-  DUNLIN_ASSIGN_OR_RETURN(const Storage keys, kv(flags.cache_k));
-  DUNLIN_ASSIGN_OR_RETURN(const Storage values, kv(flags.cache_v));
+  DUNLIN_ASSIGN_OR_RETURN(const Storage keys, kv(flags.kv_type.of_keys()));
+  DUNLIN_ASSIGN_OR_RETURN(const Storage values, kv(flags.kv_type.of_values()));
   inputs.heading.weights = storage_summary(source.program, storage);
   inputs.heading.kv = keys.name == values.name ? keys.name : keys.name + "/" + values.name;
   inputs.model.emplace(source.program, std::move(storage), keys, values);
@@ -109,11 +107,9 @@ Result<CpuFootprint> make_footprint(const MachineFlags& flags, const PlanSource&
   footprint.options.threads = threads;
   DUNLIN_ASSIGN_OR_RETURN(footprint.options.precision, parse_precision(flags.precision));
   DUNLIN_ASSIGN_OR_RETURN(footprint.weights, in_formats(source, flags.formats));
-  const std::string held = footprint.options.precision == Precision::f32 ? "f32" : "bf16";
-  for (const std::string& asked : {flags.cache_k, flags.cache_v}) {
-    if (!asked.empty() && asked != held)
-      return usage_error(fmt::format("--cache-type {}: the CPU back end holds {}", asked, held));
-  }
+  DUNLIN_ASSIGN_OR_RETURN(const std::optional<KvType> asked, flags.kv_type.type());
+  DUNLIN_ASSIGN_OR_RETURN(footprint.options.kv_type,
+                          kv_type_of(footprint.options.precision, asked));
   return footprint;
 }
 
@@ -152,9 +148,10 @@ Result<void> prepare_cpu(const MachineFlags& flags, const PlanSource& source,
       const Footprint held,
       footprint.of({.sequences = 1, .context = workload.context, .rows = workload.chunk}));
   DUNLIN_ASSIGN_OR_RETURN(WeightStorage storage, held_storage(footprint, held));
-  inputs.heading.kv = footprint.options.precision == Precision::f32 ? "f32" : "bf16";
+  inputs.heading.kv = kv_type_name(*footprint.options.kv_type);
   inputs.heading.weights = storage_summary(source.program, storage);
-  DUNLIN_ASSIGN_OR_RETURN(const Storage cache, parse_kv_storage(inputs.heading.kv));
+  DUNLIN_ASSIGN_OR_RETURN(Storage cache, parse_kv_storage(inputs.heading.kv));
+  if (cache.scale_bytes > 0) cache.scale_bytes = 4;  // of accelerators 16 bits
   inputs.model.emplace(source.program, std::move(storage), cache, cache);
   DUNLIN_ASSIGN_OR_RETURN(footprint.process, process_bytes(source, inputs));
   const double measured_disk = rates.disk_bytes_per_second;

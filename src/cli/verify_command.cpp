@@ -102,6 +102,7 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
                         .mesh = model.mesh,
                         .xla_options = model.xla_options,
                         .precision = model.precision,
+                        .kv_type = model.kv_type,
                         .load_mode = model.load_mode,
                         .pack_cache = model.pack_cache,
                         .offload = model.offload,

@@ -65,6 +65,7 @@ ModelOptions model_options(const LoadOptions& options) {
   ModelOptions all;
   all.backend = options.backend;
   all.precision = options.precision;
+  all.kv_type = options.kv_type;
   all.pack_cache.folder = options.pack_cache;
   all.offload = options.offload;
   all.threads = options.threads;

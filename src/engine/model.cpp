@@ -78,6 +78,13 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
   return options;
 }
 
+// What keys and values are kept as, where the back end can.
+Result<KvType> choose_kv_type(const ModelOptions& options) {
+  DUNLIN_ASSIGN_OR_RETURN(const KvType type, kv_type_of(options.precision, options.kv_type));
+  if (type != KvType::int8 || options.backend != "pjrt") return type;
+  return usage_error("keys and values in int8 need --backend cpu or reference, and this is pjrt");
+}
+
 // Several steps at once are for answers that nobody looks into.
 Result<void> check_steps_per_call(const ModelOptions& options, bool diffusion) {
   if (options.steps_per_call <= 1 || (options.watch == nullptr && !diffusion)) return {};
@@ -189,6 +196,7 @@ Result<void> compile(Model& model, Backend& backend, const Checkpoint& stored) {
                           packed_weights(model, cache != nullptr));
   const CompileOptions compile_options{
       .precision = options.precision,
+      .kv_type = options.kv_type,
       .limits = model.limits,
       .threads = options.threads,
       .isa = options.isa,
@@ -235,6 +243,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
   DUNLIN_ASSIGN_OR_RETURN(model->options, without_disabled(options));
+  DUNLIN_ASSIGN_OR_RETURN(model->options.kv_type, choose_kv_type(model->options));
   DUNLIN_ASSIGN_OR_RETURN(model->checkpoint, open_checkpoint(path));
   const Checkpoint& stored = *model->checkpoint;  // lives on in what encodes it
   if (!options.quantize.empty()) {

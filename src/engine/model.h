@@ -32,6 +32,8 @@ struct ModelOptions {
   // Tokens of greedy requests in one call of its device (PjrtOptions::steps_per_call); 0: its choice.
   int64_t steps_per_call = 0;
   Precision precision = Precision::automatic;
+  // What keys and values are kept as; nothing: what the precision keeps. A loaded model has a type.
+  std::optional<KvType> kv_type = {};
   // Of a prepared directory, and of weights from the pack cache; mmap needs one of them.
   LoadMode load_mode = LoadMode::automatic;
   // Where the cpu back end keeps what it packs for later loadings; without a folder nowhere. What is to

@@ -164,6 +164,7 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
           .mesh = options.mesh,
           .xla_options = options.xla_options,
           .precision = options.precision,
+          .kv_type = options.kv_type,
           .load_mode = options.load_mode,
           .pack_cache = options.pack_cache,
           .offload = options.offload,

@@ -27,6 +27,7 @@ struct ParityOptions {
   MeshShape mesh = {};                        // of the pjrt back end
   std::vector<std::string> xla_options = {};  // of the pjrt back end
   Precision precision = Precision::f32;
+  std::optional<KvType> kv_type = {};
   LoadMode load_mode = LoadMode::automatic;
   PackCacheSettings pack_cache = {};
   bool offload = false;

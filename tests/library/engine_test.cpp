@@ -66,6 +66,19 @@ TEST(Library, AModelIsEncodedWhileItIsLoaded) {
   EXPECT_EQ(wrong.error().kind, ErrorKind::usage);
 }
 
+TEST(Library, KeepsKeysAndValuesInInt8WhereItIsAsked) {
+  Engine plain = load(ids_model(), {.context = 64});
+  Engine int8 = load(ids_model(), {.kv_type = dunlin::KvType::int8, .context = 64});
+  EXPECT_LT(int8.model().kv_bytes, plain.model().kv_bytes);
+  Engine reference =
+      load(ids_model(), {.backend = "reference", .kv_type = dunlin::KvType::int8, .context = 64});
+  EXPECT_EQ(answer(int8, greedy({3, 4, 5}, 20)), answer(reference, greedy({3, 4, 5}, 20)));
+  const auto wrong = Engine::load(
+      ids_model(), {.precision = dunlin::Precision::f32, .kv_type = dunlin::KvType::int8});
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.error().kind, ErrorKind::usage);
+}
+
 // The test's model is too small to be kept; what is wrong with the folder is told whatever its size.
 TEST(Library, APackCacheThatIsOfNoUseIsAWarning) {
   const Ids wanted = [] {
