@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/client/plugin.h"
 #include "backend/pjrt/compiler.h"
 #include "backend/pjrt/open_device.h"
 #include "backend/pjrt/stablehlo/builder.h"
@@ -109,7 +110,7 @@ TEST(Client, NumbersOfFourBitsArriveWithTheirSign) {
     const auto program = client->compile(text, {});
     ASSERT_TRUE(program.ok()) << program.error().message;
     const Buffer argument = upload(*client, type, codes);
-    const auto results = (*program)->execute({{argument.get()}});
+    const auto results = (*program)->execute({{argument.id()}});
     ASSERT_TRUE(results.ok()) << results.error().message;
     EXPECT_EQ(download((*results)[0][0], {Element::f32, {3, 5}}), expected);
   }
@@ -142,7 +143,7 @@ TEST(Client, ADonatedArrayIsUpdatedWhereItLies) {
   Buffer state = upload(*client, type, std::vector<float>(1024 * 1024, 0.0f));
   const uintptr_t before = *state.address();
   const Buffer where = upload(*client, {Element::i32, {}}, std::vector<int32_t>{7});
-  auto results = (*program)->execute({{state.get(), where.get()}});
+  auto results = (*program)->execute({{state.id(), where.id()}});
   ASSERT_TRUE(results.ok()) << results.error().message;
   state = std::move(results->front().front());
   EXPECT_EQ(*state.address(), before);

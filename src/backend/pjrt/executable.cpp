@@ -21,7 +21,7 @@ Error lost_state() {
   return {ErrorKind::device, "the KV cache was lost with a program that failed"};
 }
 
-using Arguments = std::vector<std::vector<PJRT_Buffer*>>;  // by device
+using Arguments = std::vector<std::vector<BufferId>>;  // by device
 using Results = std::vector<std::vector<Buffer>>;
 
 // Arrays [first, last) of the state on every device.
@@ -37,8 +37,8 @@ Result<Results> run_on_state(const LoadedProgram& program, Arguments before,
                              const StateRange& state, const std::vector<Buffer>& after) {
   for (size_t device = 0; device < before.size(); ++device) {
     for (size_t i = state.first; i < state.last; ++i)
-      before[device].push_back(state.devices[device][i].get());
-    before[device].push_back(after[device].get());
+      before[device].push_back(state.devices[device][i].id());
+    before[device].push_back(after[device].id());
   }
   auto results = program.execute(before);
   // Donated or not, the old handles are of no more use; what was written is in the new ones.
@@ -235,9 +235,9 @@ Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& laun
   Arguments arguments(devices());
   for (size_t device = 0; device < devices(); ++device) {
     for (const WeightUse& use : compiled->lowered.weights) {
-      for (const Buffer& array : weights_.of(use, device)) arguments[device].push_back(array.get());
+      for (const Buffer& array : weights_.of(use, device)) arguments[device].push_back(array.id());
     }
-    if (!places_.empty()) arguments[device].push_back(places_[device].get());
+    if (!places_.empty()) arguments[device].push_back(places_[device].id());
   }
   DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
                           run_on_state(*compiled->program, std::move(arguments),

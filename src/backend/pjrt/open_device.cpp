@@ -6,6 +6,7 @@
 #include <cstdlib>
 #include <utility>
 
+#include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/sharding/layout.h"
 #include "backend/pjrt/stablehlo/builder.h"
@@ -72,11 +73,11 @@ Result<OpenDevice> open_device(const PjrtOptions& options) {
   DUNLIN_RETURN_IF_ERROR(check_axes(options.mesh));
   DUNLIN_ASSIGN_OR_RETURN(device.spec, parse_options(options.xla_options));
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(options.device));
-  DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
+  DUNLIN_ASSIGN_OR_RETURN(auto calls, LocalCalls::load(place.path));
   // The CPU plug-in makes four devices when it is not asked for a number.
   const int64_t virtual_devices =
       place.name == "cpu-xla" ? std::min(options.mesh.devices(), kMostVirtualDevices) : 0;
-  DUNLIN_ASSIGN_OR_RETURN(device.client, Client::create(*plugin, virtual_devices));
+  DUNLIN_ASSIGN_OR_RETURN(device.client, Client::create(std::move(calls), virtual_devices));
   if (device.client->devices() < options.mesh.devices()) {
     return Error{ErrorKind::device,
                  fmt::format("--mesh {}: {} devices, but {} has {}", to_string(options.mesh),
