@@ -8,7 +8,6 @@
 
 #include "backend/pjrt/ahead_jobs.h"
 #include "backend/pjrt/client/hlo_summary.h"
-#include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/compiler.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/kv_state.h"
@@ -221,7 +220,7 @@ Result<AheadResult> compile_for_target(const Program& program, const LoweredMode
   DUNLIN_ASSIGN_OR_RETURN(CompileSpec spec, parse_options(options.pjrt.xla_options));
   const std::string& device = options.pjrt.device.empty() ? target.plugin : options.pjrt.device;
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(device));
-  DUNLIN_ASSIGN_OR_RETURN(const auto calls, LocalCalls::load(place.path));
+  DUNLIN_ASSIGN_OR_RETURN(const auto calls, load_plugin(place.path, options.pjrt.isolate));
   DUNLIN_ASSIGN_OR_RETURN(const auto topology,
                           Topology::create(calls, target.topology, target.options));
   DUNLIN_RETURN_IF_ERROR(check_devices(context, topology->devices(), mesh));
