@@ -101,6 +101,7 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
                         .device = model.device,
                         .mesh = model.mesh,
                         .xla_options = model.xla_options,
+                        .isolate = model.isolate,
                         .precision = model.precision,
                         .load_mode = model.load_mode,
                         .pack_cache = model.pack_cache,
