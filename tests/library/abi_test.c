@@ -27,7 +27,7 @@ _Static_assert(DUNLIN_EVENT_TOKEN == 0 && DUNLIN_EVENT_FINISHED == 1 && DUNLIN_E
 _Static_assert(DUNLIN_FINISH_STOP == 0 && DUNLIN_FINISH_LENGTH == 1,
                "a finish reason changed its number");
 
-SIZE(dunlin_load_options, 88);
+SIZE(dunlin_load_options, 104);
 AT(dunlin_load_options, struct_size, 0);
 AT(dunlin_load_options, backend, 8);
 AT(dunlin_load_options, isa, 16);
@@ -40,6 +40,8 @@ AT(dunlin_load_options, rows, 56);
 AT(dunlin_load_options, progress, 64);
 AT(dunlin_load_options, progress_user, 72);
 AT(dunlin_load_options, pack_cache, 80);
+AT(dunlin_load_options, device, 88);
+AT(dunlin_load_options, isolate, 96);
 
 SIZE(dunlin_model_info, 72);
 AT(dunlin_model_info, struct_size, 0);
