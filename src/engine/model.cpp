@@ -44,11 +44,12 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
   if (options.backend == "cpu") return make_cpu_backend();
   if (options.backend == "reference") return make_reference_backend();
   if (options.backend == "pjrt") {
-    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device,
-                              .mesh = options.mesh,
-                              .xla_options = options.xla_options,
-                              .steps_per_call = options.steps_per_call,
-                              .isolate = options.isolate});
+    PjrtOptions of_plugin{.mesh = options.mesh,
+                          .xla_options = options.xla_options,
+                          .steps_per_call = options.steps_per_call,
+                          .isolate = options.isolate};
+    if (!options.device.empty()) of_plugin.device = options.device;
+    return make_pjrt_backend(of_plugin);
   }
   return usage_error(
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));

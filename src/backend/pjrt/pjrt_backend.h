@@ -54,9 +54,9 @@ struct PjrtOptions {
   std::optional<IsolateOptions> isolate = {};  // unset: the plug-in is loaded into this process
 };
 
-// Errors of kind device: no plug-in or no process for it, of a version this build cannot drive, without a device or with
-// fewer than the mesh has, or whose compiler does not take an option. Of kind usage: a device or an
-// axis of the mesh that is not known here, steps out of range.
+// Errors of kind device: no plug-in or no process for it, of a version this build cannot drive, without
+// a device or with fewer than the mesh has, or whose compiler does not take an option. Of kind usage: a
+// device or an axis of the mesh that is not known here, steps out of range.
 Result<std::unique_ptr<Backend>> make_pjrt_backend(const PjrtOptions& options);
 
 struct PjrtPlugin {
