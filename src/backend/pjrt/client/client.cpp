@@ -1,5 +1,9 @@
 #include "backend/pjrt/client/client.h"
 
+#include <fmt/format.h>
+
+#include <algorithm>
+
 #include "base/check.h"
 
 namespace dunlin::pjrt {
@@ -23,14 +27,19 @@ Result<uintptr_t> Buffer::address() const {
 }
 
 Result<std::vector<std::vector<Buffer>>> LoadedProgram::execute(
-    const std::vector<std::vector<BufferId>>& arguments) const {
+    const std::vector<std::vector<BufferId>>& arguments, size_t least) const {
   const std::shared_ptr<PluginCalls>& calls = compiled_.calls();
   DUNLIN_ASSIGN_OR_RETURN(const auto ids, calls->execute(compiled_.id(), arguments));
   std::vector<std::vector<Buffer>> results(ids.size());
+  size_t fewest = ids.size() == arguments.size() ? least : 0;
   for (size_t device = 0; device < ids.size(); ++device) {
     for (const BufferId id : ids[device]) results[device].emplace_back(calls, id);
+    fewest = std::min(fewest, results[device].size());
   }
-  return results;
+  if (fewest >= least) return results;
+  return Error{ErrorKind::device,
+               fmt::format("{}: execute: {} results on {} devices, but the program has {} on {}",
+                           calls->plugin().path, fewest, ids.size(), least, arguments.size())};
 }
 
 Result<std::shared_ptr<const Client>> Client::create(std::shared_ptr<PluginCalls> calls,

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -50,9 +51,10 @@ class LoadedProgram {
   LoadedProgram& operator=(const LoadedProgram&) = delete;
 
   // arguments[device][i]; returns results[device][i]. Arguments that the program donates are gone
-  // afterwards: the caller still holds their buffers and drops them.
+  // afterwards: the caller still holds their buffers and drops them. An error (kind device), too, when
+  // not every device has `least` results: what a plug-in says is not what indices may rest on.
   Result<std::vector<std::vector<Buffer>>> execute(
-      const std::vector<std::vector<BufferId>>& arguments) const;
+      const std::vector<std::vector<BufferId>>& arguments, size_t least = 1) const;
 
   const CompiledProgram& compiled() const { return compiled_; }
 
@@ -78,7 +80,7 @@ class Client {
   std::vector<std::string> device_names() const;
   std::vector<int64_t> device_ids() const;
   const std::string& device_kind() const { return facts_.device_kind; }
-  bool lost() const { return calls_->lost(); }  // PluginCalls::lost()
+  std::optional<Error> lost() const { return calls_->lost(); }  // PluginCalls::lost()
 
   // Copies a row-major array to a device; `data` may go when this returns.
   Result<Buffer> upload(const TensorType& type, std::span<const std::byte> data,

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -63,8 +64,8 @@ class PluginCalls {
   PluginCalls& operator=(const PluginCalls&) = delete;
 
   virtual const PluginFacts& plugin() const = 0;
-  // True: the plug-in is gone, and every further call gives the same error.
-  virtual bool lost() const { return false; }
+  // Why the plug-in is gone, which every further call says; nothing as long as it is there.
+  virtual std::optional<Error> lost() const { return std::nullopt; }
 
   // Opens the one client that the rest is about, but for topologies. `virtual_devices` > 0: with so
   // many devices of the CPU plug-in; 0: with what the plug-in finds.

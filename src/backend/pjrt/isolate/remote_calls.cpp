@@ -48,9 +48,9 @@ RemoteCalls::RemoteCalls(const std::string& path, const IsolateOptions& options,
   facts_.path = path;
 }
 
-bool RemoteCalls::lost() const {
+std::optional<Error> RemoteCalls::lost() const {
   const std::lock_guard lock(mutex_);
-  return failure_.has_value();
+  return failure_;
 }
 
 Result<RemoteCalls::LineLease> RemoteCalls::take_line(Request request) {

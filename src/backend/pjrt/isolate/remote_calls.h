@@ -28,7 +28,7 @@ class RemoteCalls final : public PluginCalls {
                                                    const IsolateOptions& options);
 
   const PluginFacts& plugin() const override { return facts_; }
-  bool lost() const override;
+  std::optional<Error> lost() const override;
   Result<ClientFacts> open(int64_t virtual_devices) override;
 
   Result<BufferId> upload(const TensorType& type, std::span<const std::byte> data,
