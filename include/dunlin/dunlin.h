@@ -85,7 +85,7 @@ typedef struct dunlin_load_options {
   void* progress_user;
   const char* pack_cache; /* a folder in which large models are kept as the CPU back end packs them,
                            * for later loads; default: nothing is kept */
-  const char* device;  /* of pjrt: cpu-xla (the default), tpu, gpu, or the path of a plug-in */
+  const char* device;     /* of pjrt: cpu-xla (the default), tpu, gpu, or the path of a plug-in */
   const char* isolate; /* of pjrt: the path of the program dunlin, of this library's build, in whose
                         * process the plug-in runs: one that crashes, is killed or gives no answer is
                         * DUNLIN_ERROR_DEVICE; default: it is loaded into this process */

@@ -2,6 +2,7 @@
 #include "backend/pjrt/client/local_calls.h"
 
 #include <numeric>
+#include <utility>
 
 #include "backend/pjrt/client/client.h"
 #include "base/check.h"
@@ -167,6 +168,7 @@ std::string LocalCalls::device_kind() const {
 
 Result<BufferId> LocalCalls::upload(const TensorType& type, std::span<const std::byte> data,
                                     int64_t device) {
+  DUNLIN_CHECK(device >= 0 && std::cmp_less(device, devices_.size()), "a device of the client");
   auto args = DUNLIN_PJRT_ARGS(PJRT_Client_BufferFromHostBuffer_Args);
   args.client = client_;
   args.data = data.data();

@@ -57,7 +57,7 @@ Transfer move_some(int socket, short events, const Deadline& deadline, ssize_t& 
   }
 }
 
-// A byte, and room for a descriptor beside it.
+// A byte, and room for one descriptor beside it, so that the system closes any further ones.
 struct DescriptorMessage {
   DescriptorMessage() {
     data.iov_base = &byte;
@@ -65,7 +65,7 @@ struct DescriptorMessage {
     message.msg_iov = &data;
     message.msg_iovlen = 1;
     message.msg_control = control;
-    message.msg_controllen = sizeof control;
+    message.msg_controllen = CMSG_LEN(sizeof(int));
   }
   DescriptorMessage(const DescriptorMessage&) = delete;
   DescriptorMessage& operator=(const DescriptorMessage&) = delete;

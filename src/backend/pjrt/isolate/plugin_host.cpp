@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
@@ -91,7 +92,11 @@ Result<MessageWriter> execute(PluginCalls& calls, MessageReader& fields) {
   std::vector<std::vector<BufferId>> arguments;
   take(fields, program);
   take(fields, arguments);
-  if (!fields.is_complete() || arguments.empty()) return malformed_request();
+  const auto as_many = [&arguments](const std::vector<BufferId>& list) {
+    return list.size() == arguments.front().size();
+  };
+  if (!fields.is_complete() || arguments.empty() || !std::ranges::all_of(arguments, as_many))
+    return malformed_request();
   return answer_with(calls.execute(program, arguments));
 }
 

@@ -21,9 +21,10 @@
 namespace dunlin::pjrt {
 namespace {
 
-// How the child is started. What a plug-in prints goes to stderr, as stdout is the product. Signals that
-// a terminal or a supervisor sends to all processes of a program are the parent's to answer: they stay
-// blocked, in the plug-in's threads too.
+// How the child is started. What a plug-in prints goes to stderr, as stdout is the product. It gets no
+// other file of this process: a program that uses the library may have locks, pipes and sockets open.
+// Signals that a terminal or a supervisor sends to all processes of a program are the parent's to
+// answer: they stay blocked, in the plug-in's threads too.
 class StartSettings {
  public:
   explicit StartSettings(int socket) {
@@ -32,6 +33,7 @@ class StartSettings {
     ::posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     if (::fcntl(STDERR_FILENO, F_GETFD) >= 0)
       ::posix_spawn_file_actions_adddup2(&actions_, STDERR_FILENO, STDOUT_FILENO);
+    ::posix_spawn_file_actions_addclosefrom_np(&actions_, kPluginHostSocket + 1);
     ::posix_spawnattr_init(&attributes_);
     sigset_t blocked;
     ::sigemptyset(&blocked);

@@ -104,7 +104,7 @@ void take(MessageReader& from, ClientFacts& facts) {
   facts.platform = from.text();
   facts.platform_version = from.text();
   facts.device_kind = from.text();
-  facts.devices.resize(from.count());
+  facts.devices.resize(from.count(2 * sizeof(uint64_t)));
   for (DeviceFacts& device : facts.devices) {
     device.name = from.text();
     device.id = from.integer();
@@ -162,7 +162,7 @@ void put(MessageWriter& into, const std::vector<std::pair<std::string, std::stri
 }
 
 void take(MessageReader& from, std::vector<std::pair<std::string, std::string>>& pairs) {
-  pairs.resize(from.count());
+  pairs.resize(from.count(2 * sizeof(uint64_t)));
   for (auto& [name, value] : pairs) {
     name = from.text();
     value = from.text();

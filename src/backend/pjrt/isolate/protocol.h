@@ -39,7 +39,8 @@ const char* request_name(Request request);
 bool is_compilation(Request request);
 
 // What is to be freed: sent with the next request, as an array or program that is gone need not wait for
-// an answer, and a step drops dozens.
+// an answer, and a step drops dozens. Numbers are those of LocalCalls, which gives none out again before
+// it was freed, so one that waits here is nobody else's.
 struct FreedIds {
   std::vector<BufferId> buffers = {};
   std::vector<ProgramId> programs = {};

@@ -68,10 +68,14 @@ Result<RemoteCalls::LineLease> RemoteCalls::take_line(Request request) {
   return line;
 }
 
-void RemoteCalls::put_back(Line* line) {
+// Where there is no memory to keep it, it is closed.
+void RemoteCalls::put_back(Line* line) noexcept {
   std::unique_ptr<Line> owned(line);
-  const std::lock_guard lock(mutex_);
-  idle_.push_back(std::move(owned));
+  try {
+    const std::lock_guard lock(mutex_);
+    idle_.push_back(std::move(owned));
+  } catch (const std::bad_alloc&) {
+  }
 }
 
 Result<void> RemoteCalls::make_room(Line& line, size_t bytes) {
@@ -101,10 +105,11 @@ Result<MessageReader> RemoteCalls::ask(const Line& line, Request request,
   const Transfer transfer = exchange(line, request, all, descriptor, message);
   if (transfer != Transfer::done) return fail(request, transfer);
   MessageReader answer(std::move(message.fields));
-  if (answer.number() == 1) return answer;
+  const uint64_t answered = answer.number();
+  if (answered == 1) return answer;
   Error error;
   take(answer, error);
-  if (!answer.is_complete()) return fail(request, Transfer::garbled);
+  if (answered != 0 || !answer.is_complete()) return fail(request, Transfer::garbled);
   return error;
 }
 

@@ -70,7 +70,7 @@ class RemoteCalls final : public PluginCalls {
               std::unique_ptr<PluginProcess> process);
 
   Result<LineLease> take_line(Request request);
-  void put_back(Line* line);
+  void put_back(Line* line) noexcept;
   // Room for an array in the window.
   Result<void> make_room(Line& line, size_t bytes);
 
