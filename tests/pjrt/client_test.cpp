@@ -116,6 +116,24 @@ TEST(Client, NumbersOfFourBitsArriveWithTheirSign) {
   }
 }
 
+// What callers take from the results is there.
+TEST(Client, FewerResultsThanAreNeededAreAnError) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto client = test_client();
+  const TensorType type{Element::f32, {2}};
+  Builder b;
+  const Var x = b.argument(type);
+  const auto program = client->compile(b.finish({b.add(x, x), x}), {});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const Buffer argument = upload(*client, type, std::vector<float>{1, 2});
+  EXPECT_TRUE((*program)->execute({{argument.id()}}, 2).ok());
+  const auto results = (*program)->execute({{argument.id()}}, 3);
+  ASSERT_FALSE(results.ok());
+  EXPECT_EQ(results.error().kind, ErrorKind::device);
+  EXPECT_THAT(results.error().message,
+              HasSubstr("execute: 2 results on 1 devices, but the program has 3 on 1"));
+}
+
 TEST(Client, AProgramThatDoesNotParseIsAnErrorWithThePluginsText) {
   DUNLIN_NEEDS_PLUGIN();
   const auto compiled = test_client()->compile("module { nonsense }", {});

@@ -16,6 +16,7 @@
 namespace dunlin {
 namespace {
 
+using testing::EndsWith;
 using testing::HasSubstr;
 
 ModelOptions plugin_options(const std::string& device, bool isolated) {
@@ -60,24 +61,39 @@ TEST(IsolatedEngine, IdsAreThoseOfAPluginInThisProcess) {
   }
 }
 
-// A step copies four arrays from the device: the ninth copy is in the third step.
+// An answer of 30 tokens, after the first of which the plug-in's calls count.
+Answer answer_with_fault(EngineDriver& driver, const PluginFault& fault) {
+  const auto answer = driver.submit(greedy(random_prompt(9, 1), 30));
+  while (answer->ids.empty() && !answer->error && driver.engine().step()) {
+  }
+  EXPECT_EQ(answer->ids.size(), 1u);
+  fault.start();
+  driver.engine().run_until_idle();
+  return *answer;
+}
+
 TEST(IsolatedEngine, APluginThatIsKilledFailsItsRequestsAndThoseToCome) {
   DUNLIN_NEEDS_CPU_PLUGIN();
-  const PluginFault fault("download 9 hang");
-  EngineDriver driver("llama_plain", plugin_options(DUNLIN_FAULTY_PLUGIN, /*isolated=*/true));
-  std::thread killer([&fault] { fault.kill_plugin(); });
-  const Answer answer = driver.answer(greedy(random_prompt(9, 1), 30));
-  killer.join();
-  ASSERT_TRUE(answer.error.has_value());
-  EXPECT_EQ(answer.error->kind, ErrorKind::device);
-  EXPECT_THAT(answer.error->message, HasSubstr("the process of the plug-in ended with signal 9"));
-  EXPECT_GE(answer.ids.size(), 1u);
-  EXPECT_LT(answer.ids.size(), 30u);
-  for (int i = 0; i < 2; ++i) {
-    const Answer next = driver.answer(greedy(random_prompt(5, 2), 3));
-    ASSERT_TRUE(next.error.has_value());
-    EXPECT_EQ(next.error->kind, ErrorKind::device);
-    EXPECT_TRUE(next.ids.empty());
+  for (const auto& [call, doing] :
+       {std::pair{"download", "copy an array from the device"}, std::pair{"execute", "execute"}}) {
+    const PluginFault fault(std::string(call) + " 1 hang", PluginFault::Counts::once_started);
+    EngineDriver driver("llama_plain", plugin_options(DUNLIN_FAULTY_PLUGIN, /*isolated=*/true));
+    std::thread killer([&fault] { fault.kill_plugin(); });
+    const Answer answer = answer_with_fault(driver, fault);
+    killer.join();
+    ASSERT_TRUE(answer.error.has_value()) << call;
+    EXPECT_EQ(answer.error->kind, ErrorKind::device);
+    EXPECT_EQ(answer.error->message,
+              std::string(DUNLIN_FAULTY_PLUGIN) + ": " + doing +
+                  ": the process of the plug-in ended with signal 9 (Killed)");
+    EXPECT_EQ(answer.ids.size(), 1u);
+    for (int i = 0; i < 2; ++i) {
+      const Answer next = driver.answer(greedy(random_prompt(5, 2), 3));
+      ASSERT_TRUE(next.error.has_value()) << call;
+      EXPECT_EQ(next.error->kind, ErrorKind::device);
+      EXPECT_THAT(next.error->message, EndsWith(answer.error->message));
+      EXPECT_TRUE(next.ids.empty());
+    }
   }
 }
 
@@ -97,9 +113,9 @@ TEST(IsolatedEngine, AModelWhosePluginHasGoneIsFreed) {
 
 TEST(IsolatedEngine, AnExhaustedDeviceInAStepDoesNotFit) {
   DUNLIN_NEEDS_CPU_PLUGIN();
-  const PluginFault fault("download 9 fail");
+  const PluginFault fault("download 1 fail", PluginFault::Counts::once_started);
   EngineDriver driver("llama_plain", plugin_options(DUNLIN_FAULTY_PLUGIN, /*isolated=*/true));
-  const Answer answer = driver.answer(greedy(random_prompt(9, 1), 30));
+  const Answer answer = answer_with_fault(driver, fault);
   ASSERT_TRUE(answer.error.has_value());
   EXPECT_EQ(answer.error->kind, ErrorKind::does_not_fit);
   EXPECT_THAT(answer.error->message, HasSubstr("out of device memory"));

@@ -18,18 +18,27 @@ namespace dunlin {
 // What goes wrong in the plug-ins that are loaded during its life, here and in processes that are started.
 class PluginFault {
  public:
+  // Which calls count.
+  enum class Counts { all, once_started };
+
   // "CALL NUMBER ACTION"
-  explicit PluginFault(const std::string& what) {
+  explicit PluginFault(const std::string& what, Counts counts = Counts::all) {
     ::setenv("DUNLIN_TEST_FAULT", what.c_str(), 1);
     ::setenv("DUNLIN_TEST_FAULT_FILE", file_.c_str(), 1);
+    if (counts == Counts::once_started) ::setenv("DUNLIN_TEST_FAULT_START", start_.c_str(), 1);
   }
   ~PluginFault() {
-    ::unsetenv("DUNLIN_TEST_FAULT");
-    ::unsetenv("DUNLIN_TEST_FAULT_FILE");
+    for (const char* name :
+         {"DUNLIN_TEST_FAULT", "DUNLIN_TEST_FAULT_FILE", "DUNLIN_TEST_FAULT_START"})
+      ::unsetenv(name);
     std::filesystem::remove(file_);
+    std::filesystem::remove(start_);
   }
   PluginFault(const PluginFault&) = delete;
   PluginFault& operator=(const PluginFault&) = delete;
+
+  // From here on calls count.
+  void start() const { std::ofstream(start_).flush(); }
 
   struct Processes {
     pid_t plugin = 0;
@@ -58,6 +67,7 @@ class PluginFault {
 
   std::string file_ =
       testing::TempDir() + "dunlin_fault_" + std::to_string(static_cast<long>(::getpid()));
+  std::string start_ = file_ + ".start";
 };
 
 // Whether a process has ended, waited for or not.

@@ -10,6 +10,9 @@
 #include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <cstddef>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <thread>
 #include <utility>
@@ -19,7 +22,9 @@
 #include "backend/pjrt/isolate/message.h"
 #include "backend/pjrt/isolate/plugin_process.h"
 #include "backend/pjrt/isolate/protocol.h"
+#include "backend/pjrt/isolate/remote_calls.h"
 #include "backend/pjrt/isolate/shared_memory.h"
+#include "base/file_descriptor.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -39,6 +44,11 @@ Channels make_channels() {
 
 Deadline now() {
   return std::chrono::steady_clock::now();
+}
+
+std::ptrdiff_t open_files() {
+  return std::distance(std::filesystem::directory_iterator("/proc/self/fd"),
+                       std::filesystem::directory_iterator());
 }
 
 std::string fields_of_all_kinds() {
@@ -239,6 +249,41 @@ TEST(PluginProcess, EndsWhenNobodyHoldsIt) {
   }
   EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
   EXPECT_EQ(errno, ECHILD);
+}
+
+TEST(PluginProcess, GetsNoOtherFileOfThisProcess) {
+  int ends[2] = {-1, -1};
+  ASSERT_EQ(::pipe2(ends, O_NONBLOCK), 0);
+  const FileDescriptor reading(ends[0]);
+  FileDescriptor writing(ends[1]);
+  const auto process = PluginProcess::start(DUNLIN_BINARY);
+  ASSERT_TRUE(process.ok()) << process.error().message;
+  writing = FileDescriptor();
+  char byte = 0;
+  EXPECT_EQ(::read(reading.get(), &byte, 1), 0);  // nobody else can write
+}
+
+// Of a process that greets as it should (garbling_host.cpp).
+TEST(RemoteCalls, WhatIsNoAnswerIsAnErrorAndEndsTheProcess) {
+  IsolateOptions options;
+  options.program = DUNLIN_GARBLING_HOST;
+  const auto before = open_files();
+  {
+    const auto whole = RemoteCalls::load("whole", options);
+    ASSERT_TRUE(whole.ok()) << whole.error().message;
+    EXPECT_EQ((*whole)->plugin().api_version, "0.81");
+  }
+  for (const std::string answer : {"too short", "too long", "neither an answer nor an error",
+                                   "no message", "of another request"}) {
+    const auto calls = RemoteCalls::load(answer, options);
+    ASSERT_FALSE(calls.ok()) << answer;
+    EXPECT_EQ(calls.error().kind, ErrorKind::device);
+    EXPECT_EQ(calls.error().message,
+              answer + ": load the plug-in: the process of the plug-in sent what is no answer");
+    EXPECT_EQ(::waitpid(-1, nullptr, WNOHANG), -1);
+    EXPECT_EQ(errno, ECHILD);
+  }
+  EXPECT_EQ(open_files(), before);
 }
 
 }  // namespace
