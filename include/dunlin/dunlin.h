@@ -80,7 +80,7 @@ enum {
 /* A field that is zero has its default. */
 typedef struct dunlin_load_options {
   size_t struct_size;
-  const char* backend; /* "cpu" (the default) or "reference", a slow oracle */
+  const char* backend; /* "cpu" (the default), "reference", a slow oracle, or "pjrt" */
   const char* isa;     /* scalar, avx2, avx512 or amx; default: the best there is */
   int32_t precision;   /* DUNLIN_PRECISION_...: the arithmetic profile */
   int32_t threads;     /* default: one per core this process may use */
@@ -98,6 +98,10 @@ typedef struct dunlin_load_options {
                     * model runs; default: 0 */
   int32_t kv_type; /* DUNLIN_KV_...: what keys and values are kept as. DUNLIN_PRECISION_F32 goes with
                     * float32 alone, and no other precision does */
+  const char* device;     /* of pjrt: cpu-xla (the default), tpu, gpu, or the path of a plug-in */
+  const char* isolate; /* of pjrt: the path of the program dunlin, of this library's build, in whose
+                        * process the plug-in runs: one that crashes, is killed or gives no answer is
+                        * DUNLIN_ERROR_DEVICE; default: it is loaded into this process */
 } dunlin_load_options;
 
 /* Loads a Hugging Face directory or a .gguf file. `options` may be NULL. On failure *engine is NULL:

@@ -32,7 +32,12 @@
 namespace dunlin {
 
 struct LoadOptions {
-  std::string backend = "cpu";  // or "reference", a slow oracle
+  std::string backend = "cpu";  // or "reference", a slow oracle, or "pjrt"
+  std::string device = {};  // of pjrt: cpu-xla, tpu, gpu, or the path of a plug-in; empty: cpu-xla
+  // Of pjrt: the path of the program `dunlin`, of this library's build. The plug-in then runs in a
+  // process of it, so that one that crashes, is killed or gives no answer for 600 s (to compile 3600 s)
+  // is an error of kind device, and this process goes on. Empty: it is loaded into this process.
+  std::string isolate = {};
   Precision precision = Precision::automatic;
   // What keys and values are kept as; nothing: float32 with Precision::f32, which goes with nothing
   // else, otherwise bf16. int8 takes about half the memory of bf16.

@@ -66,6 +66,8 @@ Result<LoadOptions> load_options(const dunlin_load_options* given) {
   if (fields.rows != 0) options.rows = fields.rows;
   if (fields.pack_cache != nullptr) options.pack_cache = fields.pack_cache;
   options.offload = fields.offload != 0;
+  if (fields.device != nullptr) options.device = fields.device;
+  if (fields.isolate != nullptr) options.isolate = fields.isolate;
   if (fields.progress != nullptr) {
     options.progress = [call = fields.progress, user = fields.progress_user](
                            double fraction, const std::string& what) {

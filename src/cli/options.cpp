@@ -13,6 +13,8 @@
 namespace dunlin {
 namespace {
 
+constexpr int64_t kMostIsolateSeconds = 7 * 24 * 3600;
+
 std::string check_quantize_type(const std::string& text) {
   if (find_quantize_type(text) != nullptr) return {};
   std::vector<std::string> names;
@@ -47,7 +49,8 @@ void print_banner(const Model& model) {
   note("device   {}, isa {}, {} threads, precision {}{}{}\n", model.options.backend,
        executable.isa(), executable.threads(), precision_name(model.options.precision),
        model.options.kv_type == KvType::int8 ? ", keys and values int8" : "",
-       model.options.mesh.devices() == 1 ? "" : ", mesh " + to_string(model.options.mesh));
+       model.options.mesh.devices() == 1 ? "" : ", mesh " + to_string(model.options.mesh),
+       model.options.isolate ? ", plug-in in a process of its own" : "");
   const bool cut = model.options.context == 0 && model.limits.context < model.trained_context;
   note("context  {} tokens{}\n", model.limits.context,
        cut ? fmt::format(" of the model's {} (-c changes it)", model.trained_context)
@@ -78,6 +81,29 @@ void add_steps_per_call_flag(Command command, int64_t& steps) {
       .default_str("");
 }
 
+void IsolateFlags::add_to(Command command) {
+  add_switch(command, "--isolate", on,
+             "of pjrt: the plug-in runs in a process of its own: one that crashes or hangs is an "
+             "error with exit code 5");
+  add_flag(
+      command, "--isolate-timeout", seconds,
+      fmt::format("with --isolate: how long a call of the plug-in may take (default: {:.0f}, to "
+                  "compile {:.0f})",
+                  kAnswerSeconds, kCompileSeconds))
+      .type_name("SECONDS")
+      .check(in_range(1, kMostIsolateSeconds));
+}
+
+Result<std::optional<IsolateOptions>> IsolateFlags::options() const {
+  std::optional<IsolateOptions> options;
+  if (!on && seconds)
+    return usage_error(fmt::format("--isolate-timeout {} needs --isolate", *seconds));
+  if (!on) return options;
+  options.emplace().program = kThisProgram;
+  options->seconds = static_cast<double>(seconds.value_or(0));
+  return options;
+}
+
 Flag add_mesh_flag(Command command, std::string& mesh) {
   return add_flag(command, "--mesh", mesh,
                   "of pjrt: devices that compute together: data splits the sequences, model heads, "
@@ -97,6 +123,7 @@ void BackendFlags::add_to(Command command) {
            "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_mesh_flag(command, mesh);
   add_xla_option_flag(command, xla_options);
+  isolate.add_to(command);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
       .check(one_of({"auto", "exact", "int8", "f32"}));
   kv_type.add_to(command, {"bf16", "int8", "f32"});
@@ -121,6 +148,7 @@ Result<ModelOptions> BackendFlags::options() const {
   ModelOptions options{
       .backend = backend, .device = device, .xla_options = xla_options, .quantize = quantize};
   DUNLIN_ASSIGN_OR_RETURN(options.mesh, parse_mesh_flag(mesh));
+  DUNLIN_ASSIGN_OR_RETURN(options.isolate, isolate.options());
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
   DUNLIN_ASSIGN_OR_RETURN(options.kv_type, kv_type.type());
   if (load_mode == "copy") options.load_mode = LoadMode::copy;

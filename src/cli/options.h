@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/pjrt/pjrt_backend.h"
 #include "base/result.h"
 #include "cli/command.h"
 #include "cli/flags.h"
@@ -44,6 +45,16 @@ void add_xla_option_flag(Command command, std::vector<std::string>& options);
 // --steps-per-call; 0 where it is not given.
 void add_steps_per_call_flag(Command command, int64_t& steps);
 
+// --isolate and --isolate-timeout.
+struct IsolateFlags {
+  bool on = false;
+  std::optional<int64_t> seconds = {};
+
+  void add_to(Command command);
+  // Nothing without --isolate. The plug-in's process is another run of this program.
+  Result<std::optional<IsolateOptions>> options() const;
+};
+
 // --mesh; of the commands that compute on it.
 Flag add_mesh_flag(Command command, std::string& mesh);
 // "data=2,model=2"; empty: one device.
@@ -55,6 +66,7 @@ struct BackendFlags {
   std::string device = {};
   std::string mesh = {};
   std::vector<std::string> xla_options = {};
+  IsolateFlags isolate = {};
   std::string precision = "auto";
   KvTypeFlags kv_type = {};
   std::string load_mode = "auto";

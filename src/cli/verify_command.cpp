@@ -101,6 +101,7 @@ Result<ParityOptions> parity_options(const VerifyFlags& flags) {
                         .device = model.device,
                         .mesh = model.mesh,
                         .xla_options = model.xla_options,
+                        .isolate = model.isolate,
                         .precision = model.precision,
                         .kv_type = model.kv_type,
                         .load_mode = model.load_mode,

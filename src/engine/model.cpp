@@ -39,13 +39,17 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
     return usage_error(
         fmt::format("--steps-per-call {} needs --backend pjrt", options.steps_per_call));
   }
+  if (options.isolate && options.backend != "pjrt")
+    return usage_error("--isolate needs --backend pjrt");
   if (options.backend == "cpu") return make_cpu_backend();
   if (options.backend == "reference") return make_reference_backend();
   if (options.backend == "pjrt") {
-    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device,
-                              .mesh = options.mesh,
-                              .xla_options = options.xla_options,
-                              .steps_per_call = options.steps_per_call});
+    PjrtOptions of_plugin{.mesh = options.mesh,
+                          .xla_options = options.xla_options,
+                          .steps_per_call = options.steps_per_call,
+                          .isolate = options.isolate};
+    if (!options.device.empty()) of_plugin.device = options.device;
+    return make_pjrt_backend(of_plugin);
   }
   return usage_error(
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
@@ -65,6 +69,7 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
     options.mesh = {};
     options.xla_options.clear();
     options.steps_per_call = 0;
+    options.isolate.reset();
     options.isa.clear();
   }
   if (is_off(kPrecision)) {

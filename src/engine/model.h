@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/pjrt/pjrt_backend.h"
 #include "backend/watch.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
@@ -31,6 +32,7 @@ struct ModelOptions {
   std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
   // Tokens of greedy requests in one call of its device (PjrtOptions::steps_per_call); 0: its choice.
   int64_t steps_per_call = 0;
+  std::optional<IsolateOptions> isolate = {};  // of its plug-in: a process of its own
   Precision precision = Precision::automatic;
   // What keys and values are kept as; nothing: what the precision keeps. A loaded model has a type.
   std::optional<KvType> kv_type = {};

@@ -163,6 +163,7 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
           .device = options.device,
           .mesh = options.mesh,
           .xla_options = options.xla_options,
+          .isolate = options.isolate,
           .precision = options.precision,
           .kv_type = options.kv_type,
           .load_mode = options.load_mode,

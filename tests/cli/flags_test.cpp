@@ -31,6 +31,7 @@ const std::vector<NumericFlag>& numeric_flags() {
       {{"run", kNoModel}, "--ubatch-size", {"0", "65537"}},
       {{"run", kNoModel}, "--batch-size", {"0", "65537"}},
       {{"run", kNoModel}, "--steps-per-call", {"0", "-1", "65"}},
+      {{"run", kNoModel}, "--isolate-timeout", {"0", "-1", "604801"}},
       {{"run", kNoModel}, "--layers", {"-1", "4097"}},
       {{"run", kNoModel}, "--pack-cache-gb", {"0", "-1", "1048577"}},
       {{"run", kNoModel}, "--pack-cache-least-mb", {"-1", "1048577"}},

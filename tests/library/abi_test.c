@@ -30,7 +30,7 @@ _Static_assert(DUNLIN_EVENT_TOKEN == 0 && DUNLIN_EVENT_FINISHED == 1 && DUNLIN_E
 _Static_assert(DUNLIN_FINISH_STOP == 0 && DUNLIN_FINISH_LENGTH == 1,
                "a finish reason changed its number");
 
-SIZE(dunlin_load_options, 96);
+SIZE(dunlin_load_options, 112);
 AT(dunlin_load_options, struct_size, 0);
 AT(dunlin_load_options, backend, 8);
 AT(dunlin_load_options, isa, 16);
@@ -45,6 +45,8 @@ AT(dunlin_load_options, progress_user, 72);
 AT(dunlin_load_options, pack_cache, 80);
 AT(dunlin_load_options, offload, 88); /* the first 88 bytes are those of older headers */
 AT(dunlin_load_options, kv_type, 92);
+AT(dunlin_load_options, device, 96);
+AT(dunlin_load_options, isolate, 104);
 
 SIZE(dunlin_model_info, 72);
 AT(dunlin_model_info, struct_size, 0);

@@ -31,6 +31,13 @@ TEST(CApiLoad, ErrorsHaveAStatusAndAText) {
   options.backend = "abacus";
   EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
   EXPECT_NE(std::string(dunlin_last_error()).find("abacus"), std::string::npos);
+  options = one_thread();
+  options.device = "gpu";
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  EXPECT_NE(std::string(dunlin_last_error()).find("gpu"), std::string::npos);
+  options = one_thread();
+  options.isolate = "/no/such/dunlin";
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
   // Longer than the buffer of the text: cut, not lost.
   const std::string path = "/" + std::string(10000, 'x');
   EXPECT_NE(dunlin_engine_load(path.c_str(), nullptr, &engine), DUNLIN_OK);

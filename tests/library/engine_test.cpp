@@ -138,6 +138,22 @@ TEST(Library, LoadErrorsAreResults) {
   }
 }
 
+TEST(Library, PluginsAreForTheBackEndPjrt) {
+  EXPECT_EQ(Engine::load(ids_model(), {.device = "gpu"}).error().kind, ErrorKind::usage);
+  EXPECT_EQ(Engine::load(ids_model(), {.isolate = "/no/such/dunlin"}).error().kind,
+            ErrorKind::usage);
+  const auto unknown = Engine::load(ids_model(), {.backend = "pjrt", .device = "/no/plugin.so"});
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().kind, ErrorKind::device);
+  const auto isolated = Engine::load(
+      ids_model(), {.backend = "pjrt", .device = "/no/plugin.so", .isolate = "/no/such/dunlin"});
+  ASSERT_FALSE(isolated.ok());
+  EXPECT_EQ(isolated.error().kind, ErrorKind::device);
+  // A build without the back end says that of both.
+  if (unknown.error().message.find("/no/plugin.so") != std::string::npos)
+    EXPECT_NE(isolated.error().message.find("/no/such/dunlin"), std::string::npos);
+}
+
 TEST(Library, DescribesTheModel) {
   double last_fraction = 0;
   const Engine engine =
