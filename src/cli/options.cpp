@@ -46,7 +46,7 @@ void print_banner(const Model& model) {
   note("formats  {}, {:.1f} MB{}\n", format_summary(checkpoint),
        static_cast<double>(tensor_bytes(checkpoint)) / 1e6,
        model.options.quantize.empty() ? "" : ", encoded while loading");
-  note("device   {}, isa {}, {} threads, precision {}{}{}\n", model.options.backend,
+  note("device   {}, isa {}, {} threads, precision {}{}{}{}\n", model.options.backend,
        executable.isa(), executable.threads(), precision_name(model.options.precision),
        model.options.kv_type == KvType::int8 ? ", keys and values int8" : "",
        model.options.mesh.devices() == 1 ? "" : ", mesh " + to_string(model.options.mesh),
