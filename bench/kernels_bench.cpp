@@ -6,50 +6,14 @@
 
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "backend/cpu/kernels/amx/tiles.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/kernels/target.h"
 #include "base/thread_pool.h"
 #include "kernel_data.h"
-
-DUNLIN_TARGET_AMX
-namespace dunlin::amx {
-namespace {
-
-// `steps` times four products of tiles that stay in their registers. All tiles are full, as those
-// of bf16 are: rows of 64 bytes are 64 codes of int8.
-template <bool Int8>
-void tile_products(const std::byte* operands, int64_t steps) {
-  HardwareTiles::configure_bf16();
-  HardwareTiles::zero<0>();
-  HardwareTiles::zero<1>();
-  HardwareTiles::zero<2>();
-  HardwareTiles::zero<3>();
-  HardwareTiles::load<4>(operands);
-  HardwareTiles::load<5>(operands + 1024);
-  HardwareTiles::load<6>(operands + 2048);
-  HardwareTiles::load<7>(operands + 3072);
-  for (int64_t step = 0; step < steps; ++step) {
-    if constexpr (Int8) {
-      HardwareTiles::dot_int8<0>();
-      HardwareTiles::dot_int8<1>();
-      HardwareTiles::dot_int8<2>();
-      HardwareTiles::dot_int8<3>();
-    } else {
-      HardwareTiles::dot_bf16<0, 0>();
-      HardwareTiles::dot_bf16<0, 1>();
-      HardwareTiles::dot_bf16<1, 0>();
-      HardwareTiles::dot_bf16<1, 1>();
-    }
-  }
-  HardwareTiles::release();
-}
-
-}  // namespace
-}  // namespace dunlin::amx
-DUNLIN_TARGET_END
+#include "tile_peak.h"
 
 namespace dunlin {
 namespace {
@@ -120,7 +84,7 @@ void attention(benchmark::State& state, Isa isa, KvType type, int64_t head_dim, 
   const int64_t width = group * head_dim;
   const std::vector<float> q(static_cast<size_t>(rows * width), 0.5f);
   std::vector<float> y(q.size());
-  const Memory workspace(attention_workspace_bytes(head_dim));
+  const Memory workspace(attention_workspace_bytes(type, head_dim));
   AttentionArgs args{};
   args.q = q.data();
   args.q_stride = width;
@@ -236,11 +200,13 @@ void register_tile_peaks() {
 }
 
 void add_attention(Isa isa, int64_t head_dim, int64_t rows, int64_t length) {
-  const std::string name = std::string("attention_bf16_") + isa_name(isa) +
-                           (rows == 1 ? "/decode_h" : "/prefill_h") + std::to_string(head_dim) +
-                           "_g4_" + std::to_string(length);
-  benchmark::RegisterBenchmark(name.c_str(), attention, isa, KvType::bf16, head_dim, 4, rows,
-                               length);
+  for (const auto& [type, kernel] :
+       {std::pair(KvType::bf16, "attention_bf16_"), std::pair(KvType::int8, "attention_int8_")}) {
+    const std::string name = std::string(kernel) + isa_name(isa) +
+                             (rows == 1 ? "/decode_h" : "/prefill_h") + std::to_string(head_dim) +
+                             "_g4_" + std::to_string(length);
+    benchmark::RegisterBenchmark(name.c_str(), attention, isa, type, head_dim, 4, rows, length);
+  }
 }
 
 void add_linear(Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows) {

@@ -57,15 +57,14 @@ bool takes_layouts(const Client& client, int64_t devices, CompileSpec spec) {
   spec.device_ids.resize(static_cast<size_t>(devices));
   spec.shardy = devices > 1;
   spec = with_own_options(client.plugin(), std::move(spec));
-  return takes_layouts(client.plugin().path(), devices,
-                       [&](const std::string& text) -> Result<void> {
-                         const auto compiled = client.compile(text, spec);
-                         return compiled.ok() ? Result<void>() : compiled.error();
-                       });
+  return takes_layouts(client.plugin().path, devices, [&](const std::string& text) -> Result<void> {
+    const auto compiled = client.compile(text, spec);
+    return compiled.ok() ? Result<void>() : compiled.error();
+  });
 }
 
-bool takes_layouts(const Plugin& plugin, const Topology& topology, const CompileSpec& spec) {
-  return takes_layouts(plugin.path(), topology.devices(),
+bool takes_layouts(const PluginFacts& plugin, const Topology& topology, const CompileSpec& spec) {
+  return takes_layouts(plugin.path, topology.devices(),
                        [&](const std::string& text) -> Result<void> {
                          const auto compiled = topology.compile(text, spec);
                          return compiled.ok() ? Result<void>() : compiled.error();

@@ -24,6 +24,6 @@ bool takes_layouts(const std::string& plugin, int64_t devices, const TryCompile&
 // caller's.
 bool takes_layouts(const Client& client, int64_t devices, CompileSpec spec);
 // For all devices of a topology; `spec` is that of its programs.
-bool takes_layouts(const Plugin& plugin, const Topology& topology, const CompileSpec& spec);
+bool takes_layouts(const PluginFacts& plugin, const Topology& topology, const CompileSpec& spec);
 
 }  // namespace dunlin::pjrt
