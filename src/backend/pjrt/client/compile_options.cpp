@@ -10,7 +10,7 @@ namespace {
 
 // Protocol buffers' encoding: a field is (number << 3 | wire type), then a varint (type 0), eight
 // bytes (type 1), or a length and that many bytes (type 2).
-class MessageWriter {
+class WireWriter {
  public:
   void integer(int field, int64_t value) {
     varint(static_cast<uint64_t>(field) << 3);
@@ -39,13 +39,13 @@ class MessageWriter {
 
 // DeviceAssignmentProto: replica_count 1, computation_count 2, computation_devices 3 {ids 1}.
 std::string device_assignment(const std::vector<int64_t>& ids) {
-  MessageWriter assignment;
+  WireWriter assignment;
   assignment.integer(1, 1);
   assignment.integer(2, static_cast<int64_t>(ids.size()));
   for (const int64_t id : ids) {
-    MessageWriter packed;
+    WireWriter packed;
     packed.varint(static_cast<uint64_t>(id));
-    MessageWriter device;
+    WireWriter device;
     device.bytes(1, packed.text());
     assignment.bytes(3, device.text());
   }
@@ -54,7 +54,7 @@ std::string device_assignment(const std::vector<int64_t>& ids) {
 
 // OptionOverrideProto: string 1, bool 2, int64 3, double 4.
 std::string option_override(const OptionValue& value) {
-  MessageWriter writer;
+  WireWriter writer;
   if (const auto* text = std::get_if<std::string>(&value)) writer.bytes(1, *text);
   if (const auto* flag = std::get_if<bool>(&value)) writer.integer(2, *flag ? 1 : 0);
   if (const auto* integer = std::get_if<int64_t>(&value)) writer.integer(3, *integer);
@@ -67,7 +67,7 @@ std::string option_override(const OptionValue& value) {
 std::string serialize(const CompileSpec& spec) {
   // ExecutableBuildOptionsProto: num_replicas 4, num_partitions 5, use_spmd_partitioning 6,
   // device_assignment 9, use_shardy_partitioner 19.
-  MessageWriter build;
+  WireWriter build;
   const auto partitions = static_cast<int64_t>(spec.device_ids.size());
   build.integer(4, 1);
   build.integer(5, partitions);
@@ -75,10 +75,10 @@ std::string serialize(const CompileSpec& spec) {
   build.bytes(9, device_assignment(spec.device_ids));
   if (spec.shardy) build.integer(19, 1);
   // CompileOptionsProto: executable_build_options 3, env_option_overrides 7 (a map).
-  MessageWriter options;
+  WireWriter options;
   options.bytes(3, build.text());
   for (const auto& [name, value] : spec.options) {
-    MessageWriter entry;
+    WireWriter entry;
     entry.bytes(1, name);
     entry.bytes(2, option_override(value));
     options.bytes(7, entry.text());

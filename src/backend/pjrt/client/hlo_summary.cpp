@@ -17,9 +17,9 @@ struct Field {
   std::string_view bytes = {};  // of wire type 2
 };
 
-class MessageReader {
+class WireReader {
  public:
-  explicit MessageReader(std::string_view bytes) : rest_(bytes) {}
+  explicit WireReader(std::string_view bytes) : rest_(bytes) {}
 
   // Calls `visit` for each field; false when the bytes end within one.
   bool read(const std::function<bool(const Field&)>& visit) {
@@ -156,7 +156,7 @@ void append_numbers(const Field& field, std::vector<int64_t>& numbers) {
 
 // LayoutProto: minor_to_major 1 (packed).
 bool read_layout(std::string_view bytes, std::vector<int64_t>& minor_to_major) {
-  return MessageReader(bytes).read([&minor_to_major](const Field& field) {
+  return WireReader(bytes).read([&minor_to_major](const Field& field) {
     if (field.number == 1) append_numbers(field, minor_to_major);
     return true;
   });
@@ -164,7 +164,7 @@ bool read_layout(std::string_view bytes, std::vector<int64_t>& minor_to_major) {
 
 // ShapeProto: element_type 2, dimensions 3 (packed), tuple_shapes 4, layout 5.
 bool read_shape(std::string_view bytes, HloShape& shape) {
-  return MessageReader(bytes).read([&shape](const Field& field) {
+  return WireReader(bytes).read([&shape](const Field& field) {
     if (field.number == 2) shape.type = field.integer;
     if (field.number == 3) append_numbers(field, shape.dims);
     if (field.number == 5) return read_layout(field.bytes, shape.minor_to_major);
@@ -195,7 +195,7 @@ int64_t number_in(std::string_view backend_config, std::string_view key) {
 // HloInstructionProto: name 1, opcode 2, shape 3, metadata 7 {op_name 2}, called_computation_ids 38
 // (packed), backend_config 43.
 bool read_operation(std::string_view bytes, HloOperation& operation) {
-  return MessageReader(bytes).read([&operation](const Field& field) {
+  return WireReader(bytes).read([&operation](const Field& field) {
     if (field.number == 1) operation.name = field.bytes;
     if (field.number == 2) operation.opcode = field.bytes;
     if (field.number == 38) append_numbers(field, operation.calls);
@@ -211,7 +211,7 @@ bool read_operation(std::string_view bytes, HloOperation& operation) {
       operation.layout = std::move(shape.minor_to_major);
     }
     if (field.number != 7) return true;
-    return MessageReader(field.bytes).read([&operation](const Field& metadata) {
+    return WireReader(field.bytes).read([&operation](const Field& metadata) {
       if (metadata.number == 2) operation.source = metadata.bytes;
       return true;
     });
@@ -223,7 +223,7 @@ bool read_computation(std::string_view bytes, std::vector<HloOperation>& operati
   const size_t first = operations.size();
   std::string name;
   int64_t id = 0;
-  const bool read = MessageReader(bytes).read([&](const Field& field) {
+  const bool read = WireReader(bytes).read([&](const Field& field) {
     if (field.number == 1) name = field.bytes;
     if (field.number == 5) id = static_cast<int64_t>(field.integer);
     return field.number != 2 || read_operation(field.bytes, operations.emplace_back());
@@ -240,9 +240,9 @@ bool read_computation(std::string_view bytes, std::vector<HloOperation>& operati
 Result<std::vector<HloOperation>> read_hlo(std::string_view module_with_config) {
   std::vector<HloOperation> operations;
   // HloModuleProtoWithConfig: hlo_module 1; HloModuleProto: computations 3.
-  const bool read = MessageReader(module_with_config).read([&operations](const Field& field) {
+  const bool read = WireReader(module_with_config).read([&operations](const Field& field) {
     if (field.number != 1) return true;
-    return MessageReader(field.bytes).read([&operations](const Field& module) {
+    return WireReader(field.bytes).read([&operations](const Field& module) {
       return module.number != 3 || read_computation(module.bytes, operations);
     });
   });
