@@ -260,6 +260,7 @@ namespace dunlin {
 
 Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
                                   const AheadOptions& options) {
+  DUNLIN_RETURN_IF_ERROR(pjrt::check_kv_type(options.compile));
   const auto lowered_for = [&](Platform platform) {
     return pjrt::lower_model(program, weights, options.compile, options.pjrt.mesh, platform);
   };
