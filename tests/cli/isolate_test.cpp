@@ -23,8 +23,8 @@ using Arguments = std::vector<std::string>;
 
 const std::string kIsolatedModel = test_data("data/llama_plain/model");
 
-// Calls that always come, whatever a step is made of: a model has more than four weights, and needs a
-// program for its cache and one for its steps at least; eight tokens are eight steps, each of which
+// Calls that always come, whatever a step is made of: a model has more than four weights, and compiles
+// what asks for layouts, a program for its cache and one for its steps at least; eight tokens are eight steps, each of which
 // executes one and copies from the device.
 class IsolateCommand : public testing::Test {
  protected:
@@ -85,8 +85,8 @@ TEST_F(IsolateCommand, SoAreValuesAndPrograms) {
 TEST_F(IsolateCommand, KilledItIsAnError) {
   for (const auto& [call, doing] :
        {std::pair{"load 1", "load the plug-in"},
-        std::pair{"upload 5", "copy an array to the device"}, std::pair{"compile 2", "compile"},
-        std::pair{"execute 8", "execute"},
+        std::pair{"upload 5", "copy an array to the device"}, std::pair{"compile 1", "compile"},
+        std::pair{"compile 3", "compile"}, std::pair{"execute 8", "execute"},
         std::pair{"download 8", "copy an array from the device"}}) {
     const PluginFault fault(std::string(call) + " hang");
     std::thread killer([&fault] { fault.kill_plugin(); });
@@ -119,7 +119,7 @@ TEST_F(IsolateCommand, AHangEndsAfterItsTime) {
 }
 
 TEST_F(IsolateCommand, ADeviceWithoutMemoryIsExitCode4WithItAndWithout) {
-  for (const char* call : {"upload 5", "compile 2", "execute 8", "download 8"}) {
+  for (const char* call : {"upload 5", "compile 3", "execute 8", "download 8"}) {
     const PluginFault fault(std::string(call) + " fail");
     for (const Arguments& more : {Arguments{"--isolate"}, Arguments{}}) {
       const ProcessResult result = run_faulty(more);
@@ -127,6 +127,33 @@ TEST_F(IsolateCommand, ADeviceWithoutMemoryIsExitCode4WithItAndWithout) {
       EXPECT_THAT(result.err, HasSubstr("out of device memory, says the test")) << call;
     }
   }
+}
+
+// It is asked once, in its process as in this one; the same answers without.
+TEST_F(IsolateCommand, APluginThatTakesNoLayoutsHasItsOwn) {
+  const ProcessResult usual = run_faulty({"--json"});
+  ASSERT_EQ(usual.code, 0) << usual.err;
+  const PluginFault fault("compile 1 refuse");
+  for (const Arguments& more : {Arguments{"--json", "--isolate"}, Arguments{"--json"}}) {
+    const ProcessResult result = run_faulty(more);
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.json()["ids"], usual.json()["ids"]);
+    EXPECT_THAT(result.err, AllOf(HasSubstr(DUNLIN_FAULTY_PLUGIN),
+                                  HasSubstr(" takes no layout of the KV cache and chooses its own"),
+                                  HasSubstr("no such attribute, says the test")));
+  }
+}
+
+// What a program needs is absent where a plug-in does not tell, and not where it ended instead.
+TEST_F(IsolateCommand, AProgramWhosePluginEndedIsNoProgramOfUnknownSize) {
+  const PluginFault fault("memory 1 abort");
+  const ProcessResult result =
+      run_dunlin({"compile", kIsolatedModel, "-c", "64", "-ub", "32", "--only", "1x1 rows*",
+                  "--device", DUNLIN_FAULTY_PLUGIN, "--isolate", "--json"});
+  EXPECT_EQ(result.code, 5) << result.err;
+  EXPECT_EQ(result.out, "");
+  EXPECT_THAT(result.err, HasSubstr("ask a program for its memory: the process of the plug-in "
+                                    "ended with signal 6"));
 }
 
 // A kept program that the plug-in refuses is compiled again; one that ends it is named.

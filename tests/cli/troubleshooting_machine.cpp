@@ -164,6 +164,9 @@ std::vector<MessageCase> device_messages() {
          return run_with_fault(folder, "open 1 hang", {"--isolate-timeout", "2"});
        },
        kHasPjrt},
+      {"warning: <file> takes no layout of the KV cache and chooses its own, which loops may copy: "
+       "<problem>",
+       [](Folder folder) { return run_with_fault(folder, "compile 1 refuse", {}); }, kHasPjrt},
       {"error: --xla-option: <file>: compile: <problem>",
        [](Folder folder) {
          return run_hello(text_model(folder),

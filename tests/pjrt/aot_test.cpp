@@ -187,6 +187,38 @@ TEST_P(AheadOfTime, EveryProgramOfAnEngineTellsWhatItNeeds) {
   }
 }
 
+// The question for layouts, the bytes and the compiler's estimate go through its process.
+TEST_P(AheadOfTime, APluginInAProcessOfItsOwnTellsTheSame) {
+  const auto program = record_model(kLlama1b, {.logits_view_k = 64});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const auto one_program = [&program](bool isolated) {
+    AheadOptions options{.pjrt = {.device = ""}, .topology = GetParam()};
+    options.compile.limits = {.rows = 16, .logit_rows = 2, .sequences = 2, .context = 1024};
+    options.only = {"2x1 rows, 2 logit rows, 1024 positions"};
+    if (isolated) options.pjrt.isolate.emplace().program = DUNLIN_BINARY;
+    return compile_ahead(*program, shapes_of(*program, Format::bf16), options);
+  };
+  const auto there = one_program(/*isolated=*/true);  // first: what one has answered is known
+  ASSERT_TRUE(there.ok()) << there.error().message;
+  const auto here = one_program(/*isolated=*/false);
+  ASSERT_TRUE(here.ok()) << here.error().message;
+  ASSERT_EQ(there->programs.size(), 1u);
+  ASSERT_EQ(here->programs.size(), 1u);
+  const AheadProgram& told = there->programs.front();
+  const AheadProgram& expected = here->programs.front();
+  ASSERT_TRUE(told.bytes.has_value());
+  ASSERT_TRUE(expected.bytes.has_value());
+  EXPECT_EQ(told.bytes->arguments, expected.bytes->arguments);
+  EXPECT_EQ(told.bytes->aliased, expected.bytes->aliased);
+  EXPECT_EQ(told.bytes->temporary, expected.bytes->temporary);
+  ASSERT_EQ(told.estimate.has_value(), target().plugin == "tpu");
+  ASSERT_EQ(expected.estimate.has_value(), told.estimate.has_value());
+  if (told.estimate) {
+    EXPECT_EQ(told.estimate->cycles, expected.estimate->cycles);
+    EXPECT_EQ(told.estimate->parts.size(), expected.estimate->parts.size());
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Tpu, AheadOfTime, testing::Values("v5e:1x1"));
 INSTANTIATE_TEST_SUITE_P(Gpu, AheadOfTime, testing::Values("h100", "h200"));
 

@@ -1,11 +1,12 @@
 // A PJRT plug-in for tests: another one (REAL_PLUGIN), in which one call goes wrong. The variable
 // DUNLIN_TEST_FAULT says which and how: "CALL NUMBER ACTION", as in "compile 2 abort"; without it nothing
-// goes wrong. CALL is load, open, upload, download, compile, load_program or execute, NUMBER counts the
-// calls from 1, and ACTION is
+// goes wrong. CALL is load, open, upload, download, compile, load_program, execute or memory (of a
+// program), NUMBER counts the calls from 1, and ACTION is
 //   hang    wait for ever
 //   abort   end the process with SIGABRT
 //   exit    end the process with exit code 3
 //   fail    give an error of RESOURCE_EXHAUSTED
+//   refuse  give an error of INVALID_ARGUMENT
 //   note    nothing
 // Before that the process writes its number and its parent's to the file that DUNLIN_TEST_FAULT_FILE
 // names, if any. Where DUNLIN_TEST_FAULT_START names a file, calls count once it is there.
@@ -56,11 +57,22 @@ void note_process() {
   if (std::rename(partial.c_str(), path) != 0) std::abort();
 }
 
-// The error of "fail". Nobody looks into a PJRT_Error but the plug-in.
-int g_exhausted = 0;
+// Errors of this file. Nobody looks into a PJRT_Error but the plug-in.
+struct OwnError {
+  const char* message;
+  PJRT_Error_Code code;
+};
+OwnError g_exhausted = {"out of device memory, says the test", PJRT_Error_Code_RESOURCE_EXHAUSTED};
+OwnError g_refused = {"no such attribute, says the test", PJRT_Error_Code_INVALID_ARGUMENT};
 
-PJRT_Error* exhausted() {
-  return reinterpret_cast<PJRT_Error*>(&g_exhausted);
+PJRT_Error* as_error(OwnError& error) {
+  return reinterpret_cast<PJRT_Error*>(&error);
+}
+
+// Null: one of the real plug-in.
+const OwnError* own_error(const PJRT_Error* error) {
+  if (error == as_error(g_exhausted)) return &g_exhausted;
+  return error == as_error(g_refused) ? &g_refused : nullptr;
 }
 
 // What goes wrong in call number `count`; null: nothing.
@@ -74,7 +86,8 @@ PJRT_Error* go_wrong(const char* call, int count) {
     std::abort();
   }
   if (action == "exit") _exit(3);
-  return action == "fail" ? exhausted() : nullptr;
+  if (action == "refuse") return as_error(g_refused);
+  return action == "fail" ? as_error(g_exhausted) : nullptr;
 }
 
 bool calls_count() {
@@ -95,6 +108,7 @@ std::atomic<int> g_downloaded = 0;
 std::atomic<int> g_compiled = 0;
 std::atomic<int> g_loaded = 0;
 std::atomic<int> g_executed = 0;
+std::atomic<int> g_measured = 0;
 
 PJRT_Error* open_client(PJRT_Client_Create_Args* args) {
   return with_fault("open", g_opened, g_real->PJRT_Client_Create, args);
@@ -114,22 +128,27 @@ PJRT_Error* load_program(PJRT_Executable_DeserializeAndLoad_Args* args) {
 PJRT_Error* execute(PJRT_LoadedExecutable_Execute_Args* args) {
   return with_fault("execute", g_executed, g_real->PJRT_LoadedExecutable_Execute, args);
 }
+PJRT_Error* memory_stats(PJRT_Executable_GetCompiledMemoryStats_Args* args) {
+  return with_fault("memory", g_measured, g_real->PJRT_Executable_GetCompiledMemoryStats, args);
+}
 
 void error_message(PJRT_Error_Message_Args* args) {
-  if (args->error != exhausted()) {
+  const OwnError* const own = own_error(args->error);
+  if (own == nullptr) {
     g_real->PJRT_Error_Message(args);
     return;
   }
-  args->message = "out of device memory, says the test";
-  args->message_size = std::strlen(args->message);
+  args->message = own->message;
+  args->message_size = std::strlen(own->message);
 }
 PJRT_Error* error_code(PJRT_Error_GetCode_Args* args) {
-  if (args->error != exhausted()) return g_real->PJRT_Error_GetCode(args);
-  args->code = PJRT_Error_Code_RESOURCE_EXHAUSTED;
+  const OwnError* const own = own_error(args->error);
+  if (own == nullptr) return g_real->PJRT_Error_GetCode(args);
+  args->code = own->code;
   return nullptr;
 }
 void destroy_error(PJRT_Error_Destroy_Args* args) {
-  if (args->error != exhausted()) g_real->PJRT_Error_Destroy(args);
+  if (own_error(args->error) == nullptr) g_real->PJRT_Error_Destroy(args);
 }
 
 PJRT_Api* make_api() {
@@ -151,6 +170,7 @@ PJRT_Api* make_api() {
   api.PJRT_Client_Compile = compile;
   api.PJRT_Executable_DeserializeAndLoad = load_program;
   api.PJRT_LoadedExecutable_Execute = execute;
+  api.PJRT_Executable_GetCompiledMemoryStats = memory_stats;
   api.PJRT_Error_Message = error_message;
   api.PJRT_Error_GetCode = error_code;
   api.PJRT_Error_Destroy = destroy_error;

@@ -19,7 +19,9 @@
 #include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/isolate/remote_calls.h"
+#include "backend/pjrt/layout_probe.h"
 #include "backend/pjrt/stablehlo/builder.h"
+#include "base/log.h"
 #include "faulty_plugin.h"
 #include "pjrt_device.h"
 
@@ -27,6 +29,7 @@ namespace dunlin::pjrt {
 namespace {
 
 using testing::AllOf;
+using testing::ElementsAre;
 using testing::EndsWith;
 using testing::HasSubstr;
 using testing::StartsWith;
@@ -135,6 +138,8 @@ TEST_F(IsolatedPlugin, AnswersAreThoseOfAPluginInThisProcess) {
   EXPECT_EQ(memory[1].arguments, memory[0].arguments);
   EXPECT_EQ(memory[1].outputs, memory[0].outputs);
   EXPECT_EQ(memory[1].temporary, memory[0].temporary);
+  EXPECT_TRUE(takes_layouts(**there, 1, {}));
+  EXPECT_FALSE((*there)->lost().has_value());
 }
 
 TEST_F(IsolatedPlugin, ErrorsOfThePluginAreItsOwn) {
@@ -336,6 +341,31 @@ TEST_F(IsolatedPlugin, WhatIsLostStaysLost) {
   const auto second = buffer->download(type, std::as_writable_bytes(std::span(back)));
   ASSERT_FALSE(second.ok());
   EXPECT_EQ(second.error().message, first.error().message);
+}
+
+// Whether layouts of the cache are taken: one that ends at the question has not refused them, nor has one
+// without memory.
+TEST_F(Isolate, LayoutsAreRefusedByAnAnswerAlone) {
+  std::vector<std::string> warnings;
+  set_warning_sink([&warnings](const std::string& message) { warnings.push_back(message); });
+  for (const char* action : {"abort", "fail", "refuse", "note"}) {
+    const PluginFault fault(std::string("compile 1 ") + action);
+    const auto client = open_remote(kFaulty);
+    EXPECT_TRUE(client.ok()) << client.error().message;
+    if (!client.ok()) break;
+    const bool refused = std::string(action) == "refuse" || std::string(action) == "note";
+    EXPECT_EQ(takes_layouts(**client, 1, {}), !refused) << action;
+    const auto lost = (*client)->lost();
+    EXPECT_EQ(lost.has_value(), std::string(action) == "abort") << action;
+    if (lost) {
+      EXPECT_THAT(lost->message, HasSubstr("compile: the process of the plug-in ended with"));
+    }
+  }
+  set_warning_sink([](const std::string&) {});
+  // What it refused once it is not asked again.
+  EXPECT_THAT(warnings,
+              ElementsAre(AllOf(StartsWith(std::string(kFaulty) + " takes no layout of the KV"),
+                                HasSubstr("compile: no such attribute, says the test"))));
 }
 
 // Of the plug-in in this process, too.

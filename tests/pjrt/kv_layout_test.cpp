@@ -253,7 +253,20 @@ TEST_F(LayoutProbe, WhatElseIsWrongIsNoRefusal) {
     return Error{ErrorKind::device, "no such option"};
   };
   EXPECT_TRUE(takes_layouts("a plug-in that fails", 1, fail));
+  const TryCompile without_memory = [](const std::string& text) -> Result<void> {
+    if (times_in(text, "layout_mode") == 0) return {};
+    return Error{ErrorKind::does_not_fit, "no memory"};
+  };
+  EXPECT_TRUE(takes_layouts("a plug-in that fails", 1, without_memory));
   EXPECT_THAT(warnings_, IsEmpty());
+  // Nothing is known of it yet.
+  const TryCompile refuse = [](const std::string& text) -> Result<void> {
+    if (times_in(text, "layout_mode") == 0) return {};
+    return Error{ErrorKind::device, "no such attribute"};
+  };
+  EXPECT_FALSE(takes_layouts("a plug-in that fails", 1, refuse));
+  EXPECT_FALSE(takes_layouts("a plug-in that fails", 1, fail));
+  EXPECT_EQ(warnings_.size(), 1u);
 }
 
 }  // namespace

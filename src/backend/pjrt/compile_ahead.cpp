@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <numeric>
+#include <optional>
 #include <set>
 #include <utility>
 
@@ -158,6 +159,12 @@ std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& mod
   return jobs;
 }
 
+// A plug-in that ended while it was asked is not one that does not tell. `lost`: PluginCalls::lost().
+Result<AheadProgram> unless_lost(AheadProgram made, const std::optional<Error>& lost) {
+  if (lost) return *lost;
+  return made;
+}
+
 int threads_for(const CompileOptions& options) {
   return options.threads > 0 ? options.threads : cpu_features().cores;
 }
@@ -176,7 +183,7 @@ Result<AheadResult> compile_here(const Program& program, const LoweredModel& mod
     DUNLIN_ASSIGN_OR_RETURN(const MadeProgram made, compiler.make(text));
     const std::optional<AheadBytes> bytes = bytes_of(made.program->compiled());
     AheadProgram ahead{.from_cache = made.from_cache, .bytes = bytes};
-    return ahead;
+    return unless_lost(std::move(ahead), compiler.client().lost());
   };
   auto programs = run_jobs(jobs, threads_for(options.compile), options.compile.progress, compile);
   if (!programs.ok()) return programs.error();
@@ -230,7 +237,7 @@ Result<AheadResult> compile_for_target(const Program& program, LoweredModel& mod
     DUNLIN_ASSIGN_OR_RETURN(const CompiledProgram compiled, topology->compile(text, spec));
     AheadProgram made{.bytes = bytes_of(compiled), .estimate = estimate_of(compiled)};
     if (made.bytes) DUNLIN_RETURN_IF_ERROR(check_fits(made.bytes->total(), target.memory_bytes));
-    return made;
+    return unless_lost(std::move(made), calls->lost());
   };
   DUNLIN_ASSIGN_OR_RETURN(
       const std::vector<AheadJob> jobs,

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <mutex>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -18,13 +19,12 @@ namespace {
 // A page of one head.
 const TensorType kProbed{Element::bf16, {1, 1, kPageTokens, 128}};
 
-bool is_taken(const std::string& plugin, int64_t devices, const TryCompile& compile) {
-  const auto pinned = compile(layout_probe(devices, /*pinned=*/true));
-  if (pinned.ok() || !compile(layout_probe(devices, /*pinned=*/false)).ok()) return true;
-  log_warning(fmt::format(
-      "{} takes no layout of the KV cache and chooses its own, which loops may copy: {}", plugin,
-      pinned.error().message));
-  return false;
+enum class Answer { taken, refused, unknown };
+
+Answer answer_of(const Result<void>& pinned, int64_t devices, const TryCompile& compile) {
+  if (pinned.ok()) return Answer::taken;
+  if (pinned.error().kind != ErrorKind::device) return Answer::unknown;
+  return compile(layout_probe(devices, /*pinned=*/false)).ok() ? Answer::refused : Answer::unknown;
 }
 
 }  // namespace
@@ -45,11 +45,24 @@ std::string layout_probe(int64_t devices, bool pinned) {
 bool takes_layouts(const std::string& plugin, int64_t devices, const TryCompile& compile) {
   static std::mutex mutex;
   static std::map<std::pair<std::string, int64_t>, bool> known;
-  const std::lock_guard lock(mutex);
   const std::pair key(plugin, devices);
-  const auto found = known.find(key);
-  if (found != known.end()) return found->second;
-  return known[key] = is_taken(plugin, devices, compile);
+  {
+    const std::lock_guard lock(mutex);
+    if (const auto found = known.find(key); found != known.end()) return found->second;
+  }
+  // Not under the lock: a plug-in that hangs must not stop the others.
+  const Result<void> pinned = compile(layout_probe(devices, /*pinned=*/true));
+  const Answer answer = answer_of(pinned, devices, compile);
+  if (answer == Answer::unknown) return true;
+  const std::lock_guard lock(mutex);
+  const bool is_first = known.emplace(key, answer == Answer::taken).second;
+  if (answer == Answer::taken) return true;
+  if (is_first) {
+    log_warning(fmt::format(
+        "{} takes no layout of the KV cache and chooses its own, which loops may copy: {}", plugin,
+        pinned.error().message));
+  }
+  return false;
 }
 
 bool takes_layouts(const Client& client, int64_t devices, CompileSpec spec) {

@@ -1,4 +1,5 @@
-// Whether a plug-in's compiler takes the layouts of the KV arrays (lower/kv_arrays.cpp).
+// Whether a plug-in's compiler takes the layouts of the KV arrays (lower/kv_arrays.cpp): asked through
+// PluginCalls, and so of a plug-in in a process of its own, too.
 #pragma once
 
 #include <cstdint>
@@ -6,6 +7,10 @@
 #include <string>
 
 #include "backend/pjrt/client/client.h"
+#include "backend/pjrt/client/compile_options.h"
+#include "backend/pjrt/client/compiled_program.h"
+#include "backend/pjrt/client/plugin_calls.h"
+#include "base/result.h"
 
 namespace dunlin::pjrt {
 
@@ -17,7 +22,8 @@ using TryCompile = std::function<Result<void>(const std::string& text)>;
 
 // Compiles layout_probe(), once for each plug-in and number of devices in a process. A plug-in that
 // refuses it pinned, and takes it otherwise, is a warning: its layouts are its own then, and loops may
-// copy the cache. What else is wrong the programs themselves will tell.
+// copy the cache. What else is wrong (an option that it refuses, no memory, a plug-in that has ended) the
+// programs themselves will tell, and whoever asks next compiles again.
 bool takes_layouts(const std::string& plugin, int64_t devices, const TryCompile& compile);
 
 // With the options that programs for the first devices of a client are compiled with; `spec` is the
