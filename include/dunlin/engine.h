@@ -32,8 +32,10 @@ namespace dunlin {
 struct LoadOptions {
   std::string backend = "cpu";  // or "reference", a slow oracle
   Precision precision = Precision::automatic;
-  int threads = 0;        // 0: one per core this process may use
-  std::string isa = {};   // scalar, avx2, avx512 or amx; empty: DUNLIN_ISA, or the best there is
+  int threads = 0;  // 0: one per core this process may use
+  // scalar, avx2, avx512, amx; on ARM scalar, neon, dotprod, i8mm. Empty: DUNLIN_ISA, or the best
+  // there is.
+  std::string isa = {};
   int64_t context = 0;    // positions of one sequence; 0: the model's, at most 8192
   int64_t sequences = 1;  // at a time
   // Positions that the KV cache holds for all sequences together; 0: the full context of each. When
