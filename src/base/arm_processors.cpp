@@ -19,9 +19,9 @@ struct Capability {
 
 // Linux, arch/arm64/include/uapi/asm/hwcap.h.
 constexpr Capability kCapabilities[] = {
-    {"asimd", 0, 1},     {"fphp", 0, 9},  {"asimdhp", 0, 10}, {"asimdrdm", 0, 12},
-    {"asimddp", 0, 20},  {"sve", 0, 22},  {"asimdfhm", 0, 23}, {"sve2", 1, 1},
-    {"svei8mm", 1, 9},   {"svebf16", 1, 12}, {"i8mm", 1, 13}, {"bf16", 1, 14},
+    {"asimd", 0, 1},    {"fphp", 0, 9},     {"asimdhp", 0, 10},  {"asimdrdm", 0, 12},
+    {"asimddp", 0, 20}, {"sve", 0, 22},     {"asimdfhm", 0, 23}, {"sve2", 1, 1},
+    {"svei8mm", 1, 9},  {"svebf16", 1, 12}, {"i8mm", 1, 13},     {"bf16", 1, 14},
 };
 
 struct Maker {
