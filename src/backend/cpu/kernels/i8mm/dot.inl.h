@@ -1,10 +1,10 @@
-// Integer sums of a weight group, two rows and two channels at a time: SMMLA multiplies 2 x 8 bytes by
-// 8 x 2. Included inside the namespace and target region of an instruction set, after records.inl.h and
-// int8_rows.inl.h, in the place of vector/dot.inl.h; the instructions are those of i8mm/pairs.h or an
-// emulation.
+// Integer sums of a weight group, two rows and two channels at a time: SMMLA multiplies 2 x 8 bytes
+// by 8 x 2. Included inside the namespace and target region of an instruction set, after
+// records.inl.h and int8_rows.inl.h, in the place of vector/dot.inl.h; the instructions are those of
+// i8mm/pairs.h or an emulation.
 
-// Codes of a block as the signed bytes they are multiplied as: those of q8 are stored with an offset
-// of 128, the others are small.
+// Codes of a block as the signed bytes they are multiplied as: those of q8 are stored with an
+// offset of 128, the others are small.
 template <PackedForm F>
 DUNLIN_INLINE Ints signed_codes(Ints codes) {
   if constexpr (F == PackedForm::q8) {

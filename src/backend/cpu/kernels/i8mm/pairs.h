@@ -12,8 +12,8 @@ using namespace neon;  // the sixteen lanes
 // Codes 4 C .. 4 C + 7 of two rows.
 using PairRows = int8x16_t;
 
-// Codes 4 C .. 4 C + 7 of sixteen channels: a register of `low` has the channels 4 i and 4 i + 1, one
-// of `high` 4 i + 2 and 4 i + 3.
+// Codes 4 C .. 4 C + 7 of sixteen channels: a register of `low` has the channels 4 i and 4 i + 1,
+// one of `high` 4 i + 2 and 4 i + 3.
 struct PairWeights {
   Ints low;
   Ints high;

@@ -295,8 +295,8 @@ DUNLIN_INLINE int32_t four_codes(const int8_t* x) {
   return word;
 }
 
-// Twice the value as an integer, converted as a number with one binary place. The compiler shares the
-// two look-ups of a line between its eight columns.
+// Twice the value as an integer, converted as a number with one binary place. The compiler shares
+// the two look-ups of a line between its eight columns.
 template <int C>
 DUNLIN_INLINE float32x4_t fp4_units_of(int32x4_t line) {
   const uint8x16_t bytes = vreinterpretq_u8_s32(line);

@@ -1,5 +1,5 @@
-// Rows of int8 activations as the kernels read them. Included inside the namespace and target region
-// of an instruction set.
+// Rows of int8 activations as the kernels read them. Included inside the namespace and target
+// region of an instruction set.
 
 // Rows first .. first + R - 1 of a tile: with a constant distance from row to row, all of them are
 // addressed from one pointer.
