@@ -98,7 +98,7 @@ Call attention_call(const Kernels& table, int64_t group, int64_t rows, int64_t l
   for (int64_t r = 0; r < rows; ++r) positions->push_back(static_cast<int32_t>(length - rows + r));
   const auto q = numbers(rows * width);
   const auto y = zeros(rows * width * 4);
-  const auto workspace = zeros(attention_workspace_bytes(kHeadDim));
+  const auto workspace = zeros(attention_workspace_bytes(kType, kHeadDim));
   AttentionArgs args{};
   args.q = q->floats();
   args.q_stride = width;

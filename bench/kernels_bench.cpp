@@ -3,6 +3,7 @@
 #include <benchmark/benchmark.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "backend/cpu/kernels/kernels.h"
@@ -79,7 +80,7 @@ void attention(benchmark::State& state, Isa isa, KvType type, int64_t head_dim, 
   const int64_t width = group * head_dim;
   const std::vector<float> q(static_cast<size_t>(rows * width), 0.5f);
   std::vector<float> y(q.size());
-  const Memory workspace(attention_workspace_bytes(head_dim));
+  const Memory workspace(attention_workspace_bytes(type, head_dim));
   AttentionArgs args{};
   args.q = q.data();
   args.q_stride = width;
@@ -122,11 +123,13 @@ void elements(benchmark::State& state, Isa isa, const char* what, int64_t n) {
 }
 
 void add_attention(Isa isa, int64_t head_dim, int64_t rows, int64_t length) {
-  const std::string name = std::string("attention_bf16_") + isa_name(isa) +
-                           (rows == 1 ? "/decode_h" : "/prefill_h") + std::to_string(head_dim) +
-                           "_g4_" + std::to_string(length);
-  benchmark::RegisterBenchmark(name.c_str(), attention, isa, KvType::bf16, head_dim, 4, rows,
-                               length);
+  for (const auto& [type, kernel] :
+       {std::pair(KvType::bf16, "attention_bf16_"), std::pair(KvType::int8, "attention_int8_")}) {
+    const std::string name = std::string(kernel) + isa_name(isa) +
+                             (rows == 1 ? "/decode_h" : "/prefill_h") + std::to_string(head_dim) +
+                             "_g4_" + std::to_string(length);
+    benchmark::RegisterBenchmark(name.c_str(), attention, isa, type, head_dim, 4, rows, length);
+  }
 }
 
 void add_linear(Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows) {

@@ -84,17 +84,18 @@ def decode_fraction(bench, shape, types):
     return bench.each_round(lambda: bench.result(model, *llama_cpp.bench_flags(DECODE))["bandwidth_fraction"]), ""
 
 
-def kv_bytes(config, positions):
-    """Keys and values in bf16 that a token behind so many positions reads."""
+def kv_bytes(config, positions, type_k="bf16", type_v="bf16"):
+    """Keys and values that a token behind so many positions reads, the scales of int8 among them."""
     heads, head_dim = config["num_key_value_heads"], config["head_dim"]
-    return config["num_hidden_layers"] * heads * head_dim * 2 * 2 * positions
+    of_head = {"bf16": 2 * head_dim, "f32": 4 * head_dim, "int8": head_dim + 4}
+    return config["num_hidden_layers"] * heads * (of_head[type_k] + of_head[type_v]) * positions
 
 
 def depth_fraction(result, config):
     """Of the stream: weights and keys and values over the time of a token."""
     tokens, seconds = result["n_gen"], result["avg_ns"] / 1e9
     weights = result["weights_gb_s"] * 1e9 * seconds / tokens
-    cached = kv_bytes(config, result["n_depth"] + tokens / 2)
+    cached = kv_bytes(config, result["n_depth"] + tokens / 2, result["type_k"], result["type_v"])
     return (weights + cached) * tokens / seconds / (result["stream_gb_s"] * 1e9)
 
 

@@ -10,6 +10,7 @@ if(NOT CMAKE_BUILD_TYPE)
   set(CMAKE_BUILD_TYPE Release CACHE STRING "Build type" FORCE)
 endif()
 
+# Where it is installed. scripts/install-deps does not: a first build takes longer with it.
 find_program(DUNLIN_CCACHE ccache)
 if(DUNLIN_CCACHE)
   # What ccache needs to know of precompiled headers, see "Precompiled headers" in its manual.

@@ -70,10 +70,17 @@ enum {
   DUNLIN_PRECISION_INT8 = 3
 };
 
+enum {
+  DUNLIN_KV_AUTO = 0, /* float32 with DUNLIN_PRECISION_F32, otherwise bf16 */
+  DUNLIN_KV_BF16 = 1,
+  DUNLIN_KV_F32 = 2,
+  DUNLIN_KV_INT8 = 3 /* about half the memory of bf16 */
+};
+
 /* A field that is zero has its default. */
 typedef struct dunlin_load_options {
   size_t struct_size;
-  const char* backend; /* "cpu" (the default) or "reference", a slow oracle */
+  const char* backend; /* "cpu" (the default), "reference", a slow oracle, or "pjrt" */
   const char* isa;     /* scalar, avx2, avx512, amx; on ARM scalar, neon, dotprod, i8mm;
                           default: the best there is */
   int32_t precision;   /* DUNLIN_PRECISION_...: the arithmetic profile */
@@ -85,7 +92,17 @@ typedef struct dunlin_load_options {
   void (*progress)(void* user, double fraction, const char* what); /* while loading; may be NULL */
   void* progress_user;
   const char* pack_cache; /* a folder in which large models are kept as the CPU back end packs them,
-                           * for later loads; default: nothing is kept */
+                           * for later loads, written while the engine answers; dunlin_engine_free()
+                           * waits for that; default: nothing is kept */
+  int32_t offload; /* not zero: of the CPU back end, memory need not hold all weights, which are
+                    * mapped from a prepared directory or from pack_cache and read while the
+                    * model runs; default: 0 */
+  int32_t kv_type; /* DUNLIN_KV_...: what keys and values are kept as. DUNLIN_PRECISION_F32 goes with
+                    * float32 alone, and no other precision does */
+  const char* device;     /* of pjrt: cpu-xla (the default), tpu, gpu, or the path of a plug-in */
+  const char* isolate; /* of pjrt: the path of the program dunlin, of this library's build, in whose
+                        * process the plug-in runs: one that crashes, is killed or gives no answer is
+                        * DUNLIN_ERROR_DEVICE; default: it is loaded into this process */
 } dunlin_load_options;
 
 /* Loads a Hugging Face directory or a .gguf file. `options` may be NULL. On failure *engine is NULL:

@@ -17,12 +17,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <dunlin/export.h>
+#include <dunlin/kv_type.h>
 #include <dunlin/precision.h>
 #include <dunlin/request.h>
 #include <dunlin/result.h>
@@ -30,8 +32,16 @@
 namespace dunlin {
 
 struct LoadOptions {
-  std::string backend = "cpu";  // or "reference", a slow oracle
+  std::string backend = "cpu";  // or "reference", a slow oracle, or "pjrt"
+  std::string device = {};  // of pjrt: cpu-xla, tpu, gpu, or the path of a plug-in; empty: cpu-xla
+  // Of pjrt: the path of the program `dunlin`, of this library's build. The plug-in then runs in a
+  // process of it, so that one that crashes, is killed or gives no answer for 600 s (to compile 3600 s)
+  // is an error of kind device, and this process goes on. Empty: it is loaded into this process.
+  std::string isolate = {};
   Precision precision = Precision::automatic;
+  // What keys and values are kept as; nothing: float32 with Precision::f32, which goes with nothing
+  // else, otherwise bf16. int8 takes about half the memory of bf16.
+  std::optional<KvType> kv_type = std::nullopt;
   int threads = 0;  // 0: one per core this process may use
   // scalar, avx2, avx512, amx; on ARM scalar, neon, dotprod, i8mm. Empty: DUNLIN_ISA, or the best
   // there is.
@@ -46,9 +56,15 @@ struct LoadOptions {
   // in it while they are read. Empty: they stay as they are.
   std::string quantize = {};
   // A folder for the weights of large models as the cpu back end packs them, made when it is needed: the
-  // next load of the same model reads or maps them there. It holds 64 GB at most; nothing about it is
-  // an error of the load. Empty: nothing is kept.
+  // next load of the same model reads or maps them there. They are written while the engine answers, and
+  // its end waits for that. It holds 64 GB at most; nothing about it is an error of the load. Empty:
+  // nothing is kept.
   std::string pack_cache = {};
+  // Of the cpu back end: weights are mapped, and memory need not hold all of them; layers and experts that
+  // do not fit are read while the model runs, with the same bits. They are those of a prepared directory,
+  // or of `pack_cache`, which the first load packs them into and without which this is an error (kind
+  // usage). DUNLIN_MEMORY_BUDGET=6G sets what may be in memory.
+  bool offload = false;
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 

@@ -29,6 +29,9 @@ class ArtifactWriter {
   Result<size_t> reserve_chunk(const std::string& name, uint64_t bytes);
   Result<void> fill(size_t chunk, std::span<const std::byte> bytes);
 
+  // Waits until what was written is on the disk (AtomicFile::synchronise()); pieces that are not full yet are not.
+  Result<void> synchronise() { return file_.synchronise(); }
+
   // Every chunk that has room has its bytes. Nothing may follow.
   Result<void> commit();
 

@@ -1,5 +1,7 @@
-// The arithmetic table of docs/decisions/0002-numerics.md.
+// Tables of docs/decisions/0002-numerics.md: arithmetic, and what keys and values are kept as.
 #include "backend/api.h"
+
+#include <fmt/format.h>
 
 #include <algorithm>
 
@@ -17,6 +19,50 @@ const char* precision_name(Precision precision) {
       break;
   }
   return "f32";
+}
+
+const char* kv_type_name(KvType type) {
+  switch (type) {
+    case KvType::bf16:
+      return "bf16";
+    case KvType::f32:
+      return "f32";
+    case KvType::int8:
+      break;
+  }
+  return "int8";
+}
+
+std::optional<KvType> parse_kv_type(std::string_view name) {
+  for (const KvType type : {KvType::bf16, KvType::f32, KvType::int8}) {
+    if (name == kv_type_name(type)) return type;
+  }
+  return std::nullopt;
+}
+
+KvType default_kv_type(Precision precision) {
+  return precision == Precision::f32 ? KvType::f32 : KvType::bf16;
+}
+
+Result<KvType> kv_type_of(Precision precision, std::optional<KvType> asked) {
+  if (!asked.has_value()) return default_kv_type(precision);
+  const bool f32 = precision == Precision::f32;
+  if ((*asked == KvType::f32) == f32) return *asked;
+  return usage_error(fmt::format("--precision {} keeps keys and values in {}, not in {}",
+                                 precision_name(precision), f32 ? "f32" : "bf16 or int8",
+                                 kv_type_name(*asked)));
+}
+
+int64_t kv_head_bytes(KvType type, int64_t head_dim) {
+  switch (type) {
+    case KvType::bf16:
+      return 2 * head_dim;
+    case KvType::f32:
+      return 4 * head_dim;
+    case KvType::int8:
+      break;
+  }
+  return head_dim + 4;
 }
 
 Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class) {
@@ -45,6 +91,13 @@ Result<Footprint> Backend::footprint(const Program& /*program*/, const WeightSou
                                      const std::vector<int64_t>& /*pages_per_group*/) const {
   return Error{ErrorKind::device, std::string("the back end ") + name() +
                                       " says what it holds only once it has compiled a model"};
+}
+
+Result<Residency> Backend::residency(const Program& /*program*/, const WeightSource& /*weights*/,
+                                     const CompileOptions& /*options*/,
+                                     const std::vector<int64_t>& /*pages_per_group*/,
+                                     uint64_t /*available*/) const {
+  return usage_error(std::string("the back end ") + name() + " holds all weights in memory");
 }
 
 Result<std::unique_ptr<WeightPacker>> Backend::packer(const Program& /*program*/,

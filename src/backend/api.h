@@ -2,6 +2,7 @@
 // of the KV cache.
 #pragma once
 
+#include <dunlin/kv_type.h>
 #include <dunlin/precision.h>
 
 #include <algorithm>
@@ -30,6 +31,19 @@ const char* precision_name(Precision precision);  // "auto", "exact", "int8", "f
 
 // The table of docs/decisions/0002-numerics.md.
 Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class);
+
+const char* kv_type_name(KvType type);                       // "bf16", "f32", "int8"
+std::optional<KvType> parse_kv_type(std::string_view name);  // of these names
+
+// What a profile keeps unless it is asked for something else: float32 under Precision::f32, else bf16.
+KvType default_kv_type(Precision precision);
+
+// `asked`, or the default where nothing is. The error (kind usage): float32 goes with Precision::f32,
+// and nothing else does.
+Result<KvType> kv_type_of(Precision precision, std::optional<KvType> asked);
+
+// Bytes of a key or a value of so many dimensions, its scale included.
+int64_t kv_head_bytes(KvType type, int64_t head_dim);
 
 // Where a back end gets the weights a Program declares.
 using WeightSource = std::function<Result<WeightView>(const std::string& name)>;
@@ -64,6 +78,7 @@ struct OffloadOptions {
 
 struct CompileOptions {
   Precision precision = Precision::automatic;
+  std::optional<KvType> kv_type = {};  // kv_type_of(); int8: the back ends cpu and reference
   StepLimits limits = {};
   int threads = 0;       // 0: one per core of the affinity mask
   std::string isa = {};  // empty: DUNLIN_ISA, or the best there is
@@ -97,6 +112,27 @@ struct Footprint {
   uint64_t loading = 0;  // buffers while weights are read, before activations and workspace
 
   uint64_t running() const { return weights + kv + activations + workspace; }
+};
+
+// What memory holds of mapped weights of which it need not hold all (OffloadOptions), and what a step
+// reads from storage.
+struct Residency {
+  uint64_t budget_bytes = 0;       // that the weights may take
+  uint64_t least_bytes = 0;        // that they take whatever the budget is
+  uint64_t pinned_bytes = 0;       // dense weights that stay
+  uint64_t streamed_bytes = 0;     // dense weights that do not
+  uint64_t streaming_bytes = 0;    // the most of those that are in memory at a time
+  uint64_t expert_bytes = 0;       // of all experts
+  uint64_t expert_room_bytes = 0;  // of experts that may be held
+  uint64_t unmapped_bytes = 0;     // of steps without a kernel, whose weights are copied
+  int64_t layers = 0;              // that have dense weights
+  int64_t pinned_layers = 0;
+
+  uint64_t held_bytes() const {
+    return pinned_bytes + streaming_bytes + expert_room_bytes + unmapped_bytes;
+  }
+  // Of dense weights, in every step: what changes places. One or two groups find room and stay.
+  uint64_t reread_bytes() const { return streamed_bytes > streaming_bytes ? streamed_bytes : 0; }
 };
 
 // Physical pages of the KV cache: pages[g] of 16 tokens for every layer of group g.
@@ -237,6 +273,15 @@ class Backend {
   virtual Result<Footprint> footprint(const Program& program, const WeightSource& weights,
                                       const CompileOptions& options,
                                       const std::vector<int64_t>& pages_per_group) const;
+
+  // What the same compile() with OffloadOptions would keep of the weights and read while it runs, where
+  // the process can have `available` bytes of memory beside what it has now; DUNLIN_MEMORY_BUDGET goes
+  // before. Reads no weight. A budget of nothing where the rest leaves nothing. Errors as footprint()'s;
+  // a variable that is no size, and kind usage from a back end that holds all weights.
+  virtual Result<Residency> residency(const Program& program, const WeightSource& weights,
+                                      const CompileOptions& options,
+                                      const std::vector<int64_t>& pages_per_group,
+                                      uint64_t available) const;
 
   // Names what compile() makes of weights, and its version; empty: nothing that can be prepared.
   virtual std::string packing() const { return {}; }

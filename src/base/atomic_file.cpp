@@ -114,8 +114,15 @@ Result<void> AtomicFile::truncate(uint64_t bytes) {
   return {};
 }
 
+Result<void> AtomicFile::synchronise() {
+  while (::fsync(fd_.get()) != 0) {
+    if (errno != EINTR) return path_error(path_, errno);
+  }
+  return {};
+}
+
 Result<void> AtomicFile::commit() {
-  if (::fsync(fd_.get()) != 0) return path_error(path_, errno);
+  DUNLIN_RETURN_IF_ERROR(synchronise());
   if (::rename(temporary_.c_str(), target_.c_str()) != 0) return path_error(path_, errno);
   temporary_.clear();
   const std::string folder = std::filesystem::path(target_).parent_path().string();

@@ -38,6 +38,9 @@ class AtomicFile {
   Result<void> overwrite(uint64_t offset, std::span<const std::byte> bytes);
   // Drops what lies behind; write() goes on there.
   Result<void> truncate(uint64_t bytes);
+  // Waits until all of it is on the disk, so that little is left for commit(), and the system may drop its
+  // copy in memory. Errors as those of write().
+  Result<void> synchronise();
 
   // The file that is written until commit(), beside where `path` leads.
   const std::string& temporary() const { return temporary_; }

@@ -96,8 +96,10 @@ CpuFeatures detect() {
   CpuFeatures features;
   detect_processor(features);
   features.cores = affinity_cores();
-  if (const auto quota = cgroup_cpu_quota(own_cgroups(), "/sys/fs/cgroup")) {
-    features.cores = std::clamp(static_cast<int>(std::min(*quota, 1e6)), 1, features.cores);
+  features.quota = cgroup_cpu_quota(own_cgroups(), "/sys/fs/cgroup");
+  if (features.quota) {
+    const auto whole = static_cast<int>(std::min(*features.quota, 1e6));
+    features.cores = std::clamp(whole, 1, features.cores);
   }
   return features;
 }

@@ -55,6 +55,7 @@ struct CpuFeatures {
       flags;  // what was found, in cpuinfo's spelling: avx2 fma ... amx_bf16, asimd ... i8mm
   std::string tile_refusal;  // why the operating system refused AMX tiles; empty if it did not
   int cores = 1;  // processors in this process's affinity mask, at most the cgroup's quota
+  std::optional<double> quota = {};  // of the control groups, in processors; nothing: no limit
 };
 
 const CpuFeatures& cpu_features();

@@ -1,4 +1,6 @@
-// ThreadPool: persistent workers that run one function over a range of tasks and meet at a barrier.
+// ThreadPool: persistent workers that run one function over a range of tasks and meet at a barrier. They
+// are not pinned, and what they read is interleaved over NUMA nodes (base/memory_policy.h): the system
+// spreads them over the nodes, and a piece that is stolen across nodes reads no other memory than before.
 // The caller is worker 0. Waiting is a bounded spin (pause), then a futex: spinning workers on a
 // shared core cost far more than the four microseconds of a wake-up.
 #pragma once

@@ -26,6 +26,26 @@ std::optional<Precision> precision_of(int32_t number) {
   }
 }
 
+// False: an unknown number.
+bool read_kv_type(int32_t number, std::optional<KvType>& type) {
+  switch (number) {
+    case DUNLIN_KV_AUTO:
+      type.reset();
+      return true;
+    case DUNLIN_KV_BF16:
+      type = KvType::bf16;
+      return true;
+    case DUNLIN_KV_F32:
+      type = KvType::f32;
+      return true;
+    case DUNLIN_KV_INT8:
+      type = KvType::int8;
+      return true;
+    default:
+      return false;
+  }
+}
+
 Result<LoadOptions> load_options(const dunlin_load_options* given) {
   LoadOptions options;
   if (given == nullptr) return options;
@@ -35,6 +55,8 @@ Result<LoadOptions> load_options(const dunlin_load_options* given) {
   if (!precision)
     return Error{ErrorKind::usage, "precision " + std::to_string(fields.precision) + " is unknown"};
   options.precision = *precision;
+  if (!read_kv_type(fields.kv_type, options.kv_type))
+    return Error{ErrorKind::usage, "kv_type " + std::to_string(fields.kv_type) + " is unknown"};
   if (fields.backend != nullptr) options.backend = fields.backend;
   if (fields.isa != nullptr) options.isa = fields.isa;
   options.threads = fields.threads;
@@ -43,6 +65,9 @@ Result<LoadOptions> load_options(const dunlin_load_options* given) {
   options.kv_tokens = fields.kv_tokens;
   if (fields.rows != 0) options.rows = fields.rows;
   if (fields.pack_cache != nullptr) options.pack_cache = fields.pack_cache;
+  options.offload = fields.offload != 0;
+  if (fields.device != nullptr) options.device = fields.device;
+  if (fields.isolate != nullptr) options.isolate = fields.isolate;
   if (fields.progress != nullptr) {
     options.progress = [call = fields.progress, user = fields.progress_user](
                            double fraction, const std::string& what) {

@@ -3,7 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <exception>
 #include <filesystem>
+#include <new>
 #include <system_error>
 #include <utility>
 
@@ -26,6 +29,10 @@ constexpr const char* kExtension = ".packed";
 
 double megabytes(uint64_t bytes) {
   return static_cast<double>(bytes) / 1e6;
+}
+
+void warn(const Error& why) {
+  log_warning("packed weights are not kept: " + why.message);
 }
 
 }  // namespace
@@ -62,6 +69,7 @@ uint64_t PackCache::bytes() const {
 
 std::shared_ptr<const PreparedWeights> PackCache::find(const std::string& packing,
                                                        const std::vector<PreparedPart>& parts) {
+  DUNLIN_CHECK(job_ == nullptr, "an entry is being written");  // which reads these
   packing_ = packing;
   parts_ = parts;
   key_.clear();
@@ -116,7 +124,7 @@ void PackCache::refuse(const Error& why) {
 void PackCache::give_up(const Error& why) {
   writer_.reset();
   why_not_ = why.message;
-  log_warning("packed weights are not kept: " + why.message);
+  warn(why);
 }
 
 void PackCache::decline(std::string why) {
@@ -124,13 +132,15 @@ void PackCache::decline(std::string why) {
   why_not_ = std::move(why);
 }
 
+bool PackCache::has_room() {
+  if (bytes() <= settings_.most_bytes) return true;
+  decline(fmt::format("{:.1f} MB are more than the {:.1f} MB that are kept", megabytes(bytes()),
+                      megabytes(settings_.most_bytes)));
+  return false;
+}
+
 bool PackCache::begin() {
-  if (key_.empty()) return false;
-  if (bytes() > settings_.most_bytes) {
-    decline(fmt::format("{:.1f} MB are more than the {:.1f} MB that are kept", megabytes(bytes()),
-                        megabytes(settings_.most_bytes)));
-    return false;
-  }
+  if (key_.empty() || !has_room()) return false;
   const auto begun = begin_entry();
   if (!begun.ok()) give_up(begun.error());
   return begun.ok();
@@ -168,18 +178,88 @@ bool PackCache::append(const PreparedPart& part, std::span<const std::byte> byte
 
 bool PackCache::commit() {
   if (!writer_) return false;
-  const auto key_now = key();
-  const bool changed = !key_now.ok() || *key_now != key_;
-  const Result<void> done =
-      changed ? runtime_error(stored_.path() + ": changed while it was read") : writer_->commit();
+  Result<void> done = check_unchanged();
+  if (done.ok()) done = writer_->commit();
   if (!done.ok()) {
     give_up(done.error());
     return false;
   }
   writer_.reset();
+  note_kept();
+  return true;
+}
+
+Result<void> PackCache::check_unchanged() const {
+  const auto key_now = key();
+  if (key_now.ok() && *key_now == key_) return {};
+  return runtime_error(stored_.path() + ": changed while it was read");
+}
+
+void PackCache::note_kept() {
   kept_ = true;
   notes_.push_back(fmt::format("kept in {}, {:.1f} MB", folder_.entry(key_), megabytes(bytes())));
+}
+
+// All has been read, so what changes from now on changes nothing of the weights.
+void PackCache::keep_later(std::vector<PackedPart> parts, std::shared_ptr<const void> memory) {
+  DUNLIN_CHECK(job_ == nullptr, "an entry is being written");
+  if (key_.empty() || !has_room()) return;
+  if (const auto unchanged = check_unchanged(); !unchanged.ok()) return give_up(unchanged.error());
+  auto job = BackgroundJob::start(
+      [this, parts = std::move(parts), memory = std::move(memory)](const std::atomic<bool>& stop) {
+        try {
+          outcome_ = write_entry(parts, stop);
+        } catch (const std::bad_alloc&) {
+          outcome_ = out_of_memory();
+        } catch (const std::exception& error) {
+          outcome_ = runtime_error(fmt::format("{}: {}", folder_.path(), error.what()));
+        }
+        writer_.reset();  // removes what is not whole
+        if (!outcome_.ok()) warn(outcome_.error());
+      });
+  if (!job.ok()) return give_up(job.error());
+  job_ = std::move(job).value();
+  notes_.push_back(fmt::format("{:.1f} MB are written to {} while the model is used",
+                               megabytes(bytes()), folder_.entry(key_)));
+}
+
+// Whether it became whole; false: it was stopped.
+Result<bool> PackCache::write_entry(const std::vector<PackedPart>& parts,
+                                    const std::atomic<bool>& stop) {
+  DUNLIN_RETURN_IF_ERROR(begin_entry());
+  uint64_t unsynchronised = 0;
+  for (const PackedPart& each : parts) {
+    std::span<const std::byte> left(each.data, static_cast<size_t>(each.part.bytes));
+    while (!left.empty()) {
+      if (stop) return false;
+      const auto piece = left.first(std::min<size_t>(left.size(), kArtifactPieceBytes));
+      left = left.subspan(piece.size());
+      DUNLIN_RETURN_IF_ERROR(writer_->fill(chunks_.at(each.part.name), piece));
+      unsynchronised += piece.size();
+      if (unsynchronised < kUnsynchronisedBytes) continue;
+      unsynchronised = 0;
+      DUNLIN_RETURN_IF_ERROR(writer_->synchronise());
+    }
+  }
+  if (stop) return false;
+  DUNLIN_RETURN_IF_ERROR(writer_->commit());
   return true;
+}
+
+void PackCache::finish() {
+  if (job_ == nullptr) return;
+  while (!job_->wait_for(std::chrono::milliseconds(20))) {
+    if (settings_.still_waits && !settings_.still_waits()) job_->stop();
+  }
+  job_.reset();
+  if (!outcome_.ok()) {
+    decline("not kept: " + outcome_.error().message);
+  } else if (!*outcome_) {
+    decline("not kept: the process ended before the file was whole");
+  } else {
+    note_kept();
+  }
+  if (settings_.ended) settings_.ended(notes_.back());
 }
 
 Error PackCache::not_kept() const {

@@ -4,12 +4,20 @@
 // encoded in while they are read, the packing, and names and sizes of all parts, which tell forms,
 // layers and profile; instruction sets and threads play no part.
 //
+// An entry is written before it is mapped, or from a thread of its own while the model already answers:
+// from the memory that the model computes with, of which the writer copies one piece of an artifact (4 MiB)
+// at a time, and with no more than kUnsynchronisedBytes that the system has in memory and not on the disk.
+// Whoever destroys the cache waits until the entry is whole, or has it dropped. A process that is killed
+// leaves a temporary file, which the next one that keeps something takes over or removes.
+//
 // Whatever is wrong with an entry is a note, and with the folder a warning, once; never an error: the
 // weights are packed again. Only who has no memory to pack them into makes an error of not_kept().
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -19,6 +27,7 @@
 
 #include "artifact/cache_folder.h"
 #include "artifact/writer.h"
+#include "base/background_job.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
 #include "formats/prepared_weights.h"
@@ -35,6 +44,14 @@ struct PackCacheSettings {
   std::string folder = {};  // made when something is kept; empty: nothing is kept or found
   uint64_t least_bytes = kLeastBytes;
   uint64_t most_bytes = kMostBytes;  // what was not used for longest goes first
+
+  // Of an entry that is written while the model answers. Both are called by the thread that ends the
+  // model, and throw nothing.
+  //
+  // Asked some 50 times a second while it is waited for; false: it is dropped. Empty: it becomes whole.
+  std::function<bool()> still_waits = {};
+  // What became of it, in a line for people.
+  std::function<void(const std::string& note)> ended = {};
 };
 
 class PackCache final : public PackedWeightStore {
@@ -42,6 +59,9 @@ class PackCache final : public PackedWeightStore {
   // Of one loading, which `stored` outlives: the checkpoint as it lies on disk. `encoding`: the type that
   // it is encoded in while it is read (convert/quantize_type.h), or nothing.
   PackCache(PackCacheSettings settings, const Checkpoint& stored, std::string encoding);
+  ~PackCache() override { finish(); }
+  PackCache(const PackCache&) = delete;
+  PackCache& operator=(const PackCache&) = delete;
 
   std::shared_ptr<const PreparedWeights> find(const std::string& packing,
                                               const std::vector<PreparedPart>& parts) override;
@@ -51,7 +71,12 @@ class PackCache final : public PackedWeightStore {
   bool append(const PreparedPart& part, std::span<const std::byte> bytes) override;
   // Not those of a model whose files changed since find().
   bool commit() override;
+  // Neither here; of the checkpoint nothing is read any more once it returns.
+  void keep_later(std::vector<PackedPart> parts, std::shared_ptr<const void> memory) override;
   Error not_kept() const override;
+
+  // Waits until what keep_later() began is whole, dropped or given up.
+  void finish();
 
   // Whether the weights were those that an earlier loading had kept.
   bool hit() const { return hit_; }
@@ -59,10 +84,17 @@ class PackCache final : public PackedWeightStore {
   const std::vector<std::string>& notes() const { return notes_; }
 
  private:
+  // Bytes that may be written and not be on the disk yet: half a second of a slow one.
+  static constexpr uint64_t kUnsynchronisedBytes = 64 << 20;
+
   Result<std::string> key() const;
   uint64_t bytes() const;  // of the parts
   Result<std::shared_ptr<const PreparedWeights>> open() const;
+  bool has_room();
+  Result<void> check_unchanged() const;
   Result<void> begin_entry();
+  Result<bool> write_entry(const std::vector<PackedPart>& parts, const std::atomic<bool>& stop);
+  void note_kept();
   void give_up(const Error& why);
   void decline(std::string why);
 
@@ -80,6 +112,9 @@ class PackCache final : public PackedWeightStore {
   bool kept_ = false;
   bool hit_ = false;
   std::vector<std::string> notes_ = {};
+  // Writes the entry, with writer_, chunks_ and outcome_ to itself until it is over; null: nobody does.
+  std::unique_ptr<BackgroundJob> job_ = {};
+  Result<bool> outcome_ = false;  // of write_entry()
 };
 
 }  // namespace dunlin

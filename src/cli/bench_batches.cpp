@@ -25,6 +25,7 @@ Result<void> check_memory(const std::string& path, const ModelOptions& options) 
   DUNLIN_ASSIGN_OR_RETURN(const StepLimits limits,
                           step_limits(options, source.trained_context, diffusion.has_value()));
   const CompileOptions compile{.precision = options.precision,
+                               .kv_type = options.kv_type,
                                .limits = limits,
                                .threads = options.threads,
                                .isa = options.isa,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "backend/api.h"
 #include "base/byte_source.h"
 #include "base/json_document.h"
 #include "base/log.h"
@@ -28,10 +29,19 @@ std::string file_name(std::string path) {
   return path.substr(path.rfind('/') + 1);
 }
 
+// Of results from before keys and values had a choice.
+template <typename Json>
+std::string only_kv_type(const Json& result) {
+  const auto precision = result.find("precision");
+  const bool f32 = precision != result.end() && *precision == "f32";
+  return kv_type_name(f32 ? KvType::f32 : KvType::bf16);
+}
+
 // A text as it is, an integer in digits.
 template <typename Json>
 Result<std::string> field_of(const Json& result, std::string_view name) {
   const auto it = result.find(std::string(name));
+  if (it == result.end() && name.starts_with("type_")) return only_kv_type(result);
   if (it == result.end()) return usage_error(fmt::format("{} is missing", name));
   if (name.starts_with("n_")) {
     if (!it->is_number_integer()) return usage_error(fmt::format("{} is not an integer", name));

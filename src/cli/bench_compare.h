@@ -16,10 +16,11 @@
 
 namespace dunlin {
 
-// Results that agree in these fields are of the same test. Of model_filename the last part counts.
-inline constexpr std::array<const char*, 8> kTestFields = {
-    "model_filename", "model_type", "backends", "precision",
-    "n_threads",      "n_prompt",   "n_gen",    "n_depth"};
+// Results that agree in these fields are of the same test. Of model_filename the last part counts;
+// where type_k or type_v is missing, it is what the precision keeps.
+inline constexpr std::array<const char*, 10> kTestFields = {
+    "model_filename", "model_type", "backends", "precision", "n_threads",
+    "n_prompt",       "n_gen",      "n_depth",  "type_k",    "type_v"};
 // A comparison of results that differ in one of these is one of machines or settings: a warning says
 // so.
 inline constexpr std::array<const char*, 3> kMachineFields = {"cpu_info", "isa", "n_ubatch"};

@@ -207,6 +207,7 @@ class Forward {
                  {"isa", model.executable->isa()},
                  {"threads", model.executable->threads()},
                  {"precision", precision_name(model.options.precision)},
+                 {"kv_type", kv_type_name(*model.options.kv_type)},
                  {"seq_len", flags_.tokens},
                  {"logits", logits_ == ForwardLogits::all ? "all" : "last"},
                  {"load_seconds", model.load_ms / 1e3},

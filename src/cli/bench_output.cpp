@@ -175,6 +175,8 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"n_batch", model.options.rows},
           {"n_ubatch", model.options.rows},
           {"n_threads", executable.threads()},
+          {"type_k", kv_type_name(*model.options.kv_type)},
+          {"type_v", kv_type_name(*model.options.kv_type)},
           {"n_prompt", result.test.prompt},
           {"n_gen", result.test.generate},
           {"n_depth", result.test.depth},

@@ -245,7 +245,7 @@ Result<void> Chat::generate(Answer& answer) {
   if (signal != 0 && (!input_.interactive() || signal != SIGINT))
     leave_ = exit_code_of_signal(signal);
   interrupted_ = signal != 0;
-  clear_interrupt();
+  if (leave_ == 0) clear_interrupt();  // else nothing is waited for on the way out
   if (!stdout_is_intact()) return runtime_error("stdout: the answer cannot be written");
   return {};
 }

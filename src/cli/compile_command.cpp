@@ -34,6 +34,7 @@ struct CompileFlags {
   std::string context = "auto";
   std::string precision = "auto";
   std::vector<std::string> xla_options;
+  IsolateFlags isolate;
   BatchFlags step;
   int64_t parallel = 1;
   int64_t steps_per_call = 0;
@@ -57,6 +58,7 @@ Result<AheadOptions> ahead_options(const CompileFlags& flags, const PlanSource& 
                                 .xla_options = flags.xla_options,
                                 .steps_per_call = flags.steps_per_call},
                        .topology = flags.topology};
+  DUNLIN_ASSIGN_OR_RETURN(options.pjrt.isolate, flags.isolate.options());
   if (!flags.topology.empty()) options.memory_bytes = catalogue_memory(flags.topology);
   DUNLIN_ASSIGN_OR_RETURN(options.compile.precision, parse_precision(flags.precision));
   DUNLIN_ASSIGN_OR_RETURN(const auto diffusion, diffusion_of(source.config));
@@ -205,6 +207,7 @@ void add_compile_flags(Command command, CompileFlags& flags) {
   add_mesh_flag(command, flags.mesh);
   add_xla_option_flag(command, flags.xla_options);
   add_steps_per_call_flag(command, flags.steps_per_call);
+  flags.isolate.add_to(command);
   add_flag(command, "-c,--ctx-size,--max-model-len", flags.context,
            "context in tokens (auto: the model's, at most 8192)");
   add_flag(command, "--parallel,--max-num-seqs", flags.parallel, "sequences at a time (-np)")

@@ -6,9 +6,13 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <string>
+#include <utility>
 
 #include "backend/pjrt/pjrt_backend.h"
 #include "base/cpu_features.h"
+#include "base/cpu_topology.h"
+#include "base/memory_policy.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
 #include "cli/options.h"
@@ -56,6 +60,53 @@ std::vector<std::string> usable_isas() {
   return names;
 }
 
+// A number that the system does not say is null.
+Json known(int number) {
+  return number > 0 ? Json(number) : Json(nullptr);
+}
+
+// What is known of the machine beside its processor's model: fields of `cpu`.
+Json topology_json(const CpuTopology& topology, const CpuFeatures& cpu) {
+  Json nodes = Json::array();
+  for (const NumaNode& node : topology.nodes) {
+    nodes.push_back({{"node", node.number},
+                     {"processors", node.processors},
+                     {"memory_bytes", node.memory_bytes}});
+  }
+  const MemorySpread& spread = memory_spread();
+  return {{"sockets", known(topology.sockets)},
+          {"physical_cores", known(topology.cores)},
+          {"processors", known(topology.processors)},
+          {"usable_processors", known(topology.usable_processors)},
+          {"quota_processors", cpu.quota ? Json(*cpu.quota) : Json(nullptr)},
+          {"threads", cpu.cores},
+          {"numa_nodes", std::move(nodes)},
+          {"interleaved_nodes", spread.nodes},
+          {"why_not_interleaved", spread.nodes.empty() ? Json(spread.why_not) : Json(nullptr)}};
+}
+
+void print_topology(const CpuTopology& topology, const CpuFeatures& cpu) {
+  if (topology.processors > 0) {
+    const std::string sockets =
+        topology.sockets > 0 ? fmt::format("{} with {} cores and", topology.sockets, topology.cores)
+                             : std::string("not known;");
+    fmt::print("sockets  {} {} processors, {} of which this process may use\n", sockets,
+               topology.processors, topology.usable_processors);
+  }
+  for (const NumaNode& node : topology.nodes) {
+    fmt::print("node {:<3} {} processors, {:.1f} GB of memory\n", node.number,
+               node.processors.size(), static_cast<double>(node.memory_bytes) / 1e9);
+  }
+  const MemorySpread& spread = memory_spread();
+  fmt::print("memory   {}\n",
+             spread.nodes.empty()
+                 ? fmt::format("not interleaved: {}", spread.why_not)
+                 : fmt::format("interleaved over nodes {}", fmt::join(spread.nodes, ", ")));
+  fmt::print("quota    {}\n",
+             cpu.quota ? fmt::format("{:.2f} processors", *cpu.quota) : std::string("none"));
+  fmt::print("threads  {}, unless -t says otherwise\n", cpu.cores);
+}
+
 Json plugins_json(const std::vector<PjrtPlugin>& plugins) {
   const auto text = [](const std::string& value) {
     return value.empty() ? Json(nullptr) : Json(value);
@@ -90,14 +141,11 @@ Result<void> devices(bool json) {
   DUNLIN_ASSIGN_OR_RETURN(const double stream,
                           measure_stream_gb_s(cpu.cores, stream_bytes(caches), 0.3));
   if (json) {
+    Json processor = {{"model", cpu.model}, {"cores", cpu.cores}, {"isa", usable_isas()},
+                      {"flags", cpu.flags}, {"caches", caches},   {"stream_gb_s", stream}};
+    processor.update(topology_json(cpu_topology(), cpu));
     fmt::print("{}\n", json_line({{"schema_version", 1},
-                                  {"cpu",
-                                   {{"model", cpu.model},
-                                    {"cores", cpu.cores},
-                                    {"isa", usable_isas()},
-                                    {"flags", cpu.flags},
-                                    {"caches", caches},
-                                    {"stream_gb_s", stream}}},
+                                  {"cpu", std::move(processor)},
                                   {"pjrt", plugins_json(plugins)}}));
     return {};
   }
@@ -105,6 +153,7 @@ Result<void> devices(bool json) {
              fmt::join(usable_isas(), " "), fmt::join(cpu.flags, " "));
   for (const auto& [name, bytes] : caches)
     fmt::print("{:8} {} KiB\n", name.substr(0, name.find('_')), bytes >> 10);
+  print_topology(cpu_topology(), cpu);
   fmt::print("stream   {:.1f} GB/s read by {} threads\n", stream, cpu.cores);
   print_plugins(plugins);
   return {};

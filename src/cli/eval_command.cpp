@@ -27,7 +27,7 @@ using Clock = std::chrono::steady_clock;
 struct EvalFlags {
   ModelFlags model;
   WatchFlags watch;
-  std::string file, reference;
+  std::string file, reference, reference_precision;
   int64_t window = 0;  // 0: --ctx-size, else llama-perplexity's 512
   int64_t stride = 0;  // 0: the window
   int64_t chunks = -1;
@@ -83,6 +83,7 @@ Json to_json(const Report& report, const Model& model) {
           {"text_tokens", report.text_tokens},
           {"seconds", report.seconds},
           {"precision", precision_name(model.options.precision)},
+          {"kv_type", kv_type_name(*model.options.kv_type)},
           {"isa", model.executable->isa()}};
 }
 
@@ -152,7 +153,12 @@ class Eval {
 
   Result<std::unique_ptr<Model>> load_reference(ModelOptions options) const {
     options.watch = nullptr;
-    options.quantize.clear();  // the flag is about the model
+    // These flags are about the model.
+    options.quantize.clear();
+    options.kv_type.reset();
+    if (!flags_.reference_precision.empty()) {
+      DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(flags_.reference_precision));
+    }
     ModelFlags flags = flags_.model;
     flags.model = flags_.reference;
     return load_with_banner(flags, options);
@@ -185,6 +191,10 @@ void add_eval_command(Command app, int& exit_code) {
            "a reference model: KL divergence from it, and how often both choose the same token")
       .type_name("MODEL")
       .transform(resolve_model);
+  add_flag(command, "--ref-precision", flags->reference_precision,
+           "the arithmetic of the reference model (default: that of --precision)")
+      .check(one_of({"auto", "exact", "int8", "f32"}))
+      .needs(command.flag("--ref"));
   add_flag(command, "--window", flags->window, "tokens of a window (512; -c is the same)")
       .check(in_range(3, 1 << 30))
       .default_str("");
@@ -201,7 +211,8 @@ void add_eval_command(Command app, int& exit_code) {
       "Examples:\n"
       "  dunlin eval model.gguf text.txt\n"
       "  dunlin eval model.gguf text.txt -c 2048 --stride 512 --json\n"
-      "  dunlin eval quantized.gguf text.txt --ref model/");
+      "  dunlin eval quantized.gguf text.txt --ref model/\n"
+      "  dunlin eval model/ text.txt -ctk int8 -ctv int8 --ref model/ --ref-precision f32");
   command.callback([flags, &exit_code] {
     const auto result = Eval(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());

@@ -7,9 +7,11 @@
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <vector>
 
+#include "backend/pjrt/pjrt_backend.h"
 #include "cli/command_line.h"
 #include "cli/commands.h"
 #include "cli/help_format.h"
@@ -72,6 +74,8 @@ void occupy_standard_descriptors() {
 
 int main(int argc, char** argv) {
   dunlin::occupy_standard_descriptors();
+  if (argc == 2 && std::string_view(argv[1]) == dunlin::kPluginHostCommand)
+    return dunlin::serve_plugin();
   try {
     return dunlin::finish_stdout(dunlin::run_main({argv + std::min(argc, 1), argv + argc}));
   } catch (const std::bad_alloc&) {

@@ -13,6 +13,8 @@
 namespace dunlin {
 namespace {
 
+constexpr int64_t kMostIsolateSeconds = 7 * 24 * 3600;
+
 std::string check_quantize_type(const std::string& text) {
   if (find_quantize_type(text) != nullptr) return {};
   std::vector<std::string> names;
@@ -44,9 +46,11 @@ void print_banner(const Model& model) {
   note("formats  {}, {:.1f} MB{}\n", format_summary(checkpoint),
        static_cast<double>(tensor_bytes(checkpoint)) / 1e6,
        model.options.quantize.empty() ? "" : ", encoded while loading");
-  note("device   {}, isa {}, {} threads, precision {}{}\n", model.options.backend, executable.isa(),
-       executable.threads(), precision_name(model.options.precision),
-       model.options.mesh.devices() == 1 ? "" : ", mesh " + to_string(model.options.mesh));
+  note("device   {}, isa {}, {} threads, precision {}{}{}{}\n", model.options.backend,
+       executable.isa(), executable.threads(), precision_name(model.options.precision),
+       model.options.kv_type == KvType::int8 ? ", keys and values int8" : "",
+       model.options.mesh.devices() == 1 ? "" : ", mesh " + to_string(model.options.mesh),
+       model.options.isolate ? ", plug-in in a process of its own" : "");
   const bool cut = model.options.context == 0 && model.limits.context < model.trained_context;
   note("context  {} tokens{}\n", model.limits.context,
        cut ? fmt::format(" of the model's {} (-c changes it)", model.trained_context)
@@ -77,6 +81,29 @@ void add_steps_per_call_flag(Command command, int64_t& steps) {
       .default_str("");
 }
 
+void IsolateFlags::add_to(Command command) {
+  add_switch(command, "--isolate", on,
+             "of pjrt: the plug-in runs in a process of its own: one that crashes or hangs is an "
+             "error with exit code 5");
+  add_flag(
+      command, "--isolate-timeout", seconds,
+      fmt::format("with --isolate: how long a call of the plug-in may take (default: {:.0f}, to "
+                  "compile {:.0f})",
+                  kAnswerSeconds, kCompileSeconds))
+      .type_name("SECONDS")
+      .check(in_range(1, kMostIsolateSeconds));
+}
+
+Result<std::optional<IsolateOptions>> IsolateFlags::options() const {
+  std::optional<IsolateOptions> options;
+  if (!on && seconds)
+    return usage_error(fmt::format("--isolate-timeout {} needs --isolate", *seconds));
+  if (!on) return options;
+  options.emplace().program = kThisProgram;
+  options->seconds = static_cast<double>(seconds.value_or(0));
+  return options;
+}
+
 Flag add_mesh_flag(Command command, std::string& mesh) {
   return add_flag(command, "--mesh", mesh,
                   "of pjrt: devices that compute together: data splits the sequences, model heads, "
@@ -96,8 +123,10 @@ void BackendFlags::add_to(Command command) {
            "of pjrt: cpu-xla (default), tpu, gpu, or the path of a plug-in");
   add_mesh_flag(command, mesh);
   add_xla_option_flag(command, xla_options);
+  isolate.add_to(command);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
       .check(one_of({"auto", "exact", "int8", "f32"}));
+  kv_type.add_to(command, {"bf16", "int8", "f32"});
   add_flag(command, "--load-mode", load_mode,
            "of a prepared directory and of cached weights: copy them into memory, or map the files "
            "(auto: copy, but map cached weights of 2 GB and more)")
@@ -119,7 +148,9 @@ Result<ModelOptions> BackendFlags::options() const {
   ModelOptions options{
       .backend = backend, .device = device, .xla_options = xla_options, .quantize = quantize};
   DUNLIN_ASSIGN_OR_RETURN(options.mesh, parse_mesh_flag(mesh));
+  DUNLIN_ASSIGN_OR_RETURN(options.isolate, isolate.options());
   DUNLIN_ASSIGN_OR_RETURN(options.precision, parse_precision(precision));
+  DUNLIN_ASSIGN_OR_RETURN(options.kv_type, kv_type.type());
   if (load_mode == "copy") options.load_mode = LoadMode::copy;
   if (load_mode == "mmap") options.load_mode = LoadMode::mmap;
   options.pack_cache = pack_cache.settings();
@@ -133,6 +164,8 @@ Result<ModelOptions> BackendFlags::options() const {
 Result<ModelOptions> BackendFlags::bench_options() const {
   DUNLIN_ASSIGN_OR_RETURN(ModelOptions chosen, options());
   if (chosen.load_mode == LoadMode::automatic) chosen.load_mode = LoadMode::copy;
+  chosen.kept_first = true;
+  wait_at_the_end(chosen.pack_cache, /*quiet=*/true, /*verbose=*/false);
   return chosen;
 }
 
@@ -231,6 +264,7 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
   with_progress.progress = [&bar](double fraction, const std::string& what) {
     bar.update(fraction, what);
   };
+  wait_at_the_end(with_progress.pack_cache, flags.quiet, flags.verbose);
   DUNLIN_ASSIGN_OR_RETURN(auto model, load_model(flags.model, with_progress));
   bar.clear();
   if (!flags.quiet) print_banner(*model);

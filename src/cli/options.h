@@ -9,9 +9,11 @@
 #include <string_view>
 #include <vector>
 
+#include "backend/pjrt/pjrt_backend.h"
 #include "base/result.h"
 #include "cli/command.h"
 #include "cli/flags.h"
+#include "cli/kv_type_flags.h"
 #include "cli/pack_cache_flags.h"
 #include "cli/terminal.h"
 #include "engine/model.h"
@@ -43,6 +45,16 @@ void add_xla_option_flag(Command command, std::vector<std::string>& options);
 // --steps-per-call; 0 where it is not given.
 void add_steps_per_call_flag(Command command, int64_t& steps);
 
+// --isolate and --isolate-timeout.
+struct IsolateFlags {
+  bool on = false;
+  std::optional<int64_t> seconds = {};
+
+  void add_to(Command command);
+  // Nothing without --isolate. The plug-in's process is another run of this program.
+  Result<std::optional<IsolateOptions>> options() const;
+};
+
 // --mesh; of the commands that compute on it.
 Flag add_mesh_flag(Command command, std::string& mesh);
 // "data=2,model=2"; empty: one device.
@@ -54,7 +66,9 @@ struct BackendFlags {
   std::string device = {};
   std::string mesh = {};
   std::vector<std::string> xla_options = {};
+  IsolateFlags isolate = {};
   std::string precision = "auto";
+  KvTypeFlags kv_type = {};
   std::string load_mode = "auto";
   PackCacheFlags pack_cache = {};
   std::string offload = "none";
@@ -62,8 +76,9 @@ struct BackendFlags {
 
   void add_to(Command command);
   Result<ModelOptions> options() const;  // of these alone
-  // The same for a command that measures: weights that are not to be mapped are copied, so that a
-  // speed does not depend on whether they had been packed before.
+  // The same for a command that measures: weights that are not to be mapped are copied, and nothing is
+  // written any more once the model is there, so that a speed does not depend on whether they had been
+  // packed before.
   Result<ModelOptions> bench_options() const;
 };
 

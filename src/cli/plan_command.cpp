@@ -183,9 +183,8 @@ void add_storage_flags(Command command, MachineFlags& flags) {
            "quantize: Q4_K_M");
   add_flag(command, "--output-type", flags.formats.vocabulary,
            "the same for the embedding and output matrices");
-  add_flag(command, "--cache-type-k", flags.cache_k, "f32, bf16, q8_0, q4_0 or int8 (-ctk)");
-  add_flag(command, "--cache-type-v", flags.cache_v, "f32, bf16, q8_0, q4_0 or int8 (-ctv)");
-  add_flag(command, "--precision", flags.precision, "of the CPU: auto, exact or f32");
+  flags.kv_type.add_to(command, {"bf16", "int8", "f32", "q8_0", "q4_0"});
+  add_flag(command, "--precision", flags.precision, "of the CPU: auto, exact, int8 or f32");
 }
 
 void add_device_flags(Command command, PlanFlags& flags) {
@@ -201,7 +200,15 @@ void add_device_flags(Command command, PlanFlags& flags) {
   add_flag(command, "-t,--threads", flags.machine.threads, "of the CPU (0: one per core)")
       .check(in_range(0, 1024));
   add_switch(command, "--calibrate", flags.calibrate,
-             "measure this machine first (10 s; kept for later plans)");
+             "measure this machine and its disk first (11 s; kept for later plans)");
+  add_flag(command, "--offload", flags.machine.offload,
+           "auto: of cpu: memory need not hold all weights; the others are read from disk as the "
+           "model runs")
+      .check(one_of({"none", "auto"}));
+  add_flag(command, "--disk-gb-s", flags.machine.disk_gb_s,
+           "gigabytes per second of the disk that offloaded weights are read from (default: as "
+           "--calibrate measured it)")
+      .check(in_real_range(0.001, 1e5));
   add_flag(command, "--price", flags.price,
            "USD per hour of all devices: prints the cost of a million tokens")
       .check(in_real_range(0, 1e9));
@@ -225,6 +232,7 @@ void add_plan_command(Command app, int& exit_code) {
       "  dunlin plan model.gguf -c 8192\n"
       "  dunlin plan llama-70b/config.json --device v5e-16 --quantize int8 -np 32\n"
       "  dunlin plan model/ --device h100 --devices 2 --price 6.5 --json\n"
+      "  dunlin plan gpt-oss/ --offload auto --disk-gb-s 3.5\n"
       "  dunlin plan dream/ --device v5e --prompt 32 -n 128 --steps 32 --dlm-cache dual\n"
       "  dunlin plan --calibrate");
   command.callback([flags, &exit_code] {

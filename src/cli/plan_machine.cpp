@@ -1,8 +1,8 @@
 #include "cli/plan_machine.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <utility>
+#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/weight_shape.h"
@@ -44,10 +44,10 @@ Result<void> prepare_accelerator(const MachineFlags& flags, const PlanSource& so
   DUNLIN_RETURN_IF_ERROR(requantize(source.program, flags.formats, storage));
   hold_on(source.program, inputs.machine.slice.device.platform, storage);
   const auto kv = [](const std::string& name) {
-    return parse_kv_storage(name.empty() ? "bf16" : name);
+    return parse_kv_storage(name == "auto" ? "bf16" : name);
   };
-  DUNLIN_ASSIGN_OR_RETURN(const Storage keys, kv(flags.cache_k));
-  DUNLIN_ASSIGN_OR_RETURN(const Storage values, kv(flags.cache_v));
+  DUNLIN_ASSIGN_OR_RETURN(const Storage keys, kv(flags.kv_type.of_keys()));
+  DUNLIN_ASSIGN_OR_RETURN(const Storage values, kv(flags.kv_type.of_values()));
   inputs.heading.weights = storage_summary(source.program, storage);
   inputs.heading.kv = keys.name == values.name ? keys.name : keys.name + "/" + values.name;
   inputs.model.emplace(source.program, std::move(storage), keys, values);
@@ -61,19 +61,36 @@ struct CpuFootprint {
   WeightSource weights;
   CompileOptions options;
   int64_t process = 0;  // of the rest
+  // Bytes that memory has, where it need not hold all weights.
+  std::optional<uint64_t> offload = {};
 
-  Result<Footprint> of(const Capacity& capacity) const {
+  CompileOptions options_for(const Capacity& capacity) const {
     CompileOptions chosen = options;
     chosen.limits = capacity.limits();
+    return chosen;
+  }
+  std::vector<int64_t> pages_for(const Capacity& capacity) const {
     std::vector<int64_t> pages;
     for (const KvGroup& group : program->kv_groups)
-      pages.push_back(kv_pages(group, chosen.limits) * capacity.sequences);
-    return backend->footprint(*program, weights, chosen, pages);
+      pages.push_back(kv_pages(group, capacity.limits()) * capacity.sequences);
+    return pages;
+  }
+  Result<Footprint> of(const Capacity& capacity) const {
+    return backend->footprint(*program, weights, options_for(capacity), pages_for(capacity));
+  }
+  // Of `offload`.
+  Result<Residency> residency(const Capacity& capacity) const {
+    return backend->residency(*program, weights, options_for(capacity), pages_for(capacity),
+                              *offload);
   }
   Result<DeviceMemory> memory(const Capacity& capacity) const {
     DUNLIN_ASSIGN_OR_RETURN(const Footprint footprint, of(capacity));
     DeviceMemory memory;
     memory.weights = static_cast<int64_t>(footprint.weights);
+    if (offload) {
+      DUNLIN_ASSIGN_OR_RETURN(const Residency held, residency(capacity));
+      memory.weights = static_cast<int64_t>(held.held_bytes());
+    }
     memory.kv = static_cast<int64_t>(footprint.kv);
     memory.activations = static_cast<int64_t>(footprint.activations);
     memory.workspace = static_cast<int64_t>(footprint.workspace);
@@ -90,11 +107,9 @@ Result<CpuFootprint> make_footprint(const MachineFlags& flags, const PlanSource&
   footprint.options.threads = threads;
   DUNLIN_ASSIGN_OR_RETURN(footprint.options.precision, parse_precision(flags.precision));
   DUNLIN_ASSIGN_OR_RETURN(footprint.weights, in_formats(source, flags.formats));
-  const std::string held = footprint.options.precision == Precision::f32 ? "f32" : "bf16";
-  for (const std::string& asked : {flags.cache_k, flags.cache_v}) {
-    if (!asked.empty() && asked != held)
-      return usage_error(fmt::format("--cache-type {}: the CPU back end holds {}", asked, held));
-  }
+  DUNLIN_ASSIGN_OR_RETURN(const std::optional<KvType> asked, flags.kv_type.type());
+  DUNLIN_ASSIGN_OR_RETURN(footprint.options.kv_type,
+                          kv_type_of(footprint.options.precision, asked));
   return footprint;
 }
 
@@ -133,14 +148,35 @@ Result<void> prepare_cpu(const MachineFlags& flags, const PlanSource& source,
       const Footprint held,
       footprint.of({.sequences = 1, .context = workload.context, .rows = workload.chunk}));
   DUNLIN_ASSIGN_OR_RETURN(WeightStorage storage, held_storage(footprint, held));
-  inputs.heading.kv = footprint.options.precision == Precision::f32 ? "f32" : "bf16";
+  inputs.heading.kv = kv_type_name(*footprint.options.kv_type);
   inputs.heading.weights = storage_summary(source.program, storage);
-  DUNLIN_ASSIGN_OR_RETURN(const Storage cache, parse_kv_storage(inputs.heading.kv));
+  DUNLIN_ASSIGN_OR_RETURN(Storage cache, parse_kv_storage(inputs.heading.kv));
+  if (cache.scale_bytes > 0) cache.scale_bytes = 4;  // of accelerators 16 bits
   inputs.model.emplace(source.program, std::move(storage), cache, cache);
   DUNLIN_ASSIGN_OR_RETURN(footprint.process, process_bytes(source, inputs));
-  inputs.machine = {{cpu_device(std::move(rates)), 1},
+  const double measured_disk = rates.disk_bytes_per_second;
+  const Device device = cpu_device(std::move(rates));
+  if (flags.offload == "auto") footprint.offload = static_cast<uint64_t>(device.memory_bytes);
+  inputs.machine = {{device, 1},
                     [footprint](const Capacity& capacity) { return footprint.memory(capacity); },
                     kMostSequences};
+  if (!footprint.offload) return {};
+  inputs.machine.residency = [footprint](const Capacity& capacity) {
+    return footprint.residency(capacity);
+  };
+  inputs.machine.disk_bytes_per_second = flags.disk_gb_s ? *flags.disk_gb_s * 1e9 : measured_disk;
+  inputs.heading.disk = flags.disk_gb_s ? "as stated" : "calibrated";
+  return {};
+}
+
+// What is asked about offload must have an answer.
+Result<void> check_offload(const MachineFlags& flags) {
+  if (flags.offload == "auto" && flags.device != "cpu") {
+    return usage_error(fmt::format(
+        "--offload auto needs --device cpu, and {} holds all weights in its memory", flags.device));
+  }
+  if (flags.disk_gb_s && flags.offload != "auto")
+    return usage_error("--disk-gb-s is for --offload auto, which reads weights from disk");
   return {};
 }
 
@@ -148,6 +184,7 @@ Result<void> prepare_cpu(const MachineFlags& flags, const PlanSource& source,
 
 Result<void> prepare_machine(const MachineFlags& flags, const PlanSource& source,
                              const Workload& workload, PlanInputs& inputs) {
+  DUNLIN_RETURN_IF_ERROR(check_offload(flags));
   if (flags.device == "cpu") return prepare_cpu(flags, source, workload, inputs);
   return prepare_accelerator(flags, source, inputs);
 }

@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "cli/kv_type_flags.h"
 #include "cli/plan_output.h"
 #include "cli/plan_source.h"
 #include "engine/text_model.h"
@@ -18,9 +19,11 @@ struct MachineFlags {
   int64_t devices = 0;  // 0: as the name says
   bool split_cores = false;
   Requantization formats = {};
-  std::string cache_k = {}, cache_v = {};  // empty: 16 bits, or what the back end holds
+  KvTypeFlags kv_type = {};  // auto: 16 bits, or what the back end holds
   std::string precision = "auto";
   int threads = 0;
+  std::string offload = "none";                    // or "auto"
+  std::optional<double> disk_gb_s = std::nullopt;  // of what is offloaded; nothing: as calibrated
 };
 
 // Everything make_plan() takes. `model` refers to the source's Program, which outlives it.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "cli/plan_offload.h"
 #include "report/svg_chart.h"
 #include "report/table.h"
 
@@ -32,7 +33,8 @@ Json memory_json(const DeviceMemory& memory, int64_t capacity) {
 Json roof_json(const StepTime& step) {
   return {{"compute_seconds", step.compute_seconds},
           {"memory_seconds", step.memory_seconds},
-          {"interconnect_seconds", step.interconnect_seconds}};
+          {"interconnect_seconds", step.interconnect_seconds},
+          {"disk_seconds", step.disk_seconds}};
 }
 
 // Rows that a phase of the prompts computes.
@@ -108,13 +110,6 @@ std::string percent(double share) {
   return fmt::format("{:.0f} %", 100 * share);
 }
 
-// Three significant digits.
-std::string seconds_text(double seconds) {
-  if (seconds >= 1) return fmt::format("{:.3g} s", seconds);
-  if (seconds >= 1e-3) return fmt::format("{:.3g} ms", seconds * 1e3);
-  return fmt::format("{:.3g} us", seconds * 1e6);
-}
-
 std::string rate_text(double rate) {
   return rate >= 100 ? fmt::format("{:.0f}", rate) : fmt::format("{:.3g}", rate);
 }
@@ -126,8 +121,9 @@ std::string memory_table(const Plan& plan) {
     return Row{name, bytes_text(static_cast<double>(bytes)),
                percent(static_cast<double>(bytes) / static_cast<double>(capacity))};
   };
-  std::vector<Row> rows = {row("weights", memory.weights), row("KV cache", memory.kv),
-                           row("activations", memory.activations),
+  const bool paged = plan.chosen.paging.has_value();
+  std::vector<Row> rows = {row(paged ? "weights held" : "weights", memory.weights),
+                           row("KV cache", memory.kv), row("activations", memory.activations),
                            row("workspace", memory.workspace)};
   if (memory.process > 0) rows.push_back(row("process", memory.process));
   rows.push_back(row("total", memory.total()));
@@ -153,6 +149,8 @@ std::string fit_text(const Plan& plan) {
   text += fmt::format("smallest {} slice that holds it: {}\n", plan.slice.device.name,
                       hold(plan.smallest_slice));
   text += fmt::format("smallest of the catalogue that holds it: {}\n", hold(plan.smallest_device));
+  if (plan.slice.device.cpu != nullptr && !plan.chosen.paging)
+    text += "--offload auto plans it with weights that are read from disk\n";
   return text;
 }
 
@@ -267,6 +265,12 @@ std::string bytes_text(double bytes) {
   return fmt::format("{:.{}f} {}", bytes, unit == 0 || bytes >= 100 ? 0 : 2, kUnits[unit]);
 }
 
+std::string seconds_text(double seconds) {
+  if (seconds >= 1) return fmt::format("{:.3g} s", seconds);
+  if (seconds >= 1e-3) return fmt::format("{:.3g} ms", seconds * 1e3);
+  return fmt::format("{:.3g} us", seconds * 1e6);
+}
+
 std::optional<Cost> cost_of(const Plan& plan, const std::optional<double>& price) {
   if (!price) return std::nullopt;
   const double per_second = *price / 3600;
@@ -308,6 +312,7 @@ Json plan_json(const Plan& plan, const PlanHeading& heading) {
                  {"prefill", prefill_json(mesh, workload, device)},
                  {"decode", decode_json(mesh, workload.batch, device)},
                  {"canvas", canvases_json(mesh, workload)},
+                 {"offload", offload_json(mesh)},
                  {"communication_bytes_per_step", mesh.decode.step.sent_bytes},
                  {"alternatives", alternatives},
                  {"flips", flips}};
@@ -336,7 +341,8 @@ std::string plan_text(const Plan& plan, const PlanHeading& heading) {
   if (plan.slice.devices > 1) {
     text += fmt::format("mesh     {} ({})\n", to_string(plan.chosen.shape), plan.strategy);
   }
-  text += "\n" + memory_table(plan) + fit_text(plan) + "\n" + speed_table(plan);
+  text += "\n" + memory_table(plan) + fit_text(plan) + offload_text(plan, heading) + "\n" +
+          speed_table(plan);
   if (!plan.alternatives.empty()) text += alternatives_table(plan);
   if (const auto cost = cost_of(plan, heading.price)) {
     text += fmt::format("\ncost: {:.3g} USD per million tokens decoded, {:.3g} USD of prompts\n",

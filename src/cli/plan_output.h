@@ -19,6 +19,7 @@ struct PlanHeading {
   bool assumed = false;                        // no weights were there to tell the formats
   std::string kv;                              // "bf16"
   std::optional<double> price = std::nullopt;  // USD per hour, of all devices together
+  std::string disk = {};                       // where the speed of the disk is from: "calibrated"
 };
 
 // USD for a million tokens at the expected speed.
@@ -38,5 +39,7 @@ Result<void> write_plan_charts(const PlannedModel& model, const Machine& machine
 
 // "4.74 GiB", "512 KiB".
 std::string bytes_text(double bytes);
+// "1.5 s", "12.3 ms": three significant digits.
+std::string seconds_text(double seconds);
 
 }  // namespace dunlin

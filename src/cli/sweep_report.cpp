@@ -53,6 +53,7 @@ Json side_json(const SweepSide& side) {
       {"isa", side.isa},
       {"threads", side.threads},
       {"precision", side.precision},
+      {"kv_type", side.kv_type},
       {"formats", side.formats},
       {"load_seconds", side.load_seconds},
       {"optimal_batch", best != nullptr ? Json(best->batch) : Json(nullptr)},
@@ -148,8 +149,10 @@ std::string environment(const Sweep& sweep) {
   for (const SweepSide& side : sweep.sides) {
     if (side.backend.empty()) continue;  // of a file
     rows.push_back(
-        {side.name, fmt::format("back end {}, isa {}, {} threads, precision {}, {}", side.backend,
-                                side.isa, side.threads, side.precision, side.formats)});
+        {side.name,
+         fmt::format("back end {}, isa {}, {} threads, precision {}, keys and values {}, {}",
+                     side.backend, side.isa, side.threads, side.precision, side.kv_type,
+                     side.formats)});
   }
   return table({{"environment"}, {""}}, rows);
 }

@@ -24,7 +24,7 @@ struct SweepRow {
 // One of what is compared.
 struct SweepSide {
   std::string name = {};  // "cpu auto"
-  std::string backend = {}, isa = {}, precision = {}, formats = {};
+  std::string backend = {}, isa = {}, precision = {}, kv_type = {}, formats = {};
   int threads = 0;
   double load_seconds = 0;
   std::vector<SweepRow> rows = {};  // ascending by batch

@@ -5,8 +5,9 @@
 namespace dunlin {
 
 std::string side_name(const ModelOptions& options) {
-  return fmt::format("{}{} {}", options.backend, options.device.empty() ? "" : ":" + options.device,
-                     precision_name(options.precision));
+  return fmt::format(
+      "{}{} {}{}", options.backend, options.device.empty() ? "" : ":" + options.device,
+      precision_name(options.precision), options.kv_type == KvType::int8 ? " kv int8" : "");
 }
 
 Result<std::unique_ptr<RunningSide>> RunningSide::create(const std::string& path,
@@ -26,6 +27,7 @@ Result<std::unique_ptr<RunningSide>> RunningSide::create(const std::string& path
                      .backend = model.options.backend,
                      .isa = model.executable->isa(),
                      .precision = precision_name(model.options.precision),
+                     .kv_type = kv_type_name(*model.options.kv_type),
                      .formats = format_summary(*model.checkpoint),
                      .threads = model.executable->threads(),
                      .load_seconds = model.load_ms / 1e3,

@@ -14,7 +14,7 @@
 
 namespace dunlin {
 
-// "cpu auto", "pjrt:gpu exact"
+// "cpu auto", "pjrt:gpu exact", "cpu auto kv int8"
 std::string side_name(const ModelOptions& options);
 
 class RunningSide {

@@ -16,6 +16,8 @@
 #include "base/cpu_features.h"
 #include "base/system_memory.h"
 #include "base/user_folders.h"
+#include "cli/disk_bandwidth.h"
+#include "cli/pack_cache_flags.h"
 #include "cli/stream_bandwidth.h"
 #include "cli/terminal.h"
 #include "planner/calibrate.h"
@@ -27,6 +29,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr uint64_t kMostRatesBytes = 1 << 20;
 constexpr int64_t kMegabyte = 1 << 20;
+constexpr uint64_t kDiskBytes = 256 << 20;
 
 std::string read_file(const std::filesystem::path& path) {
   std::ifstream file(path);
@@ -67,6 +70,16 @@ Result<double> stream(int threads, uint64_t bytes, double seconds) {
   return gigabytes * 1e9;
 }
 
+// Bytes per second of the disk that --offload reads from; 0 where it cannot be measured, as a note says.
+double disk_of_packed_weights() {
+  const std::string folder = PackCacheFlags().settings().folder;
+  const auto measured = folder.empty() ? Result<double>(runtime_error("no folder for caches"))
+                                       : measure_disk_gb_s(folder, kDiskBytes, 1);
+  if (measured.ok()) return *measured * 1e9;
+  note("the disk was not measured: {}\n", measured.error().message);
+  return 0;
+}
+
 }  // namespace
 
 std::string calibration_path(int threads) {
@@ -82,7 +95,7 @@ Result<CpuRates> calibrate_this_cpu(int threads) {
   const auto backend = make_cpu_backend();
   ProgressBar bar(true);
   DUNLIN_ASSIGN_OR_RETURN(
-      const CpuRates rates,
+      CpuRates rates,
       calibrate(*backend, {.cpu = cpu_features().model,
                            .threads = thread_count(threads),
                            .stream = stream,
@@ -90,6 +103,7 @@ Result<CpuRates> calibrate_this_cpu(int threads) {
                              bar.update(fraction, what);
                            }}));
   bar.clear();
+  rates.disk_bytes_per_second = disk_of_packed_weights();
   const std::string path = calibration_path(threads);
   if (path.empty()) {
     note("none of DUNLIN_CACHE, XDG_CACHE_HOME and HOME is set: the measurement is not kept\n");

@@ -16,7 +16,8 @@ namespace dunlin {
 // there is no cache_folder().
 std::string calibration_path(int threads);
 
-// Measures for about ten seconds, with a progress bar, and keeps the result in calibration_path().
+// Measures for about ten seconds, with a progress bar, and keeps the result in calibration_path(). The disk
+// is that of the pack cache (cli/pack_cache_flags.h); what is in the way of it is a note.
 Result<CpuRates> calibrate_this_cpu(int threads);
 
 // What calibrate_this_cpu() kept for so many threads; nothing where it did not, or where the file is

@@ -64,8 +64,12 @@ Result<Engine> engine_over(std::unique_ptr<Model> owned, Model& model) {
 ModelOptions model_options(const LoadOptions& options) {
   ModelOptions all;
   all.backend = options.backend;
+  all.device = options.device;
+  if (!options.isolate.empty()) all.isolate.emplace().program = options.isolate;
   all.precision = options.precision;
+  all.kv_type = options.kv_type;
   all.pack_cache.folder = options.pack_cache;
+  all.offload = options.offload;
   all.threads = options.threads;
   all.isa = options.isa;
   all.context = options.context;

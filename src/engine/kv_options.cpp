@@ -41,13 +41,13 @@ KvCacheOptions kv_cache_options(const Model& model, int64_t slots) {
 
 uint64_t kv_bytes(const Model& model) {
   const ModelOptions& options = model.options;
-  const int64_t element_bytes = options.precision == Precision::f32 ? 4 : 2;
+  const KvType type = options.kv_type.value_or(default_kv_type(options.precision));
   // Nobody has looked at the number of sequences yet: in float64 no product overflows.
   const auto sequences = static_cast<double>(model.limits.sequences);
   double needed = 0;
   for (const KvGroup& group : model.program.kv_groups) {
     const int64_t page_bytes =
-        2 * kPageTokens * group.layers * group.kv_heads * group.head_dim * element_bytes;
+        2 * kPageTokens * group.layers * group.kv_heads * kv_head_bytes(type, group.head_dim);
     const bool shared = group.window == 0 && options.kv_tokens > 0;
     needed += static_cast<double>(shared_pages(model, group, 1)) * (shared ? 1.0 : sequences) *
               static_cast<double>(page_bytes);

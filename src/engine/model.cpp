@@ -39,13 +39,17 @@ Result<std::unique_ptr<Backend>> make_backend(const ModelOptions& options) {
     return usage_error(
         fmt::format("--steps-per-call {} needs --backend pjrt", options.steps_per_call));
   }
+  if (options.isolate && options.backend != "pjrt")
+    return usage_error("--isolate needs --backend pjrt");
   if (options.backend == "cpu") return make_cpu_backend();
   if (options.backend == "reference") return make_reference_backend();
   if (options.backend == "pjrt") {
-    return make_pjrt_backend({.device = options.device.empty() ? "cpu-xla" : options.device,
-                              .mesh = options.mesh,
-                              .xla_options = options.xla_options,
-                              .steps_per_call = options.steps_per_call});
+    PjrtOptions of_plugin{.mesh = options.mesh,
+                          .xla_options = options.xla_options,
+                          .steps_per_call = options.steps_per_call,
+                          .isolate = options.isolate};
+    if (!options.device.empty()) of_plugin.device = options.device;
+    return make_pjrt_backend(of_plugin);
   }
   return usage_error(
       fmt::format("unknown back end \"{}\" (cpu, reference, pjrt)", options.backend));
@@ -65,6 +69,7 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
     options.mesh = {};
     options.xla_options.clear();
     options.steps_per_call = 0;
+    options.isolate.reset();
     options.isa.clear();
   }
   if (is_off(kPrecision)) {
@@ -76,6 +81,13 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
     options.precision = Precision::f32;
   }
   return options;
+}
+
+// What keys and values are kept as, where the back end can.
+Result<KvType> choose_kv_type(const ModelOptions& options) {
+  DUNLIN_ASSIGN_OR_RETURN(const KvType type, kv_type_of(options.precision, options.kv_type));
+  if (type != KvType::int8 || options.backend != "pjrt") return type;
+  return usage_error("keys and values in int8 need --backend cpu or reference, and this is pjrt");
 }
 
 // Several steps at once are for answers that nobody looks into.
@@ -189,6 +201,7 @@ Result<void> compile(Model& model, Backend& backend, const Checkpoint& stored) {
                           packed_weights(model, cache != nullptr));
   const CompileOptions compile_options{
       .precision = options.precision,
+      .kv_type = options.kv_type,
       .limits = model.limits,
       .threads = options.threads,
       .isa = options.isa,
@@ -207,8 +220,10 @@ Result<void> compile(Model& model, Backend& backend, const Checkpoint& stored) {
   DUNLIN_ASSIGN_OR_RETURN(model.executable,
                           backend.compile(model.program, weights, compile_options));
   if (cache != nullptr) {
+    if (options.kept_first) cache->finish();
     model.packed_before = cache->hit();
     model.pack_notes = cache->notes();
+    model.pack_cache = cache;
   }
   if (options.watch != nullptr) model.executable = options.watch->wrap(std::move(model.executable));
   return {};
@@ -233,6 +248,7 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   const auto start = Clock::now();
   auto model = std::make_unique<Model>();
   DUNLIN_ASSIGN_OR_RETURN(model->options, without_disabled(options));
+  DUNLIN_ASSIGN_OR_RETURN(model->options.kv_type, choose_kv_type(model->options));
   DUNLIN_ASSIGN_OR_RETURN(model->checkpoint, open_checkpoint(path));
   const Checkpoint& stored = *model->checkpoint;  // lives on in what encodes it
   if (!options.quantize.empty()) {

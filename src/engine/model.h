@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/pjrt/pjrt_backend.h"
 #include "backend/watch.h"
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
@@ -31,12 +32,18 @@ struct ModelOptions {
   std::vector<std::string> xla_options = {};  // "name=value", for the compiler of its plug-in
   // Tokens of greedy requests in one call of its device (PjrtOptions::steps_per_call); 0: its choice.
   int64_t steps_per_call = 0;
+  std::optional<IsolateOptions> isolate = {};  // of its plug-in: a process of its own
   Precision precision = Precision::automatic;
+  // What keys and values are kept as; nothing: what the precision keeps. A loaded model has a type.
+  std::optional<KvType> kv_type = {};
   // Of a prepared directory, and of weights from the pack cache; mmap needs one of them.
   LoadMode load_mode = LoadMode::automatic;
   // Where the cpu back end keeps what it packs for later loadings; without a folder nowhere. What is to
-  // be mapped is kept whatever its size, and float32 of `disabled` "precision" only then.
+  // be mapped is kept whatever its size, and float32 of `disabled` "precision" only then. What is not to be
+  // mapped is written while the model is used, and whoever ends the model waits for it.
   PackCacheSettings pack_cache = {};
+  // For who measures: a model is there only once nothing is written any more.
+  bool kept_first = false;
   // Of the cpu back end: weights are mapped, whatever load_mode is, and read while the model runs where
   // memory does not hold them. They are those of a prepared directory or of the pack cache, which the
   // first loading packs them into.
@@ -84,6 +91,9 @@ struct Model {
   // Of the pack cache: whether the weights came from it, and lines about it for people.
   bool packed_before = false;
   std::vector<std::string> pack_notes = {};
+  // What may still write the packed weights; null: there is no cache. The last member, so that it is
+  // waited for while the others are there.
+  std::shared_ptr<PackCache> pack_cache = {};
 
   bool uses(std::string_view optimization) const {
     return std::ranges::find(options.disabled, optimization) == options.disabled.end();

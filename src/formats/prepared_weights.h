@@ -22,6 +22,12 @@ struct PreparedPart {
   uint64_t bytes = 0;
 };
 
+// A part that lies whole in memory.
+struct PackedPart {
+  PreparedPart part = {};
+  const std::byte* data = nullptr;
+};
+
 class PreparedWeights {
  public:
   virtual ~PreparedWeights() = default;
@@ -83,6 +89,11 @@ class PackedWeightStore {
   virtual bool begin() = 0;
   virtual bool append(const PreparedPart& part, std::span<const std::byte> bytes) = 0;
   virtual bool commit() = 0;
+  // Keeps the parts that find() was last asked for from another thread, while the caller computes with
+  // them, and returns at once. They lie whole, in the order of use, in memory that `memory` holds and that
+  // nobody writes to any more; the store lets go of it at its own end at the latest. In the place of
+  // begin(), append() and commit(), for who does not map what is kept.
+  virtual void keep_later(std::vector<PackedPart> parts, std::shared_ptr<const void> memory) = 0;
   // For who can only use what is kept: why it is not, and a command that packs the weights ahead (kind
   // usage).
   virtual Error not_kept() const = 0;

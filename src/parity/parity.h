@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backend/api.h"
+#include "backend/pjrt/pjrt_backend.h"
 #include "backend/watch.h"
 #include "base/result.h"
 #include "checkpoint/pack_cache.h"
@@ -23,10 +24,12 @@ namespace dunlin {
 
 struct ParityOptions {
   std::string backend = "cpu";
-  std::string device = {};                    // of the pjrt back end
-  MeshShape mesh = {};                        // of the pjrt back end
-  std::vector<std::string> xla_options = {};  // of the pjrt back end
+  std::string device = {};                     // of the pjrt back end
+  MeshShape mesh = {};                         // of the pjrt back end
+  std::vector<std::string> xla_options = {};   // of the pjrt back end
+  std::optional<IsolateOptions> isolate = {};  // of the pjrt back end
   Precision precision = Precision::f32;
+  std::optional<KvType> kv_type = {};
   LoadMode load_mode = LoadMode::automatic;
   PackCacheSettings pack_cache = {};
   bool offload = false;

@@ -99,15 +99,17 @@ std::string to_json(const CpuRates& rates) {
                        {"generated_flops", each.generated_flops},
                        {"prompt_flops", each.prompt_flops}});
   }
-  const Json document = {{"schema_version", 1},
-                         {"cpu", rates.cpu},
-                         {"threads", rates.threads},
-                         {"isa", rates.isa},
-                         {"stream", stream},
-                         {"formats", formats},
-                         {"kv_fraction", rates.kv_fraction},
-                         {"attention_flops", rates.attention_flops},
-                         {"step_seconds", rates.step_seconds}};
+  Json document = {{"schema_version", 1},
+                   {"cpu", rates.cpu},
+                   {"threads", rates.threads},
+                   {"isa", rates.isa},
+                   {"stream", stream},
+                   {"formats", formats},
+                   {"kv_fraction", rates.kv_fraction},
+                   {"attention_flops", rates.attention_flops},
+                   {"step_seconds", rates.step_seconds}};
+  if (rates.disk_bytes_per_second > 0)
+    document["disk_bytes_per_second"] = rates.disk_bytes_per_second;
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
@@ -142,6 +144,10 @@ Result<CpuRates> parse_cpu_rates(const std::string& text_of_file, const std::str
   DUNLIN_ASSIGN_OR_RETURN(rates.kv_fraction, positive(document, "kv_fraction", origin));
   DUNLIN_ASSIGN_OR_RETURN(rates.attention_flops, positive(document, "attention_flops", origin));
   DUNLIN_ASSIGN_OR_RETURN(rates.step_seconds, positive(document, "step_seconds", origin));
+  if (document.contains("disk_bytes_per_second")) {
+    DUNLIN_ASSIGN_OR_RETURN(rates.disk_bytes_per_second,
+                            positive(document, "disk_bytes_per_second", origin));
+  }
   return rates;
 }
 

@@ -36,6 +36,8 @@ struct CpuRates {
   double kv_fraction = 0;      // of the stream, while one row reads the cache
   double attention_flops = 0;  // of a prompt, per second
   double step_seconds = 0;     // of an operation beside its work: waking and joining the threads
+  // Of the disk that packed weights lie on, as --offload reads them; 0: it was not measured.
+  double disk_bytes_per_second = 0;
 
   // Between the points by the logarithm of the bytes, beyond them the nearest.
   double stream_bytes_per_second(double bytes) const;

@@ -13,12 +13,25 @@ Capacity capacity_of(const MeshShape& shape, const Workload& workload) {
   return capacity_for(workload, sequences_per_replica(shape, workload.batch), workload.context);
 }
 
+// Times the steps of one mesh.
+struct Stopwatch {
+  const ShardedModel& sharded;
+  const Device& device;
+  const std::optional<Paging>& paging;
+
+  StepTime time(const StepShape& step) const {
+    StepTime taken = step_time(walk(sharded, step), sharded, device, step.row_class);
+    if (paging) add_paging(*paging, taken);
+    return taken;
+  }
+};
+
 // `steps` of these, one after the other. A pipeline works on `stages` steps at once; filling it costs
 // stages - 1 more.
-Phase repeated(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
-               const StepShape& step, double steps) {
+Phase repeated(const Stopwatch& stopwatch, const MeshShape& shape, const StepShape& step,
+               double steps) {
   Phase phase;
-  phase.step = step_time(walk(sharded, step), sharded, device, step.row_class);
+  phase.step = stopwatch.time(step);
   phase.steps = steps;
   const auto stages = static_cast<double>(shape.stage);
   const double turns = (steps + stages - 1) / stages;
@@ -28,8 +41,7 @@ Phase repeated(const ShardedModel& sharded, const Device& device, const MeshShap
 }
 
 // As many whole prompts as a step has rows for, or a part of one.
-Phase prefill(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
-              const Workload& workload) {
+Phase prefill(const Stopwatch& stopwatch, const MeshShape& shape, const Workload& workload) {
   const int64_t sequences = sequences_per_replica(shape, workload.batch);
   StepShape step;
   step.rows_each = std::min(workload.prompt, workload.chunk);
@@ -40,12 +52,12 @@ Phase prefill(const ShardedModel& sharded, const Device& device, const MeshShape
   step.row_class = RowClass::prompt;
   const double steps = static_cast<double>(sequences) * static_cast<double>(workload.prompt) /
                        static_cast<double>(step.rows());
-  return repeated(sharded, device, shape, step, steps);
+  return repeated(stopwatch, shape, step, steps);
 }
 
 // A pass over `rows` positions of every canvas of the replica, the others cached.
-Phase canvas_pass(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
-                  const Workload& workload, int64_t rows, int64_t logit_rows) {
+Phase canvas_pass(const Stopwatch& stopwatch, const MeshShape& shape, const Workload& workload,
+                  int64_t rows, int64_t logit_rows) {
   const int64_t sequences = sequences_per_replica(shape, workload.batch);
   const int64_t positions = workload.prompt + workload.canvas->masks;
   StepShape step;
@@ -56,18 +68,18 @@ Phase canvas_pass(const ShardedModel& sharded, const Device& device, const MeshS
   step.cached = static_cast<double>(positions - rows);
   step.row_class = rows == positions ? RowClass::prompt : RowClass::generated;
   const double steps = static_cast<double>(sequences) / static_cast<double>(step.sequences);
-  return repeated(sharded, device, shape, step, steps);
+  return repeated(stopwatch, shape, step, steps);
 }
 
-void evaluate_canvases(const ShardedModel& sharded, const Device& device, const Workload& workload,
+void evaluate_canvases(const Stopwatch& stopwatch, const Workload& workload,
                        MeshEvaluation& result) {
   const CanvasWorkload& canvas = *workload.canvas;
   const int64_t positions = workload.prompt + canvas.masks;
   const int64_t masks = canvas.block > 0 ? std::min(canvas.block, canvas.masks) : canvas.masks;
   int64_t rows = canvas.block > 0 ? masks : positions;
   if (canvas.block > 0 && canvas.suffix) rows = (canvas.masks + masks) / 2;  // on average
-  result.prefill = canvas_pass(sharded, device, result.shape, workload, positions, canvas.masks);
-  result.decode = canvas_pass(sharded, device, result.shape, workload, rows, (masks + 1) / 2);
+  result.prefill = canvas_pass(stopwatch, result.shape, workload, positions, canvas.masks);
+  result.decode = canvas_pass(stopwatch, result.shape, workload, rows, (masks + 1) / 2);
   const auto opening = static_cast<double>(canvas.blocks());
   const double others = std::max(0.0, static_cast<double>(canvas.steps) - opening);
   const auto tokens = static_cast<double>(workload.batch * canvas.masks);
@@ -77,15 +89,14 @@ void evaluate_canvases(const ShardedModel& sharded, const Device& device, const 
       tokens / (opening * result.prefill.best_seconds + others * result.decode.best_seconds);
 }
 
-Phase decode(const ShardedModel& sharded, const Device& device, const MeshShape& shape,
-             const Workload& workload) {
+Phase decode(const Stopwatch& stopwatch, const MeshShape& shape, const Workload& workload) {
   const int64_t sequences = sequences_per_replica(shape, workload.batch);
   StepShape step;
   step.sequences = (sequences + shape.stage - 1) / shape.stage;
   step.logit_rows = step.sequences;
   step.cached = std::max(0.0, workload.fill * static_cast<double>(workload.context) - 1);
   Phase phase;
-  phase.step = step_time(walk(sharded, step), sharded, device, step.row_class);
+  phase.step = stopwatch.time(step);
   phase.best_seconds = phase.step.best_seconds;
   phase.expected_seconds = phase.step.expected_seconds;
   return phase;
@@ -143,13 +154,19 @@ Result<MeshEvaluation> evaluate_mesh(const PlannedModel& model, const Machine& m
                           memory_of(model, machine, shape, capacity_of(shape, workload)));
   const Device& device = machine.slice.device;
   result.fits = result.memory.total() <= device.memory_bytes;
+  if (machine.residency) {
+    DUNLIN_ASSIGN_OR_RETURN(const Residency residency,
+                            machine.residency(capacity_of(shape, workload)));
+    result.paging = Paging{residency, machine.disk_bytes_per_second};
+  }
   const ShardedModel sharded{model, result.mesh};
+  const Stopwatch stopwatch{sharded, device, result.paging};
   if (workload.canvas) {
-    evaluate_canvases(sharded, device, workload, result);
+    evaluate_canvases(stopwatch, workload, result);
     return result;
   }
-  result.prefill = prefill(sharded, device, shape, workload);
-  result.decode = decode(sharded, device, shape, workload);
+  result.prefill = prefill(stopwatch, shape, workload);
+  result.decode = decode(stopwatch, shape, workload);
   const auto batch = static_cast<double>(workload.batch);
   if (result.decode.expected_seconds > 0) {
     result.tokens_per_second = batch / result.decode.expected_seconds;

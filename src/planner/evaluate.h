@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "planner/memory.h"
+#include "planner/paging.h"
 #include "planner/roofline.h"
 
 namespace dunlin {
@@ -40,10 +41,16 @@ Capacity capacity_for(const Workload& workload, int64_t sequences, int64_t conte
 // The memory of a replica on devices whose back end says so itself (the CPU's).
 using MemoryOf = std::function<Result<DeviceMemory>(const Capacity& capacity)>;
 
+// What memory holds of the weights where it need not hold all.
+using ResidencyOf = std::function<Result<Residency>(const Capacity& capacity)>;
+
 struct Machine {
   Slice slice;
   MemoryOf memory = {};              // empty: accelerator_memory()
   int64_t most_sequences = 1 << 20;  // of a replica, that the back end takes
+  // Of one device that offloads, whose `memory` counts what is held; empty: memory holds all weights.
+  ResidencyOf residency = {};
+  double disk_bytes_per_second = 0;  // 0: not known
 };
 
 // Groups of devices that share no sequence.
@@ -63,6 +70,7 @@ struct MeshEvaluation {
   Mesh mesh;
   DeviceMemory memory;
   bool fits = false;
+  std::optional<Paging> paging = {};  // of a machine that offloads
   Phase prefill;  // of all prompts of the batch; a pass over all its canvases with all masks
   // One token for each sequence; of canvases a step of each, with half of the masks on average.
   Phase decode;

@@ -71,9 +71,11 @@ const char* bound_name(Bound bound) {
     case Bound::memory:
       return "memory";
     case Bound::interconnect:
+      return "interconnect";
+    case Bound::disk:
       break;
   }
-  return "interconnect";
+  return "disk";
 }
 
 double StepTime::memory_utilisation(const Device& device) const {
@@ -124,6 +126,8 @@ StepTime step_time(const std::vector<NodeCost>& costs, const ShardedModel& shard
     sum.expected_local += clockwork.expected(cost);
     sum.time.flops += cost.flops;
     sum.time.weight_bytes += cost.weight_bytes;
+    const Op op = sharded.model.program->nodes[static_cast<size_t>(cost.node)].op;
+    if (op == Op::experts) sum.time.expert_bytes += cost.weight_bytes;
     sum.time.kv_bytes += cost.kv_bytes;
     for (const Collective& collective : cost.collectives) {
       sum.time.interconnect_seconds += collective_seconds(collective, device.interconnect);
@@ -147,7 +151,7 @@ StepTime step_time(const std::vector<NodeCost>& costs, const ShardedModel& shard
   for (double* each :
        {&slowest.compute_seconds, &slowest.memory_seconds, &slowest.interconnect_seconds,
         &slowest.best_seconds, &slowest.expected_seconds, &slowest.flops, &slowest.weight_bytes,
-        &slowest.kv_bytes, &slowest.sent_bytes}) {
+        &slowest.expert_bytes, &slowest.kv_bytes, &slowest.sent_bytes}) {
     *each *= times;
   }
   slowest.bound = Bound::interconnect;

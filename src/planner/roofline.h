@@ -20,7 +20,7 @@
 
 namespace dunlin {
 
-enum class Bound : uint8_t { compute, memory, interconnect };
+enum class Bound : uint8_t { compute, memory, interconnect, disk };
 const char* bound_name(Bound bound);
 
 struct StepTime {
@@ -30,14 +30,19 @@ struct StepTime {
   double interconnect_seconds = 0;
   double best_seconds = 0;
   double expected_seconds = 0;
-  Bound bound = Bound::memory;  // the longest of the three
+  Bound bound = Bound::memory;  // the longest of the three, and of disk_seconds
 
   // Of one device in the step; with stages, of the slowest stage times their number (bytes sent: of
   // the stage that sends most).
   double flops = 0;
   double weight_bytes = 0;
+  double expert_bytes = 0;  // of weight_bytes, those of the experts that rows choose
   double kv_bytes = 0;
   double sent_bytes = 0;
+  // Of weights that memory does not hold (planner/paging.h): read from disk at the least, and the time of
+  // that, 0 where the speed of the disk is not known.
+  double disk_bytes = 0;
+  double disk_seconds = 0;
 
   // Bytes read per second over the bandwidth, at the expected time.
   double memory_utilisation(const Device& device) const;

@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+
 namespace dunlin {
 namespace {
 
@@ -55,6 +58,39 @@ TEST(Precision, NamesAreThoseOfTheCommandLine) {
   EXPECT_STREQ(precision_name(Precision::exact), "exact");
   EXPECT_STREQ(precision_name(Precision::int8), "int8");
   EXPECT_STREQ(precision_name(Precision::f32), "f32");
+}
+
+TEST(KvTypeOf, NamesAreThoseOfTheCommandLine) {
+  for (const KvType type : {KvType::bf16, KvType::f32, KvType::int8})
+    EXPECT_EQ(parse_kv_type(kv_type_name(type)), type);
+  for (const char* name : {"", "q8_0", "INT8", "f16", "automatic"})
+    EXPECT_FALSE(parse_kv_type(name).has_value()) << name;
+}
+
+TEST(KvTypeOf, TheProfileDecidesUnlessAsked) {
+  for (const Precision precision : {Precision::automatic, Precision::exact, Precision::int8}) {
+    EXPECT_EQ(kv_type_of(precision, std::nullopt).value(), KvType::bf16);
+    EXPECT_EQ(kv_type_of(precision, KvType::bf16).value(), KvType::bf16);
+    EXPECT_EQ(kv_type_of(precision, KvType::int8).value(), KvType::int8);
+    const auto f32 = kv_type_of(precision, KvType::f32);
+    ASSERT_FALSE(f32.ok());
+    EXPECT_EQ(f32.error().kind, ErrorKind::usage);
+    EXPECT_EQ(f32.error().message, std::string("--precision ") + precision_name(precision) +
+                                       " keeps keys and values in bf16 or int8, not in f32");
+  }
+  EXPECT_EQ(kv_type_of(Precision::f32, std::nullopt).value(), KvType::f32);
+  EXPECT_EQ(kv_type_of(Precision::f32, KvType::f32).value(), KvType::f32);
+  for (const KvType type : {KvType::bf16, KvType::int8}) {
+    const auto refused = kv_type_of(Precision::f32, type);
+    ASSERT_FALSE(refused.ok());
+    EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+  }
+}
+
+TEST(KvTypeOf, BytesOfAHeadCountItsScale) {
+  EXPECT_EQ(kv_head_bytes(KvType::bf16, 64), 128);
+  EXPECT_EQ(kv_head_bytes(KvType::f32, 64), 256);
+  EXPECT_EQ(kv_head_bytes(KvType::int8, 64), 68);
 }
 
 }  // namespace

@@ -95,9 +95,11 @@ std::string find_difference(const CaseResult& actual, const CaseResult& expected
 }  // namespace
 
 Result<CaseResult> run_prepared(Backend& backend, const PreparedCase& prepared, Precision precision,
-                                const std::string& isa, int threads) {
+                                const std::string& isa, int threads,
+                                std::optional<KvType> kv_type) {
   CompileOptions options;
   options.precision = precision;
+  options.kv_type = kv_type;
   options.limits = prepared.limits;
   options.isa = isa;
   options.threads = threads;
@@ -117,9 +119,10 @@ Result<CaseResult> run_prepared(Backend& backend, const PreparedCase& prepared, 
 }
 
 Result<CaseResult> run_case(Backend& backend, const OperationCase& operation_case,
-                            Precision precision, const CaseVariation& variation) {
+                            Precision precision, const CaseVariation& variation,
+                            std::optional<KvType> kv_type) {
   DUNLIN_ASSIGN_OR_RETURN(const PreparedCase prepared, prepare_case(operation_case, variation));
-  return run_prepared(backend, prepared, precision);
+  return run_prepared(backend, prepared, precision, "", 1, kv_type);
 }
 
 std::string first_difference(const CaseResult& actual, const CaseResult& expected) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -50,11 +51,13 @@ struct CaseValue {
 // view "lse", "entropy", "varentropy", "finite" [R], "candidate_ids" and "candidate_logits" [R,k].
 using CaseResult = std::vector<std::vector<CaseValue>>;
 
-// `isa` and `threads` are passed on to the back end.
+// `isa`, `threads` and `kv_type` are passed on to the back end.
 Result<CaseResult> run_prepared(Backend& backend, const PreparedCase& prepared, Precision precision,
-                                const std::string& isa = "", int threads = 1);
+                                const std::string& isa = "", int threads = 1,
+                                std::optional<KvType> kv_type = std::nullopt);
 Result<CaseResult> run_case(Backend& backend, const OperationCase& operation_case,
-                            Precision precision, const CaseVariation& variation = {});
+                            Precision precision, const CaseVariation& variation = {},
+                            std::optional<KvType> kv_type = std::nullopt);
 
 // Empty when both hold the same bits (all NaNs are one value); otherwise where they differ first.
 std::string first_difference(const CaseResult& actual, const CaseResult& expected);

@@ -58,7 +58,15 @@ std::vector<int32_t> tokens(int32_t first, int32_t count) {
   return ids;
 }
 
-class KvStateContract : public testing::TestWithParam<std::tuple<BackendRow, Precision>> {
+struct Storage {
+  Precision precision;
+  KvType type;
+};
+constexpr Storage kStorages[] = {{Precision::f32, KvType::f32},
+                                 {Precision::automatic, KvType::bf16},
+                                 {Precision::automatic, KvType::int8}};
+
+class KvStateContract : public testing::TestWithParam<std::tuple<BackendRow, Storage>> {
  protected:
   void SetUp() override { compile(MaskKind::full); }
 
@@ -67,7 +75,8 @@ class KvStateContract : public testing::TestWithParam<std::tuple<BackendRow, Pre
     ASSERT_TRUE(program.ok()) << program.error().message;
     program_ = std::move(program).value();
     CompileOptions options;
-    options.precision = std::get<1>(GetParam());
+    options.precision = std::get<1>(GetParam()).precision;
+    options.kv_type = std::get<1>(GetParam()).type;
     auto executable = std::get<0>(GetParam())
                           .make()
                           ->compile(program_, case_weights(program_, Format::f32), options);
@@ -97,8 +106,12 @@ class KvStateContract : public testing::TestWithParam<std::tuple<BackendRow, Pre
 TEST_P(KvStateContract, ReportsItsPagesAndBytes) {
   const auto state = make_state();
   EXPECT_EQ(state->pages(0), kPages);
-  const uint64_t element = std::get<1>(GetParam()) == Precision::f32 ? 4 : 2;
-  EXPECT_GE(state->bytes(), kPages * 2 * 2 * 16 * kPageTokens * element);
+  const KvType type = std::get<1>(GetParam()).type;
+  const auto heads = static_cast<uint64_t>(kPages * 2 * 2 * kPageTokens);  // of keys and of values
+  const auto head_bytes = static_cast<uint64_t>(kv_head_bytes(type, 16));
+  EXPECT_GE(state->bytes(), heads * head_bytes);
+  EXPECT_LE(state->bytes(), heads * head_bytes * 2);  // dimensions may be padded to 32
+  EXPECT_NE(state->layout().find(kv_type_name(type)), std::string::npos) << state->layout();
 }
 
 TEST_P(KvStateContract, RefusesPageCountsThatMakeNoSense) {
@@ -225,10 +238,10 @@ TEST_P(KvStateContract, MissingPagesAreNotSeen) {
 
 INSTANTIATE_TEST_SUITE_P(Backends, KvStateContract,
                          testing::Combine(testing::ValuesIn(kBackends),
-                                          testing::Values(Precision::f32, Precision::automatic)),
+                                          testing::ValuesIn(kStorages)),
                          [](const auto& parameter) {
                            return std::string(std::get<0>(parameter.param).name) + "_" +
-                                  precision_name(std::get<1>(parameter.param));
+                                  kv_type_name(std::get<1>(parameter.param).type);
                          });
 
 }  // namespace

@@ -165,6 +165,79 @@ TEST(Attention, MaskedKeysAddNothingEvenWhenTheyAreNotNumbers) {
   EXPECT_EQ(attend(keys, 270, scaled(), std::nullopt, true), expected);
 }
 
+// Keys and values as codes and scales, and what they stand for.
+struct CodedKeys {
+  Keys codes;
+  Keys decoded;
+  std::vector<float> key_scales;
+  std::vector<float> value_scales;
+
+  explicit CodedKeys(const Keys& plain)
+      : codes(plain),
+        decoded(plain),
+        key_scales(plain.present.size()),
+        value_scales(plain.present.size()) {
+    for (size_t u = 0; u < plain.present.size(); ++u) {
+      key_scales[u] = encode(plain.keys, u, codes.keys, decoded.keys);
+      value_scales[u] = encode(plain.values, u, codes.values, decoded.values);
+    }
+  }
+
+  static float encode(const std::vector<float>& plain, size_t u, std::vector<float>& to_codes,
+                      std::vector<float>& to_decoded) {
+    std::vector<int8_t> head(kHeadDim);
+    const size_t first = u * kHeadDim;
+    const float scale = quantize_group(plain.data() + first, kHeadDim, head.data());
+    for (size_t d = 0; d < head.size(); ++d) {
+      to_codes[first + d] = static_cast<float>(head[d]);
+      to_decoded[first + d] = static_cast<float>(head[d]) * scale;
+    }
+    return scale;
+  }
+
+  KeyValues view() const {
+    KeyValues all = codes.view();
+    all.key_scales = key_scales.data();
+    all.value_scales = value_scales.data();
+    return all;
+  }
+};
+
+TEST(Attention, CodesAreASoftmaxOfWhatTheyStandFor) {
+  AttentionAttributes windowed = scaled();
+  windowed.window = 100;
+  AttentionAttributes capped = scaled();
+  capped.softcap = 1.5f;
+  for (const AttentionAttributes& attributes : {scaled(), windowed, capped}) {
+    for (const int32_t length : {1, 17, 256, 300, 600}) {
+      const CodedKeys keys{Keys(length)};
+      const std::vector<double> expected =
+          plain_softmax(keys.decoded, length - 1, attributes, -1.0f);
+      const float sink = -1.0f;
+      for (const bool bf16 : {false, true}) {
+        std::vector<float> y(kHeadDim);
+        attention(query().data(), length - 1, keys.view(), kHeadDim, attributes, &sink, bf16,
+                  y.data());
+        for (size_t d = 0; d < expected.size(); ++d)
+          EXPECT_NEAR(y[d], expected[d], bf16 ? 0.03 : 1e-5) << length << " keys";
+      }
+    }
+  }
+}
+
+TEST(Attention, ScalesOfMaskedKeysAddNothingEvenWhenTheyAreNotNumbers) {
+  CodedKeys keys{Keys(300)};
+  const auto attend_270 = [&keys] {
+    std::vector<float> y(kHeadDim);
+    attention(query().data(), 270, keys.view(), kHeadDim, scaled(), nullptr, true, y.data());
+    return y;
+  };
+  const std::vector<float> expected = attend_270();
+  for (size_t u = 271; u < 300; ++u)
+    keys.key_scales[u] = keys.value_scales[u] = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_EQ(attend_270(), expected);
+}
+
 TEST(Attention, OneKeyGivesItsValue) {
   const Keys keys(1);
   const std::vector<float> y = attend(keys, 0, scaled(), std::nullopt, false);
@@ -189,6 +262,26 @@ TEST(Attention, ProbabilitiesAreRoundedToTheStorageType) {
   EXPECT_EQ(y[3], 0.3671875f * (1.0f / (1.0f + p)));
   attention(q.data(), 1, keys.view(), kHeadDim, attributes, nullptr, false, y.data());
   EXPECT_EQ(y[3], p * (1.0f / (1.0f + p)));
+}
+
+// What a value is weighed with is rounded once, with its scale; the denominator knows no scales.
+TEST(Attention, AProbabilityTimesTheScaleOfItsValueIsRounded) {
+  Keys keys(2);
+  std::fill(keys.keys.begin(), keys.keys.end(), 0.0f);
+  std::fill(keys.values.begin(), keys.values.end(), 0.0f);
+  std::vector<float> q(kHeadDim, 0.0f);
+  q[0] = 1.0f;
+  keys.keys[Keys::index(1, 0)] = -2.0f;  // times a scale of 0.5
+  keys.values[Keys::index(1, 3)] = 3.0f;
+  std::vector<float> scales(keys.present.size(), 0.5f);
+  std::vector<float> value_scales(keys.present.size(), 0.3f);
+  KeyValues cache = keys.view();
+  cache.key_scales = scales.data();
+  cache.value_scales = value_scales.data();
+  std::vector<float> y(kHeadDim);
+  attention(q.data(), 1, cache, kHeadDim, AttentionAttributes(), nullptr, true, y.data());
+  const float p = 0.36787945f;
+  EXPECT_EQ(y[3], round_to_bf16(p * 0.3f) * 3.0f * (1.0f / (1.0f + p)));
 }
 
 }  // namespace

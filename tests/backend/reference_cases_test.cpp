@@ -4,7 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <map>
+#include <optional>
 #include <set>
+#include <string>
+#include <tuple>
 
 #include "backend/reference/reference.h"
 #include "case_runner.h"
@@ -14,9 +17,10 @@ namespace dunlin {
 namespace {
 
 CaseResult run_or_fail(const OperationCase& operation_case, Precision precision,
-                       const CaseVariation& variation = {}) {
+                       const CaseVariation& variation = {},
+                       std::optional<KvType> kv_type = std::nullopt) {
   const auto backend = make_reference_backend();
-  auto result = run_case(*backend, operation_case, precision, variation);
+  auto result = run_case(*backend, operation_case, precision, variation, kv_type);
   EXPECT_TRUE(result.ok()) << (result.ok() ? "" : result.error().message);
   return result.ok() ? std::move(result).value() : CaseResult{};
 }
@@ -42,6 +46,11 @@ TEST_P(StatefulCases, PagePlacementDoesNotChangeABit) {
     const CaseResult second = run_or_fail(operation_case(), precision, {.page_placement = 99});
     EXPECT_EQ(first_difference(first, second), "") << precision_name(precision);
   }
+  const auto int8 = [this](uint64_t placement) {
+    return run_or_fail(operation_case(), Precision::automatic, {.page_placement = placement},
+                       KvType::int8);
+  };
+  EXPECT_EQ(first_difference(int8(1), int8(99)), "");
 }
 
 TEST_P(ReferenceCases, OutputsAreFiniteAndNotAllAlike) {
@@ -98,11 +107,12 @@ TEST(OperationCases, NamesAreUniqueAndEveryOperationIsThere) {
 // The rows of output "result" by (sequence, position); a position computed twice keeps its last.
 using RowsByPlace = std::map<std::pair<int32_t, int32_t>, std::vector<std::byte>>;
 
-RowsByPlace rows_by_place(const OperationCase& operation_case, Precision precision) {
+RowsByPlace rows_by_place(const OperationCase& operation_case, Precision precision,
+                          std::optional<KvType> kv_type = std::nullopt) {
   const auto backend = make_reference_backend();
   const auto prepared = prepare_case(operation_case);
   EXPECT_TRUE(prepared.ok());
-  const auto result = run_prepared(*backend, *prepared, precision);
+  const auto result = run_prepared(*backend, *prepared, precision, "", 1, kv_type);
   EXPECT_TRUE(result.ok());
   RowsByPlace rows;
   for (size_t step = 0; step < operation_case.steps.size(); ++step) {
@@ -128,11 +138,16 @@ OperationCase with_steps(const std::string& name, std::vector<CaseStep> steps) {
   return result;
 }
 
-class Invariance : public testing::TestWithParam<std::tuple<std::string, Precision>> {
+struct CacheProfile {
+  Precision precision;
+  std::optional<KvType> kv_type = std::nullopt;
+};
+
+class Invariance : public testing::TestWithParam<std::tuple<std::string, CacheProfile>> {
  protected:
   RowsByPlace rows(std::vector<CaseStep> steps) const {
-    const auto& [name, precision] = GetParam();
-    return rows_by_place(with_steps(name, std::move(steps)), precision);
+    const auto& [name, profile] = GetParam();
+    return rows_by_place(with_steps(name, std::move(steps)), profile.precision, profile.kv_type);
   }
 };
 
@@ -163,8 +178,11 @@ TEST_P(Invariance, OtherSequencesDoNotChangeABit) {
 }
 
 std::string invariance_name(
-    const testing::TestParamInfo<std::tuple<std::string, Precision>>& parameter) {
-  return std::get<0>(parameter.param) + "_" + precision_name(std::get<1>(parameter.param));
+    const testing::TestParamInfo<std::tuple<std::string, CacheProfile>>& parameter) {
+  const CacheProfile& profile = std::get<1>(parameter.param);
+  std::string name = std::get<0>(parameter.param) + "_" + precision_name(profile.precision);
+  if (profile.kv_type.has_value()) name += std::string("_kv_") + kv_type_name(*profile.kv_type);
+  return name;
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -172,8 +190,22 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::Values("attention_9_3_heads_64", "attention_window_20",
                                      "attention_sinks", "attention_softcap", "attend_layer_BF16",
                                      "attend_layer_Q8_0"),
-                     testing::Values(Precision::f32, Precision::automatic, Precision::exact)),
+                     testing::Values(CacheProfile{Precision::f32},
+                                     CacheProfile{Precision::automatic},
+                                     CacheProfile{Precision::exact},
+                                     CacheProfile{Precision::automatic, KvType::int8})),
     invariance_name);
+
+// The rows of one step alone see each other as they would through the cache.
+TEST(StatelessAttention, RoundsKeysAndValuesAsTheCacheDoes) {
+  const std::vector<CaseStep> steps = chunks_of_sequence_0({40});
+  OperationCase stateful = with_steps("attention_9_3_heads_64", steps);
+  OperationCase stateless = stateful;
+  stateless.stateful = false;
+  const auto cached = rows_by_place(stateful, Precision::automatic, KvType::int8);
+  EXPECT_EQ(rows_by_place(stateless, Precision::automatic, KvType::int8), cached);
+  EXPECT_NE(rows_by_place(stateful, Precision::automatic), cached);
+}
 
 TEST(RowClasses, GeneratedRowsUseInt8OnlyUnderAuto) {
   const auto run = [](RowClass row_class, Precision precision) {

@@ -134,8 +134,10 @@ class RowsTest(unittest.TestCase):
     def test_bytes_of_keys_and_values_count(self):
         config = {"num_hidden_layers": 16, "num_key_value_heads": 8, "head_dim": 64}
         self.assertEqual(target_rows.kv_bytes(config, 1), 32768)
+        self.assertEqual(target_rows.kv_bytes(config, 2, "int8", "int8"), 2 * 16 * 8 * 2 * (64 + 4))
         # 32 tokens in 3.2 s, 1 GB of weights each: 10 GB/s; with 64 MiB of keys and values behind 2,048 positions and 16 more.
-        result = {"n_gen": 32, "avg_ns": 3.2e9, "weights_gb_s": 10.0, "n_depth": 2048, "stream_gb_s": 20.0}
+        result = {"n_gen": 32, "avg_ns": 3.2e9, "weights_gb_s": 10.0, "n_depth": 2048, "stream_gb_s": 20.0, "type_k": "bf16",
+                  "type_v": "bf16"}
         self.assertAlmostEqual(target_rows.depth_fraction(result, config), (1e9 + 32768 * 2064) / 0.1 / 20e9)
 
     def bench(self, pairs, **more):

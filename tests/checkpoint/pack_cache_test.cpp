@@ -5,24 +5,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
-#include <iterator>
-#include <memory>
 #include <span>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "artifact/writer.h"
-#include "base/log.h"
+#include "pack_cache_fixture.h"
 #include "support/faulty_disk.h"
-#include "tiny_model.h"
 
 namespace dunlin {
 namespace {
@@ -31,109 +26,8 @@ namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
-using Parts = std::vector<PreparedPart>;
-using Bytes = std::vector<std::byte>;
 
-constexpr const char* kPacking = "test 1";
-
-Parts two_parts() {
-  return {{.name = "norm values [1, 25]", .bytes = 100}, {.name = "gate q4 [9]", .bytes = 5000}};
-}
-// The second has more than a piece of an artifact.
-Parts large_parts() {
-  Parts parts = two_parts();
-  parts[1].bytes = 5'000'001;
-  return parts;
-}
-uint64_t total_of(const Parts& parts) {
-  uint64_t total = 0;
-  for (const PreparedPart& part : parts) total += part.bytes;
-  return total;
-}
-
-// Bytes that differ from part to part.
-Bytes bytes_of(const PreparedPart& part) {
-  Bytes bytes(part.bytes);
-  for (size_t i = 0; i < bytes.size(); ++i)
-    bytes[i] = static_cast<std::byte>((i * 7 + part.name.size()) & 0xff);
-  return bytes;
-}
-
-std::string content_of(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), {}};
-}
-void put(const std::string& path, const std::string& content) {
-  std::ofstream(path, std::ios::binary | std::ios::trunc) << content;
-}
-
-// As a back end does that found nothing; whether the parts were kept.
-bool pack(PackCache& cache, const Parts& parts) {
-  EXPECT_TRUE(cache.find(kPacking, parts) == nullptr);
-  if (!cache.begin()) return false;
-  for (const PreparedPart& part : parts) cache.append(part, bytes_of(part));
-  return cache.commit();
-}
-
-class PackCacheTest : public testing::Test {
- protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_pack_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    model_ = folder_ + "/model.gguf";
-    cache_ = folder_ + "/deep/packed";
-    put(model_, tiny_gguf().build());
-    checkpoint_ = open_checkpoint(model_).value();
-    set_warning_sink([this](const std::string& message) { warnings_.push_back(message); });
-  }
-  void TearDown() override {
-    set_warning_sink([](const std::string&) {});
-    fs::remove_all(folder_);
-  }
-
-  PackCacheSettings settings() const { return {.folder = cache_, .least_bytes = 0}; }
-  PackCache cache(const std::string& encoding = "") const {
-    return PackCache(settings(), *checkpoint_, encoding);
-  }
-  bool keep(const std::string& encoding = "", const Parts& parts = two_parts()) const {
-    PackCache fresh = cache(encoding);
-    return pack(fresh, parts);
-  }
-
-  // Whether another loading finds the parts, with the bytes that were kept.
-  bool finds(const std::string& encoding = "", const Parts& parts = two_parts(),
-             const std::string& packing = kPacking) const {
-    PackCache other = cache(encoding);
-    const auto found = other.find(packing, parts);
-    EXPECT_EQ(other.hit(), found != nullptr);
-    if (found == nullptr) return false;
-    EXPECT_EQ(found->packing(), packing);
-    for (const PreparedPart& part : parts) {
-      const Bytes wanted = bytes_of(part);
-      const std::byte* const mapped = found->find(part);
-      EXPECT_TRUE(mapped != nullptr && std::memcmp(mapped, wanted.data(), wanted.size()) == 0)
-          << part.name;
-    }
-    return true;
-  }
-
-  std::vector<std::string> files() const {
-    std::vector<std::string> names;
-    std::error_code error;
-    for (const auto& entry : fs::directory_iterator(cache_, error))
-      names.push_back(entry.path().filename().string());
-    return names;
-  }
-  // Of the only one.
-  std::string entry() const {
-    EXPECT_EQ(files().size(), 1u);
-    return cache_ + "/" + files().at(0);
-  }
-
-  std::string folder_, model_, cache_;
-  std::unique_ptr<Checkpoint> checkpoint_;
-  std::vector<std::string> warnings_;
-};
+using PackCacheTest = PackCacheFixture;
 
 TEST_F(PackCacheTest, FindsWhatAnotherProcessKept) {
   EXPECT_FALSE(finds());

@@ -80,6 +80,24 @@ TEST(ParseFraction, TakesPercentAndFractions) {
   }
 }
 
+TEST_F(BenchCompareTest, TypesOfKeysAndValuesMakeOtherTests) {
+  const auto matched = [](const Json& there, const Json& here) {
+    BenchComparison comparison(earlier(Json::array({there})), std::nullopt);
+    return !comparison.add(here)["ratio"].is_null();
+  };
+  const auto typed = [](const char* type) {
+    return with(with(result({100}), "type_k", type), "type_v", type);
+  };
+  EXPECT_TRUE(matched(typed("int8"), typed("int8")));
+  EXPECT_FALSE(matched(typed("bf16"), typed("int8")));
+  EXPECT_FALSE(matched(typed("bf16"), with(typed("bf16"), "type_v", "int8")));
+  // Older files have none: they kept what the precision keeps.
+  EXPECT_TRUE(matched(result({100}), typed("bf16")));
+  EXPECT_FALSE(matched(result({100}), typed("int8")));
+  EXPECT_TRUE(
+      matched(with(result({100}), "precision", "f32"), with(typed("f32"), "precision", "f32")));
+}
+
 TEST_F(BenchCompareTest, MediansOfTheSameTestAreCompared) {
   // Means would say the opposite: 67 and 227.
   BenchComparison comparison(earlier(Json::array({result({100, 100, 1})})), 0.05);

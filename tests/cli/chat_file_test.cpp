@@ -36,8 +36,10 @@ class ChatFile : public testing::Test {
 
 TEST_F(ChatFile, ALoadedConversationGoesOnWithoutComputingItAgain) {
   for (const char* backend : {"cpu", "reference"}) {
-    for (const char* precision : {"auto", "f32"}) {
-      const std::vector<std::string> flags = {"--backend", backend, "--precision", precision};
+    for (const auto& [precision, type] :
+         {std::pair("auto", "auto"), std::pair("f32", "auto"), std::pair("auto", "int8")}) {
+      const std::vector<std::string> flags = {"--backend",        backend, "--precision", precision,
+                                              "--kv-cache-dtype", type};
       // In one go, and with a process between.
       const auto whole = chat("Hello world\nAnd again\n", flags).json_lines();
       ASSERT_EQ(whole.size(), 2u);
@@ -69,6 +71,7 @@ TEST_F(ChatFile, AnotherPrecisionBackEndOrModelComputesItAgainAndSaysSo) {
   };
   expect_recomputed({"--backend", "reference"}, "(KV)");
   expect_recomputed({"--precision", "f32"}, "precision, KV");
+  expect_recomputed({"--kv-cache-dtype", "int8"}, "(KV)");
   // One weight of the last tensor changes.
   std::string weights = read_all(folder_.file("model.safetensors"));
   weights.back() = static_cast<char>(weights.back() ^ 1);

@@ -145,6 +145,21 @@ TEST(Devices, JsonHasTheContractsFields) {
   EXPECT_TRUE(json["cpu"]["caches"].is_object());
   EXPECT_GT(json["cpu"]["stream_gb_s"].get<double>(), 0.05);
   EXPECT_LT(json["cpu"]["stream_gb_s"].get<double>(), 20000.0);
+  const auto& cpu = json["cpu"];
+  EXPECT_EQ(cpu["threads"], cpu["cores"]);
+  for (const char* field : {"sockets", "physical_cores", "processors", "usable_processors"})
+    EXPECT_TRUE(cpu[field].is_number_integer() || cpu[field].is_null()) << field;
+  EXPECT_TRUE(cpu["quota_processors"].is_number() || cpu["quota_processors"].is_null());
+  ASSERT_TRUE(cpu["numa_nodes"].is_array());
+  for (const auto& node : cpu["numa_nodes"]) {
+    EXPECT_TRUE(node["node"].is_number_integer());
+    EXPECT_TRUE(node["processors"].is_array());
+    EXPECT_TRUE(node["memory_bytes"].is_number_integer());
+  }
+  // Memory is interleaved over several nodes, or it says why not.
+  ASSERT_TRUE(cpu["interleaved_nodes"].is_array());
+  EXPECT_EQ(cpu["interleaved_nodes"].empty(), cpu["why_not_interleaved"].is_string()) << cpu;
+  EXPECT_NE(cpu["interleaved_nodes"].size(), 1u);
   ASSERT_TRUE(json["pjrt"].is_array());
   for (const auto& plugin : json["pjrt"]) {
     EXPECT_TRUE(plugin["plugin"].is_string());
@@ -152,6 +167,13 @@ TEST(Devices, JsonHasTheContractsFields) {
     // A plug-in has devices, or says why not.
     EXPECT_EQ(plugin["devices"].empty(), plugin["why_not"].is_string()) << plugin;
   }
+}
+
+TEST(Devices, TextHasTheTopology) {
+  const ProcessResult result = run_dunlin({"devices"});
+  ASSERT_EQ(result.code, 0) << result.err;
+  for (const char* line : {"\ncores    ", "\nmemory   ", "\nquota    ", "\nthreads  "})
+    EXPECT_THAT(result.out, HasSubstr(line));
 }
 
 TEST(Inspect, JsonListsConfigTokenizerAndTensors) {

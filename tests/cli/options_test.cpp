@@ -2,6 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "cli/kv_type_flags.h"
 #include "cli/sampling_flags.h"
 
 namespace dunlin {
@@ -43,6 +48,32 @@ TEST(ParsePrecision, KnowsTheProfiles) {
   EXPECT_EQ(parse_precision("int8").value(), Precision::int8);
   EXPECT_EQ(parse_precision("f32").value(), Precision::f32);
   EXPECT_EQ(parse_precision("f16").error().kind, ErrorKind::usage);
+}
+
+Result<std::optional<KvType>> asked_kv_type(const char* keys, const char* values,
+                                            const char* both = "auto") {
+  KvTypeFlags flags;
+  flags.keys = keys;
+  flags.values = values;
+  flags.both = both;
+  return flags.type();
+}
+
+TEST(KvTypeFlags, KeysAndValuesAreOfOneType) {
+  EXPECT_FALSE(asked_kv_type("auto", "auto").value().has_value());
+  EXPECT_EQ(asked_kv_type("int8", "int8").value(), KvType::int8);
+  EXPECT_EQ(asked_kv_type("auto", "auto", "f32").value(), KvType::f32);
+  // A stronger layer's flag for both leaves none of a weaker one's.
+  EXPECT_EQ(asked_kv_type("bf16", "auto", "int8").value(), KvType::int8);
+  for (const auto& [keys, values] :
+       {std::pair("int8", "auto"), std::pair("auto", "int8"), std::pair("bf16", "int8")}) {
+    const auto refused = asked_kv_type(keys, values);
+    ASSERT_FALSE(refused.ok()) << keys << " and " << values;
+    EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+    EXPECT_NE(refused.error().message.find(keys), std::string::npos);
+    EXPECT_NE(refused.error().message.find("--kv-cache-dtype"), std::string::npos);
+  }
+  EXPECT_EQ(asked_kv_type("q8_0", "q8_0").error().kind, ErrorKind::usage);
 }
 
 TEST(SamplingFlags, AFlagWinsOverTheModelsConfigurationOverTheBuiltInValue) {

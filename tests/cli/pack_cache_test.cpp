@@ -1,5 +1,5 @@
 // The cache of packed weights as commands use it. The test's models are small, so they are kept only
-// where they are to be mapped.
+// where they are to be mapped, or where --pack-cache-least-mb says so.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -63,6 +63,37 @@ TEST_F(PackCacheCommand, TheSecondRunSaysWhereItsWeightsAreFrom) {
   EXPECT_THAT(third.err, HasSubstr("cache    packed again: " + entry));
   EXPECT_THAT(third.err, Not(HasSubstr("warning: packed")));
   EXPECT_EQ(third.json()["ids"], first.json()["ids"]);
+}
+
+// Written while it answers; the end of the process waits for it.
+TEST_F(PackCacheCommand, TheEntryIsThereWhenTheProcessHasEnded) {
+  const Arguments all = {"--pack-cache-least-mb", "0"};
+  const ProcessResult first = run(all);
+  ASSERT_EQ(first.code, 0) << first.err;
+  ASSERT_EQ(files(cache_).size(), 1u);
+  const std::string entry = files(cache_)[0];
+  EXPECT_TRUE(entry.ends_with(".packed")) << entry;
+  const size_t begun = first.err.find(" MB are written to " + entry + " while the model is used");
+  const size_t kept = first.err.find("cache    kept in " + entry);
+  ASSERT_NE(begun, std::string::npos) << first.err;
+  ASSERT_NE(kept, std::string::npos) << first.err;
+  EXPECT_LT(begun, kept);
+  const ProcessResult second = run(all);
+  EXPECT_THAT(second.err, HasSubstr("cache    from " + entry));
+  EXPECT_EQ(second.json()["ids"], first.json()["ids"]);
+}
+
+// Its answer is not lost to a disk that takes nothing.
+TEST_F(PackCacheCommand, WhatCannotBeWrittenIsOneWarning) {
+  write_all(folder_.file("file"), "");
+  const ProcessResult result = run({"--pack-cache-least-mb", "0"},
+                                   {{"DUNLIN_PACK_CACHE", folder_.file("file") + "/packed"}});
+  EXPECT_EQ(result.code, 0);
+  EXPECT_EQ(result.json()["ids"].size(), 4u);
+  const std::string warning = "warning: packed weights are not kept: ";
+  const size_t first = result.err.find(warning);
+  ASSERT_NE(first, std::string::npos) << result.err;
+  EXPECT_EQ(result.err.find(warning, first + 1), std::string::npos) << result.err;
 }
 
 TEST_F(PackCacheCommand, SmallModelsAreNotKept) {

@@ -20,9 +20,11 @@ std::string tiny(const std::string& name) {
   return std::string(DUNLIN_SOURCE_DIR) + "/tests/data/llama_plain/" + name;
 }
 
-ProcessResult plan(Arguments arguments) {
+ProcessResult plan(Arguments arguments, const std::string& budget = "") {
   arguments.insert(arguments.begin(), "plan");
-  return run_dunlin(arguments);
+  // Nothing was calibrated.
+  return run_dunlin(arguments, {.environment = {{"DUNLIN_MEMORY_BUDGET", budget},
+                                                {"DUNLIN_CACHE", "/nowhere/dunlin"}}});
 }
 
 TEST(PlanCommand, JsonHasTheContractsFields) {
@@ -209,6 +211,74 @@ TEST(PlanCommand, ADiffusionModelOfThisMachine) {
   EXPECT_GT(result.json()["decode"]["tokens_per_second"], 0);
 }
 
+// What it says before is what a run has.
+TEST(PlanCommand, OffloadIsPlannedAsItRuns) {
+  for (const char* name : {"llama_plain", "gpt_oss_mxfp4"}) {
+    const std::string model = std::string(DUNLIN_SOURCE_DIR) + "/tests/data/" + name + "/model";
+    const auto result =
+        plan({model, "-c", "64", "-t", "2", "--offload", "auto", "--disk-gb-s", "0.001", "--json"},
+             "60K");
+    ASSERT_EQ(result.code, 0) << result.err;
+    const auto json = result.json();
+    const auto& offload = json["offload"];
+    EXPECT_EQ(offload["budget_bytes"], 60 << 10);
+    const ProcessResult run = run_dunlin({"run", model, "-c", "64", "-t", "2", "--offload", "auto",
+                                          "--prompt-ids", "3,4", "-n", "1", "--json"},
+                                         {.environment = {{"DUNLIN_MEMORY_BUDGET", "60K"}}});
+    ASSERT_EQ(run.code, 0) << run.err;
+    const auto ran = run.json()["backend"]["offload"];
+    for (const char* field : {"budget_bytes", "streamed_bytes", "expert_room_bytes"})
+      EXPECT_EQ(offload[field], ran[field]) << name << " " << field;
+    EXPECT_EQ(json["per_device"]["weights_bytes"], offload["held_bytes"]);
+    // A disk of a megabyte a second is what a step waits for.
+    EXPECT_GT(offload["disk_bytes_per_step"], 0.0) << name;
+    EXPECT_NEAR(offload["disk_seconds_per_step"].get<double>(),
+                offload["disk_bytes_per_step"].get<double>() / 1e6, 1e-9);
+    EXPECT_EQ(offload["best_seconds_per_step"], offload["disk_seconds_per_step"]);
+    EXPECT_EQ(json["decode"]["bound"], "disk");
+    EXPECT_GE(json["decode"]["seconds"], offload["best_seconds_per_step"]);
+  }
+}
+
+TEST(PlanCommand, OffloadWithoutADisksSpeedSaysBytes) {
+  const Arguments arguments = {tiny("model"), "-c", "64", "-t", "2", "--offload", "auto"};
+  const ProcessResult text = plan(arguments, "60K");
+  ASSERT_EQ(text.code, 0) << text.err;
+  EXPECT_THAT(text.out, HasSubstr("weights held"));
+  EXPECT_THAT(text.out, HasSubstr("budget of the weights: 60.00 KiB; at the least they take "));
+  EXPECT_THAT(text.out, HasSubstr("--disk-gb-s or --calibrate says how long that takes"));
+  Arguments more = arguments;
+  more.emplace_back("--json");
+  const auto offload = plan(more, "60K").json()["offload"];
+  EXPECT_TRUE(offload["disk_bytes_per_second"].is_null());
+  EXPECT_TRUE(offload["disk_seconds_per_step"].is_null());
+  EXPECT_GT(offload["disk_bytes_per_step"], 0.0);
+  // With room for everything nothing is read.
+  const auto whole = plan(more, "1G").json()["offload"];
+  EXPECT_EQ(whole["disk_bytes_per_step"], 0.0);
+  EXPECT_EQ(whole["pinned_layers"], whole["layers"]);
+  EXPECT_TRUE(plan({tiny("model"), "-c", "64", "--json"}).json()["offload"].is_null());
+}
+
+// A model that no machine holds fits where its weights may stay on disk.
+TEST(PlanCommand, AModelLargerThanMemoryFitsWithOffload) {
+  const std::string large = config("llama-3.1-405b");
+  const ProcessResult whole = plan({large, "-c", "64", "--quantize", "F32"});
+  if (whole.code == 0) GTEST_SKIP() << "this machine holds 1.6 TB";
+  EXPECT_EQ(whole.code, 4);
+  EXPECT_THAT(whole.out, HasSubstr("--offload auto plans it with weights that are read from disk"));
+  const auto paged = plan({large, "-c", "64", "--quantize", "Q4_0", "--offload", "auto",
+                           "--disk-gb-s", "3", "--json"},
+                          "1M")
+                         .json();
+  const auto& offload = paged["offload"];
+  EXPECT_EQ(offload["held_bytes"], offload["least_bytes"]);
+  EXPECT_EQ(offload["pinned_bytes"], 0);
+  EXPECT_EQ(offload["layers"], 126);
+  EXPECT_GT(offload["streamed_bytes"].get<double>(), 50 * offload["held_bytes"].get<double>());
+  EXPECT_GT(paged["decode"]["seconds"].get<double>(), 60.0);
+}
+
 TEST(PlanCommand, PriceGivesTheCostOfTokens) {
   const auto json =
       plan({config("llama-3.1-8b"), "--device", "h100", "--price", "3.6", "-np", "16", "--json"})
@@ -259,10 +329,16 @@ TEST(PlanCommand, WrongUseIsCodeTwo) {
       {{model, "--quantize", "int8"}, "the CPU back end holds no such format"},
       {{model, "--quantize", "Q4_K_M"}, "needs the names of a model's tensors"},
       {{model, "--device", "v5e", "-ctk", "q3"}, "q3"},
-      {{model, "-ctk", "q8_0"}, "the CPU back end holds bf16"},
+      {{model, "--kv-cache-dtype", "q8_0"},
+       "keep keys and values in bf16, int8 or f32, not in q8_0"},
+      {{model, "-ctk", "int8"}, "--cache-type-k int8 and --cache-type-v auto: "},
       {{model, "-c", "999999"}, "131072 positions"},
       {{model, "--devices", "4"}, "this machine is one device"},
       {{model, "--fill", "2"}, "fill"},
+      {{model, "--device", "v5e", "--offload", "auto"}, "--offload auto needs --device cpu"},
+      {{model, "--disk-gb-s", "3"}, "--disk-gb-s is for --offload auto"},
+      {{model, "--offload", "some"}, "offload"},
+      {{model, "--offload", "auto", "--disk-gb-s", "0"}, "disk-gb-s"},
   };
   for (const auto& [arguments, message] : cases) {
     const ProcessResult result = plan(arguments);

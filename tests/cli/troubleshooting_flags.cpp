@@ -62,6 +62,21 @@ std::vector<MessageCase> flag_messages() {
        [](Folder folder) {
          return run_hello(text_model(folder), {"--disable", "precision", "--precision", "exact"});
        }},
+      {"error: --cache-type-k <name> and --cache-type-v <name>: keys and values are kept in one "
+       "type, which --kv-cache-dtype sets",
+       [](Folder folder) { return run_hello(text_model(folder), {"-ctk", "int8"}); }},
+      {"error: --precision <name> keeps keys and values in <names>, not in <name>",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--kv-cache-dtype", "int8", "--precision", "f32"});
+       }},
+      {"error: keys and values in int8 need --backend cpu or reference, and this is pjrt",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--kv-cache-dtype", "int8", "--backend", "pjrt"});
+       }},
+      {"error: the back ends keep keys and values in bf16, int8 or f32, not in <name>",
+       [](Folder folder) {
+         return run_dunlin({"plan", text_model(folder), "--kv-cache-dtype", "q8_0"});
+       }},
       {"error: no prompt: give one as an argument, with -p or -f, or on stdin",
        [](Folder folder) { return run_dunlin({"run", text_model(folder), "-q"}); }},
       {"error: the prompt has <n> tokens, the context <n>; it leaves no room for an answer",
@@ -110,6 +125,15 @@ std::vector<MessageCase> flag_messages() {
       {"error: a context of <n> leaves no room for a prompt before <n> masks",
        [](Folder) {
          return run_dunlin({"plan", test_data("data/dream_plain/model"), "-c", "64", "-n", "64"});
+       }},
+      {"error: --offload auto needs --device cpu, and <device> holds all weights in its memory",
+       [](Folder) {
+         return run_dunlin(
+             {"plan", test_data("data/llama_plain/model"), "--device", "v5e", "--offload", "auto"});
+       }},
+      {"error: --disk-gb-s is for --offload auto, which reads weights from disk",
+       [](Folder) {
+         return run_dunlin({"plan", test_data("data/llama_plain/model"), "--disk-gb-s", "3"});
        }},
       {"error: a context of <n> is more than the <n> positions the model was trained for",
        [](Folder folder) { return run_hello(text_model(folder), {"-c", "100k"}); }},

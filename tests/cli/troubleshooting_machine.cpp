@@ -110,6 +110,13 @@ ProcessResult run_with_programs_in(const TemporaryFolder& folder, const std::str
                    {.environment = {{"DUNLIN_COMPILE_CACHE", programs}}});
 }
 
+// With a plug-in in which a call goes wrong (tests/pjrt/faulty_plugin.cpp).
+ProcessResult run_with_fault(const TemporaryFolder& folder, const std::string& fault,
+                             std::vector<std::string> more) {
+  more.insert(more.end(), {"--backend", "pjrt", "--device", DUNLIN_FAULTY_PLUGIN, "--isolate"});
+  return run_hello(text_model(folder), more, {.environment = {{"DUNLIN_TEST_FAULT", fault}}});
+}
+
 std::vector<MessageCase> device_messages() {
   using Folder = const TemporaryFolder&;
   constexpr bool kHasPjrt = DUNLIN_HAS_PJRT != 0;
@@ -142,6 +149,20 @@ std::vector<MessageCase> device_messages() {
          return run_hello(text_model(folder),
                           {"--backend", "pjrt", "--steps-per-call", "4", "--watch", "layers.*"});
        }},
+      {"error: --isolate needs --backend pjrt",
+       [](Folder folder) { return run_hello(text_model(folder), {"--isolate"}); }},
+      {"error: --isolate-timeout <n> needs --isolate",
+       [](Folder folder) {
+         return run_hello(text_model(folder), {"--backend", "pjrt", "--isolate-timeout", "5"});
+       }},
+      {"error: <file>: <what>: the process of the plug-in ended with <how>",
+       [](Folder folder) { return run_with_fault(folder, "open 1 abort", {}); }, kHasPjrt},
+      {"error: <file>: <what>: the process of the plug-in gave no answer within <n> s "
+       "(--isolate-timeout)",
+       [](Folder folder) {
+         return run_with_fault(folder, "open 1 hang", {"--isolate-timeout", "2"});
+       },
+       kHasPjrt},
       {"error: --xla-option: <file>: compile: <problem>",
        [](Folder folder) {
          return run_hello(text_model(folder),

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstdlib>
 #include <new>
+#include <tuple>
 #include <utility>
 
 #include "backend/cpu/cpu_backend.h"
@@ -61,10 +62,13 @@ TEST_P(Run, AllocatesNothing) {
   const auto backend = make_cpu_backend();
   const TinyModel model =
       tiny_model(GetParam(), "mixed", {.taps = {"hidden.1"}, .logits_view_k = 9});
-  for (const auto& [threads, disabled] :
-       {std::pair(1, ""), std::pair(2, ""), std::pair(1, "gqa"), std::pair(2, "gqa")}) {
+  for (const auto& [threads, disabled, kv_type] :
+       {std::tuple(1, "", KvType::bf16), std::tuple(2, "", KvType::bf16),
+        std::tuple(2, "", KvType::int8), std::tuple(1, "gqa", KvType::bf16),
+        std::tuple(2, "gqa", KvType::bf16), std::tuple(2, "gqa", KvType::int8)}) {
     CompileOptions options = tiny_options(Precision::automatic, threads);
     options.disabled = {disabled};
+    options.kv_type = kv_type;
     TinySession session(*backend, model, options);
     const StepPlan prompts =
         session.plan({{0, 1, RowClass::generated}, {1, 300, RowClass::prompt}, {2, 60}});

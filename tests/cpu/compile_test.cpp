@@ -164,13 +164,19 @@ TEST(MemoryPlan, ReusesMemoryOfDeadValues) {
   EXPECT_LE(plan.bytes, 64 * row + 300 * 4 + 4096);
 }
 
-TEST(KvState, MovesAPageInEveryLayerAndHead) {
+class KvStateOfType : public testing::TestWithParam<KvType> {};
+INSTANTIATE_TEST_SUITE_P(All, KvStateOfType,
+                         testing::Values(KvType::bf16, KvType::f32, KvType::int8),
+                         [](const auto& info) { return std::string(kv_type_name(info.param)); });
+
+TEST_P(KvStateOfType, MovesAPageInEveryLayerAndHead) {
   const std::vector<KvGroup> groups{{.window = 0, .kv_heads = 3, .head_dim = 16, .layers = 2}};
-  const auto made = CpuKvState::create(groups, {5}, KvType::bf16);
+  const auto made = CpuKvState::create(groups, {5}, GetParam());
   ASSERT_TRUE(made.ok());
   CpuKvState& state = **made;
   EXPECT_EQ(state.pages(0), 5);
-  const int64_t bytes = kv_page_bytes(KvType::bf16, 16);
+  EXPECT_EQ(state.layout(), std::string("cpu ") + kv_type_name(GetParam()) + " 1");
+  const int64_t bytes = kv_page_bytes(GetParam(), 16);
   EXPECT_EQ(state.bytes(), static_cast<uint64_t>(5 * 3 * 2 * bytes));
   const auto block = [&](int32_t layer, int64_t head, int64_t page) {
     return state.block(0, layer, head) + page * state.page_stride(0);
@@ -194,6 +200,32 @@ TEST(KvState, MovesAPageInEveryLayerAndHead) {
       }
     }
   }
+}
+
+TEST(KvState, TakesHalfTheBytesInInt8AndTheScales) {
+  for (const int64_t head_dim : {64, 128}) {
+    const std::vector<KvGroup> groups{
+        {.window = 0, .kv_heads = 2, .head_dim = head_dim, .layers = 3}};
+    const auto bytes = [&groups](KvType type) {
+      return CpuKvState::bytes_of(groups, {7}, type).value();
+    };
+    const uint64_t scales = 7 * 2 * 3 * 2 * kPageTokens * sizeof(float);
+    EXPECT_EQ(bytes(KvType::int8), bytes(KvType::bf16) / 2 + scales) << head_dim;
+  }
+}
+
+TEST(KvState, OfInt8IsForProfilesInBf16) {
+  const TinyModel model = tiny_model("llama", "BF16");
+  const auto backend = make_cpu_backend();
+  CompileOptions options = tiny_options(Precision::f32);
+  options.kv_type = KvType::int8;
+  const auto compiled = backend->compile(model.program, model.weights, options);
+  ASSERT_FALSE(compiled.ok());
+  EXPECT_EQ(compiled.error().kind, ErrorKind::usage);
+  EXPECT_EQ(compiled.error().message, "--precision f32 keeps keys and values in f32, not in int8");
+  const auto planned = backend->footprint(model.program, model.weights, options, {1});
+  ASSERT_FALSE(planned.ok());
+  EXPECT_EQ(planned.error().message, compiled.error().message);
 }
 
 TEST(KvState, RefusesCountsThatAreNoSizes) {

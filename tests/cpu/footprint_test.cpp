@@ -67,6 +67,20 @@ TEST_P(FootprintOfFormat, IsWhatCompileHolds) {
 INSTANTIATE_TEST_SUITE_P(Formats, FootprintOfFormat,
                          testing::Values("F32", "F16", "BF16", "Q4_0", "Q8_0", "mixed"));
 
+TEST(Footprint, CountsWhatKeysAndValuesAreKeptAs) {
+  for (const char* family : {"llama", "gpt_oss"}) {
+    const TinyModel model = tiny_model(family, "BF16");
+    for (const KvType type : {KvType::bf16, KvType::int8}) {
+      for (const std::vector<std::string>& disabled : {std::vector<std::string>{}, {"gqa"}}) {
+        CompileOptions options = tiny_options(Precision::automatic, 2);
+        options.kv_type = type;
+        options.disabled = disabled;
+        expect_equal_to_compiled(model, options);
+      }
+    }
+  }
+}
+
 TEST(Footprint, FollowsTheLimits) {
   const TinyModel model = tiny_model("llama", "Q8_0");
   CompileOptions options = tiny_options(Precision::automatic, 2);

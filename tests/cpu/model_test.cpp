@@ -32,6 +32,7 @@ std::string difference(const Logits& actual, const Logits& expected) {
 
 constexpr int32_t kPrompt = 37;
 constexpr int32_t kDecodes = 20;
+constexpr int kManyThreads = 64;  // more than most machines have
 
 Logits run_on(Backend& backend, const TinyModel& model, const CompileOptions& options,
               int32_t chunk = kPrompt) {
@@ -56,6 +57,30 @@ TEST_P(TinyModels, HaveTheBitsOfTheReferenceInEveryProfile) {
       EXPECT_EQ(difference(run_on(*cpu, model, tiny_options(precision, 1, isa)), expected), "")
           << precision_name(precision) << ", " << isa;
     }
+  }
+}
+
+CompileOptions with_int8_cache(CompileOptions options) {
+  options.kv_type = KvType::int8;
+  return options;
+}
+
+TEST_P(TinyModels, HaveTheBitsOfTheReferenceWithACacheInInt8) {
+  const auto cpu = make_cpu_backend();
+  const auto reference = make_reference_backend();
+  const TinyModel model = this->model();
+  const auto options = [](int threads, const std::string& isa) {
+    return with_int8_cache(tiny_options(Precision::automatic, threads, isa));
+  };
+  const Logits expected = run_on(*reference, model, options(1, ""));
+  const Logits of_bf16 = run_on(*cpu, model, tiny_options(Precision::automatic));
+  EXPECT_NE(difference(of_bf16, expected), "");
+  for (const cpu::IsaCandidate& candidate : cpu::isa_candidates(cpu_features())) {
+    if (!candidate.refusal.empty()) continue;
+    const std::string isa = isa_name(candidate.isa);
+    EXPECT_EQ(difference(run_on(*cpu, model, options(1, isa)), expected), "") << isa;
+    EXPECT_EQ(difference(run_on(*cpu, model, options(3, isa), 16), expected), "")
+        << isa << ", three threads, in chunks";
   }
 }
 
@@ -99,24 +124,43 @@ struct BatchModel {
 constexpr BatchModel kBatchModels[] = {
     {"llama", "mixed"}, {"qwen2", "mixed"}, {"gpt_oss", "MXFP4"}, {"gpt_oss", "mixed"}};
 
+// They wait for each other in every loop, and most find nothing left to do. Two steps of each model: on two
+// cores every loop wakes them all and lays them to sleep again.
+TEST(ManyThreads, HaveTheBitsOfOne) {
+  const auto cpu = make_cpu_backend();
+  const std::vector<Chunk> chunks{
+      {0, 17, RowClass::prompt}, {1, 1, RowClass::generated}, {2, 3, RowClass::generated}};
+  for (const auto& [family, format] : kBatchModels) {
+    const TinyModel model = tiny_model(family, format);
+    TinySession alone(*cpu, model, tiny_options(Precision::automatic, 1));
+    TinySession crowded(*cpu, model, tiny_options(Precision::automatic, kManyThreads));
+    for (int i = 0; i < 2; ++i) {
+      const Logits expected = alone.step(chunks);
+      EXPECT_EQ(difference(crowded.step(chunks), expected), "") << family << ' ' << format;
+    }
+  }
+}
+
 // A decoding sequence, another that decodes two drafts, and a prompt in one step: each as alone.
 TEST(Batch, OtherSequencesChangeNothing) {
   const auto cpu = make_cpu_backend();
-  const CompileOptions options = tiny_options(Precision::automatic, 2);
-  for (const auto& [family, format] : kBatchModels) {
-    const TinyModel model = tiny_model(family, format);
-    TinySession alone(*cpu, model, options);
-    const Logits expected = prompt_and_decode(alone, 0, kPrompt, kPrompt, kDecodes);
-    TinySession session(*cpu, model, options);
-    session.step({{0, kPrompt, RowClass::prompt}, {1, 70, RowClass::prompt}});
-    Logits logits;
-    for (int32_t i = 0; i < kDecodes; ++i) {
-      const Logits rows = session.step(
-          {{0, 1, RowClass::generated}, {1, 3, RowClass::generated}, {2, 9, RowClass::prompt}});
-      logits.push_back(rows.front());
+  const CompileOptions plain = tiny_options(Precision::automatic, 2);
+  for (const CompileOptions& options : {plain, with_int8_cache(plain)}) {
+    for (const auto& [family, format] : kBatchModels) {
+      const TinyModel model = tiny_model(family, format);
+      TinySession alone(*cpu, model, options);
+      const Logits expected = prompt_and_decode(alone, 0, kPrompt, kPrompt, kDecodes);
+      TinySession session(*cpu, model, options);
+      session.step({{0, kPrompt, RowClass::prompt}, {1, 70, RowClass::prompt}});
+      Logits logits;
+      for (int32_t i = 0; i < kDecodes; ++i) {
+        const Logits rows = session.step(
+            {{0, 1, RowClass::generated}, {1, 3, RowClass::generated}, {2, 9, RowClass::prompt}});
+        logits.push_back(rows.front());
+      }
+      EXPECT_EQ(difference(logits, Logits(expected.begin() + 1, expected.end())), "")
+          << family << ' ' << format;
     }
-    EXPECT_EQ(difference(logits, Logits(expected.begin() + 1, expected.end())), "")
-        << family << ' ' << format;
   }
 }
 
@@ -143,13 +187,20 @@ TEST(Batch, ClassesMayAlternate) {
 TEST(Attention, SplitsOfALongContextHaveTheBitsOfOnePiece) {
   const auto cpu = make_cpu_backend();
   const TinyModel model = tiny_model("llama", "BF16");
-  Logits expected;
-  for (const int threads : {1, 2, 4}) {
-    TinySession session(*cpu, model, tiny_options(Precision::automatic, threads));
-    prompt_and_decode(session, 0, 500, 500, 0);
-    const Logits logits = prompt_and_decode(session, 0, 400, 400, 20);
-    if (expected.empty()) expected = logits;
-    EXPECT_EQ(difference(logits, expected), "") << threads << " threads";
+  for (const KvType type : {KvType::bf16, KvType::int8}) {
+    Logits expected;
+    for (const int threads : {1, 2, 4, kManyThreads}) {
+      CompileOptions options = tiny_options(Precision::automatic, threads);
+      options.kv_type = type;
+      TinySession session(*cpu, model, options);
+      prompt_and_decode(session, 0, 500, 500, 0);
+      const int32_t decodes = threads < kManyThreads ? 20 : 3;
+      const Logits logits = prompt_and_decode(session, 0, 400, 400, decodes);
+      if (expected.empty()) expected = logits;
+      ASSERT_LE(logits.size(), expected.size());
+      expected.resize(logits.size());
+      EXPECT_EQ(difference(logits, expected), "") << kv_type_name(type) << ", " << threads;
+    }
   }
 }
 

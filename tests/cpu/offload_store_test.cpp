@@ -45,6 +45,10 @@ class WatchedStore final : public PackedWeightStore {
     committed_ = refusal_ != Refusal::commit;
     return committed_;
   }
+  void keep_later(std::vector<PackedPart> /*parts*/,
+                  std::shared_ptr<const void> /*memory*/) override {
+    ADD_FAILURE() << "what is mapped must be whole first";
+  }
   Error not_kept() const override { return usage_error("the store refuses"); }
 
   void expect_all_parts() const {

@@ -24,26 +24,41 @@ std::vector<std::string> case_names() {
   return names;
 }
 
-TEST_P(OperationTable, HasTheBitsOfTheReference) {
-  const OperationCase& operation = operation_case(GetParam());
+void expect_the_bits_of_the_reference(const PreparedCase& prepared, Precision precision,
+                                      KvType kv_type) {
   const auto cpu = make_cpu_backend();
   const auto reference = make_reference_backend();
-  const Result<PreparedCase> prepared = prepare_case(operation);
-  ASSERT_TRUE(prepared.ok()) << prepared.error().message;
-  for (const Precision precision : operation.precisions) {
-    const Result<CaseResult> expected = run_prepared(*reference, *prepared, precision);
-    ASSERT_TRUE(expected.ok()) << expected.error().message;
-    for (const cpu::IsaCandidate& candidate : cpu::isa_candidates(cpu_features())) {
-      if (!candidate.refusal.empty()) continue;
-      for (const int threads : {1, 2, 4}) {
-        const std::string isa = isa_name(candidate.isa);
-        const Result<CaseResult> actual = run_prepared(*cpu, *prepared, precision, isa, threads);
-        ASSERT_TRUE(actual.ok()) << actual.error().message;
-        EXPECT_EQ(first_difference(*actual, *expected), "")
-            << isa << ", " << precision_name(precision) << ", " << threads << " threads";
-      }
+  const Result<CaseResult> expected = run_prepared(*reference, prepared, precision, "", 1, kv_type);
+  ASSERT_TRUE(expected.ok()) << expected.error().message;
+  for (const cpu::IsaCandidate& candidate : cpu::isa_candidates(cpu_features())) {
+    if (!candidate.refusal.empty()) continue;
+    for (const int threads : {1, 2, 4}) {
+      const std::string isa = isa_name(candidate.isa);
+      const Result<CaseResult> actual =
+          run_prepared(*cpu, prepared, precision, isa, threads, kv_type);
+      ASSERT_TRUE(actual.ok()) << actual.error().message;
+      EXPECT_EQ(first_difference(*actual, *expected), "")
+          << isa << ", " << precision_name(precision) << ", keys and values in "
+          << kv_type_name(kv_type) << ", " << threads << " threads";
     }
   }
+}
+
+// Whether what the cache holds makes a difference.
+bool has_attention(const Program& program) {
+  return !program.kv_groups.empty() || std::ranges::any_of(program.nodes, [](const Node& node) {
+    return node.op == Op::attention;
+  });
+}
+
+TEST_P(OperationTable, HasTheBitsOfTheReference) {
+  const OperationCase& operation = operation_case(GetParam());
+  const Result<PreparedCase> prepared = prepare_case(operation);
+  ASSERT_TRUE(prepared.ok()) << prepared.error().message;
+  for (const Precision precision : operation.precisions)
+    expect_the_bits_of_the_reference(*prepared, precision, default_kv_type(precision));
+  if (has_attention(prepared->program))
+    expect_the_bits_of_the_reference(*prepared, Precision::automatic, KvType::int8);
 }
 
 std::string test_name(const testing::TestParamInfo<std::string>& info) {

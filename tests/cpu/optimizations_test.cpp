@@ -34,6 +34,16 @@ CompileOptions without(std::vector<std::string> disabled, Precision precision) {
   return options;
 }
 
+// The profile that keeps keys and values as that.
+CompileOptions without(std::vector<std::string> disabled, KvType type) {
+  CompileOptions options =
+      without(std::move(disabled), type == KvType::f32 ? Precision::f32 : Precision::automatic);
+  options.kv_type = type;
+  return options;
+}
+
+constexpr KvType kAllKvTypes[] = {KvType::bf16, KvType::f32, KvType::int8};
+
 // Bits of the logits of a prompt in chunks and of tokens behind it.
 std::vector<uint32_t> bits(const TinyModel& model, const CompileOptions& options) {
   const auto backend = make_cpu_backend();
@@ -71,18 +81,31 @@ TEST(Optimizations, ChangeNoBitWhenTheyAreLeftOut) {
   }
 }
 
+TEST(Optimizations, ChangeNoBitOfACacheInInt8) {
+  for (const char* family : {"llama", "gpt_oss"}) {
+    const TinyModel model = tiny_model(family, "BF16", {});
+    const auto wanted = bits(model, without({}, KvType::int8));
+    EXPECT_NE(bits(model, without({}, KvType::bf16)), wanted) << family;
+    for (const char* name : {"simd_attention", "rope_attention", kGqa, kMemoryReuse})
+      EXPECT_EQ(bits(model, without({name}, KvType::int8)), wanted) << family << ' ' << name;
+    EXPECT_EQ(bits(model, without(names(), KvType::int8)), wanted) << family;
+  }
+}
+
 TEST(Optimizations, LeaveScalarKernelsAndNoFusion) {
   const TinyModel model = tiny_model("llama", "mixed", {.logits_view_k = 9});
   const auto backend = make_cpu_backend();
-  const CompileOptions options = without(names(), Precision::automatic);
-  const auto executable = backend->compile(model.program, model.weights, options).value();
-  for (const auto& [operation, kernel] : executable->kernels()) {
-    EXPECT_THAT(operation, testing::Not(HasSubstr("+")));
-    // These have no vector form.
-    if (kernel.starts_with("gather_rows") || kernel.starts_with("rope_angles")) continue;
-    EXPECT_TRUE(kernel.ends_with("_scalar") || kernel.starts_with("copy")) << kernel;
+  for (const KvType type : kAllKvTypes) {
+    const CompileOptions options = without(names(), type);
+    const auto executable = backend->compile(model.program, model.weights, options).value();
+    for (const auto& [operation, kernel] : executable->kernels()) {
+      EXPECT_THAT(operation, testing::Not(HasSubstr("+")));
+      // These have no vector form.
+      if (kernel.starts_with("gather_rows") || kernel.starts_with("rope_angles")) continue;
+      EXPECT_TRUE(kernel.ends_with("_scalar") || kernel.starts_with("copy")) << kernel;
+    }
+    EXPECT_TRUE(backend->fusions(model.program, options).empty());
   }
-  EXPECT_TRUE(backend->fusions(model.program, options).empty());
 }
 
 // The bytes of a table behind its first member.
@@ -131,18 +154,17 @@ TEST(Gqa, LeftOutCopiesKeysAndValuesForEveryQueryHead) {
     return std::ranges::find(kernels, std::string("kv_repeat"),
                              &std::pair<std::string, std::string>::first) != kernels.end();
   };
-  for (const Precision precision : {Precision::automatic, Precision::f32}) {
-    const CompileOptions options = without({}, precision);
+  for (const KvType type : kAllKvTypes) {
+    const CompileOptions options = without({}, type);
     const auto shared = compiled(options);
-    const auto repeated = compiled(without({kGqa}, precision));
+    const auto repeated = compiled(without({kGqa}, type));
     EXPECT_FALSE(copies(*shared));
     EXPECT_TRUE(copies(*repeated));
     // 8 query heads, each with all pages of the context.
-    const KvType type = precision == Precision::f32 ? KvType::f32 : KvType::bf16;
     const int64_t pages = 8 * options.limits.context / kPageTokens;
     EXPECT_EQ(*repeated->attention_bytes(),
               static_cast<uint64_t>(pages * kv_page_bytes(type, 32) +
-                                    options.threads * attention_workspace_bytes(32)));
+                                    options.threads * attention_workspace_bytes(type, 32)));
     EXPECT_GT(*repeated->attention_bytes(), *shared->attention_bytes());
   }
 }
@@ -150,12 +172,11 @@ TEST(Gqa, LeftOutCopiesKeysAndValuesForEveryQueryHead) {
 TEST(Gqa, LeftOutGivesTheBitsOfAnyBatch) {
   for (const char* family : {"llama", "gpt_oss"}) {
     const TinyModel model = tiny_model(family, "BF16", {});
-    for (const Precision precision : {Precision::automatic, Precision::f32}) {
-      const auto wanted = bits_of_batches(model, without({}, precision));
-      EXPECT_EQ(bits_of_batches(model, without({kGqa}, precision)), wanted) << family;
-      EXPECT_EQ(bits_of_batches(model, without({kGqa, "rope_attention"}, precision)), wanted)
-          << family;
-      CompileOptions one_thread = without({kGqa}, precision);
+    for (const KvType type : kAllKvTypes) {
+      const auto wanted = bits_of_batches(model, without({}, type));
+      EXPECT_EQ(bits_of_batches(model, without({kGqa}, type)), wanted) << family;
+      EXPECT_EQ(bits_of_batches(model, without({kGqa, "rope_attention"}, type)), wanted) << family;
+      CompileOptions one_thread = without({kGqa}, type);
       one_thread.threads = 1;
       EXPECT_EQ(bits_of_batches(model, one_thread), wanted) << family;
     }

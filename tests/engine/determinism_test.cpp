@@ -115,6 +115,36 @@ TEST_P(EngineModels, IdsDoNotDependOnTheInstructionSetOrTheBackEnd) {
   }
 }
 
+// Keys and values in int8: the same promise.
+TEST(EngineInt8Cache, IdsDoNotDependOnBatchChunksThreadsInstructionSetOrBackEnd) {
+  for (const char* model : {"llama_heads_9_3", "qwen2_heads_14_2", "gpt_oss_mxfp4"}) {
+    SCOPED_TRACE(model);
+    const auto int8 = [](int64_t sequences, int64_t rows = 512, int threads = 1) {
+      ModelOptions chosen = options(sequences, rows, threads);
+      chosen.kv_type = KvType::int8;
+      return chosen;
+    };
+    const auto wanted = answer_together(model, int8(4));
+    EXPECT_EQ(answer_alone(model, int8(1)), wanted);
+    EXPECT_EQ(answer_together(model, int8(10)), wanted);
+    EXPECT_EQ(answer_together(model, int8(4, 7)), wanted);
+    EXPECT_EQ(answer_together(model, int8(4, 33, 3)), wanted);
+    ModelOptions scalar = int8(4);
+    scalar.isa = "scalar";
+    EXPECT_EQ(answer_together(model, scalar), wanted);
+    ModelOptions reference = int8(4);
+    reference.backend = "reference";
+    EXPECT_EQ(answer_together(model, reference), wanted);
+    // Fewer pages than all contexts, so that sequences are computed again; and nothing kept at all.
+    ModelOptions small = int8(4);
+    small.kv_tokens = 160;
+    EXPECT_EQ(answer_together(model, small), wanted);
+    ModelOptions forgetful = int8(4);
+    forgetful.disabled = {"kv-cache"};
+    EXPECT_EQ(answer_together(model, forgetful), wanted);
+  }
+}
+
 TEST(EngineSeed, TheSeedDecides) {
   EngineDriver driver("llama_plain");
   const Ids prompt = random_prompt(10, 1);

@@ -6,6 +6,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "engine/engine.h"
 #include "engine_driver.h"
@@ -96,6 +97,7 @@ struct Setting {
   std::string backend;
   int threads;
   Precision precision;
+  std::optional<KvType> kv_type = std::nullopt;
 };
 
 class Together : public testing::TestWithParam<Setting> {};
@@ -104,6 +106,7 @@ TEST_P(Together, CanvasesAreWhatTheyAreAlone) {
   const Setting& setting = GetParam();
   ModelOptions options{.backend = setting.backend,
                        .precision = setting.precision,
+                       .kv_type = setting.kv_type,
                        .threads = setting.threads,
                        .context = 128,
                        .sequences = 6,
@@ -128,10 +131,25 @@ INSTANTIATE_TEST_SUITE_P(All, Together,
                          testing::Values(Setting{"reference", 1, Precision::f32},
                                          Setting{"cpu", 1, Precision::automatic},
                                          Setting{"cpu", 2, Precision::automatic},
-                                         Setting{"cpu", 2, Precision::exact}),
+                                         Setting{"cpu", 2, Precision::exact},
+                                         Setting{"cpu", 2, Precision::exact, KvType::int8}),
                          [](const auto& info) {
                            return info.param.backend + std::to_string(info.index);
                          });
+
+// Slots of the cache are overwritten by the passes of blocks, those of codes with their scales.
+TEST(DiffusionRunner, CanvasesWithACacheInInt8AreThoseOfTheReference) {
+  const auto answers = [](const char* backend, std::optional<KvType> type) {
+    return run_together(*load({.backend = backend,
+                               .kv_type = type,
+                               .threads = 1,
+                               .context = 128,
+                               .sequences = 6,
+                               .new_tokens = 24}),
+                        mixed_canvases());
+  };
+  EXPECT_EQ(answers("cpu", KvType::int8), answers("reference", KvType::int8));
+}
 
 // Blocks and caches of other lengths than the pages, and slots that others had before.
 TEST(DiffusionRunner, ASlotMayBeUsedAgain) {

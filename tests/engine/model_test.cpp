@@ -32,6 +32,38 @@ TEST(LoadModel, OptionsOutOfRangeAreUsageErrors) {
   expect_usage_error({.isa = "sse9"}, "sse9");
 }
 
+TEST(LoadModel, WhatKeysAndValuesAreKeptAsGoesWithPrecisionAndBackEnd) {
+  expect_usage_error({.precision = Precision::f32, .kv_type = KvType::int8}, "not in int8");
+  expect_usage_error({.precision = Precision::f32, .kv_type = KvType::bf16}, "not in bf16");
+  expect_usage_error({.precision = Precision::exact, .kv_type = KvType::f32}, "not in f32");
+  expect_usage_error({.kv_type = KvType::int8, .disabled = {"precision"}}, "--precision f32 keeps");
+  expect_usage_error({.backend = "pjrt", .kv_type = KvType::int8},
+                     "need --backend cpu or reference");
+  const auto type_of = [](const ModelOptions& options) {
+    return load_model(tiny_model_path("llama_plain"), options).value()->options.kv_type;
+  };
+  EXPECT_EQ(type_of({.context = 64}), KvType::bf16);
+  EXPECT_EQ(type_of({.precision = Precision::f32, .context = 64}), KvType::f32);
+  EXPECT_EQ(type_of({.kv_type = KvType::int8, .context = 64}), KvType::int8);
+}
+
+TEST(LoadModel, ACacheInInt8TakesAboutHalf) {
+  for (const char* backend : {"cpu", "reference"}) {
+    const auto loaded = [backend](KvType type) {
+      return load_model(tiny_model_path("llama_plain"),
+                        {.backend = backend, .kv_type = type, .context = 64, .sequences = 2})
+          .value();
+    };
+    const auto bf16 = loaded(KvType::bf16);
+    const auto int8 = loaded(KvType::int8);
+    const auto width = static_cast<uint64_t>(bf16->program.kv_groups.front().head_dim);
+    EXPECT_EQ(kv_bytes(*int8) * 2 * width, kv_bytes(*bf16) * (width + 4)) << backend;
+    EXPECT_LT(make_kv_memory(*int8, 2).value().state->bytes(),
+              make_kv_memory(*bf16, 2).value().state->bytes())
+        << backend;
+  }
+}
+
 TEST(LoadModel, AMissingFileIsNamed) {
   const auto model = load_model(tiny_model_path("no_such_model"), {});
   ASSERT_FALSE(model.ok());

@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
+#include <string_view>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -112,8 +115,9 @@ TEST_F(PackedModel, ASecondLoadingFindsWhatTheFirstKept) {
   const Ids wanted = ids_of(load_model(model_, {.context = 64}).value());
   auto first = load();
   EXPECT_FALSE(first->packed_before);
-  EXPECT_THAT(first->pack_notes, ElementsAre(HasSubstr("kept in " + cache_)));
+  EXPECT_THAT(first->pack_notes, ElementsAre(HasSubstr("MB are written to " + cache_)));
   EXPECT_EQ(ids_of(std::move(first)), wanted);
+  EXPECT_EQ(entries().size(), 1u);  // the end of the model waited for it
   // Neither threads nor instruction set play a part, nor a profile that packs the same.
   for (const ModelOptions& options :
        {ModelOptions{}, ModelOptions{.threads = 1}, ModelOptions{.isa = "scalar"},
@@ -156,6 +160,7 @@ TEST_F(PackedModel, AFileThatChangedIsPackedAgain) {
 TEST_F(PackedModel, MappingIsForThoseWhoAskAndForLargeOnes) {
   for (const LoadMode mode : {LoadMode::automatic, LoadMode::copy}) {
     const auto first = load({.load_mode = mode});
+    if (first->pack_cache != nullptr) first->pack_cache->finish();
     const auto second = load({.load_mode = mode});
     EXPECT_TRUE(second->packed_before);
     EXPECT_FALSE(maps_an_entry());  // it is small
@@ -301,6 +306,7 @@ TEST_F(PackedModel, AFullDiskIsAWarningAndTheModelIsThere) {
       {
         const FaultyDisk disk({.room = room});
         model = load({.load_mode = mode});
+        model->pack_cache->finish();
       }
       EXPECT_THAT(warnings_, ElementsAre(HasSubstr("No space left on device"))) << room;
       EXPECT_TRUE(entries().empty()) << room;
@@ -309,6 +315,51 @@ TEST_F(PackedModel, AFullDiskIsAWarningAndTheModelIsThere) {
   }
   EXPECT_FALSE(hits());
   EXPECT_TRUE(hits());
+}
+
+// The disk waits until the model has answered.
+TEST_F(PackedModel, AnswersBeforeItsWeightsAreOnDisk) {
+  const Ids wanted = ids_of(load_model(model_, {.context = 64}).value());
+  std::atomic<bool> open = false;
+  const FaultyDisk disk({.before = [&open](std::string_view) {
+    while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }});
+  auto model = load();
+  const auto cache = model->pack_cache;
+  ASSERT_NE(cache, nullptr);
+  EXPECT_EQ(ids_of(std::move(model)), wanted);  // the cache is ours, too, so nobody has waited yet
+  EXPECT_TRUE(entries().empty());
+  open = true;
+  cache->finish();
+  EXPECT_EQ(entries().size(), 1u);
+  EXPECT_TRUE(hits());
+  EXPECT_THAT(warnings_, testing::IsEmpty());
+}
+
+TEST_F(PackedModel, WhoMeasuresWaitsFirst) {
+  const auto model = load({.kept_first = true});
+  EXPECT_THAT(model->pack_notes, testing::Contains(HasSubstr("kept in " + cache_)));
+  EXPECT_EQ(entries().size(), 1u);
+  EXPECT_TRUE(entries()[0].string().ends_with(".packed"));
+}
+
+// As Ctrl-C has it.
+TEST_F(PackedModel, AModelThatIsEndedAtOnceLeavesNothing) {
+  const Ids wanted = ids_of(load_model(model_, {.context = 64}).value());
+  std::atomic<bool> open = false;
+  const FaultyDisk disk({.before = [&open](std::string_view) {
+    while (!open) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }});
+  PackCacheSettings dropping = settings();
+  int asked = 0;
+  dropping.still_waits = [&open, &asked] {
+    if (++asked == 2) open = true;  // it was stopped by the first answer
+    return false;
+  };
+  const ModelOptions options{.pack_cache = dropping, .threads = 2, .context = 64};
+  EXPECT_EQ(ids_of(load_model(model_, options).value()), wanted);
+  EXPECT_TRUE(entries().empty());
+  EXPECT_THAT(warnings_, testing::IsEmpty());
 }
 
 TEST_F(PackedModel, AFolderThatCannotBeMadeIsAWarningAndTheModelIsThere) {

@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <utility>
 
 #include "artifact/layout.h"
 #include "engine_driver.h"
@@ -85,9 +86,12 @@ class SessionFile : public testing::Test {
 
 TEST_F(SessionFile, AnotherEngineContinuesWhatOneHeld) {
   for (const char* backend : {"cpu", "reference"}) {
-    for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
+    for (const auto& [precision, type] :
+         {std::pair(Precision::automatic, KvType::bf16), std::pair(Precision::exact, KvType::bf16),
+          std::pair(Precision::f32, KvType::f32), std::pair(Precision::exact, KvType::int8)}) {
       ModelOptions chosen = options(precision);
       chosen.backend = backend;
+      chosen.kv_type = type;
       EngineDriver first(kSavedModel, chosen);
       const Ids tokens = first_turn(first, 1);
       const std::string content = saved(first, 1, kHeld);
@@ -99,7 +103,8 @@ TEST_F(SessionFile, AnotherEngineContinuesWhatOneHeld) {
       const Answer wanted = next_turn(first, 1, tokens);
       const Answer loaded = next_turn(second, 7, tokens);
       EXPECT_EQ(loaded.stats.cached_tokens, kHeld);
-      EXPECT_EQ(loaded.ids, wanted.ids) << backend << " " << precision_name(precision);
+      EXPECT_EQ(loaded.ids, wanted.ids)
+          << backend << " " << precision_name(precision) << " " << kv_type_name(type);
     }
   }
 }
@@ -126,6 +131,13 @@ TEST_F(SessionFile, TheKeyNamesTheModelTheProgramThePrecisionAndTheLayout) {
   EXPECT_NE(key(kSavedModel, options(Precision::f32)), one);
   EXPECT_NE(key(kSavedModel, other_backend), one);
   EXPECT_NE(key(kSavedModel, truncated), one);
+  ModelOptions int8 = options();
+  int8.kv_type = KvType::int8;
+  EXPECT_NE(key(kSavedModel, int8), one);
+  EXPECT_THAT(key(kSavedModel, int8), HasSubstr("\nKV layout cpu int8 1"));
+  ModelOptions said = options();
+  said.kv_type = KvType::bf16;
+  EXPECT_EQ(key(kSavedModel, said), one);
   for (const char* line : {"model ", "\nprogram ", "\nprecision exact\n", "\nKV layout "})
     EXPECT_THAT(one, HasSubstr(line));
 }
@@ -214,6 +226,10 @@ TEST_F(SessionFile, ChunksThatContradictEachOtherOrTheModelAreErrors) {
   // Pages of another precision, whose key nobody compared.
   EngineDriver f32(kSavedModel, options(Precision::f32));
   EXPECT_THAT(load(f32, 1, good).error().message, HasSubstr("does not have the pages"));
+  ModelOptions coded = options();
+  coded.kv_type = KvType::int8;
+  EngineDriver int8(kSavedModel, coded);
+  EXPECT_THAT(load(int8, 1, good).error().message, HasSubstr("does not have the pages"));
   EngineDriver other("llama_plain", options());
   EXPECT_FALSE(load(other, 1, good).ok());
 }

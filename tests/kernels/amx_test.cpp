@@ -23,11 +23,15 @@ using namespace scalar;
 
 #include "backend/cpu/kernels/vector/quantise.inl.h"
 
+#include "backend/cpu/kernels/vector/kv_lines.inl.h"
+
 #include "backend/cpu/kernels/vector/attention.inl.h"
 
 #include "backend/cpu/kernels/amx/linear.inl.h"
 
 #include "backend/cpu/kernels/amx/int8.inl.h"
+
+#include "backend/cpu/kernels/amx/kv_tiles.inl.h"
 
 #include "backend/cpu/kernels/amx/attention.inl.h"
 
@@ -155,26 +159,28 @@ TEST(EmulatedAmx, Int8BlocksOfRowsAndStripesAgreeWithSingleRows) {
 class EmulatedAmxAttentionTest : public AttentionTest {};
 
 TEST_P(EmulatedAmxAttentionTest, EqualsThePlainLoops) {
+  using amx::EmulatedTiles;
   const FlushToZero flush_to_zero;
   write_pages(kernels(Isa::scalar));
-  const AlignedMemory workspace(attention_workspace_bytes(case_->head_dim));
-  const std::vector<float> wanted = expected();
+  const AlignedMemory workspace(attention_workspace_bytes(case_->type, case_->head_dim));
+  const std::vector<float> wanted = comparable(expected());
   std::vector<float> y(wanted.size());
-  amx::attention_tiles<amx::EmulatedTiles>(arguments(workspace.get()), y.data(),
-                                           case_->group * case_->head_dim);
-  EXPECT_TRUE(same_bits(y, wanted));
+  AttentionFunction* run = amx::attention_tiles<EmulatedTiles, KvType::bf16>;
+  if (case_->type == KvType::int8) run = amx::attention_tiles<EmulatedTiles, KvType::int8>;
+  run(arguments(workspace.get()), y.data(), case_->group * case_->head_dim);
+  EXPECT_TRUE(same_bits(comparable(y), wanted));
 }
 
-// Tiles are for pages in bf16.
-std::vector<int> cases_in_bf16() {
+// Tiles are for pages in bf16 and int8.
+std::vector<int> cases_on_tiles() {
   std::vector<int> numbers;
   for (size_t i = 0; i < attention_cases().size(); ++i) {
-    if (attention_cases()[i].type == KvType::bf16) numbers.push_back(static_cast<int>(i));
+    if (attention_cases()[i].type != KvType::f32) numbers.push_back(static_cast<int>(i));
   }
   return numbers;
 }
 
-INSTANTIATE_TEST_SUITE_P(Cases, EmulatedAmxAttentionTest, testing::ValuesIn(cases_in_bf16()),
+INSTANTIATE_TEST_SUITE_P(Cases, EmulatedAmxAttentionTest, testing::ValuesIn(cases_on_tiles()),
                          attention_case_name);
 
 }  // namespace

@@ -123,6 +123,20 @@ inline float linear_int8(const QuantisedRow& x, const Matrix& w, int64_t row) {
   return acc;
 }
 
+// The n numbers of a key or value become codes, as whole numbers. Returns their scale.
+inline float quantise_head(float* x, int64_t n) {
+  float amax = 0.0f;
+  bool finite = true;
+  for (int64_t d = 0; d < n; ++d) {
+    finite = finite && std::isfinite(x[d]);
+    amax = std::max(amax, std::fabs(x[d]));
+  }
+  const bool zero = !finite || amax < 0x1p-100f;
+  for (int64_t d = 0; d < n; ++d) x[d] = zero ? 0.0f : std::nearbyint(x[d] * (127.0f / amax));
+  if (!finite) return std::numeric_limits<float>::quiet_NaN();
+  return zero ? 0.0f : amax / 127.0f;
+}
+
 // Keys and values of one kv head, as stored: [position][head_dim].
 struct Cache {
   int64_t head_dim = 0;
@@ -130,6 +144,15 @@ struct Cache {
   std::vector<float> k;
   std::vector<float> v;
   std::vector<bool> page_there;
+  std::vector<float> k_scales;  // [position], of codes; otherwise empty
+  std::vector<float> v_scales;
+
+  void quantise() {
+    for (int64_t u = 0; u < length; ++u) {
+      k_scales.push_back(quantise_head(k.data() + u * head_dim, head_dim));
+      v_scales.push_back(quantise_head(v.data() + u * head_dim, head_dim));
+    }
+  }
 };
 
 struct AttentionQuery {
@@ -139,7 +162,7 @@ struct AttentionQuery {
   float scale = 1.0f;
   float softcap = 0.0f;
   const float* sink = nullptr;
-  bool round = true;  // storage type bf16
+  bool round = true;  // storage type bf16 or int8
 };
 
 inline std::vector<float> attention(const std::vector<float>& query, const Cache& cache,
@@ -165,7 +188,9 @@ inline std::vector<float> attention(const std::vector<float>& query, const Cache
       const size_t at = static_cast<size_t>(i);
       visible[at] = true;
       any = true;
-      score[at] = chain(q.data(), cache.k.data() + u * h, h) * args.scale;
+      score[at] = chain(q.data(), cache.k.data() + u * h, h);
+      if (!cache.k_scales.empty()) score[at] *= cache.k_scales[static_cast<size_t>(u)];
+      score[at] *= args.scale;
       if (args.softcap != 0.0f) score[at] = args.softcap * tanh_f32(score[at] / args.softcap);
       m_s = std::max(m_s, score[at]);
     }
@@ -182,7 +207,9 @@ inline std::vector<float> attention(const std::vector<float>& query, const Cache
       std::vector<float> column(256);
       for (size_t i = 0; i < 256; ++i) {
         if (!visible[i]) continue;
-        weights[i] = args.round ? bf16(p[i]) : p[i];
+        weights[i] = p[i];
+        if (!cache.v_scales.empty()) weights[i] *= cache.v_scales[static_cast<size_t>(base) + i];
+        if (args.round) weights[i] = bf16(weights[i]);
         column[i] = cache.v[static_cast<size_t>((base + static_cast<int64_t>(i)) * h + d)];
       }
       const float o_s = chain(weights.data(), column.data(), 256);

@@ -22,12 +22,15 @@ _Static_assert(DUNLIN_OK == 0 && DUNLIN_ERROR_RUNTIME == 1 && DUNLIN_ERROR_USAGE
 _Static_assert(DUNLIN_PRECISION_AUTO == 0 && DUNLIN_PRECISION_EXACT == 1 &&
                    DUNLIN_PRECISION_F32 == 2 && DUNLIN_PRECISION_INT8 == 3,
                "a precision changed its number");
+_Static_assert(DUNLIN_KV_AUTO == 0 && DUNLIN_KV_BF16 == 1 && DUNLIN_KV_F32 == 2 &&
+                   DUNLIN_KV_INT8 == 3,
+               "a type of keys and values changed its number");
 _Static_assert(DUNLIN_EVENT_TOKEN == 0 && DUNLIN_EVENT_FINISHED == 1 && DUNLIN_EVENT_FAILED == 2,
                "an event changed its number");
 _Static_assert(DUNLIN_FINISH_STOP == 0 && DUNLIN_FINISH_LENGTH == 1,
                "a finish reason changed its number");
 
-SIZE(dunlin_load_options, 88);
+SIZE(dunlin_load_options, 112);
 AT(dunlin_load_options, struct_size, 0);
 AT(dunlin_load_options, backend, 8);
 AT(dunlin_load_options, isa, 16);
@@ -40,6 +43,10 @@ AT(dunlin_load_options, rows, 56);
 AT(dunlin_load_options, progress, 64);
 AT(dunlin_load_options, progress_user, 72);
 AT(dunlin_load_options, pack_cache, 80);
+AT(dunlin_load_options, offload, 88); /* the first 88 bytes are those of older headers */
+AT(dunlin_load_options, kv_type, 92);
+AT(dunlin_load_options, device, 96);
+AT(dunlin_load_options, isolate, 104);
 
 SIZE(dunlin_model_info, 72);
 AT(dunlin_model_info, struct_size, 0);

@@ -31,6 +31,13 @@ TEST(CApiLoad, ErrorsHaveAStatusAndAText) {
   options.backend = "abacus";
   EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
   EXPECT_NE(std::string(dunlin_last_error()).find("abacus"), std::string::npos);
+  options = one_thread();
+  options.device = "gpu";
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  EXPECT_NE(std::string(dunlin_last_error()).find("gpu"), std::string::npos);
+  options = one_thread();
+  options.isolate = "/no/such/dunlin";
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
   // Longer than the buffer of the text: cut, not lost.
   const std::string path = "/" + std::string(10000, 'x');
   EXPECT_NE(dunlin_engine_load(path.c_str(), nullptr, &engine), DUNLIN_OK);
@@ -72,6 +79,34 @@ TEST(CApiLoad, StructsOfOtherHeaders) {
   EXPECT_NE(std::string(dunlin_last_error()).find("struct_size"), std::string::npos);
 }
 
+TEST(CApiLoad, KeysAndValuesAreKeptAsTheOptionsSay) {
+  const auto kv_bytes = [](const dunlin_load_options& options) {
+    dunlin_model_info info = {};
+    info.struct_size = sizeof info;
+    EXPECT_EQ(dunlin_get_model_info(load(ids_model(), options).get(), &info), DUNLIN_OK);
+    return info.kv_bytes;
+  };
+  dunlin_load_options options = one_thread();
+  const uint64_t usual = kv_bytes(options);
+  options.kv_type = DUNLIN_KV_BF16;
+  EXPECT_EQ(kv_bytes(options), usual);
+  options.kv_type = DUNLIN_KV_INT8;
+  EXPECT_LT(kv_bytes(options), usual);
+  // A header from before there was a choice, with something behind its struct.
+  options.struct_size = offsetof(dunlin_load_options, kv_type);
+  EXPECT_EQ(kv_bytes(options), usual);
+
+  dunlin_engine* engine = nullptr;
+  options = one_thread();
+  options.kv_type = 9;
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  EXPECT_STREQ(dunlin_last_error(), "kv_type 9 is unknown");
+  options.kv_type = DUNLIN_KV_F32;  // beside a profile in bf16
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  options.precision = DUNLIN_PRECISION_F32;
+  EXPECT_GT(kv_bytes(options), usual);
+}
+
 TEST(CApiLoad, APackCacheThatIsOfNoUseIsAWarning) {
   const std::string folder = testing::TempDir() + "dunlin_c_api_open_to_all";
   std::filesystem::create_directory(folder);
@@ -84,6 +119,26 @@ TEST(CApiLoad, APackCacheThatIsOfNoUseIsAWarning) {
   EXPECT_NE(printed.find("warning: packed weights are not kept: " + folder), std::string::npos)
       << printed;
   std::filesystem::remove_all(folder);
+}
+
+TEST(CApiLoad, OffloadMapsWhatThePackCacheKeeps) {
+  const std::string folder = testing::TempDir() + "dunlin_c_api_packed";
+  std::filesystem::remove_all(folder);
+  dunlin_load_options options = one_thread();
+  options.offload = 1;
+  dunlin_engine* engine = nullptr;
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  EXPECT_NE(std::string(dunlin_last_error()).find("cannot be mapped"), std::string::npos);
+  options.pack_cache = folder.c_str();
+  EXPECT_TRUE(load(ids_model(), options) != nullptr);
+  EXPECT_FALSE(std::filesystem::is_empty(folder));  // though it is small
+  options.reserved = 1;                             // of a newer header
+  EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
+  // A header from before it knows neither.
+  options.struct_size = offsetof(dunlin_load_options, offload);
+  std::filesystem::remove_all(folder);
+  EXPECT_TRUE(load(ids_model(), options) != nullptr);
+  EXPECT_FALSE(std::filesystem::exists(folder));  // too small to be kept
 }
 
 TEST(CApiText, GoesThroughTheCallersBuffers) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 #include <thread>
@@ -65,6 +66,19 @@ TEST(Library, AModelIsEncodedWhileItIsLoaded) {
   EXPECT_EQ(wrong.error().kind, ErrorKind::usage);
 }
 
+TEST(Library, KeepsKeysAndValuesInInt8WhereItIsAsked) {
+  Engine plain = load(ids_model(), {.context = 64});
+  Engine int8 = load(ids_model(), {.kv_type = dunlin::KvType::int8, .context = 64});
+  EXPECT_LT(int8.model().kv_bytes, plain.model().kv_bytes);
+  Engine reference =
+      load(ids_model(), {.backend = "reference", .kv_type = dunlin::KvType::int8, .context = 64});
+  EXPECT_EQ(answer(int8, greedy({3, 4, 5}, 20)), answer(reference, greedy({3, 4, 5}, 20)));
+  const auto wrong = Engine::load(
+      ids_model(), {.precision = dunlin::Precision::f32, .kv_type = dunlin::KvType::int8});
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_EQ(wrong.error().kind, ErrorKind::usage);
+}
+
 // The test's model is too small to be kept; what is wrong with the folder is told whatever its size.
 TEST(Library, APackCacheThatIsOfNoUseIsAWarning) {
   const Ids wanted = [] {
@@ -83,6 +97,29 @@ TEST(Library, APackCacheThatIsOfNoUseIsAWarning) {
   std::filesystem::remove_all(folder);
 }
 
+TEST(Library, OffloadHasTheSameTokens) {
+  const Ids wanted = [] {
+    Engine engine = load();
+    return answer(engine, greedy({3, 4, 5}, 6));
+  }();
+  const std::string folder = testing::TempDir() + "dunlin_library_packed";
+  std::filesystem::remove_all(folder);
+  ::setenv("DUNLIN_MEMORY_BUDGET", "0", 1);
+  for (int start = 0; start < 2; ++start) {
+    Engine engine = load(ids_model(), {.pack_cache = folder, .offload = true});
+    EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)), wanted) << start;
+    EXPECT_FALSE(std::filesystem::is_empty(folder)) << start;
+  }
+  ::unsetenv("DUNLIN_MEMORY_BUDGET");
+  std::filesystem::remove_all(folder);
+  const auto nowhere = Engine::load(ids_model(), {.offload = true});
+  ASSERT_FALSE(nowhere.ok());
+  EXPECT_EQ(nowhere.error().kind, ErrorKind::usage);
+  const auto slow = Engine::load(ids_model(), {.backend = "reference", .offload = true});
+  ASSERT_FALSE(slow.ok());
+  EXPECT_EQ(slow.error().kind, ErrorKind::usage);
+}
+
 TEST(Library, LoadErrorsAreResults) {
   const auto missing = Engine::load("/no/such/model");
   ASSERT_FALSE(missing.ok());
@@ -99,6 +136,22 @@ TEST(Library, LoadErrorsAreResults) {
     EXPECT_EQ(Engine::load(ids_model(), {.rows = count}).ok(), count > 0) << count;
     EXPECT_EQ(Engine::load(ids_model(), {.context = count}).ok(), count == 0) << count;
   }
+}
+
+TEST(Library, PluginsAreForTheBackEndPjrt) {
+  EXPECT_EQ(Engine::load(ids_model(), {.device = "gpu"}).error().kind, ErrorKind::usage);
+  EXPECT_EQ(Engine::load(ids_model(), {.isolate = "/no/such/dunlin"}).error().kind,
+            ErrorKind::usage);
+  const auto unknown = Engine::load(ids_model(), {.backend = "pjrt", .device = "/no/plugin.so"});
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().kind, ErrorKind::device);
+  const auto isolated = Engine::load(
+      ids_model(), {.backend = "pjrt", .device = "/no/plugin.so", .isolate = "/no/such/dunlin"});
+  ASSERT_FALSE(isolated.ok());
+  EXPECT_EQ(isolated.error().kind, ErrorKind::device);
+  // A build without the back end says that of both.
+  if (unknown.error().message.find("/no/plugin.so") != std::string::npos)
+    EXPECT_NE(isolated.error().message.find("/no/such/dunlin"), std::string::npos);
 }
 
 TEST(Library, DescribesTheModel) {

@@ -4,6 +4,7 @@
 
 #include "backend/pjrt/client/compiled_program.h"
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/compile_ahead.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/lower/lower.h"
@@ -29,9 +30,9 @@ Ahead compile_for(const Target& target, const Metadata& config, const Bucket& bu
   LoweringOptions options{.precision = Precision::automatic};
   options.formats.assign(expanded->weights.size(), Format::bf16);
   Ahead ahead{lower(*expanded, bucket, options), Error{}};
-  const auto plugin = Plugin::load(find_plugin(target.plugin)->path);
-  EXPECT_TRUE(plugin.ok()) << plugin.error().message;
-  const auto topology = Topology::create(**plugin, target.topology, target.options);
+  const auto calls = LocalCalls::load(find_plugin(target.plugin)->path);
+  EXPECT_TRUE(calls.ok()) << calls.error().message;
+  const auto topology = Topology::create(*calls, target.topology, target.options);
   EXPECT_TRUE(topology.ok()) << topology.error().message;
   if (topology.ok()) ahead.compiled = (*topology)->compile(ahead.lowered.text, {});
   return ahead;

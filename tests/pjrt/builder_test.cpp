@@ -70,7 +70,7 @@ TEST(Builder, LoopsCount) {
   const std::vector<int32_t> ten{10};
   const auto argument = client->upload({Element::i32, {}}, std::as_bytes(std::span(ten)), 0);
   ASSERT_TRUE(argument.ok());
-  const auto results = (*program)->execute({{argument->get()}});
+  const auto results = (*program)->execute({{argument->id()}});
   ASSERT_TRUE(results.ok()) << results.error().message;
   int32_t values[2] = {};
   for (size_t i = 0; i < 2; ++i) {

@@ -10,6 +10,7 @@
 #include <fstream>
 
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/client/plugin.h"
 #include "backend/pjrt/compiler.h"
 #include "backend/pjrt/open_device.h"
 #include "backend/pjrt/stablehlo/builder.h"
@@ -109,10 +110,28 @@ TEST(Client, NumbersOfFourBitsArriveWithTheirSign) {
     const auto program = client->compile(text, {});
     ASSERT_TRUE(program.ok()) << program.error().message;
     const Buffer argument = upload(*client, type, codes);
-    const auto results = (*program)->execute({{argument.get()}});
+    const auto results = (*program)->execute({{argument.id()}});
     ASSERT_TRUE(results.ok()) << results.error().message;
     EXPECT_EQ(download((*results)[0][0], {Element::f32, {3, 5}}), expected);
   }
+}
+
+// What callers take from the results is there.
+TEST(Client, FewerResultsThanAreNeededAreAnError) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto client = test_client();
+  const TensorType type{Element::f32, {2}};
+  Builder b;
+  const Var x = b.argument(type);
+  const auto program = client->compile(b.finish({b.add(x, x), x}), {});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const Buffer argument = upload(*client, type, std::vector<float>{1, 2});
+  EXPECT_TRUE((*program)->execute({{argument.id()}}, 2).ok());
+  const auto results = (*program)->execute({{argument.id()}}, 3);
+  ASSERT_FALSE(results.ok());
+  EXPECT_EQ(results.error().kind, ErrorKind::device);
+  EXPECT_THAT(results.error().message,
+              HasSubstr("execute: 2 results on 1 devices, but the program has 3 on 1"));
 }
 
 TEST(Client, AProgramThatDoesNotParseIsAnErrorWithThePluginsText) {
@@ -142,7 +161,7 @@ TEST(Client, ADonatedArrayIsUpdatedWhereItLies) {
   Buffer state = upload(*client, type, std::vector<float>(1024 * 1024, 0.0f));
   const uintptr_t before = *state.address();
   const Buffer where = upload(*client, {Element::i32, {}}, std::vector<int32_t>{7});
-  auto results = (*program)->execute({{state.get(), where.get()}});
+  auto results = (*program)->execute({{state.id(), where.id()}});
   ASSERT_TRUE(results.ok()) << results.error().message;
   state = std::move(results->front().front());
   EXPECT_EQ(*state.address(), before);

@@ -71,13 +71,13 @@ std::vector<std::vector<float>> run_on_four(
   const auto program = client->compile(b.finish({y}, {own}), spec);
   EXPECT_TRUE(program.ok()) << program.error().message;
   std::vector<Buffer> buffers;
-  std::vector<std::vector<PJRT_Buffer*>> arguments;
+  std::vector<std::vector<BufferId>> arguments;
   for (int64_t device = 0; device < 4; ++device) {
     const std::vector<float> values(2, static_cast<float>(device + 1));
     auto buffer = client->upload({Element::f32, {2}}, std::as_bytes(std::span(values)), device);
     EXPECT_TRUE(buffer.ok()) << buffer.error().message;
     buffers.push_back(std::move(buffer).value());
-    arguments.push_back({buffers.back().get()});
+    arguments.push_back({buffers.back().id()});
   }
   const auto results = (*program)->execute(arguments);
   EXPECT_TRUE(results.ok()) << results.error().message;

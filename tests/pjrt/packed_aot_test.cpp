@@ -8,6 +8,7 @@
 
 #include "backend/pjrt/client/compiled_program.h"
 #include "backend/pjrt/client/hlo_summary.h"
+#include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/compiler.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/lower/lower.h"
@@ -94,12 +95,12 @@ class PackedAheadOfTime : public testing::TestWithParam<Wanted> {
   }
 
   Result<CompiledProgram> compiled(const std::string& text) const {
-    DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(path_));
+    DUNLIN_ASSIGN_OR_RETURN(const auto calls, LocalCalls::load(path_));
     DUNLIN_ASSIGN_OR_RETURN(const auto topology,
-                            Topology::create(*plugin, target_.topology, target_.options));
+                            Topology::create(calls, target_.topology, target_.options));
     CompileSpec spec;
     spec.device_ids = {0};
-    return topology->compile(text, with_own_options(*plugin, std::move(spec)));
+    return topology->compile(text, with_own_options(calls->plugin(), std::move(spec)));
   }
 
   // The program of one bucket of rows.

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/discover.h"
 
 namespace dunlin::pjrt {
@@ -15,9 +16,9 @@ namespace {
 std::shared_ptr<const Client> make_client(int64_t virtual_devices) {
   const auto place = find_plugin(test_device());
   EXPECT_TRUE(place.ok()) << place.error().message;
-  const auto plugin = Plugin::load(place->path);
-  EXPECT_TRUE(plugin.ok()) << plugin.error().message;
-  auto client = Client::create(**plugin, virtual_devices);
+  const auto calls = LocalCalls::load(place->path);
+  EXPECT_TRUE(calls.ok()) << calls.error().message;
+  auto client = Client::create(*calls, virtual_devices);
   EXPECT_TRUE(client.ok()) << client.error().message;
   return std::move(client).value();
 }

@@ -85,9 +85,9 @@ Result<std::vector<float>> run(const std::string& text, const WeightView& view,
   }
   DUNLIN_ASSIGN_OR_RETURN(Buffer argument, client->upload(more, last, 0));
   buffers.push_back(std::move(argument));
-  std::vector<PJRT_Buffer*> handles;
-  for (const Buffer& buffer : buffers) handles.push_back(buffer.get());
-  DUNLIN_ASSIGN_OR_RETURN(const auto results, program->execute({handles}));
+  std::vector<BufferId> ids;
+  for (const Buffer& buffer : buffers) ids.push_back(buffer.id());
+  DUNLIN_ASSIGN_OR_RETURN(const auto results, program->execute({ids}));
   std::vector<float> values(static_cast<size_t>(element_count(result.dims)));
   DUNLIN_RETURN_IF_ERROR(results[0][0].download(result, std::as_writable_bytes(std::span(values))));
   return values;

@@ -52,6 +52,23 @@ TEST(CpuRates, SurviveJson) {
   EXPECT_EQ(to_json(read), to_json(rates));
 }
 
+// Files from before it was measured do not have it.
+TEST(CpuRates, TheDiskMayBeMissing) {
+  CpuRates rates = example();
+  EXPECT_EQ(to_json(rates).find("disk"), std::string::npos);
+  EXPECT_EQ(parse_cpu_rates(to_json(rates), "file")->disk_bytes_per_second, 0);
+  rates.disk_bytes_per_second = 3e9;
+  EXPECT_DOUBLE_EQ(parse_cpu_rates(to_json(rates), "file")->disk_bytes_per_second, 3e9);
+  rates.disk_bytes_per_second = 1e-300;
+  std::string text = to_json(rates);
+  const size_t at = text.find("1e-300");
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, 6, "-1");
+  const auto wrong = parse_cpu_rates(text, "rates.json");
+  ASSERT_FALSE(wrong.ok());
+  EXPECT_THAT(wrong.error().message, HasSubstr("disk_bytes_per_second is missing or no positive"));
+}
+
 TEST(CpuRates, WrongJsonIsNamed) {
   const auto message = [](const std::string& text) {
     const auto result = parse_cpu_rates(text, "rates.json");

@@ -39,8 +39,9 @@ void kill_now() {
 }
 
 // Counts the call; true: it fails.
-bool fails() {
+bool fails(const char* name) {
   if (!active) return false;
+  if (current.before) current.before(name);
   const int64_t call = call_count++;
   if (call == current.kill_at) kill_now();
   if (call != current.fail_at) return false;
@@ -52,6 +53,7 @@ bool fails() {
 template <typename Put>
 ssize_t spoilt_write(int fd, size_t size, Put put) {
   if (!is_watched(fd)) return put(size);
+  if (current.before) current.before("write");
   const int64_t call = call_count++;
   if (call == current.kill_at || call == current.fail_at) {
     if (size > 1 && put(size / 2) < 0) return -1;
@@ -115,27 +117,27 @@ ssize_t pwrite(int fd, const void* data, size_t size, off_t offset) {
 
 // No test lives through a loss of power, so there is nothing to wait for.
 int fsync(int /*fd*/) {
-  return dunlin::fails() ? -1 : 0;
+  return dunlin::fails("fsync") ? -1 : 0;
 }
 
 int ftruncate(int fd, off_t length) noexcept {
   static auto* const real = dunlin::next<int(int, off_t)>("ftruncate");
-  return dunlin::fails() ? -1 : real(fd, length);
+  return dunlin::fails("ftruncate") ? -1 : real(fd, length);
 }
 
 int rename(const char* from, const char* to) noexcept {
   static auto* const real = dunlin::next<int(const char*, const char*)>("rename");
-  return dunlin::fails() ? -1 : real(from, to);
+  return dunlin::fails("rename") ? -1 : real(from, to);
 }
 
 int unlink(const char* path) noexcept {
   static auto* const real = dunlin::next<int(const char*)>("unlink");
-  return dunlin::fails() ? -1 : real(path);
+  return dunlin::fails("unlink") ? -1 : real(path);
 }
 
 int mkdir(const char* path, mode_t mode) noexcept {
   static auto* const real = dunlin::next<int(const char*, mode_t)>("mkdir");
-  return dunlin::fails() ? -1 : real(path, mode);
+  return dunlin::fails("mkdir") ? -1 : real(path, mode);
 }
 
 int statvfs(const char* path, struct statvfs* system) noexcept {

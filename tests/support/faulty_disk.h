@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string_view>
 
 namespace dunlin {
 
@@ -14,6 +15,8 @@ struct DiskFaults {
   int64_t fail_at = -1;  // this call, counted from 0, fails with EIO; a write after half its bytes
   int64_t kill_at = -1;  // SIGKILL ends the process in this call; a write after half its bytes
   int64_t free_bytes = -1;  // that statvfs() tells
+  // Hears of each call, "fsync", before it is made, from the thread that makes it.
+  std::function<void(std::string_view call)> before = {};
 };
 
 // Spoils from its construction to its end. One at a time.

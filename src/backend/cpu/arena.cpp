@@ -1,5 +1,5 @@
 // Anonymous mappings with MADV_HUGEPAGE: 2 MiB pages spare the TLB and let the hardware prefetcher,
-// which stops at page ends, run on.
+// which stops at page ends, run on. With several NUMA nodes they are interleaved (base/memory_policy.h).
 #include "backend/cpu/arena.h"
 
 #include <fmt/format.h>
@@ -8,6 +8,8 @@
 #include <cerrno>
 #include <cstring>
 #include <utility>
+
+#include "base/memory_policy.h"
 
 namespace dunlin::cpu {
 
@@ -31,6 +33,7 @@ Result<Arena> Arena::create(int64_t bytes, const std::string& purpose) {
   arena.bytes_ = bytes;
   // Advice only: without huge pages everything works on small ones.
   (void)madvise(mapped, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+  spread_pages(mapped, static_cast<size_t>(bytes));
   return arena;
 }
 

@@ -19,8 +19,9 @@ inline constexpr int64_t round_up(int64_t value, int64_t multiple) {
 class Arena {
  public:
   Arena() = default;
-  // Zeros, page-aligned. Pages become resident when they are first touched. A reservation that
-  // fails is does_not_fit, naming `purpose` and the size.
+  // Zeros, page-aligned. Pages become resident when they are first touched, on the node of the thread that
+  // touches them, or on each of several nodes in turn. A reservation that fails is does_not_fit, naming
+  // `purpose` and the size.
   static Result<Arena> create(int64_t bytes, const std::string& purpose);
   ~Arena();
   Arena(Arena&& other) noexcept;

@@ -26,7 +26,9 @@ class AttentionStep final : public BoundStep {
     return attention_work(settings_, context);
   }
   int64_t scratch_bytes() const override;
-  int64_t workspace_bytes() const override { return attention_workspace_bytes(settings_.head_dim); }
+  int64_t workspace_bytes() const override {
+    return attention_workspace_bytes(settings_.kv_type, settings_.head_dim);
+  }
   bool is_attention() const override { return true; }
   std::vector<std::pair<std::string, std::string>> kernels() const override;
 

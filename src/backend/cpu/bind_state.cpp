@@ -10,25 +10,19 @@ namespace dunlin::cpu {
 
 namespace {
 
-// Element of a page as kernels/kv_page.h lays it out: four bytes hold one float, or two
-// neighbouring dimensions (keys) or positions (values) in bf16.
-float read_key(KvType type, const std::byte* block, int64_t slot, int64_t dim) {
-  const int64_t pack = 4 / kv_element_bytes(type);
-  const std::byte* at =
-      block + 64 * (dim / pack) + 4 * slot + kv_element_bytes(type) * (dim % pack);
-  if (type == KvType::f32) {
-    float value;
-    std::memcpy(&value, at, sizeof(value));
-    return value;
-  }
+float load_float(const std::byte* at) {
+  float value;
+  std::memcpy(&value, at, sizeof(value));
+  return value;
+}
+
+// An element of a page in float32; codes times the scale.
+float read_element(KvType type, const std::byte* at, float scale) {
+  if (type == KvType::f32) return load_float(at);
+  if (type == KvType::int8) return static_cast<float>(static_cast<int8_t>(*at)) * scale;
   bfloat16 value;
   std::memcpy(&value, at, sizeof(value));
   return to_float(value);
-}
-
-float read_value(KvType type, const std::byte* values, int64_t slot, int64_t dim) {
-  const std::byte* block = values + dim / 16 * kPageTokens * 16 * kv_element_bytes(type);
-  return read_key(type, block, dim % 16, slot);
 }
 
 struct StateReader {
@@ -64,9 +58,15 @@ struct StateReader {
       const std::byte* block = context.state.block(place.group, place.layer, head) +
                                page * context.state.page_stride(place.group);
       const std::byte* values = block + kv_value_offset(type, head_dim);
+      const bool codes = kv_has_scales(type);
+      const float key_scale =
+          codes ? load_float(block + kv_key_scales_offset(head_dim) + 4 * slot) : 1.0f;
+      const float value_scale =
+          codes ? load_float(block + kv_value_scales_offset(head_dim) + 4 * slot) : 1.0f;
       for (int64_t d = 0; d < head_dim; ++d) {
-        k[to + head * head_dim + d] = read_key(type, block, slot, d);
-        v[to + head * head_dim + d] = read_value(type, values, slot, d);
+        const int64_t at = to + head * head_dim + d;
+        k[at] = read_element(type, block + kv_key_at(type, slot, d), key_scale);
+        v[at] = read_element(type, values + kv_value_at(type, slot, d), value_scale);
       }
     }
   }

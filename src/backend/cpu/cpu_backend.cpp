@@ -11,6 +11,7 @@
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/optimizations.h"
+#include "backend/cpu/residency.h"
 #include "backend/cpu/select.h"
 #include "backend/cpu/weights.h"
 
@@ -69,6 +70,15 @@ class CpuBackend final : public Backend {
     DUNLIN_ASSIGN_OR_RETURN(const Isa isa, check(program, options));
     return cpu::CpuExecutable::footprint(program, weights, with_threads(options), isa,
                                          pages_per_group);
+  }
+
+  Result<Residency> residency(const Program& program, const WeightSource& weights,
+                              const CompileOptions& options,
+                              const std::vector<int64_t>& pages_per_group,
+                              uint64_t available) const override {
+    DUNLIN_ASSIGN_OR_RETURN(const Footprint held,
+                            footprint(program, weights, options, pages_per_group));
+    return cpu::residency_of(program, weights, options, held, available);
   }
 
   std::string packing() const override { return cpu::kPacking; }

@@ -30,11 +30,12 @@ void copy_or_fill(const std::vector<float>& values, int64_t count, float otherwi
 
 }  // namespace
 
-CpuExecutable::CpuExecutable(Program program, const CompileOptions& options, Isa isa)
+CpuExecutable::CpuExecutable(Program program, const CompileOptions& options, Isa isa,
+                             KvType kv_type)
     : program_(std::move(program)),
       options_(options),
       isa_(isa_name(isa)),
-      kv_type_(options.precision == Precision::f32 ? KvType::f32 : KvType::bf16),
+      kv_type_(kv_type),
       kernels_(enabled_kernels(isa, options)),
       tables_(options.limits) {}
 
@@ -42,7 +43,9 @@ Result<std::unique_ptr<CpuExecutable>> CpuExecutable::create(const Program& prog
                                                              const WeightSource& source,
                                                              const CompileOptions& options,
                                                              Isa isa) {
-  auto executable = std::unique_ptr<CpuExecutable>(new CpuExecutable(program, options, isa));
+  DUNLIN_ASSIGN_OR_RETURN(const KvType kv_type, kv_type_of(options.precision, options.kv_type));
+  auto executable =
+      std::unique_ptr<CpuExecutable>(new CpuExecutable(program, options, isa, kv_type));
   DUNLIN_RETURN_IF_ERROR(executable->compile(source));
   return executable;
 }
@@ -50,7 +53,8 @@ Result<std::unique_ptr<CpuExecutable>> CpuExecutable::create(const Program& prog
 Result<Footprint> CpuExecutable::footprint(const Program& program, const WeightSource& source,
                                            const CompileOptions& options, Isa isa,
                                            const std::vector<int64_t>& pages_per_group) {
-  CpuExecutable plan(program, options, isa);
+  DUNLIN_ASSIGN_OR_RETURN(const KvType kv_type, kv_type_of(options.precision, options.kv_type));
+  CpuExecutable plan(program, options, isa, kv_type);
   const std::vector<FusedStep> fused = fuse(plan.program_, plan.options_.disabled);
   DUNLIN_ASSIGN_OR_RETURN(plan.weights_,
                           Weights::lay_out(plan.program_, fused, source, plan.options_));

@@ -48,7 +48,7 @@ class CpuExecutable final : public Executable {
   Result<void> record(Profile* profile) override;
 
  private:
-  CpuExecutable(Program program, const CompileOptions& options, Isa isa);
+  CpuExecutable(Program program, const CompileOptions& options, Isa isa, KvType kv_type);
   Result<void> compile(const WeightSource& source);
   Result<void> reserve_values(const std::vector<FusedStep>& fused);
   void bind_steps(const std::vector<FusedStep>& fused);

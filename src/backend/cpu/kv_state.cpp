@@ -75,7 +75,15 @@ uint64_t CpuKvState::bytes() const {
 }
 
 std::string CpuKvState::layout() const {
-  return type_ == KvType::bf16 ? "cpu bf16 1" : "cpu f32 1";
+  switch (type_) {
+    case KvType::bf16:
+      return "cpu bf16 1";
+    case KvType::f32:
+      return "cpu f32 1";
+    case KvType::int8:
+      break;
+  }
+  return "cpu int8 1";
 }
 
 uint64_t CpuKvState::page_bytes(int32_t group) const {

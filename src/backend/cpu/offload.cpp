@@ -10,35 +10,11 @@ namespace {
 // As counts are halved then, they remember about the last 64 steps.
 constexpr int64_t kRunsBetweenPins = 32;
 
-std::vector<GroupSize> sizes_of(const std::vector<DenseGroup>& groups) {
-  std::vector<GroupSize> sizes;
-  for (const DenseGroup& group : groups)
-    sizes.push_back({.layer = group.layer, .bytes = group.bytes});
-  return sizes;
-}
-
 std::vector<ExpertStack> stacks_of(const std::vector<MappedExperts>& mapped) {
   std::vector<ExpertStack> stacks;
   for (const MappedExperts& each : mapped)
     stacks.push_back({.experts = each.experts, .bytes = each.bytes_each()});
   return stacks;
-}
-
-// What one row's choices take in the layer with the largest experts.
-int64_t bytes_of_a_row(const std::vector<MappedExperts>& stacks, int64_t per_row) {
-  int64_t most = 0;
-  for (const MappedExperts& each : stacks)
-    most = std::max(most, std::min(per_row, each.experts) * each.bytes_each());
-  return most;
-}
-
-ResidencyPlan plan_of(const WeightMap& map, int64_t per_row, uint64_t budget) {
-  // Far more than any memory, and sums with it do not overflow.
-  constexpr uint64_t kMost = uint64_t{1} << 60;
-  int64_t expert_bytes = 0;
-  for (const MappedExperts& each : map.stacks) expert_bytes += each.experts * each.bytes_each();
-  return plan_residency(sizes_of(map.groups), expert_bytes, bytes_of_a_row(map.stacks, per_row),
-                        static_cast<int64_t>(std::min(budget, kMost)));
 }
 
 size_t expert_count(const WeightMap& map) {
@@ -53,7 +29,7 @@ Offload::Offload(WeightMap map, int64_t per_row, uint64_t budget, std::unique_pt
     : map_(std::move(map)),
       budget_(budget),
       pager_(std::move(pager)),
-      plan_(plan_of(map_, per_row, budget)),
+      plan_(plan_residency(map_, per_row, budget)),
       reads_before_(process_reads()),
       next_(map_.groups.size(), -1),
       previous_(map_.groups.size(), -1),

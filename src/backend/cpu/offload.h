@@ -19,6 +19,7 @@
 #include "backend/cpu/expert_cache.h"
 #include "backend/cpu/keeper.h"
 #include "backend/cpu/pager.h"
+#include "backend/cpu/residency.h"
 #include "backend/cpu/residency_plan.h"
 #include "backend/cpu/weight_map.h"
 #include "base/process_reads.h"

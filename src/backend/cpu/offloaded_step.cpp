@@ -1,6 +1,5 @@
 #include "backend/cpu/offloaded_step.h"
 
-#include <algorithm>
 #include <cstddef>
 
 namespace dunlin::cpu {
@@ -15,15 +14,6 @@ void OffloadedStep::run(const RunContext& context) noexcept {
   step_->run(context);
   if (has_experts) offload_.leave();
   if (use_.last) offload_.end_run();
-}
-
-int64_t experts_per_row(const Program& program) {
-  int64_t most = 0;
-  for (const Node& node : program.nodes) {
-    if (node.op == Op::experts)
-      most = std::max(most, program.type(node.operands[1]).dims.back().size);
-  }
-  return most;
 }
 
 void offload_steps(const Binding& binding, std::span<const FusedStep> fused, Offload& offload,

@@ -48,9 +48,6 @@ class OffloadedStep final : public BoundStep {
   Offload& offload_;
 };
 
-// The most experts that a row chooses in a layer; 0: there are none.
-int64_t experts_per_row(const Program& program);
-
 // Makes an OffloadedStep of each; steps[i] was bound from fused[i].
 void offload_steps(const Binding& binding, std::span<const FusedStep> fused, Offload& offload,
                    std::vector<std::unique_ptr<BoundStep>>& steps);

@@ -73,9 +73,9 @@ Result<std::unique_ptr<ReferenceRunner>> ReferenceRunner::create(
   auto runner = std::make_unique<ReferenceRunner>();
   DUNLIN_ASSIGN_OR_RETURN(const Program alone, runner->select_nodes(program, steps));
   if (alone.nodes.empty()) return std::unique_ptr<ReferenceRunner>();
-  runner->store_bf16_ = options.precision != Precision::f32;
+  DUNLIN_ASSIGN_OR_RETURN(runner->kv_type_, kv_type_of(options.precision, options.kv_type));
   runner->no_state_ = std::make_unique<reference::ReferenceKvState>(
-      std::vector<KvGroup>{}, std::vector<int64_t>{}, runner->store_bf16_);
+      std::vector<KvGroup>{}, std::vector<int64_t>{}, runner->kv_type_);
   DUNLIN_ASSIGN_OR_RETURN(runner->prepared_, reference::prepare_weights(alone, source, options));
   return runner;
 }
@@ -97,7 +97,7 @@ Result<std::vector<uint64_t>> ReferenceRunner::footprint(const Program& program,
 }
 
 void ReferenceRunner::begin_step(const StepPlan& plan) {
-  step_.emplace(plan, *no_state_, store_bf16_);
+  step_.emplace(plan, *no_state_, kv_type_);
 }
 
 const reference::PreparedWeight* ReferenceRunner::weight(const Program& program, ValueId id) const {

@@ -39,7 +39,7 @@ class ReferenceRunner {
 
   std::vector<WeightId> prepared_id_;  // by WeightId of the Program: index into prepared_, or -1
   std::vector<reference::PreparedWeight> prepared_;
-  bool store_bf16_ = true;
+  KvType kv_type_ = KvType::bf16;
   std::unique_ptr<reference::ReferenceKvState> no_state_;  // these nodes have none
   std::optional<reference::StepContext> step_;
 };

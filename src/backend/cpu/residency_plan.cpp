@@ -86,7 +86,8 @@ ResidencyPlan plan_residency(std::span<const GroupSize> groups, int64_t expert_b
   plan.pinned_bytes = planner.pinned_bytes();
   for (const GroupSize& group : groups) plan.streamed_bytes += group.bytes;
   plan.streamed_bytes -= plan.pinned_bytes;
-  const int64_t left = for_dense - plan.pinned_bytes - planner.streaming_bytes();
+  plan.streaming_bytes = planner.streaming_bytes();
+  const int64_t left = for_dense - plan.pinned_bytes - plan.streaming_bytes;
   plan.expert_room = std::min(expert_bytes, least + std::max<int64_t>(0, left));
   return plan;
 }

@@ -22,7 +22,8 @@ struct ResidencyPlan {
   std::vector<bool> pinned = {};
   int64_t pinned_bytes = 0;
   int64_t streamed_bytes = 0;
-  int64_t expert_room = 0;  // bytes of experts that may be held
+  int64_t streaming_bytes = 0;  // of these, the most that are in memory at a time
+  int64_t expert_room = 0;      // bytes of experts that may be held
 };
 
 // `expert_bytes`: of all experts. `least_experts`: of those that a token needs in one layer, for which

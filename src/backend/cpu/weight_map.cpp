@@ -90,6 +90,15 @@ std::string_view layer_of(std::string_view node) {
   return is_number ? node.substr(0, second) : std::string_view();
 }
 
+int64_t experts_per_row(const Program& program) {
+  int64_t most = 0;
+  for (const Node& node : program.nodes) {
+    if (node.op == Op::experts)
+      most = std::max(most, program.type(node.operands[1]).dims.back().size);
+  }
+  return most;
+}
+
 WeightMap map_weights(const Program& program, std::span<const FusedStep> steps,
                       const Weights& weights) {
   Mapper mapper(program, weights);

@@ -52,6 +52,9 @@ struct WeightMap {
 // "layers.3" of "layers.3.attend.q_proj"; empty for a node outside of the layers.
 std::string_view layer_of(std::string_view node);
 
+// The most experts that a row chooses in a layer; 0: there are none.
+int64_t experts_per_row(const Program& program);
+
 WeightMap map_weights(const Program& program, std::span<const FusedStep> steps,
                       const Weights& weights);
 

@@ -142,11 +142,20 @@ Result<Weights> Weights::pack_and_map(const WeightLayout& layout, const CompileO
   return store.not_kept();
 }
 
+Result<std::byte*> Weights::reserve(const WeightLayout& layout) {
+  DUNLIN_ASSIGN_OR_RETURN(Arena arena, Arena::create(layout.bytes(), "packed weights"));
+  std::byte* const data = arena.data();
+  arena_ = std::make_shared<Arena>(std::move(arena));
+  return data;
+}
+
+// What is to be mapped must be whole first; else the file may wait until the model answers.
 Result<void> Weights::read(const Program& program, const WeightLayout& layout,
                            const CompileOptions& options, ThreadPool& pool) {
-  DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
+  DUNLIN_ASSIGN_OR_RETURN(std::byte* const arena, reserve(layout));
   PackedWeightStore* const store = options.store.get();
-  const bool kept = store != nullptr && store->begin();
+  const bool mapped = options.load_mode == LoadMode::mmap;
+  const bool kept = store != nullptr && mapped && store->begin();
   WeightReader reader(pool);
   const auto report = [&](size_t done, const std::string& name) {
     if (!options.progress) return;
@@ -158,7 +167,7 @@ Result<void> Weights::read(const Program& program, const WeightLayout& layout,
     const LaidOutWeight& weight = layout.of(id);
     report(i, program.weights[static_cast<size_t>(id)].name);
     if (weight.plain_at >= 0) {
-      auto* const values = reinterpret_cast<float*>(arena_.data() + weight.plain_at);
+      auto* const values = reinterpret_cast<float*>(arena + weight.plain_at);
       DUNLIN_RETURN_IF_ERROR(reader.read_plain(weight, 0, weight.view.rows, values));
     }
     if (weight.packed_at >= 0) DUNLIN_RETURN_IF_ERROR(pack(layout, id, reader));
@@ -170,30 +179,49 @@ Result<void> Weights::read(const Program& program, const WeightLayout& layout,
     stored_ = store->commit();
   }
   report(layout.order().size(), "");
-  held_ = held_weights(layout, arena_.data());
+  held_ = held_weights(layout, arena);
+  if (store != nullptr && !mapped) keep_later(layout, *store);
   return {};
 }
 
-void Weights::keep(const LaidOutWeight& weight, PackedWeightStore& store) const {
-  const auto give = [&](const PreparedPart& part, int64_t at) {
-    store.append(part, {arena_.data() + at, static_cast<size_t>(part.bytes)});
+std::vector<PackedPart> Weights::parts_of(const LaidOutWeight& weight) const {
+  std::vector<PackedPart> parts;
+  const auto add = [&](PreparedPart part, int64_t at) {
+    PackedPart packed;
+    packed.part = std::move(part);
+    packed.data = arena_->data() + at;
+    parts.push_back(std::move(packed));
   };
-  if (weight.plain_at >= 0) give(weight.plain_part(), weight.plain_at);
-  if (weight.packed_at >= 0) give(weight.packed_part(), weight.packed_at);
+  if (weight.plain_at >= 0) add(weight.plain_part(), weight.plain_at);
+  if (weight.packed_at >= 0) add(weight.packed_part(), weight.packed_at);
+  return parts;
+}
+
+void Weights::keep(const LaidOutWeight& weight, PackedWeightStore& store) const {
+  for (const PackedPart& each : parts_of(weight))
+    store.append(each.part, {each.data, static_cast<size_t>(each.part.bytes)});
+}
+
+void Weights::keep_later(const WeightLayout& layout, PackedWeightStore& store) const {
+  std::vector<PackedPart> parts;
+  for (const WeightId id : layout.order()) {
+    for (PackedPart& each : parts_of(layout.of(id))) parts.push_back(std::move(each));
+  }
+  store.keep_later(std::move(parts), arena_);
 }
 
 // With its companion, where that is not packed yet.
 Result<void> Weights::pack(const WeightLayout& layout, WeightId id, WeightReader& reader) {
   const LaidOutWeight& weight = layout.of(id);
   if (!weight.companion)
-    return reader.pack(weight, 0, weight.stripes(), arena_.data() + weight.packed_at);
+    return reader.pack(weight, 0, weight.stripes(), arena_->data() + weight.packed_at);
   const std::vector<WeightId>& order = layout.order();
   if (std::ranges::find(order, *weight.companion) < std::ranges::find(order, id)) return {};
   const LaidOutWeight& companion = layout.of(*weight.companion);
   const LaidOutWeight& even = weight.both ? weight : companion;
   const LaidOutWeight& odd = weight.both ? companion : weight;
-  return reader.pack(even, 0, even.stripes(), arena_.data() + even.packed_at,
-                     arena_.data() + odd.packed_at);
+  return reader.pack(even, 0, even.stripes(), arena_->data() + even.packed_at,
+                     arena_->data() + odd.packed_at);
 }
 
 // Copied weights lie in the arena as read() leaves them; mapped ones where the files are mapped.
@@ -201,13 +229,14 @@ Result<void> Weights::take(std::shared_ptr<const PreparedWeights> prepared, bool
                            const WeightLayout& layout, const CompileOptions& options,
                            ThreadPool& pool) {
   if (!options.offload.on) prepared->read_ahead();
+  std::byte* arena = nullptr;
   if (!mapped) {
-    DUNLIN_ASSIGN_OR_RETURN(arena_, Arena::create(layout.bytes(), "packed weights"));
+    DUNLIN_ASSIGN_OR_RETURN(arena, reserve(layout));
   }
   const auto place = [&](const PreparedPart& part, int64_t at) -> Result<const std::byte*> {
     DUNLIN_ASSIGN_OR_RETURN(const std::byte* const found, find(*prepared, part, options));
     if (mapped) return found;
-    std::byte* const into = arena_.data() + at;
+    std::byte* const into = arena + at;
     DUNLIN_RETURN_IF_ERROR(copy(*prepared, part, into, pool));
     return into;
   };
@@ -235,7 +264,8 @@ Result<void> Weights::take(std::shared_ptr<const PreparedWeights> prepared, bool
 }
 
 Result<Weights> Weights::lay_out(const Program& program, const std::vector<FusedStep>& steps,
-                                 const WeightSource& source, const CompileOptions& options) {
+                                 const WeightSource& source, const CompileOptions& options,
+                                 const std::byte* arena) {
   DUNLIN_ASSIGN_OR_RETURN(const WeightLayout layout,
                           WeightLayout::create(program, steps, source, options.precision));
   Weights weights;
@@ -246,7 +276,7 @@ Result<Weights> Weights::lay_out(const Program& program, const std::vector<Fused
     weights.bytes_by_weight_.push_back(static_cast<uint64_t>(bytes));
   }
   weights.loading_bytes_ = options.prepared == nullptr ? layout.loading_bytes() : 0;
-  weights.held_ = held_weights(layout, nullptr);
+  weights.held_ = held_weights(layout, arena);
   return weights;
 }
 

@@ -3,6 +3,7 @@
 // loading left in a store, are the same bytes, read or mapped.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -37,9 +38,10 @@ class Weights {
                               ThreadPool& pool);
 
   // The same layout without the weights: packed matrices without data, nothing read, nothing
-  // reserved.
+  // reserved. `arena`: where they are taken to lie, for who compares addresses.
   static Result<Weights> lay_out(const Program& program, const std::vector<FusedStep>& steps,
-                                 const WeightSource& source, const CompileOptions& options);
+                                 const WeightSource& source, const CompileOptions& options,
+                                 const std::byte* arena = nullptr);
   // By WeightId.
   const std::vector<uint64_t>& bytes_by_weight() const { return bytes_by_weight_; }
   // Most bytes that load() needs beside them while it reads with so many threads.
@@ -63,10 +65,15 @@ class Weights {
                     const CompileOptions& options, ThreadPool& pool);
   Result<void> pack(const WeightLayout& layout, WeightId id, WeightReader& reader);
   void keep(const LaidOutWeight& weight, PackedWeightStore& store) const;
+  void keep_later(const WeightLayout& layout, PackedWeightStore& store) const;
+  // Of the weight, as they lie in the arena.
+  std::vector<PackedPart> parts_of(const LaidOutWeight& weight) const;
+  Result<std::byte*> reserve(const WeightLayout& layout);
   Result<void> take(std::shared_ptr<const PreparedWeights> prepared, bool mapped,
                     const WeightLayout& layout, const CompileOptions& options, ThreadPool& pool);
 
-  Arena arena_;  // without memory: all is mapped
+  // Null: all is mapped. Shared with a store that still writes it to disk.
+  std::shared_ptr<const Arena> arena_ = {};
   std::shared_ptr<const PreparedWeights> prepared_ = {};
   bool stored_ = false;  // read() left them in the store
   int64_t bytes_ = 0;

@@ -172,7 +172,7 @@ int threads_for(const CompileOptions& options) {
 
 Result<AheadResult> compile_here(const Program& program, const LoweredModel& model,
                                  const OpenDevice& device, const AheadOptions& options) {
-  AheadResult result{.plugin = device.client->plugin().path(),
+  AheadResult result{.plugin = device.client->plugin().path,
                      .program_folder = device.program_folder};
   Compiler compiler(device.client, model.expanded, model.lowering, device.spec,
                     device.program_folder);
@@ -220,15 +220,15 @@ Result<AheadResult> compile_for_target(const Program& program, const LoweredMode
   DUNLIN_ASSIGN_OR_RETURN(CompileSpec spec, parse_options(options.pjrt.xla_options));
   const std::string& device = options.pjrt.device.empty() ? target.plugin : options.pjrt.device;
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(device));
-  DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
+  DUNLIN_ASSIGN_OR_RETURN(const auto calls, load_plugin(place.path, options.pjrt.isolate));
   DUNLIN_ASSIGN_OR_RETURN(const auto topology,
-                          Topology::create(*plugin, target.topology, target.options));
+                          Topology::create(calls, target.topology, target.options));
   DUNLIN_RETURN_IF_ERROR(check_devices(context, topology->devices(), mesh));
   spec.device_ids.resize(static_cast<size_t>(mesh.devices()));
   std::iota(spec.device_ids.begin(), spec.device_ids.end(), 0);
   spec.shardy = mesh.devices() > 1;
-  spec = with_own_options(*plugin, std::move(spec));
-  AheadResult result{.plugin = plugin->path(), .memory_bytes = memory};
+  spec = with_own_options(calls->plugin(), std::move(spec));
+  AheadResult result{.plugin = calls->plugin().path, .memory_bytes = memory};
   const CompileJob compile = [&](const std::string& text) -> Result<AheadProgram> {
     DUNLIN_ASSIGN_OR_RETURN(const CompiledProgram compiled, topology->compile(text, spec));
     AheadProgram made{.bytes = bytes_of(compiled), .estimated_cycles = cycles_of(compiled)};

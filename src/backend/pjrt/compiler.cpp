@@ -20,13 +20,13 @@ namespace {
 // What an executable depends on beside its program and options. A plug-in reads only what the same
 // build of it wrote, and need not notice that another one did.
 std::string compiler_identity(const Client& client) {
-  const Plugin& plugin = client.plugin();
+  const PluginFacts& plugin = client.plugin();
   std::error_code unknown;  // of a name that dlopen searches for
-  const auto bytes = std::filesystem::file_size(plugin.path(), unknown);
-  const auto written = std::filesystem::last_write_time(plugin.path(), unknown);
+  const auto bytes = std::filesystem::file_size(plugin.path, unknown);
+  const auto written = std::filesystem::last_write_time(plugin.path, unknown);
   std::string identity =
-      fmt::format("{}, {} bytes of {}, PJRT {}, {}, {}, {}\n", plugin.path(), bytes,
-                  written.time_since_epoch().count(), plugin.api_version(), client.platform(),
+      fmt::format("{}, {} bytes of {}, PJRT {}, {}, {}, {}\n", plugin.path, bytes,
+                  written.time_since_epoch().count(), plugin.api_version, client.platform(),
                   client.platform_version(), client.device_kind());
   // XLA for CPU compiles for the processor that it finds.
   if (client.platform() == "cpu") {
@@ -64,13 +64,13 @@ CompileSpec spec_for(const Client& client, int64_t devices, CompileSpec spec) {
 
 }  // namespace
 
-CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec) {
+CompileSpec with_own_options(const PluginFacts& plugin, CompileSpec spec) {
   // Values that a Program rounds to bf16 stay rounded: XLA would otherwise leave pairs of
   // conversions out, and results would depend on what it fused.
   std::vector<std::pair<std::string, OptionValue>> options = {
       {"xla_allow_excess_precision", false}};
-  if (plugin.is_cuda()) {
-    const std::string tools = find_cuda_tools(plugin.path());
+  if (plugin.is_cuda) {
+    const std::string tools = find_cuda_tools(plugin.path);
     if (!tools.empty()) options.emplace_back("xla_gpu_cuda_data_dir", tools);
   }
   options.insert(options.end(), spec.options.begin(), spec.options.end());
@@ -116,6 +116,8 @@ Result<MadeProgram> Compiler::make(const std::string& text) {
     if (loaded.ok()) {
       made.program = std::move(loaded).value();
       made.from_cache = true;
+    } else if (client_->lost()) {
+      return loaded.error().with_context(cache_.path(key));  // nothing is left to compile with
     } else {
       cache_.refuse(loaded.error().with_context(cache_.path(key)));
     }
@@ -174,8 +176,8 @@ Result<std::vector<Buffer>> Compiler::zeros(const TensorType& type, int32_t grou
                                             const std::vector<Buffer>& places) {
   DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program,
                           other(zeros_text(type, *sharding(), group)));
-  std::vector<std::vector<PJRT_Buffer*>> arguments;
-  for (const Buffer& place : places) arguments.push_back({place.get()});
+  std::vector<std::vector<BufferId>> arguments;
+  for (const Buffer& place : places) arguments.push_back({place.id()});
   DUNLIN_ASSIGN_OR_RETURN(auto results, program->execute(arguments));
   std::vector<Buffer> arrays;
   for (std::vector<Buffer>& of_device : results) arrays.push_back(std::move(of_device.front()));

@@ -28,7 +28,7 @@ struct MadeProgram {
 };
 
 // The options that every program is compiled with; the caller's come after them and win.
-CompileSpec with_own_options(const Plugin& plugin, CompileSpec spec);
+CompileSpec with_own_options(const PluginFacts& plugin, CompileSpec spec);
 
 // Options for programs whose devices exchange something. XLA for CPU ends the process when a device has
 // not come to an exchange after 40 s, which on a loaded machine threads of virtual devices may need.

@@ -21,7 +21,7 @@ Error lost_state() {
   return {ErrorKind::device, "the KV cache was lost with a program that failed"};
 }
 
-using Arguments = std::vector<std::vector<PJRT_Buffer*>>;  // by device
+using Arguments = std::vector<std::vector<BufferId>>;  // by device
 using Results = std::vector<std::vector<Buffer>>;
 
 // Arrays [first, last) of the state on every device.
@@ -32,15 +32,16 @@ struct StateRange {
 };
 
 // Runs a program that takes arrays of the state behind the arguments `before`, donated, and then
-// `after`; it returns the arrays first. Gives what else it returns.
+// `after`; it returns the arrays first. Gives the `outputs` results behind them.
 Result<Results> run_on_state(const LoadedProgram& program, Arguments before,
-                             const StateRange& state, const std::vector<Buffer>& after) {
+                             const StateRange& state, const std::vector<Buffer>& after,
+                             size_t outputs) {
   for (size_t device = 0; device < before.size(); ++device) {
     for (size_t i = state.first; i < state.last; ++i)
-      before[device].push_back(state.devices[device][i].get());
-    before[device].push_back(after[device].get());
+      before[device].push_back(state.devices[device][i].id());
+    before[device].push_back(after[device].id());
   }
-  auto results = program.execute(before);
+  auto results = program.execute(before, state.last - state.first + outputs);
   // Donated or not, the old handles are of no more use; what was written is in the new ones.
   for (PjrtKvState::Arrays& arrays : state.devices) {
     for (size_t i = state.first; i < state.last; ++i) arrays[i] = Buffer();
@@ -221,7 +222,7 @@ Result<void> PjrtExecutable::copy_page(const PageMove& move, PjrtKvState& state)
   DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, compiler_->page_copy(types, move.group));
   DUNLIN_ASSIGN_OR_RETURN(const Buffers step, upload_lists(lists));
   const auto rest =
-      run_on_state(*program, Arguments(devices()), {state.devices(), first, last}, step);
+      run_on_state(*program, Arguments(devices()), {state.devices(), first, last}, step, 0);
   return rest.ok() ? Result<void>() : rest.error();
 }
 
@@ -235,13 +236,14 @@ Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& laun
   Arguments arguments(devices());
   for (size_t device = 0; device < devices(); ++device) {
     for (const WeightUse& use : compiled->lowered.weights) {
-      for (const Buffer& array : weights_.of(use, device)) arguments[device].push_back(array.get());
+      for (const Buffer& array : weights_.of(use, device)) arguments[device].push_back(array.id());
     }
-    if (!places_.empty()) arguments[device].push_back(places_[device].get());
+    if (!places_.empty()) arguments[device].push_back(places_[device].id());
   }
   DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
                           run_on_state(*compiled->program, std::move(arguments),
-                                       {state.devices(), 0, state.arrays().size()}, step));
+                                       {state.devices(), 0, state.arrays().size()}, step,
+                                       compiled->lowered.outputs.size()));
   return launch.bucket.steps > 1 ? take_chosen(launch, compiled->lowered.outputs.front(), outputs)
                                  : take_outputs(launch, compiled->lowered, outputs);
 }
@@ -279,7 +281,8 @@ Result<void> PjrtExecutable::take_outputs(const Launch& launch, const LoweredPro
 }
 
 Result<void> PjrtExecutable::run_step(const StepPlan& plan, PjrtKvState& state) {
-  if (!state.intact()) return lost_state();
+  // A plug-in that has gone says more than that its arrays have.
+  if (!state.intact()) return compiler_->client().lost().value_or(lost_state());
   for (const PageMove& move : plan.moves) {
     if (move.from != move.to) DUNLIN_RETURN_IF_ERROR(copy_page(move, state));
   }

@@ -10,6 +10,7 @@
 #include <sstream>
 
 #include "backend/pjrt/client/client.h"
+#include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/pjrt_backend.h"
 
@@ -21,10 +22,10 @@ using Clock = std::chrono::steady_clock;
 // The report: lines "version X", "device NAME", "error TEXT".
 std::string report_of(const std::string& path, bool cpu) {
   const auto failed = [](const Error& error) { return "error " + error.message + "\n"; };
-  const auto plugin = pjrt::Plugin::load(path);
-  if (!plugin.ok()) return failed(plugin.error());
-  std::string report = "version " + (*plugin)->api_version() + "\n";
-  const auto client = pjrt::Client::create(**plugin, cpu ? 1 : 0);
+  const auto calls = pjrt::LocalCalls::load(path);
+  if (!calls.ok()) return failed(calls.error());
+  std::string report = "version " + (*calls)->plugin().api_version + "\n";
+  const auto client = pjrt::Client::create(*calls, cpu ? 1 : 0);
   if (!client.ok()) return report + failed(client.error());
   for (const std::string& name : (*client)->device_names()) report += "device " + name + "\n";
   return report;

@@ -6,7 +6,9 @@
 #include <cstdlib>
 #include <utility>
 
+#include "backend/pjrt/client/local_calls.h"
 #include "backend/pjrt/discover.h"
+#include "backend/pjrt/isolate/remote_calls.h"
 #include "backend/pjrt/sharding/layout.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "base/user_folders.h"
@@ -67,16 +69,21 @@ Result<int64_t> steps_of_call(const PjrtOptions& options, Platform platform) {
   return platform == Platform::gpu ? kStepsPerCallOnGpus : 1;
 }
 
+Result<std::shared_ptr<PluginCalls>> load_plugin(const std::string& path,
+                                                 const std::optional<IsolateOptions>& isolate) {
+  return isolate ? RemoteCalls::load(path, *isolate) : LocalCalls::load(path);
+}
+
 Result<OpenDevice> open_device(const PjrtOptions& options) {
   OpenDevice device{.mesh = options.mesh};
   DUNLIN_RETURN_IF_ERROR(check_axes(options.mesh));
   DUNLIN_ASSIGN_OR_RETURN(device.spec, parse_options(options.xla_options));
   DUNLIN_ASSIGN_OR_RETURN(const PluginPlace place, find_plugin(options.device));
-  DUNLIN_ASSIGN_OR_RETURN(const Plugin* plugin, Plugin::load(place.path));
+  DUNLIN_ASSIGN_OR_RETURN(auto calls, load_plugin(place.path, options.isolate));
   // The CPU plug-in makes four devices when it is not asked for a number.
   const int64_t virtual_devices =
       place.name == "cpu-xla" ? std::min(options.mesh.devices(), kMostVirtualDevices) : 0;
-  DUNLIN_ASSIGN_OR_RETURN(device.client, Client::create(*plugin, virtual_devices));
+  DUNLIN_ASSIGN_OR_RETURN(device.client, Client::create(std::move(calls), virtual_devices));
   if (device.client->devices() < options.mesh.devices()) {
     return Error{ErrorKind::device,
                  fmt::format("--mesh {}: {} devices, but {} has {}", to_string(options.mesh),

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,11 @@ struct OpenDevice {
   std::string program_folder = {};
   int64_t steps = 1;  // of a call
 };
+
+// Into this process, or into one of its own. Errors (kind device): those of Plugin::load(), and a process
+// that cannot be started, has ended or gave no answer.
+Result<std::shared_ptr<PluginCalls>> load_plugin(const std::string& path,
+                                                 const std::optional<IsolateOptions>& isolate);
 
 // Errors as make_pjrt_backend()'s.
 Result<OpenDevice> open_device(const PjrtOptions& options);

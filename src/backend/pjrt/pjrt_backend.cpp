@@ -31,6 +31,9 @@ class PjrtBackend final : public Backend {
       return usage_error(
           "the pjrt back end has no int8 arithmetic; --precision auto computes in bf16");
     }
+    DUNLIN_ASSIGN_OR_RETURN(const KvType kv_type, kv_type_of(options.precision, options.kv_type));
+    if (kv_type == KvType::int8)
+      return usage_error("the pjrt back end keeps no keys and values in int8");
     try {
       DUNLIN_ASSIGN_OR_RETURN(
           auto executable,

@@ -28,12 +28,13 @@ class ReferenceBackend final : public Backend {
           fmt::format("the reference back end is scalar; it has no {} version", options.isa));
     }
     DUNLIN_RETURN_IF_ERROR(verify(program));
+    DUNLIN_ASSIGN_OR_RETURN(const KvType kv_type, kv_type_of(options.precision, options.kv_type));
     try {
       const FlushToZero flush_to_zero;
       DUNLIN_ASSIGN_OR_RETURN(std::vector<PreparedWeight> prepared,
                               prepare_weights(program, weights, options));
       return std::unique_ptr<Executable>(
-          std::make_unique<ReferenceExecutable>(program, std::move(prepared), options.precision));
+          std::make_unique<ReferenceExecutable>(program, std::move(prepared), kv_type));
     } catch (const std::bad_alloc&) {
       return Error{ErrorKind::does_not_fit, "the decoded weights do not fit into memory"};
     } catch (const std::length_error&) {

@@ -39,11 +39,11 @@ uint64_t array_bytes(const Array& array) {
   return static_cast<uint64_t>(array.size() * dtype_bytes(array.dtype()));
 }
 
-// Bytes of the pages of one group in float32, or nothing when that is no size.
-std::optional<int64_t> group_bytes(const KvGroup& group, int64_t pages) {
-  auto bytes = checked_mul<int64_t>(pages, int64_t{2} * kPageTokens * 4);
+// Bytes of the pages of one group, or nothing when that is no size.
+std::optional<int64_t> group_bytes(const KvGroup& group, int64_t pages, KvType type) {
+  auto bytes = checked_mul<int64_t>(pages, int64_t{2} * kPageTokens);
   if (bytes) bytes = checked_mul<int64_t>(*bytes, group.kv_heads);
-  if (bytes) bytes = checked_mul<int64_t>(*bytes, group.head_dim);
+  if (bytes) bytes = checked_mul<int64_t>(*bytes, kv_head_bytes(type, group.head_dim));
   if (bytes) bytes = checked_mul<int64_t>(*bytes, group.layers);
   return bytes;
 }
@@ -51,10 +51,10 @@ std::optional<int64_t> group_bytes(const KvGroup& group, int64_t pages) {
 }  // namespace
 
 ReferenceExecutable::ReferenceExecutable(Program program, std::vector<PreparedWeight> weights,
-                                         Precision precision)
+                                         KvType kv_type)
     : program_(std::move(program)),
       weights_(std::move(weights)),
-      store_bf16_(precision != Precision::f32),
+      kv_type_(kv_type),
       last_read_(last_readers(program_)),
       values_(program_.values.size()) {}
 
@@ -69,11 +69,11 @@ Result<std::unique_ptr<KvState>> ReferenceExecutable::make_kv_state(
     if (pages_per_group[i] < 0) {
       return runtime_error(fmt::format("KV state: {} pages in group {}", pages_per_group[i], i));
     }
-    if (!group_bytes(program_.kv_groups[i], pages_per_group[i])) return too_large;
+    if (!group_bytes(program_.kv_groups[i], pages_per_group[i], kv_type_)) return too_large;
   }
   try {
     return std::unique_ptr<KvState>(
-        std::make_unique<ReferenceKvState>(program_.kv_groups, pages_per_group, store_bf16_));
+        std::make_unique<ReferenceKvState>(program_.kv_groups, pages_per_group, kv_type_));
   } catch (const std::bad_alloc&) {
     return too_large;
   } catch (const std::length_error&) {
@@ -133,7 +133,7 @@ void ReferenceExecutable::run(const StepPlan& plan, KvState& state, StepOutput& 
   const FlushToZero flush_to_zero;
   auto* own_state = dynamic_cast<ReferenceKvState*>(&state);
   DUNLIN_CHECK(own_state != nullptr, "a KV state of another back end");
-  const StepContext step(plan, *own_state, store_bf16_);
+  const StepContext step(plan, *own_state, kv_type_);
   held_bytes_ = 0;
   read_inputs(step);
   for (const PageMove& move : plan.moves) own_state->copy_page(move);

@@ -15,7 +15,7 @@ namespace dunlin::reference {
 
 class ReferenceExecutable final : public Executable {
  public:
-  ReferenceExecutable(Program program, std::vector<PreparedWeight> weights, Precision precision);
+  ReferenceExecutable(Program program, std::vector<PreparedWeight> weights, KvType kv_type);
 
   Result<std::unique_ptr<KvState>> make_kv_state(
       const std::vector<int64_t>& pages_per_group) override;
@@ -38,7 +38,7 @@ class ReferenceExecutable final : public Executable {
 
   Program program_;
   std::vector<PreparedWeight> weights_;
-  bool store_bf16_;
+  KvType kv_type_;
   std::string isa_ = "scalar";
   std::vector<std::vector<ValueId>> last_read_;  // by node: values that no later node reads
   std::vector<Array> values_;                    // by ValueId; weights are in weights_

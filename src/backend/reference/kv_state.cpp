@@ -2,26 +2,69 @@
 #include "backend/reference/kv_state.h"
 
 #include <algorithm>
+#include <cstring>
 #include <span>
 
+#include "backend/reference/scalar.h"
 #include "base/check.h"
+#include "base/float16.h"
 
 namespace dunlin::reference {
+namespace {
+
+// A key or a value of `width` elements at `to`, with the scale of codes behind them.
+void store_head(KvType type, const float* x, int64_t width, std::byte* to) {
+  switch (type) {
+    case KvType::bf16:
+      for (int64_t d = 0; d < width; ++d) {
+        const bfloat16 rounded = to_bfloat16(x[d]);
+        std::memcpy(to + d * 2, &rounded, 2);
+      }
+      return;
+    case KvType::f32:
+      std::memcpy(to, x, static_cast<size_t>(width) * sizeof(float));
+      return;
+    case KvType::int8:
+      break;
+  }
+  const float scale = quantize_group(x, width, reinterpret_cast<int8_t*>(to));
+  std::memcpy(to + width, &scale, sizeof(scale));
+}
+
+// The elements; returns their scale.
+float load_head(KvType type, const std::byte* from, int64_t width, float* x) {
+  switch (type) {
+    case KvType::bf16:
+      for (int64_t d = 0; d < width; ++d) {
+        bfloat16 stored;
+        std::memcpy(&stored, from + d * 2, 2);
+        x[d] = to_float(stored);
+      }
+      return 1.0f;
+    case KvType::f32:
+      std::memcpy(x, from, static_cast<size_t>(width) * sizeof(float));
+      return 1.0f;
+    case KvType::int8:
+      break;
+  }
+  for (int64_t d = 0; d < width; ++d) x[d] = static_cast<float>(static_cast<int8_t>(from[d]));
+  float scale;
+  std::memcpy(&scale, from + width, sizeof(scale));
+  return scale;
+}
+
+}  // namespace
 
 ReferenceKvState::ReferenceKvState(const std::vector<KvGroup>& groups,
-                                   const std::vector<int64_t>& pages_per_group, bool store_bf16)
-    : store_bf16_(store_bf16) {
+                                   const std::vector<int64_t>& pages_per_group, KvType type)
+    : type_(type) {
   for (size_t i = 0; i < groups.size(); ++i) {
     Pages pages;
     pages.group = groups[i];
     pages.count = pages_per_group[i];
-    const auto elements =
-        static_cast<size_t>(groups[i].layers * pages.count * pages.page_elements());
-    if (store_bf16) {
-      pages.bf16.resize(elements);
-    } else {
-      pages.f32.resize(elements);
-    }
+    pages.head_bytes = kv_head_bytes(type, groups[i].head_dim);
+    pages.bytes.resize(
+        static_cast<size_t>(groups[i].layers * pages.count * pages.bytes_of_layer()));
     groups_.push_back(std::move(pages));
   }
 }
@@ -32,96 +75,76 @@ int64_t ReferenceKvState::pages(int32_t group) const {
 
 uint64_t ReferenceKvState::bytes() const {
   uint64_t total = 0;
-  for (const Pages& pages : groups_) {
-    total += pages.f32.size() * sizeof(float) + pages.bf16.size() * sizeof(bfloat16);
-  }
+  for (const Pages& pages : groups_) total += pages.bytes.size();
   return total;
 }
 
 std::string ReferenceKvState::layout() const {
-  return store_bf16_ ? "reference bf16 1" : "reference f32 1";
+  switch (type_) {
+    case KvType::bf16:
+      return "reference bf16 1";
+    case KvType::f32:
+      return "reference f32 1";
+    case KvType::int8:
+      break;
+  }
+  return "reference int8 1";
 }
 
 uint64_t ReferenceKvState::page_bytes(int32_t group) const {
   const Pages& pages = groups_[static_cast<size_t>(group)];
-  const auto elements = static_cast<uint64_t>(pages.group.layers * pages.page_elements());
-  return elements * (store_bf16_ ? sizeof(bfloat16) : sizeof(float));
-}
-
-template <typename PagesOf, typename F>
-void ReferenceKvState::for_each_layer(PagesOf& pages, int32_t page, F&& f) {
-  const auto elements = static_cast<size_t>(pages.page_elements());
-  for (int32_t layer = 0; layer < pages.group.layers; ++layer) {
-    const size_t first = static_cast<size_t>(layer * pages.count + page) * elements;
-    if (pages.f32.empty()) {
-      f(std::span(pages.bf16).subspan(first, elements));
-    } else {
-      f(std::span(pages.f32).subspan(first, elements));
-    }
-  }
+  return static_cast<uint64_t>(pages.group.layers * pages.bytes_of_layer());
 }
 
 void ReferenceKvState::save_page(int32_t group, int32_t page, std::span<std::byte> into) const {
   DUNLIN_CHECK(into.size() == page_bytes(group), "a page of another size");
-  for_each_layer(groups_[static_cast<size_t>(group)], page, [&into](auto elements) {
-    const auto bytes = std::as_bytes(elements);
+  const Pages& pages = groups_[static_cast<size_t>(group)];
+  const auto of_layer = static_cast<size_t>(pages.bytes_of_layer());
+  for (int32_t layer = 0; layer < pages.group.layers; ++layer) {
+    const auto bytes = std::span(pages.bytes).subspan(pages.offset_of(layer, page), of_layer);
     std::ranges::copy(bytes, into.begin());
-    into = into.subspan(bytes.size());
-  });
+    into = into.subspan(of_layer);
+  }
 }
 
 void ReferenceKvState::load_page(int32_t group, int32_t page, std::span<const std::byte> from) {
   DUNLIN_CHECK(from.size() == page_bytes(group), "a page of another size");
-  for_each_layer(groups_[static_cast<size_t>(group)], page, [&from](auto elements) {
-    const auto bytes = std::as_writable_bytes(elements);
-    std::ranges::copy(from.first(bytes.size()), bytes.begin());
-    from = from.subspan(bytes.size());
-  });
+  Pages& pages = groups_[static_cast<size_t>(group)];
+  const auto of_layer = static_cast<size_t>(pages.bytes_of_layer());
+  for (int32_t layer = 0; layer < pages.group.layers; ++layer) {
+    const auto bytes = std::span(pages.bytes).subspan(pages.offset_of(layer, page), of_layer);
+    std::ranges::copy(from.first(of_layer), bytes.begin());
+    from = from.subspan(of_layer);
+  }
 }
 
-int64_t ReferenceKvState::Pages::offset_of_k(const Slot& slot) const {
-  const int64_t page = slot.layer * count + slot.page;
-  return page * page_elements() + slot.kv_head * 2 * from_k_to_v() + slot.within * group.head_dim;
+size_t ReferenceKvState::Pages::offset_of_k(const Slot& slot) const {
+  const int64_t within = slot.kv_head * 2 * int64_t{kPageTokens} + slot.within;
+  return offset_of(slot.layer, slot.page) + static_cast<size_t>(within * head_bytes);
 }
 
 void ReferenceKvState::write(const Slot& slot, const float* k, const float* v) {
   Pages& pages = groups_[static_cast<size_t>(slot.group)];
-  const int64_t to_k = pages.offset_of_k(slot);
-  const int64_t to_v = to_k + pages.from_k_to_v();
-  const int64_t width = pages.group.head_dim;
-  if (store_bf16_) {
-    std::transform(k, k + width, pages.bf16.begin() + to_k, to_bfloat16);
-    std::transform(v, v + width, pages.bf16.begin() + to_v, to_bfloat16);
-  } else {
-    std::copy_n(k, width, pages.f32.begin() + to_k);
-    std::copy_n(v, width, pages.f32.begin() + to_v);
-  }
+  std::byte* const to = pages.bytes.data() + pages.offset_of_k(slot);
+  store_head(type_, k, pages.group.head_dim, to);
+  store_head(type_, v, pages.group.head_dim, to + pages.from_k_to_v());
 }
 
-void ReferenceKvState::read(const Slot& slot, float* k, float* v) const {
+ReferenceKvState::Scales ReferenceKvState::read(const Slot& slot, float* k, float* v) const {
   const Pages& pages = groups_[static_cast<size_t>(slot.group)];
-  const int64_t from_k = pages.offset_of_k(slot);
-  const int64_t from_v = from_k + pages.from_k_to_v();
-  for (int64_t d = 0; d < pages.group.head_dim; ++d) {
-    const auto k_index = static_cast<size_t>(from_k + d);
-    const auto v_index = static_cast<size_t>(from_v + d);
-    k[d] = store_bf16_ ? to_float(pages.bf16[k_index]) : pages.f32[k_index];
-    v[d] = store_bf16_ ? to_float(pages.bf16[v_index]) : pages.f32[v_index];
-  }
+  const std::byte* const from = pages.bytes.data() + pages.offset_of_k(slot);
+  return {load_head(type_, from, pages.group.head_dim, k),
+          load_head(type_, from + pages.from_k_to_v(), pages.group.head_dim, v)};
 }
 
 void ReferenceKvState::copy_page(const PageMove& move) {
   Pages& pages = groups_[static_cast<size_t>(move.group)];
-  const int64_t elements = pages.page_elements();
   if (move.from == move.to) return;
   for (int32_t layer = 0; layer < pages.group.layers; ++layer) {
-    const int64_t from = (layer * pages.count + move.from) * elements;
-    const int64_t to = (layer * pages.count + move.to) * elements;
-    if (store_bf16_) {
-      std::copy_n(pages.bf16.begin() + from, elements, pages.bf16.begin() + to);
-    } else {
-      std::copy_n(pages.f32.begin() + from, elements, pages.f32.begin() + to);
-    }
+    const auto from =
+        pages.bytes.begin() + static_cast<ptrdiff_t>(pages.offset_of(layer, move.from));
+    const auto to = pages.bytes.begin() + static_cast<ptrdiff_t>(pages.offset_of(layer, move.to));
+    std::copy_n(from, pages.bytes_of_layer(), to);
   }
 }
 

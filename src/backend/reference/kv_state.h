@@ -1,12 +1,11 @@
-// The bytes of the KV cache: pages of 16 positions per (group, layer, kv head), stored in bf16, or
-// in float32 under `--precision f32`.
+// The bytes of the KV cache: pages of 16 positions per (group, layer, kv head), stored in bf16, in
+// float32 under `--precision f32`, or in int8 with a scale for each key and each value.
 #pragma once
 
 #include <cstdint>
 #include <vector>
 
 #include "backend/api.h"
-#include "base/float16.h"
 
 namespace dunlin::reference {
 
@@ -14,7 +13,7 @@ class ReferenceKvState final : public KvState {
  public:
   // Zeros. Throws std::bad_alloc or std::length_error when the pages do not fit into memory.
   ReferenceKvState(const std::vector<KvGroup>& groups, const std::vector<int64_t>& pages_per_group,
-                   bool store_bf16);
+                   KvType type);
 
   int32_t groups() const override { return static_cast<int32_t>(groups_.size()); }
   int64_t pages(int32_t group) const override;
@@ -32,31 +31,37 @@ class ReferenceKvState final : public KvState {
     int32_t page;
     int32_t within;
   };
+  // What the elements of a key and of a value are multiples of: 1 unless they are codes.
+  struct Scales {
+    float key = 1.0f;
+    float value = 1.0f;
+  };
   // Rounds k[h] and v[h] to the storage type.
   void write(const Slot& slot, const float* k, const float* v);
-  void read(const Slot& slot, float* k, float* v) const;
+  // The elements as stored, codes as whole numbers.
+  Scales read(const Slot& slot, float* k, float* v) const;
   void copy_page(const PageMove& move);
 
  private:
-  // Elements [layer][page][kv head][k, v][16][h] of one group, in one of the two vectors.
+  // [layer][page][kv head][k, v][16][h elements, then the scale where the type has one] of one group.
   struct Pages {
     KvGroup group;
     int64_t count = 0;
-    std::vector<float> f32;
-    std::vector<bfloat16> bf16;
+    int64_t head_bytes = 0;  // of a key, or of a value
+    std::vector<std::byte> bytes;
 
-    int64_t page_elements() const {
-      return group.kv_heads * 2 * int64_t{kPageTokens} * group.head_dim;
+    int64_t bytes_of_layer() const {
+      return group.kv_heads * 2 * int64_t{kPageTokens} * head_bytes;
     }
-    int64_t offset_of_k(const Slot& slot) const;
-    int64_t from_k_to_v() const { return int64_t{kPageTokens} * group.head_dim; }
+    // Of the page in a layer.
+    size_t offset_of(int32_t layer, int32_t page) const {
+      return static_cast<size_t>((layer * count + page) * bytes_of_layer());
+    }
+    size_t offset_of_k(const Slot& slot) const;
+    size_t from_k_to_v() const { return static_cast<size_t>(int64_t{kPageTokens} * head_bytes); }
   };
 
-  // Calls f with the bytes of the page in each layer, outermost layer first.
-  template <typename PagesOf, typename F>
-  static void for_each_layer(PagesOf& pages, int32_t page, F&& f);
-
-  bool store_bf16_;
+  KvType type_;
   std::vector<Pages> groups_;
 };
 

@@ -31,9 +31,11 @@ float round_to_bf16(float value);
 
 inline constexpr int64_t kActivationGroup = 32;  // k that share an activation scale
 
-// q and s of every 32 k: s = max |x| / 127, q = round_half_even(x * (127 / max |x|)); s = q = 0
-// where max |x| < 2^-100; s = NaN, so that the sum is, where an x is not finite. codes[K], scales[K
-// / 32]; K is a multiple of 32.
+// q and s of `count` values: s = max |x| / 127, q = round_half_even(x * (127 / max |x|)); s = q = 0
+// where max |x| < 2^-100; s = NaN, so that a sum is, and q = 0 where an x is not finite. Returns s.
+float quantize_group(const float* x, int64_t count, int8_t* codes);
+
+// The same of every 32 k. codes[K], scales[K / 32]; K is a multiple of 32.
 void quantize_activations(const float* x, int64_t columns, int8_t* codes, float* scales);
 
 // One row of an integer weight: codes[K], scales[K / group], mins[K / group] or null.
@@ -72,19 +74,22 @@ inline constexpr int64_t kSplitPositions = 256;  // positions per split
 
 // Keys and values of one sequence and kv head, indexed by position and already rounded to the
 // storage type: rows of `head_dim` at keys + u * head_dim. Positions with present[u] == 0 hold
-// zeros. `length` is a multiple of kSplitPositions.
+// zeros. `length` is a multiple of kSplitPositions. With scales, one for each position, keys and
+// values are codes; without both are null.
 struct KeyValues {
   const float* keys;
   const float* values;
   const uint8_t* present;
   int64_t length;
+  const float* key_scales = nullptr;
+  const float* value_scales = nullptr;
 };
 
 // One query row and head at `position`: y[head_dim] = softmax over the visible keys times their
-// values. `sink` is the logit that joins the denominator, or null; `store_bf16` rounds q and the
-// probabilities to bf16 as keys and values were.
+// values. `sink` is the logit that joins the denominator, or null; `round_bf16` rounds q and what the
+// values are weighed with (a probability, times the value's scale) to bf16.
 void attention(const float* q, int32_t position, const KeyValues& cache, int64_t head_dim,
-               const AttentionAttributes& attributes, const float* sink, bool store_bf16, float* y);
+               const AttentionAttributes& attributes, const float* sink, bool round_bf16, float* y);
 
 // ---- mixture of experts (scalar_experts.cpp)
 

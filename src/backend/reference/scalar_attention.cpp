@@ -35,17 +35,31 @@ struct Partial {
   std::vector<float> o;
 };
 
+// Probabilities of the split from `first` on become what its values are weighed with. Those that are
+// not visible stay zero, whatever their scales are.
+void weigh_with(float (&probabilities)[kSplitPositions], const KeyValues& cache, int64_t first,
+                Range visible, bool round_bf16) {
+  for (int64_t u = visible.begin; u < visible.end; ++u) {
+    if (cache.present[u] == 0) continue;
+    float& p = probabilities[u - first];
+    if (cache.value_scales != nullptr) p = p * cache.value_scales[u];
+    if (round_bf16) p = round_to_bf16(p);
+  }
+}
+
 // One split: scores, probabilities and their sums over positions [visible.begin, visible.end), all
 // within [first, first + 256). Returns false when no key is there.
 bool attend_split(const std::vector<float>& q, const KeyValues& cache, int64_t first, Range visible,
-                  const AttentionAttributes& attributes, bool store_bf16, Partial& split) {
+                  const AttentionAttributes& attributes, bool round_bf16, Partial& split) {
   const auto head_dim = static_cast<int64_t>(q.size());
   float scores[kSplitPositions];
   split.m = -std::numeric_limits<float>::infinity();
   bool any = false;
   for (int64_t u = visible.begin; u < visible.end; ++u) {
     if (cache.present[u] == 0) continue;
-    float score = chain_dot(q.data(), cache.keys + u * head_dim, head_dim) * attributes.scale;
+    float score = chain_dot(q.data(), cache.keys + u * head_dim, head_dim);
+    if (cache.key_scales != nullptr) score = score * cache.key_scales[u];
+    score = score * attributes.scale;
     if (attributes.softcap > 0.0f) score = softcap(score, attributes.softcap);
     scores[u - first] = score;
     split.m = any ? std::max(split.m, score) : score;
@@ -57,9 +71,7 @@ bool attend_split(const std::vector<float>& q, const KeyValues& cache, int64_t f
     if (cache.present[u] != 0) probabilities[u - first] = exp_f32(scores[u - first] - split.m);
   }
   split.l = lane_sum(probabilities, kSplitPositions);
-  if (store_bf16) {
-    for (float& p : probabilities) p = round_to_bf16(p);
-  }
+  weigh_with(probabilities, cache, first, visible, round_bf16);
   chain_dot_columns(probabilities, cache.values + first * head_dim, visible.begin - first,
                     visible.end - first, head_dim, split.o.data());
   return true;
@@ -79,11 +91,11 @@ void merge(const Partial& split, Partial& total) {
 }  // namespace
 
 void attention(const float* q, int32_t position, const KeyValues& cache, int64_t head_dim,
-               const AttentionAttributes& attributes, const float* sink, bool store_bf16,
+               const AttentionAttributes& attributes, const float* sink, bool round_bf16,
                float* y) {
   const auto width = static_cast<size_t>(head_dim);
   std::vector<float> query(q, q + head_dim);
-  if (store_bf16) {
+  if (round_bf16) {
     for (float& value : query) value = round_to_bf16(value);
   }
   Partial total;
@@ -99,7 +111,7 @@ void attention(const float* q, int32_t position, const KeyValues& cache, int64_t
        first += kSplitPositions) {
     const Range within{std::max(visible.begin, first),
                        std::min(visible.end, first + kSplitPositions)};
-    if (attend_split(query, cache, first, within, attributes, store_bf16, split)) {
+    if (attend_split(query, cache, first, within, attributes, round_bf16, split)) {
       merge(split, total);
     }
   }

@@ -15,9 +15,9 @@ constexpr float kSmallestMagnitude = 0x1p-100f;  // below: the whole group is ze
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-float largest_magnitude(const float* values) {
+float largest_magnitude(const float* values, int64_t count) {
   float largest = 0.0f;
-  for (int64_t k = 0; k < kActivationGroup; ++k) {
+  for (int64_t k = 0; k < count; ++k) {
     if (std::isnan(values[k])) return kNaN;
     largest = std::max(largest, std::fabs(values[k]));
   }
@@ -51,21 +51,23 @@ DUNLIN_TARGET_FMA float int8_dot_fma(const int8_t* activation_codes, const float
 
 }  // namespace
 
+float quantize_group(const float* x, int64_t count, int8_t* codes) {
+  const float magnitude = largest_magnitude(x, count);
+  if (!(magnitude >= kSmallestMagnitude && std::isfinite(magnitude))) {
+    std::fill_n(codes, count, int8_t{0});
+    return magnitude < kSmallestMagnitude ? 0.0f : kNaN;
+  }
+  const float inverse = 127.0f / magnitude;
+  for (int64_t k = 0; k < count; ++k) {
+    codes[k] = static_cast<int8_t>(std::nearbyintf(x[k] * inverse));
+  }
+  return magnitude / 127.0f;
+}
+
 void quantize_activations(const float* x, int64_t columns, int8_t* codes, float* scales) {
   for (int64_t group = 0; group < columns / kActivationGroup; ++group) {
-    const float* values = x + group * kActivationGroup;
-    int8_t* group_codes = codes + group * kActivationGroup;
-    const float magnitude = largest_magnitude(values);
-    if (!(magnitude >= kSmallestMagnitude && std::isfinite(magnitude))) {
-      scales[group] = magnitude < kSmallestMagnitude ? 0.0f : kNaN;
-      std::fill_n(group_codes, kActivationGroup, int8_t{0});
-      continue;
-    }
-    scales[group] = magnitude / 127.0f;
-    const float inverse = 127.0f / magnitude;
-    for (int64_t k = 0; k < kActivationGroup; ++k) {
-      group_codes[k] = static_cast<int8_t>(std::nearbyintf(values[k] * inverse));
-    }
+    const int64_t first = group * kActivationGroup;
+    scales[group] = quantize_group(x + first, kActivationGroup, codes + first);
   }
 }
 

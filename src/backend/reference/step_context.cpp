@@ -20,8 +20,8 @@ std::vector<float> or_default(const std::vector<float>& values, int64_t count, f
 
 }  // namespace
 
-StepContext::StepContext(const StepPlan& step_plan, ReferenceKvState& kv_state, bool bf16)
-    : plan(step_plan), state(kv_state), store_bf16(bf16) {
+StepContext::StepContext(const StepPlan& step_plan, ReferenceKvState& kv_state, KvType type)
+    : plan(step_plan), state(kv_state), kv_type(type) {
   int64_t row = 0;
   for (const Segment& segment : plan.segments) {
     for (int32_t i = 0; i < segment.sequences; ++i) {

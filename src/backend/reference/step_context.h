@@ -19,11 +19,11 @@ struct SequenceRows {  // rows [first, end) of one sequence
 };
 
 struct StepContext {
-  StepContext(const StepPlan& step_plan, ReferenceKvState& kv_state, bool bf16);
+  StepContext(const StepPlan& step_plan, ReferenceKvState& kv_state, KvType type);
 
   const StepPlan& plan;
   ReferenceKvState& state;
-  bool store_bf16;  // the storage type of keys and values
+  KvType kv_type;  // what keys and values are kept as
   SymbolSizes sizes;
   std::vector<SequenceRows> sequences;  // [S]
   std::vector<int32_t> row_sequences;   // [T]

@@ -59,7 +59,7 @@ struct AttentionWorkspace {
   float* states;    // [block][attention_partial_floats]: the merge so far
 };
 
-// Memory of the tile kernel: at most kTileQueries queries at a time, two row tiles of 16 of them over
+// Memory of the tile kernels: at most kTileQueries queries at a time, two row tiles of 16 of them over
 // a split.
 inline constexpr int64_t kTileQueries = 128;
 
@@ -74,12 +74,17 @@ struct AttentionTileWorkspace {
   static int64_t value_bytes(int64_t head_dim) {
     return kv_value_dims(head_dim) / 16 * kBlocks * kTile;
   }
-  static int64_t bytes(int64_t head_dim) {
+  // Of a page of keys. Those in bf16 are tiles as they lie.
+  static int64_t key_page_bytes(int64_t head_dim) { return kv_key_dims(head_dim) / 32 * kTile; }
+  static int64_t key_bytes(KvType type, int64_t head_dim) {
+    return type == KvType::int8 ? kSplitTokens / kPageTokens * key_page_bytes(head_dim) : 0;
+  }
+  static int64_t bytes(KvType type, int64_t head_dim) {
     const int64_t tiles = q_bytes(head_dim) + value_bytes(head_dim) + (2 * kBlocks + 4) * kTile;
     const int64_t floats =
         kPair * (kSplitTokens + 4) + kTileQueries * (kv_value_dims(head_dim) + 2);
     return tiles + floats * static_cast<int64_t>(sizeof(float)) +
-           AttentionWorkspace::bytes(head_dim);
+           AttentionWorkspace::bytes(head_dim) + key_bytes(type, head_dim);
   }
 
   AttentionTileWorkspace(std::byte* memory, int64_t head_dim) {
@@ -96,6 +101,7 @@ struct AttentionTileWorkspace {
     l = m + kTileQueries;
     o = l + kTileQueries;
     plain = reinterpret_cast<std::byte*>(o + kTileQueries * kv_value_dims(head_dim));
+    keys = plain + AttentionWorkspace::bytes(head_dim);
   }
 
   std::byte* q;              // row tiles [queries / 16][key_dims / 32], bf16
@@ -111,6 +117,7 @@ struct AttentionTileWorkspace {
   float* l;
   float* o;          // [kTileQueries][value_dims]
   std::byte* plain;  // AttentionWorkspace
+  std::byte* keys;   // of codes: weight tiles [page of the split][key_dims / 32], bf16
 };
 
 }  // namespace dunlin

@@ -9,8 +9,8 @@
 
 namespace dunlin {
 
-// Rounds k[head_dim] and v[head_dim] to the storage type into slot (position mod 16) of a page
-// (kv_page.h).
+// Rounds k[head_dim] and v[head_dim] to the storage type, with their scales where it has them, into
+// slot (position mod 16) of a page (kv_page.h).
 using KvWriteFunction = void(const float* k, const float* v, int64_t head_dim, int64_t slot,
                              std::byte* page) noexcept;
 
@@ -35,9 +35,9 @@ struct AttentionArgs {
   float softcap;       // 0: none
   const float* sinks;  // [group], or null
 
-  std::byte* workspace;  // attention_workspace_bytes(head_dim), one per thread
+  std::byte* workspace;  // attention_workspace_bytes(type, head_dim), one per thread
 };
-int64_t attention_workspace_bytes(int64_t head_dim);
+int64_t attention_workspace_bytes(KvType type, int64_t head_dim);
 
 // Splits [first, end) of kSplitTokens positions that hold a key some row of `args` may see.
 struct SplitRange {

@@ -80,8 +80,8 @@ int64_t activation_bytes(Arithmetic arithmetic, int64_t rows, int64_t columns) {
   return padded_rows * float_row_stride(columns) * static_cast<int64_t>(sizeof(float));
 }
 
-int64_t attention_workspace_bytes(int64_t head_dim) {
-  return AttentionTileWorkspace::bytes(head_dim);  // holds the other as well
+int64_t attention_workspace_bytes(KvType type, int64_t head_dim) {
+  return AttentionTileWorkspace::bytes(type, head_dim);  // holds the other as well
 }
 
 SplitRange attention_splits(const AttentionArgs& args) {

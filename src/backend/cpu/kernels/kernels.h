@@ -128,9 +128,9 @@ struct Kernels {
   Kernel<GatedFunction> gated[kGates];
   Kernel<RopeAnglesFunction> rope_angles;
   Kernel<RopeFunction> rope;
-  Kernel<KvWriteFunction> kv_write[2];                // by KvType
-  Kernel<AttentionSplitFunction> attention_split[2];  // by KvType
-  Kernel<AttentionFunction> attention[2];             // by KvType
+  Kernel<KvWriteFunction> kv_write[kKvTypes];                // by KvType
+  Kernel<AttentionSplitFunction> attention_split[kKvTypes];  // by KvType
+  Kernel<AttentionFunction> attention[kKvTypes];             // by KvType
   Kernel<AttentionMergeFunction> attention_merge;
   Kernel<LogitStatisticsFunction> logit_statistics;
   Kernel<TopKFunction> top_k;

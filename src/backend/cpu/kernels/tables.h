@@ -89,8 +89,11 @@ float log_once(float z);
              attention_split<KvType::bf16>);                                                       \
   DUNLIN_ROW(table, isa, attention_split[int(KvType::f32)], "attention_split_f32",                 \
              attention_split<KvType::f32>);                                                        \
+  DUNLIN_ROW(table, isa, attention_split[int(KvType::int8)], "attention_split_int8",               \
+             attention_split<KvType::int8>);                                                       \
   DUNLIN_ROW(table, isa, attention[int(KvType::bf16)], "attention_bf16", attention<KvType::bf16>); \
   DUNLIN_ROW(table, isa, attention[int(KvType::f32)], "attention_f32", attention<KvType::f32>);    \
+  DUNLIN_ROW(table, isa, attention[int(KvType::int8)], "attention_int8", attention<KvType::int8>); \
   DUNLIN_ROW(table, isa, attention_merge, "attention_merge_f32", attention_merge)
 
 }  // namespace dunlin

@@ -8,40 +8,32 @@
 #include <vector>
 
 #include "backend/pjrt/client/compile_options.h"
-#include "backend/pjrt/client/plugin.h"
+#include "backend/pjrt/client/plugin_calls.h"
 #include "base/result.h"
 
 namespace dunlin::pjrt {
 
-// What a program needs on each device, in bytes.
-struct MemoryStats {
-  int64_t arguments = 0;
-  int64_t outputs = 0;
-  int64_t aliased = 0;  // outputs that lie where a donated argument did
-  int64_t temporary = 0;
-  int64_t code = 0;
-};
-
 class CompiledProgram {
  public:
   CompiledProgram() = default;
-  CompiledProgram(const Plugin& plugin, PJRT_Executable* executable)
-      : plugin_(&plugin), executable_(executable) {}
+  CompiledProgram(std::shared_ptr<PluginCalls> calls, ProgramId id)
+      : calls_(std::move(calls)), id_(id) {}
   CompiledProgram(CompiledProgram&& other) noexcept
-      : plugin_(other.plugin_), executable_(std::exchange(other.executable_, nullptr)) {}
+      : calls_(std::move(other.calls_)), id_(std::exchange(other.id_, ProgramId::none)) {}
   CompiledProgram& operator=(CompiledProgram&& other) noexcept;
   ~CompiledProgram();
 
-  Result<size_t> results() const;
-  Result<MemoryStats> memory() const;
+  ProgramId id() const { return id_; }
+  const std::shared_ptr<PluginCalls>& calls() const { return calls_; }
+  Result<MemoryStats> memory() const { return calls_->memory(id_); }
   // The optimised program as the plug-in gives it: HloModuleProtoWithConfig, serialised. Opcodes
   // and names can be found in the bytes.
-  Result<std::string> optimised() const;
-  Result<std::string> serialised() const;
+  Result<std::string> optimised() const { return calls_->optimised(id_); }
+  Result<std::string> serialised() const { return calls_->serialised(id_); }
 
  private:
-  const Plugin* plugin_ = nullptr;
-  PJRT_Executable* executable_ = nullptr;
+  std::shared_ptr<PluginCalls> calls_;
+  ProgramId id_ = ProgramId::none;
 };
 
 // Devices that need not be there: programs are compiled for them ahead of time.
@@ -49,22 +41,22 @@ class Topology {
  public:
   // `name` as the plug-in knows it ("v5e:2x2" for a TPU); `options` are the plug-in's, as text.
   static Result<std::unique_ptr<Topology>> create(
-      const Plugin& plugin, const std::string& name,
+      std::shared_ptr<PluginCalls> calls, const std::string& name,
       const std::vector<std::pair<std::string, std::string>>& options);
   ~Topology();
   Topology(const Topology&) = delete;
   Topology& operator=(const Topology&) = delete;
 
-  int64_t devices() const { return devices_; }
-  // `program` is StableHLO text.
+  int64_t devices() const { return facts_.devices; }
+  // `program` is StableHLO text. Safe from any thread.
   Result<CompiledProgram> compile(const std::string& program, const CompileSpec& spec) const;
 
  private:
-  explicit Topology(const Plugin& plugin) : plugin_(plugin) {}
+  Topology(std::shared_ptr<PluginCalls> calls, const TopologyFacts& facts)
+      : calls_(std::move(calls)), facts_(facts) {}
 
-  const Plugin& plugin_;
-  PJRT_TopologyDescription* topology_ = nullptr;
-  int64_t devices_ = 0;
+  std::shared_ptr<PluginCalls> calls_;
+  TopologyFacts facts_;
 };
 
 }  // namespace dunlin::pjrt

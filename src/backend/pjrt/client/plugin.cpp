@@ -21,9 +21,12 @@ Error device_error(std::string message) {
 void prepare_environment() {
   // Their log would mix with ours; errors come back as text anyway.
   setenv("TF_CPP_MIN_LOG_LEVEL", "3", 0);
-  // Off Google Cloud libtpu asks a metadata server that is not there, for minutes.
   const bool has_tpu = access("/dev/accel0", F_OK) == 0 || access("/dev/vfio/0", F_OK) == 0;
-  if (!has_tpu) setenv("TPU_SKIP_MDS_QUERY", "1", 0);
+  if (has_tpu) return;
+  // Off Google Cloud libtpu asks a metadata server that is not there, for minutes.
+  setenv("TPU_SKIP_MDS_QUERY", "1", 0);
+  // It lets one process in at a time, which only a TPU needs: others compile ahead of time side by side.
+  setenv("ALLOW_MULTIPLE_LIBTPU_LOAD", "1", 0);
 }
 
 Result<const PJRT_Api*> open_api(const std::string& path) {

@@ -1,4 +1,4 @@
-// Attention over bf16 pages on AMX; few queries go to AVX-512.
+// Attention over pages in bf16 and int8 on AMX; few queries go to AVX-512.
 #include "backend/cpu/kernels/attention.h"
 
 #include "backend/cpu/kernels/activations.h"
@@ -18,17 +18,22 @@ using namespace avx512;  // the sixteen lanes; this file's target includes their
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
+#include "backend/cpu/kernels/vector/kv_lines.inl.h"
+
 #include "backend/cpu/kernels/vector/attention.inl.h"
 
 #include "backend/cpu/kernels/amx/linear.inl.h"
 
+#include "backend/cpu/kernels/amx/kv_tiles.inl.h"
+
 #include "backend/cpu/kernels/amx/attention.inl.h"
 
-void attention_bf16(const AttentionArgs& args, float* y, int64_t y_stride) noexcept {
+template <KvType T>
+void attention_of_pages(const AttentionArgs& args, float* y, int64_t y_stride) noexcept {
   if (args.rows * args.group >= kTileRows) {
-    attention_tiles<HardwareTiles>(args, y, y_stride);
+    attention_tiles<HardwareTiles, T>(args, y, y_stride);
   } else {
-    kernels(Isa::avx512).attention[int(KvType::bf16)].run(args, y, y_stride);
+    kernels(Isa::avx512).attention[int(T)].run(args, y, y_stride);
   }
 }
 
@@ -39,7 +44,10 @@ DUNLIN_TARGET_END
 namespace dunlin {
 
 void add_amx_attention(Kernels& table) {
-  DUNLIN_ROW(table, amx, attention[int(KvType::bf16)], "attention_bf16", attention_bf16);
+  DUNLIN_ROW(table, amx, attention[int(KvType::bf16)], "attention_bf16",
+             attention_of_pages<KvType::bf16>);
+  DUNLIN_ROW(table, amx, attention[int(KvType::int8)], "attention_int8",
+             attention_of_pages<KvType::int8>);
 }
 
 }  // namespace dunlin

@@ -1,16 +1,11 @@
 // Attention of many queries on AMX tiles (docs/decisions/0002-numerics.md, "Attention"): scores and
 // weighted values are chain sums, which TDPBF16PS computes 16 queries x 16 positions or dimensions
 // at a time; the softmax between them is that of vector/attention.inl.h. Included inside the
-// namespace and target region of an instruction set, after vector/attention.inl.h and
-// amx/linear.inl.h; `Tiles` is amx/tiles.h or an emulation.
+// namespace and target region of an instruction set, after kv_tiles.inl.h; `Tiles` is amx/tiles.h or
+// an emulation.
 //
-// For at most kTileQueries queries: split by split, the values become weight tiles once, then two
-// row tiles of queries at a time are scored, weighed and merged.
-
-constexpr int64_t kPairQueries = AttentionTileWorkspace::kPair;
-constexpr int64_t kSplitBlocks = AttentionTileWorkspace::kBlocks;
-static_assert(kTileBytes == AttentionTileWorkspace::kTile);
-using PairView = SplitView<kPairQueries>;
+// For at most kTileQueries queries: split by split, the values become weight tiles once, and so do keys
+// that are codes, then two row tiles of queries at a time are scored, weighed and merged.
 
 // Queries [query, query + count) rounded to bf16 as row tiles, [query / 16][dims / 32]; rows that
 // fill the last pair are zero.
@@ -29,101 +24,32 @@ inline void query_tiles(const AttentionArgs& args, int64_t query, int64_t count,
   }
 }
 
-// ---- values as weight tiles ----
-
-// What the queries of a call see of one split.
-struct SharedView {
-  int64_t lowest = kSplitTokens;  // positions [lowest, highest) are visible to some
-  int64_t highest = 0;
-  int64_t all_low = 0;  // [all_low, all_high) to all
-  int64_t all_high = kSplitTokens;
-  const std::byte* pages[kSplitTokens / kPageTokens] = {};
-
-  DUNLIN_INLINE void add(const PairView& view, int64_t count) {
-    if (view.lowest < lowest) lowest = view.lowest;
-    if (view.highest > highest) highest = view.highest;
-    for (int64_t r = 0; r < count; ++r) {
-      if (view.low[r] > all_low) all_low = view.low[r];
-      if (view.high[r] < all_high) all_high = view.high[r];
-    }
-    for (int64_t page = 0; page < kSplitTokens / kPageTokens; ++page) {
-      if (view.pages[page] != nullptr) pages[page] = view.pages[page];
-    }
-  }
-  DUNLIN_INLINE bool some_see(int64_t u) const { return u >= lowest && u < highest; }
-  DUNLIN_INLINE bool all_see(int64_t u) const { return u >= all_low && u < all_high; }
-};
-
-DUNLIN_INLINE bool all_finite(Ints pairs) {
-  const Floats infinity = broadcast(__builtin_inff());
-  const Mask even = less(abs(as_floats(shift_left<16>(pairs))), infinity);
-  const Mask odd = less(abs(as_floats(bit_and(pairs, broadcast_int(-65536)))), infinity);
-  return (bits(even) & bits(odd)) == 0xffffu;
-}
-
-// Lines of positions (u, u + 1), u even, of one page as they are where all queries see both, else
-// zero for what none sees. False: a value that some query must not see is not finite, so that its
-// product with a weight of zero is not zero.
-inline bool copy_value_lines(const AttentionArgs& args, const std::byte* page,
-                             const SharedView& view, int64_t first, std::byte* tiles) {
-  const int64_t dim_blocks = kv_value_dims(args.head_dim) / 16;
-  for (int64_t j = 0; j < kPageTokens / 2; ++j) {
-    const int64_t u = first + 2 * j;
-    const uint32_t low = page != nullptr && view.some_see(u) ? 0x0000ffffu : 0;
-    const uint32_t high = page != nullptr && view.some_see(u + 1) ? 0xffff0000u : 0;
-    const bool check = !view.all_see(u) || !view.all_see(u + 1);
-    const Ints seen = broadcast_int(static_cast<int32_t>(low | high));
-    for (int64_t d = 0; d < dim_blocks; ++d) {
-      Ints pairs = broadcast_int(0);
-      if ((low | high) != 0) {
-        pairs = bit_and(load_ints(value_lines<KvType::bf16>(args, page, d) + 64 * j), seen);
-        if (check && !all_finite(pairs)) return false;
-      }
-      store(reinterpret_cast<float*>(tiles + d * kSplitBlocks * kTileBytes + 64 * j),
-            as_floats(pairs));
-    }
-  }
-  return true;
-}
-
-// Values of a split: [dims / 16][kSplitBlocks] weight tiles.
-inline bool value_tiles(const AttentionArgs& args, const SharedView& view, std::byte* tiles) {
-  for (int64_t base = view.lowest / 32 * 32; base < view.highest; base += 32) {
-    std::byte* block = tiles + base / 32 * kTileBytes;
-    for (int64_t half = 0; half < 2; ++half) {
-      const int64_t first = base + kPageTokens * half;
-      if (!copy_value_lines(args, view.pages[first / kPageTokens], view, first,
-                            block + 512 * half)) {
-        return false;
-      }
-    }
-  }
-  return true;
-}
-
 // ---- two row tiles of queries over one split ----
 
-// Chain sums of R row tiles against the keys: sums[16 R][256].
+// Chain sums of R row tiles against the keys of the pages that they see: sums[16 R][256].
 template <typename Tiles, int R>
-inline void score_tiles(const AttentionArgs& args, const PairView& view, const std::byte* q,
-                        float* sums) {
+inline void score_tiles(const AttentionArgs& args, const PairView& view,
+                        const std::byte* const (&keys)[kSplitTokens / kPageTokens],
+                        const std::byte* q, float* sums) {
   const int64_t blocks = kv_key_dims(args.head_dim) / 32;
   const std::byte* const rows[2] = {q, q + blocks * kTileBytes};
   for (int64_t page = view.lowest / 32 * 2; page * kPageTokens < view.highest; page += 2) {
-    const std::byte* first = view.pages[page];
-    const std::byte* next = view.pages[page + 1];
+    const std::byte* first = view.pages[page] != nullptr ? keys[page] : nullptr;
+    const std::byte* next = view.pages[page + 1] != nullptr ? keys[page + 1] : nullptr;
     if (first == nullptr && next == nullptr) continue;
     // Sums over the other page in place of one that is not there are never read.
-    const std::byte* const keys[2] = {first != nullptr ? first : next,
-                                      next != nullptr ? next : first};
+    const std::byte* const weights[2] = {first != nullptr ? first : next,
+                                         next != nullptr ? next : first};
     zero_sums<Tiles, R, 2>();
-    add_products<Tiles, R, 2>(rows, keys, blocks);
+    add_products<Tiles, R, 2>(rows, weights, blocks);
     store_sums<Tiles, R, 2>(reinterpret_cast<std::byte*>(sums + page * kPageTokens),
                             16 * kSplitTokens * 4, kPageTokens * 4, kSplitTokens * 4);
   }
 }
 
-// Sums of one query to scores, then to probabilities in a row of the weights' tiles; m and l.
+// Sums of one query to scores, then to what its values are weighed with in a row of the weights'
+// tiles; m and l.
+template <KvType T>
 inline void softmax_row(const AttentionArgs& args, const PairView& view, int64_t r, float* scores,
                         std::byte* weights, float* m, float* l) {
   const auto sees = [&](int64_t page) DUNLIN_ALWAYS_INLINE {
@@ -139,7 +65,7 @@ inline void softmax_row(const AttentionArgs& args, const PairView& view, int64_t
   Floats most = lowest;
   for (int64_t page = first_page; page < end_page; ++page) {
     if (!sees(page)) continue;
-    const Floats score = scaled_score(args, load(scores + page * kPageTokens));
+    const Floats score = page_scores<T>(args, view.pages[page], load(scores + page * kPageTokens));
     store(scores + page * kPageTokens, score);
     most = max(most, select(visible(page), score, lowest));
   }
@@ -149,13 +75,15 @@ inline void softmax_row(const AttentionArgs& args, const PairView& view, int64_t
   for (int64_t page = first_page; page < end_page; page += 2) {
     float p[32];
     for (int64_t half = 0; half < 2; ++half) {
-      Floats value = zero();
+      Floats weight = zero();
       if (sees(page + half)) {
         const Floats score = load(scores + (page + half) * kPageTokens);
-        value = select(visible(page + half), exp(sub(score, top)), zero());
+        const Mask seen = visible(page + half);
+        const Floats value = select(seen, exp(sub(score, top)), zero());
         sum = add(sum, value);
+        weight = value_weights<T>(args, view.pages[page + half], seen, value);
       }
-      store(p + 16 * half, round_bf16(value));
+      store(p + 16 * half, weight);
     }
     Floats even;
     Floats odd;
@@ -210,19 +138,21 @@ inline void merge_values(const AttentionTileWorkspace& memory, const PairView& v
 }
 
 // `count` queries of R row tiles over one split, into their states.
-template <typename Tiles, int R>
+template <typename Tiles, KvType T, int R>
 inline void split_pair(const AttentionArgs& args, const AttentionTileWorkspace& memory,
+                       const std::byte* const (&keys)[kSplitTokens / kPageTokens],
                        const PairView& view, int64_t pair, int64_t count) {
   const int64_t key_blocks = kv_key_dims(args.head_dim) / 32;
   const int64_t dims = kv_value_dims(args.head_dim);
   const int64_t first_query = pair * kPairQueries;
-  score_tiles<Tiles, R>(args, view, memory.q + pair * 2 * key_blocks * kTileBytes, memory.scores);
+  score_tiles<Tiles, R>(args, view, keys, memory.q + pair * 2 * key_blocks * kTileBytes,
+                        memory.scores);
   for (int64_t r = 0; r < kPairQueries; ++r) {
     memory.split_m[r] = memory.split_l[r] = 0.0f;
     if (r >= 16 * R) continue;
     std::byte* line = memory.probabilities + r / 16 * kSplitBlocks * kTileBytes + r % 16 * 64;
-    softmax_row(args, view, r, memory.scores + r * kSplitTokens, line, memory.split_m + r,
-                memory.split_l + r);
+    softmax_row<T>(args, view, r, memory.scores + r * kSplitTokens, line, memory.split_m + r,
+                   memory.split_l + r);
   }
   merge_factors(memory.split_m, memory.split_l, memory.m + first_query, memory.l + first_query,
                 memory.keep, memory.take);
@@ -233,6 +163,7 @@ inline void split_pair(const AttentionArgs& args, const AttentionTileWorkspace& 
 }
 
 // The same without tiles: each query walks its own visible positions.
+template <KvType T>
 inline void split_plainly(const AttentionArgs& args, const AttentionTileWorkspace& memory,
                           int64_t split, int64_t query, int64_t first, int64_t count) {
   const AttentionWorkspace plain(memory.plain, args.head_dim);
@@ -241,9 +172,9 @@ inline void split_plainly(const AttentionArgs& args, const AttentionTileWorkspac
   for (int64_t at = first; at < first + count; at += kAttentionBlock) {
     const int64_t left = first + count - at;
     const int64_t block = left < kAttentionBlock ? left : kAttentionBlock;
-    round_queries<KvType::bf16>(args, query + at, block, plain.q);
-    split_block<KvType::bf16, kAttentionRows>(args, split, query + at, block, plain.q, plain.scores,
-                                              plain.partials, stride);
+    round_queries<T>(args, query + at, block, plain.q);
+    split_block<T, kAttentionRows>(args, split, query + at, block, plain.q, plain.scores,
+                                   plain.partials, stride);
     for (int64_t i = 0; i < block; ++i) {
       float state[2] = {memory.m[at + i], memory.l[at + i]};
       merge_partial(plain.partials + i * stride, dims, state, memory.o + (at + i) * dims);
@@ -253,7 +184,7 @@ inline void split_plainly(const AttentionArgs& args, const AttentionTileWorkspac
   }
 }
 
-template <typename Tiles>
+template <typename Tiles, KvType T>
 inline void split_tiles(const AttentionArgs& args, const AttentionTileWorkspace& memory,
                         int64_t split, int64_t query, int64_t count) {
   const int64_t pairs = (count + kPairQueries - 1) / kPairQueries;
@@ -265,24 +196,27 @@ inline void split_tiles(const AttentionArgs& args, const AttentionTileWorkspace&
     view_split<kPairQueries>(args, split, query + pair * kPairQueries, queries, &views[pair]);
     shared.add(views[pair], queries);
   }
-  const bool tiles = value_tiles(args, shared, memory.values);
+  const bool tiles = value_tiles<T>(args, shared, memory.values);
+  const std::byte* keys[kSplitTokens / kPageTokens];
+  key_tiles<T>(args, shared, memory.keys, keys);
   for (int64_t pair = 0; pair < pairs; ++pair) {
     const int64_t first = pair * kPairQueries;
     const int64_t left = count - first;
     if (views[pair].lowest >= views[pair].highest) continue;
     if (!tiles) {
-      split_plainly(args, memory, split, query, first, left < kPairQueries ? left : kPairQueries);
+      split_plainly<T>(args, memory, split, query, first,
+                       left < kPairQueries ? left : kPairQueries);
     } else if (left > 16) {
-      split_pair<Tiles, 2>(args, memory, views[pair], pair,
-                           left < kPairQueries ? left : kPairQueries);
+      split_pair<Tiles, T, 2>(args, memory, keys, views[pair], pair,
+                              left < kPairQueries ? left : kPairQueries);
     } else {
-      split_pair<Tiles, 1>(args, memory, views[pair], pair, left);
+      split_pair<Tiles, T, 1>(args, memory, keys, views[pair], pair, left);
     }
   }
 }
 
 // Queries [query, query + count), count <= kTileQueries.
-template <typename Tiles>
+template <typename Tiles, KvType T>
 inline void attend_tiles(const AttentionArgs& args, int64_t query, int64_t count, float* y,
                          int64_t y_stride) {
   const AttentionTileWorkspace memory(args.workspace, args.head_dim);
@@ -300,7 +234,7 @@ inline void attend_tiles(const AttentionArgs& args, int64_t query, int64_t count
   const int64_t last = query + count - 1;
   const SplitRange splits = splits_of_rows(args, query / args.group, last / args.group + 1);
   for (int64_t split = splits.first; split < splits.end; ++split) {
-    split_tiles<Tiles>(args, memory, split, query, count);
+    split_tiles<Tiles, T>(args, memory, split, query, count);
   }
   for (int64_t i = 0; i < count; ++i) {
     const float state[2] = {memory.m[i], memory.l[i]};
@@ -310,13 +244,13 @@ inline void attend_tiles(const AttentionArgs& args, int64_t query, int64_t count
   }
 }
 
-template <typename Tiles>
+template <typename Tiles, KvType T>
 inline void attention_tiles(const AttentionArgs& args, float* y, int64_t y_stride) noexcept {
   Tiles::configure_bf16();
   const int64_t queries = args.rows * args.group;
   for (int64_t query = 0; query < queries; query += kTileQueries) {
     const int64_t left = queries - query;
-    attend_tiles<Tiles>(args, query, left < kTileQueries ? left : kTileQueries, y, y_stride);
+    attend_tiles<Tiles, T>(args, query, left < kTileQueries ? left : kTileQueries, y, y_stride);
   }
   Tiles::release();
 }

@@ -14,6 +14,8 @@ namespace {
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
+#include "backend/cpu/kernels/vector/kv_lines.inl.h"
+
 #include "backend/cpu/kernels/vector/attention.inl.h"
 }  // namespace
 }  // namespace dunlin::scalar

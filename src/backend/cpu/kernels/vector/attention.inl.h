@@ -1,6 +1,6 @@
 // Attention over KV pages, sixteen positions or dimensions per vector
 // (docs/decisions/0002-numerics.md, "Attention"). Included inside the namespace and target region
-// of an instruction set, after linear.inl.h.
+// of an instruction set, after kv_lines.inl.h.
 //
 // R queries of one kv head share every pass over a page. A block of 32 positions that all of them
 // see takes the plain path; at the edges (causal, window, length, missing pages) each query walks
@@ -45,19 +45,10 @@ inline void view_split(const AttentionArgs& args, int64_t split, int64_t query, 
   }
 }
 
-// Chain sums to scores: times the scale, capped.
-DUNLIN_INLINE Floats scaled_score(const AttentionArgs& args, Floats sum) {
-  const Floats score = mul(sum, broadcast(args.scale));
-  if (args.softcap == 0.0f) return score;
-  const Floats cap = broadcast(args.softcap);
-  return mul(cap, tanh(div(score, cap)));
-}
-
-// scores[r][256]: chain(q, k) * scale, capped. q[R][key_dims].
+// scores[r][256] of q[R][key_dims].
 template <KvType T, int R>
 inline void score_pages(const AttentionArgs& args, const SplitView<R>& view, const float* q,
                         float* scores) {
-  constexpr PackedForm kForm = T == KvType::bf16 ? PackedForm::bf16 : PackedForm::f32;
   const int64_t dims = kv_key_dims(args.head_dim);
   const int64_t block_bytes = 32 * kPageTokens * kv_element_bytes(T);
   for (int64_t page = 0; page < kSplitTokens / kPageTokens; ++page) {
@@ -65,17 +56,19 @@ inline void score_pages(const AttentionArgs& args, const SplitView<R>& view, con
     Floats sum[R];
     for (int r = 0; r < R; ++r) sum[r] = zero();
     for (int64_t block = 0; block < dims / 32; ++block) {
-      chain_record<kForm, R>(view.pages[page] + block * block_bytes, q + 32 * block, dims, sum);
+      chain_keys<T, R>(view.pages[page] + block * block_bytes, q + 32 * block, dims, sum);
     }
     for (int r = 0; r < R; ++r) {
-      store(scores + r * kSplitTokens + page * kPageTokens, scaled_score(args, sum[r]));
+      store(scores + r * kSplitTokens + page * kPageTokens,
+            page_scores<T>(args, view.pages[page], sum[r]));
     }
   }
 }
 
-// Scores of one query to probabilities rounded to the storage type; m and l.
+// Scores of one query to the weights of the values; m and l.
 template <KvType T, int R>
-inline void split_softmax(const SplitView<R>& view, int r, float* scores, float* partial) {
+inline void split_softmax(const AttentionArgs& args, const SplitView<R>& view, int r, float* scores,
+                          float* partial) {
   const Floats lowest = broadcast(-__builtin_inff());
   const int64_t first_page = view.low[r] / kPageTokens;
   const int64_t end_page = (view.high[r] + kPageTokens - 1) / kPageTokens;
@@ -96,25 +89,16 @@ inline void split_softmax(const SplitView<R>& view, int r, float* scores, float*
     const Mask visible = lanes_between(view.low[r] - base, view.high[r] - base);
     const Floats p = select(visible, exp(sub(load(scores + base), broadcast(m))), zero());
     sum = add(sum, p);
-    store(scores + base, T == KvType::bf16 ? round_bf16(p) : p);
+    store(scores + base, value_weights<T>(args, view.pages[page], visible, p));
   }
   partial[0] = m;
   partial[1] = any ? fold_sum(sum) : 0.0f;
-}
-
-// Values of positions 2j and 2j + 1 of a page for sixteen dimensions.
-template <KvType T>
-DUNLIN_INLINE const std::byte* value_lines(const AttentionArgs& args, const std::byte* page,
-                                           int64_t dim_block) {
-  return page + kv_value_offset(T, args.head_dim) +
-         dim_block * kPageTokens * 16 * kv_element_bytes(T);
 }
 
 // o[r][16] += even + odd over 32 positions that every query sees.
 template <KvType T, int R>
 DUNLIN_INLINE void add_values(const std::byte* const (&lines)[2], const float* p, float* o,
                               int64_t o_stride) {
-  constexpr PackedForm kForm = T == KvType::bf16 ? PackedForm::bf16 : PackedForm::f32;
   Floats even[R];
   Floats odd[R];
   for (int r = 0; r < R; ++r) even[r] = odd[r] = zero();
@@ -123,7 +107,7 @@ DUNLIN_INLINE void add_values(const std::byte* const (&lines)[2], const float* p
     for (int j = 0; j < 8; ++j) {
       Floats value_even;
       Floats value_odd;
-      load_pair<kForm>(lines[page], j, &value_even, &value_odd);
+      load_lines<T>(lines[page], j, &value_even, &value_odd);
       for (int r = 0; r < R; ++r) {
         const float* weights = p + r * kSplitTokens + page * kPageTokens + 2 * j;
         even[r] = fma(broadcast(weights[0]), value_even, even[r]);
@@ -142,7 +126,6 @@ DUNLIN_INLINE void add_values(const std::byte* const (&lines)[2], const float* p
 template <KvType T, int R>
 inline void add_visible_values(const AttentionArgs& args, const SplitView<R>& view, int64_t begin,
                                int64_t end, const float* p, float* o) {
-  constexpr PackedForm kForm = T == KvType::bf16 ? PackedForm::bf16 : PackedForm::f32;
   for (int64_t dim_block = 0; dim_block < kv_value_dims(args.head_dim) / 16; ++dim_block) {
     Floats even = zero();
     Floats odd = zero();
@@ -151,8 +134,8 @@ inline void add_visible_values(const AttentionArgs& args, const SplitView<R>& vi
       if (page == nullptr) continue;
       Floats value_even;
       Floats value_odd;
-      load_pair<kForm>(value_lines<T>(args, page, dim_block), static_cast<int>(u % kPageTokens / 2),
-                       &value_even, &value_odd);
+      load_lines<T>(value_lines<T>(args, page, dim_block), static_cast<int>(u % kPageTokens / 2),
+                    &value_even, &value_odd);
       if (u % 2 == 0) {
         even = fma(broadcast(p[u]), value_even, even);
       } else {
@@ -192,7 +175,7 @@ inline void weigh_values(const AttentionArgs& args, const SplitView<R>& view, co
   }
 }
 
-// Queries [query, query + R) rounded to the storage type: q[R][key_dims].
+// Queries [query, query + R), rounded: q[R][key_dims].
 template <KvType T>
 inline void round_queries(const AttentionArgs& args, int64_t query, int64_t count, float* q) {
   const int64_t dims = kv_key_dims(args.head_dim);
@@ -203,7 +186,7 @@ inline void round_queries(const AttentionArgs& args, int64_t query, int64_t coun
     for (int64_t d = 0; d < dims; d += 16) {
       const int64_t left = args.head_dim - d;
       const Floats value = left >= 16 ? load(from + d) : load_first(from + d, left < 0 ? 0 : left);
-      store(q + i * dims + d, T == KvType::bf16 ? round_bf16(value) : value);
+      store(q + i * dims + d, kRoundsToBf16<T> ? round_bf16(value) : value);
     }
   }
 }
@@ -215,7 +198,7 @@ inline void split_queries(const AttentionArgs& args, int64_t split, int64_t quer
   view_split<R>(args, split, query, R, &view);
   score_pages<T, R>(args, view, q, scores);
   for (int r = 0; r < R; ++r)
-    split_softmax<T, R>(view, r, scores + r * kSplitTokens, partials + r * stride);
+    split_softmax<T, R>(args, view, r, scores + r * kSplitTokens, partials + r * stride);
   weigh_values<T, R>(args, view, scores, partials + 16, stride);
 }
 
