@@ -1,5 +1,6 @@
 // The ladders of docs/kernels: versions of two kernels from a plain loop to the one that runs, each compared
-// bit for bit with the kernels' arithmetic before it is timed, next to the roof they are held against.
+// bit for bit with the kernels' arithmetic before it is timed, next to the roof they are held against. For
+// x86-64 alone.
 //   kernel_ladder --check           compares all of them over small matrices, and times nothing
 //   kernel_ladder --json [ROUNDS]   a line for the machine and one for each step, with all rounds (7), as
 //                                   bench/kernel_ladder reads them
@@ -123,12 +124,12 @@ int run(std::span<char* const> words) {
     fmt::print(stderr, "error: {}\n", isa.error().message);
     return 2;
   }
-  if (*isa < Isa::avx2) {
+  if (!includes(*isa, Isa::avx2)) {
     fmt::print(stderr, "no ladder without AVX2\n");
     return kSkipped;
   }
   const bool tiles = *isa == Isa::amx;
-  const Isa vector_isa = std::min(*isa, Isa::avx512);
+  const Isa vector_isa = includes(*isa, Isa::avx512) ? Isa::avx512 : Isa::avx2;
   const VectorSteps vectors = vector_isa == Isa::avx512 ? avx512_steps() : avx2_steps();
   const Kernels& table = kernels(vector_isa);
   const FlushToZero flush_to_zero;

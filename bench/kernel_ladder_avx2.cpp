@@ -15,6 +15,10 @@ namespace {
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
+#include "backend/cpu/kernels/vector/int8_rows.inl.h"
+
+#include "backend/cpu/kernels/vector/dot.inl.h"
+
 #include "backend/cpu/kernels/vector/int8.inl.h"
 
 #include "kernel_ladder_vector.inl.h"

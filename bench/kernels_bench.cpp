@@ -1,19 +1,15 @@
-// Micro-benchmarks of the CPU kernels on one thread, next to the limits they are measured against:
-// a plain read stream, the multiply-add peak, and the peaks of AMX tiles, those on all processors,
-// too. Names are the kernels' own, then the case.
+// Micro-benchmarks of the CPU kernels on one thread, next to the limits they are measured against
+// (machine_peaks.h). Names are the kernels' own, then the case.
 #include <benchmark/benchmark.h>
-#include <immintrin.h>
 
-#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "backend/cpu/kernels/kernels.h"
-#include "backend/cpu/kernels/target.h"
 #include "base/thread_pool.h"
 #include "kernel_data.h"
-#include "tile_peak.h"
+#include "machine_peaks.h"
 
 namespace dunlin {
 namespace {
@@ -126,79 +122,6 @@ void elements(benchmark::State& state, Isa isa, const char* what, int64_t n) {
   state.SetItemsProcessed(state.iterations() * n);
 }
 
-DUNLIN_TARGET_AVX512
-uint64_t read_avx512(const std::byte* p, size_t bytes) {
-  __m512i sums[4] = {};
-  for (size_t i = 0; i < bytes; i += 256) {
-    for (size_t j = 0; j < 4; ++j) {
-      _mm_prefetch(reinterpret_cast<const char*>(p + i + 64 * j + 2048), _MM_HINT_T0);
-      sums[j] = _mm512_xor_si512(sums[j], _mm512_loadu_si512(p + i + 64 * j));
-    }
-  }
-  const __m512i all =
-      _mm512_xor_si512(_mm512_xor_si512(sums[0], sums[1]), _mm512_xor_si512(sums[2], sums[3]));
-  uint64_t words[8];
-  _mm512_storeu_si512(words, all);
-  return words[0];
-}
-
-// Sixteen independent chains of multiply-adds.
-float multiply_add_avx512(int64_t steps) {
-  __m512 sums[16];
-  for (int i = 0; i < 16; ++i) sums[i] = _mm512_set1_ps(static_cast<float>(i));
-  __m512 a = _mm512_set1_ps(0.999f);
-  __m512 b = _mm512_set1_ps(0.001f);
-  asm volatile("" : "+v"(a), "+v"(b));  // values the compiler cannot compute with
-  for (int64_t step = 0; step < steps; ++step) {
-    asm volatile("" : "+v"(a));
-#pragma GCC unroll 16
-    for (int i = 0; i < 16; ++i) sums[i] = _mm512_fmadd_ps(sums[i], a, b);
-  }
-  __m512 all = sums[0];
-  for (int i = 1; i < 16; ++i) all = _mm512_add_ps(all, sums[i]);
-  float lanes[16];
-  _mm512_storeu_ps(lanes, all);
-  return lanes[0];
-}
-DUNLIN_TARGET_END
-
-void read_stream(benchmark::State& state) {
-  const Memory memory(int64_t{512} << 20);
-  for (auto _ : state) benchmark::DoNotOptimize(read_avx512(memory.data, memory.size));
-  state.SetBytesProcessed(state.iterations() * static_cast<int64_t>(memory.size));
-}
-
-void multiply_add_peak(benchmark::State& state) {
-  for (auto _ : state) benchmark::DoNotOptimize(multiply_add_avx512(100000));
-  state.counters["FLOP/s"] = benchmark::Counter(
-      static_cast<double>(state.iterations()) * 100000 * 16 * 32, benchmark::Counter::kIsRate);
-}
-
-template <bool Int8>
-void tile_peak(benchmark::State& state) {
-  constexpr int64_t kSteps = 100000;
-  constexpr int64_t kProduct = 2 * 16 * 16 * (Int8 ? 64 : 32);  // operations of one of them
-  const Memory operands(4096);
-  std::mt19937 random(1);
-  fill(operands.data, 4096, random);
-  for (auto _ : state) {
-    amx::tile_products<Int8>(operands.data, kSteps);
-    benchmark::ClobberMemory();
-  }
-  state.counters["FLOP/s"] = benchmark::Counter(
-      static_cast<double>(state.iterations() * kSteps * 4 * kProduct), benchmark::Counter::kIsRate);
-}
-
-// On one thread, as the kernels above, and on all processors. The rate is that of the wall clock:
-// operations of all threads are added up.
-void register_tile_peaks() {
-  for (auto* const peak : {benchmark::RegisterBenchmark("tile_peak_bf16_amx", tile_peak<false>),
-                           benchmark::RegisterBenchmark("tile_peak_int8_amx", tile_peak<true>)}) {
-    peak->UseRealTime()->Threads(1);
-    if (cpu_features().cores > 1) peak->Threads(cpu_features().cores);
-  }
-}
-
 void add_attention(Isa isa, int64_t head_dim, int64_t rows, int64_t length) {
   for (const auto& [type, kernel] :
        {std::pair(KvType::bf16, "attention_bf16_"), std::pair(KvType::int8, "attention_int8_")}) {
@@ -254,13 +177,10 @@ void register_all(Isa isa) {
 
 int main(int argc, char** argv) {
   using namespace dunlin;
-  if (cpu_features().best >= Isa::avx512) {
-    benchmark::RegisterBenchmark("read_stream_avx512", read_stream);
-    benchmark::RegisterBenchmark("multiply_add_peak_avx512", multiply_add_peak);
+  register_peaks();
+  for (const Isa isa : isas_up_to(cpu_features().best)) {
+    if (isa != Isa::scalar) register_all(isa);
   }
-  if (cpu_features().best >= Isa::amx) register_tile_peaks();
-  for (int isa = 1; isa <= static_cast<int>(cpu_features().best); ++isa)
-    register_all(static_cast<Isa>(isa));
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();
   return 0;

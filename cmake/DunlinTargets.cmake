@@ -23,6 +23,15 @@ if(DUNLIN_CCACHE)
   endif()
 endif()
 
+# The kind of processor that is built for: it chooses files of src/base and src/backend/cpu/kernels.
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+  set(DUNLIN_PROCESSOR x86_64)
+elseif(CMAKE_SYSTEM_PROCESSOR MATCHES "^(aarch64|arm64)$")
+  set(DUNLIN_PROCESSOR aarch64)
+else()
+  message(FATAL_ERROR "Dunlin has no kernels for \"${CMAKE_SYSTEM_PROCESSOR}\": x86_64 or aarch64")
+endif()
+
 add_library(dunlin_flags INTERFACE)
 target_compile_options(dunlin_flags INTERFACE
   -Wall -Wextra -Wconversion -Wno-sign-conversion -Werror
@@ -30,6 +39,11 @@ target_compile_options(dunlin_flags INTERFACE
   -ffp-contract=off
   -fvisibility=hidden)
 target_include_directories(dunlin_flags INTERFACE "${PROJECT_SOURCE_DIR}/src" "${PROJECT_SOURCE_DIR}/include")
+
+if(DUNLIN_PROCESSOR STREQUAL "aarch64")
+  # As on x86-64: elsewhere a char has no sign, and what compares one with a negative number would differ.
+  target_compile_options(dunlin_flags INTERFACE -fsigned-char)
+endif()
 
 if(DUNLIN_SANITIZE)
   target_compile_options(dunlin_flags INTERFACE "-fsanitize=${DUNLIN_SANITIZE}" -fno-omit-frame-pointer
@@ -145,7 +159,7 @@ function(dunlin_add_test NAME)
   file(MAKE_DIRECTORY "${folder}")
   add_test(NAME ${NAME} COMMAND ${ARG_COMMAND})
   set(timeout 600)
-  if(DUNLIN_SANITIZE)
+  if(DUNLIN_SANITIZE OR CMAKE_CROSSCOMPILING)  # an emulator runs it
     set(timeout 1800)
   endif()
   set_tests_properties(${NAME} PROPERTIES TIMEOUT ${timeout} ENVIRONMENT "TEST_TMPDIR=${folder}")

@@ -81,7 +81,8 @@ enum {
 typedef struct dunlin_load_options {
   size_t struct_size;
   const char* backend; /* "cpu" (the default), "reference", a slow oracle, or "pjrt" */
-  const char* isa;     /* scalar, avx2, avx512 or amx; default: the best there is */
+  const char* isa;     /* scalar, avx2, avx512, amx; on ARM scalar, neon, dotprod, i8mm;
+                          default: the best there is */
   int32_t precision;   /* DUNLIN_PRECISION_...: the arithmetic profile */
   int32_t threads;     /* default: one per core this process may use */
   int64_t context;     /* positions of one sequence; default: the model's, at most 8192 */

@@ -42,8 +42,10 @@ struct LoadOptions {
   // What keys and values are kept as; nothing: float32 with Precision::f32, which goes with nothing
   // else, otherwise bf16. int8 takes about half the memory of bf16.
   std::optional<KvType> kv_type = std::nullopt;
-  int threads = 0;        // 0: one per core this process may use
-  std::string isa = {};   // scalar, avx2, avx512 or amx; empty: DUNLIN_ISA, or the best there is
+  int threads = 0;  // 0: one per core this process may use
+  // scalar, avx2, avx512, amx; on ARM scalar, neon, dotprod, i8mm. Empty: DUNLIN_ISA, or the best
+  // there is.
+  std::string isa = {};
   int64_t context = 0;    // positions of one sequence; 0: the model's, at most 8192
   int64_t sequences = 1;  // at a time
   // Positions that the KV cache holds for all sequences together; 0: the full context of each. When

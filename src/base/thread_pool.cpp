@@ -2,7 +2,6 @@
 #include "base/thread_pool.h"
 
 #include <fmt/format.h>
-#include <immintrin.h>
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -16,6 +15,7 @@
 
 #include "base/check.h"
 #include "base/cpu_features.h"
+#include "base/processor_control.h"
 #include "base/steady_clock.h"
 
 namespace dunlin {
@@ -108,7 +108,7 @@ uint32_t ThreadPool::State::wait_for_epoch(uint32_t last) {
   for (int spin = 0; spin < spins; ++spin) {
     const uint32_t now = epoch.load(std::memory_order_acquire);
     if (now != last) return now;
-    _mm_pause();
+    pause_in_loop();
   }
   // Sequential consistency orders this increment against publish(): either the caller sees a
   // sleeper and wakes it, or the kernel sees the new epoch and does not sleep.
@@ -130,7 +130,7 @@ void ThreadPool::State::publish() {
 void ThreadPool::State::wait_for_workers() {
   for (int spin = 0; spin < spins; ++spin) {
     if (remaining.load(std::memory_order_acquire) == 0) return;
-    _mm_pause();
+    pause_in_loop();
   }
   caller_sleeps.store(1);
   for (uint32_t left = remaining.load(); left != 0; left = remaining.load())
@@ -237,12 +237,11 @@ void ThreadPool::parallel_for(int64_t tasks, int64_t grain, Function fn, void* c
   state.wait_for_workers();
 }
 
-// MXCSR bits: flush to zero (15), denormals are zero (6); the rounding mode is bits 13 and 14.
-FlushToZero::FlushToZero() : saved_(_mm_getcsr()) {
-  _mm_setcsr((saved_ & ~0x6000u) | 0x8040u);
+FlushToZero::FlushToZero() : saved_(float_control()) {
+  set_float_control(flushing_to_zero(saved_));
 }
 FlushToZero::~FlushToZero() {
-  _mm_setcsr(saved_);
+  set_float_control(saved_);
 }
 
 }  // namespace dunlin

@@ -56,8 +56,7 @@ uint64_t stream_bytes(const std::map<std::string, uint64_t>& caches) {
 
 std::vector<std::string> usable_isas() {
   std::vector<std::string> names;
-  for (int isa = 0; isa <= static_cast<int>(cpu_features().best); ++isa)
-    names.emplace_back(isa_name(static_cast<Isa>(isa)));
+  for (const Isa isa : isas_up_to(cpu_features().best)) names.emplace_back(isa_name(isa));
   return names;
 }
 

@@ -38,6 +38,13 @@ std::string read_file(const std::filesystem::path& path) {
   return text.str();
 }
 
+#if defined(__aarch64__)
+#define DUNLIN_ADD "add %0, %0, #1\n"
+#else
+#define DUNLIN_ADD "add $1, %0\n"
+#endif
+#define DUNLIN_ADD_FOUR DUNLIN_ADD DUNLIN_ADD DUNLIN_ADD DUNLIN_ADD
+
 // Clock rate under load: a chain of additions takes a cycle each.
 double measured_hertz() {
   constexpr int64_t kAdditions = 40'000'000;
@@ -46,10 +53,7 @@ double measured_hertz() {
   for (int attempt = 0; attempt < 3; ++attempt) {
     const auto start = Clock::now();
     for (int64_t i = 0; i < kAdditions / 8; ++i) {
-      asm volatile(
-          "add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0\n"
-          "add $1, %0\n add $1, %0\n add $1, %0\n add $1, %0"
-          : "+r"(value));
+      asm volatile(DUNLIN_ADD_FOUR DUNLIN_ADD_FOUR : "+r"(value));
     }
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     best = std::max(best, static_cast<double>(kAdditions) / seconds);

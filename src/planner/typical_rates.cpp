@@ -8,7 +8,8 @@ namespace dunlin {
 namespace {
 
 // Multiplications and additions of a thread per cycle. Measured by `dunlin plan --calibrate` under
-// DUNLIN_ISA on a 2-thread Xeon (docs/planning.md, "This machine").
+// DUNLIN_ISA on a 2-thread Xeon (docs/planning.md, "This machine"); those of ARM are assumed: AVX2's
+// for registers of half the width, of int8 by the products of an instruction.
 struct IsaRow {
   const char* isa;
   double prompt;     // 512 rows in bf16 arithmetic
@@ -21,6 +22,10 @@ constexpr IsaRow kIsas[] = {
     {"avx2", 10, 20, 10, 8},
     {"avx512", 20, 60, 20, 16},
     {"amx", 200, 60, 20, 40},
+    // aarch64
+    {"neon", 5, 6, 5, 4},
+    {"dotprod", 5, 16, 5, 4},
+    {"i8mm", 5, 24, 5, 4},
 };
 
 // The share of the stream that one row reaches, by format.

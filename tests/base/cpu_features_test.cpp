@@ -3,11 +3,16 @@
 #include "base/cpu_features.h"
 
 #include <gtest/gtest.h>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <thread>
+#include <vector>
 
 namespace dunlin {
 namespace {
@@ -50,6 +55,29 @@ TEST(CpuFeatures, EveryProcessorGetsTheRowItCanRun) {
   EXPECT_EQ(best_isa(sapphire_rapids), Isa::amx);
   EXPECT_EQ(best_isa(tiles_without_bf16), Isa::avx512);
   EXPECT_EQ(best_isa(tiles_without_avx512), Isa::avx2);
+  const Flags cortex_a72 = {"asimd"};
+  const Flags neoverse_n1 = with(cortex_a72, {"fphp", "asimdhp", "asimdrdm", "asimddp"});
+  const Flags neoverse_v1 = with(neoverse_n1, {"sve", "i8mm", "bf16"});
+  const Flags products_without_dotprod = with(cortex_a72, {"i8mm"});
+  EXPECT_EQ(best_isa(cortex_a72), Isa::neon);
+  EXPECT_EQ(best_isa(neoverse_n1), Isa::dotprod);
+  EXPECT_EQ(best_isa(neoverse_v1), Isa::i8mm);
+  EXPECT_EQ(best_isa(products_without_dotprod), Isa::neon);
+}
+
+TEST(CpuFeatures, AnIsaIncludesThoseOfItsKindBelowIt) {
+  const std::vector<Isa> x86 = {Isa::scalar, Isa::avx2, Isa::avx512, Isa::amx};
+  const std::vector<Isa> arm = {Isa::scalar, Isa::neon, Isa::dotprod, Isa::i8mm};
+  EXPECT_EQ(isas_up_to(Isa::amx), x86);
+  EXPECT_EQ(isas_up_to(Isa::i8mm), arm);
+  EXPECT_EQ(isas_up_to(Isa::scalar), std::vector<Isa>{Isa::scalar});
+  EXPECT_TRUE(includes(Isa::amx, Isa::avx2));
+  EXPECT_TRUE(includes(Isa::dotprod, Isa::dotprod));
+  EXPECT_TRUE(includes(Isa::neon, Isa::scalar));
+  EXPECT_FALSE(includes(Isa::avx2, Isa::avx512));
+  EXPECT_FALSE(includes(Isa::i8mm, Isa::avx2));
+  EXPECT_FALSE(includes(Isa::amx, Isa::neon));
+  EXPECT_TRUE(includes(kHighestIsa, cpu_features().best));
 }
 
 TEST(CpuFeatures, BestFollowsFromTheFlagsUnlessTilesAreRefused) {
@@ -62,18 +90,27 @@ TEST(CpuFeatures, BestFollowsFromTheFlagsUnlessTilesAreRefused) {
   }
 }
 
-TEST(CpuFeatures, AgreesWithTheCompilersDetection) {
+TEST(CpuFeatures, AgreesWithTheDetectionOfOthers) {
   const CpuFeatures& features = cpu_features();
   const auto found = [&](const char* name) {
     return std::find(features.flags.begin(), features.flags.end(), name) != features.flags.end();
   };
+#if defined(__x86_64__)
   __builtin_cpu_init();
   EXPECT_EQ(found("avx2"), __builtin_cpu_supports("avx2") != 0);
   EXPECT_EQ(found("fma"), __builtin_cpu_supports("fma") != 0);
   EXPECT_EQ(found("avx512f"), __builtin_cpu_supports("avx512f") != 0);
   EXPECT_EQ(found("avx512_vnni"), __builtin_cpu_supports("avx512vnni") != 0);
-  EXPECT_EQ(features.best >= Isa::avx2,
+  EXPECT_EQ(includes(features.best, Isa::avx2),
             __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"));
+#else
+  const unsigned long capabilities = getauxval(AT_HWCAP);
+  EXPECT_EQ(found("asimd"), (capabilities & HWCAP_ASIMD) != 0);
+  EXPECT_EQ(found("asimddp"), (capabilities & HWCAP_ASIMDDP) != 0);
+  EXPECT_EQ(found("sve"), (capabilities & HWCAP_SVE) != 0);
+  EXPECT_EQ(found("i8mm"), (getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0);
+  EXPECT_TRUE(includes(features.best, Isa::neon));
+#endif
   EXPECT_FALSE(features.model.empty());
 }
 

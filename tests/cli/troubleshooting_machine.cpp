@@ -29,9 +29,8 @@ CpuFeatures refused_tiles() {
   CpuFeatures features;
   features.best = Isa::avx512;
   features.tile_refusal = "Operation not permitted";
-  for (int isa = 0; isa < kIsas; ++isa) {
-    for (const std::string_view flag : required_flags(static_cast<Isa>(isa)))
-      features.flags.emplace_back(flag);
+  for (const Isa isa : isas_up_to(Isa::amx)) {
+    for (const std::string_view flag : required_flags(isa)) features.flags.emplace_back(flag);
   }
   return features;
 }

@@ -4,7 +4,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <vector>
 
 #include "backend/cpu/cpu_backend.h"
 #include "tiny_model.h"
@@ -21,17 +23,39 @@ CpuFeatures avx2_machine() {
   return features;
 }
 
+CpuFeatures dotprod_machine() {
+  CpuFeatures features;
+  features.best = Isa::dotprod;
+  features.flags = {"asimd", "asimddp"};
+  return features;
+}
+
 TEST(IsaCandidates, AreOrderedWithAReasonForEveryRefusal) {
   const std::vector<IsaCandidate> candidates = isa_candidates(avx2_machine());
   ASSERT_EQ(candidates.size(), static_cast<size_t>(kIsas));
-  EXPECT_EQ(candidates[0].isa, Isa::amx);
-  EXPECT_EQ(candidates[0].refusal,
+  EXPECT_EQ(candidates[0].isa, Isa::i8mm);
+  EXPECT_EQ(candidates[0].refusal, "the processor lacks asimd, asimddp, i8mm");
+  EXPECT_EQ(candidates[1].isa, Isa::dotprod);
+  EXPECT_EQ(candidates[2].isa, Isa::neon);
+  EXPECT_EQ(candidates[2].refusal, "the processor lacks asimd");
+  EXPECT_EQ(candidates[3].isa, Isa::amx);
+  EXPECT_EQ(candidates[3].refusal,
             "the processor lacks avx512dq, avx512vl, avx512_vnni, amx_tile, amx_int8, amx_bf16");
-  EXPECT_EQ(candidates[1].isa, Isa::avx512);
-  EXPECT_EQ(candidates[1].refusal, "the processor lacks avx512dq, avx512vl, avx512_vnni");
+  EXPECT_EQ(candidates[4].isa, Isa::avx512);
+  EXPECT_EQ(candidates[4].refusal, "the processor lacks avx512dq, avx512vl, avx512_vnni");
+  EXPECT_EQ(candidates[5].refusal, "");
+  EXPECT_EQ(candidates[6].isa, Isa::scalar);
+  EXPECT_EQ(candidates[6].refusal, "");
+}
+
+TEST(IsaCandidates, OfAnArmProcessor) {
+  const std::vector<IsaCandidate> candidates = isa_candidates(dotprod_machine());
+  ASSERT_EQ(candidates.size(), static_cast<size_t>(kIsas));
+  EXPECT_EQ(candidates[0].refusal, "the processor lacks i8mm");
+  EXPECT_EQ(candidates[1].refusal, "");
   EXPECT_EQ(candidates[2].refusal, "");
-  EXPECT_EQ(candidates[3].isa, Isa::scalar);
-  EXPECT_EQ(candidates[3].refusal, "");
+  EXPECT_EQ(candidates[5].refusal, "the processor lacks avx2, fma, f16c");
+  EXPECT_EQ(candidates[6].refusal, "");
 }
 
 TEST(IsaCandidates, NameTheSystemWhereTheProcessorHasAll) {
@@ -40,14 +64,18 @@ TEST(IsaCandidates, NameTheSystemWhereTheProcessorHasAll) {
                     "avx512vl", "avx512_vnni", "amx_tile", "amx_int8", "amx_bf16"};
   features.best = Isa::avx512;
   features.tile_refusal = "Operation not permitted";
-  EXPECT_EQ(isa_candidates(features)[0].refusal,
-            "the operating system refuses AMX tiles: Operation not permitted");
+  const std::vector<IsaCandidate> candidates = isa_candidates(features);
+  const auto amx = std::ranges::find(candidates, Isa::amx, &IsaCandidate::isa);
+  ASSERT_NE(amx, candidates.end());
+  EXPECT_EQ(amx->refusal, "the operating system refuses AMX tiles: Operation not permitted");
 }
 
 TEST(ChooseIsa, TakesTheBestOrTheOneAskedFor) {
   EXPECT_EQ(choose_isa("", "isa", avx2_machine()).value(), Isa::avx2);
   EXPECT_EQ(choose_isa("scalar", "isa", avx2_machine()).value(), Isa::scalar);
   EXPECT_EQ(choose_isa("AVX2", "isa", avx2_machine()).value(), Isa::avx2);
+  EXPECT_EQ(choose_isa("", "isa", dotprod_machine()).value(), Isa::dotprod);
+  EXPECT_EQ(choose_isa("neon", "isa", dotprod_machine()).value(), Isa::neon);
 }
 
 TEST(ChooseIsa, RefusesWithTheListOfWhatThereIs) {
@@ -57,11 +85,17 @@ TEST(ChooseIsa, RefusesWithTheListOfWhatThereIs) {
   EXPECT_EQ(missing.error().message,
             "DUNLIN_ISA: avx512 is not available: the processor lacks avx512dq, avx512vl, "
             "avx512_vnni; this machine has avx2, scalar");
-  const auto unknown = choose_isa("neon", "isa", avx2_machine());
+  const auto unknown = choose_isa("altivec", "isa", avx2_machine());
   ASSERT_FALSE(unknown.ok());
   EXPECT_EQ(unknown.error().kind, ErrorKind::usage);
   EXPECT_EQ(unknown.error().message,
-            "isa: \"neon\" is no instruction set; this machine has avx2, scalar");
+            "isa: \"altivec\" is no instruction set; this machine has avx2, scalar");
+  const auto foreign = choose_isa("avx2", "DUNLIN_ISA", dotprod_machine());
+  ASSERT_FALSE(foreign.ok());
+  EXPECT_EQ(foreign.error().kind, ErrorKind::device);
+  EXPECT_EQ(foreign.error().message,
+            "DUNLIN_ISA: avx2 is not available: the processor lacks avx2, fma, f16c; this machine "
+            "has dotprod, neon, scalar");
 }
 
 TEST(SelectIsa, ReadsTheEnvironmentUnlessTheOptionSaysOtherwise) {

@@ -102,9 +102,10 @@ TEST_P(EngineModels, IdsDoNotDependOnTheInstructionSetOrTheBackEnd) {
     scalar.precision = precision;
     scalar.isa = "scalar";
     const auto wanted = answer_together(GetParam(), scalar);
-    for (int isa = 1; isa <= static_cast<int>(cpu_features().best); ++isa) {
+    for (const Isa isa : isas_up_to(cpu_features().best)) {
+      if (isa == Isa::scalar) continue;
       ModelOptions forced = scalar;
-      forced.isa = isa_name(static_cast<Isa>(isa));
+      forced.isa = isa_name(isa);
       EXPECT_EQ(answer_together(GetParam(), forced), wanted) << forced.isa;
     }
     ModelOptions reference = options(4);

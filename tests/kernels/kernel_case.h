@@ -18,10 +18,7 @@ namespace dunlin {
 
 // The instruction sets this processor has.
 inline std::vector<Isa> available_isas() {
-  std::vector<Isa> isas;
-  for (int i = 0; i <= static_cast<int>(cpu_features().best); ++i)
-    isas.push_back(static_cast<Isa>(i));
-  return isas;
+  return isas_up_to(cpu_features().best);
 }
 
 struct AlignedMemory {

@@ -97,7 +97,7 @@ std::string model_path(const std::string& model, Container container) {
 
 std::vector<BackendChoice> all_backends() {
   std::vector<BackendChoice> choices = {{"reference", ""}};
-  for (int isa = 0; isa < kIsas; ++isa) choices.push_back({"cpu", isa_name(static_cast<Isa>(isa))});
+  for (const Isa isa : isas_up_to(kHighestIsa)) choices.push_back({"cpu", isa_name(isa)});
   return choices;
 }
 

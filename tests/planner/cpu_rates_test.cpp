@@ -94,6 +94,8 @@ TEST(TypicalRates, GrowWithTheProcessor) {
   EXPECT_NEAR(rates("avx2", 4, 3e9).peak_flops(), 6 * one.peak_flops(), 1);
   EXPECT_GT(rates("avx512", 1, 2e9).peak_flops(), one.peak_flops());
   EXPECT_LT(rates("unknown", 1, 2e9).peak_flops(), one.peak_flops());
+  EXPECT_GT(rates("neon", 1, 2e9).peak_flops(), rates("scalar", 1, 2e9).peak_flops());
+  EXPECT_GT(rates("i8mm", 1, 2e9).peak_flops(), rates("dotprod", 1, 2e9).peak_flops());
   EXPECT_TRUE(parse_cpu_rates(to_json(one), "typical").ok());
 }
 

@@ -13,10 +13,10 @@ namespace dunlin::cpu {
 namespace {
 
 std::string refusal(Isa isa, const CpuFeatures& features) {
-  if (isa <= features.best) return "";
+  if (includes(features.best, isa)) return "";
   std::string missing;
-  for (int lower = 0; lower <= static_cast<int>(isa); ++lower) {
-    for (const std::string_view flag : required_flags(static_cast<Isa>(lower))) {
+  for (const Isa lower : isas_up_to(isa)) {
+    for (const std::string_view flag : required_flags(lower)) {
       if (std::ranges::find(features.flags, flag) != features.flags.end()) continue;
       missing += missing.empty() ? "" : ", ";
       missing += flag;

@@ -15,7 +15,8 @@ struct IsaCandidate {
   std::string refusal;  // "the processor lacks amx_tile, amx_bf16"
 };
 
-// All instruction sets, best first, scalar (which is never refused) last.
+// All instruction sets, those of other processors too; of one kind of processor best first, scalar
+// (which is never refused) last.
 std::vector<IsaCandidate> isa_candidates(const CpuFeatures& features);
 
 // The instruction set called `requested`, or the best candidate when it is empty. An unknown name

@@ -13,34 +13,57 @@ namespace dunlin {
 
 namespace {
 
+// What `isa` brings. The sets of another kind of processor than this build's bring nothing.
+void add_kernels(Isa isa, Kernels& table) {
+  switch (isa) {
+    case Isa::scalar:
+      add_memory_kernels(table);
+      add_scalar_linear(table);
+      add_scalar_rows(table);
+      add_scalar_attention(table);
+      break;
+#if defined(__aarch64__)
+    case Isa::neon:
+      add_neon_linear(table);
+      add_neon_rows(table);
+      add_neon_attention(table);
+      break;
+    case Isa::dotprod:
+      add_dotprod_linear(table);
+      break;
+    case Isa::i8mm:
+      add_i8mm_linear(table);
+      break;
+#else
+    case Isa::avx2:
+      add_avx2_linear(table);
+      add_avx2_rows(table);
+      add_avx2_attention(table);
+      break;
+    case Isa::avx512:
+      add_avx512_linear(table);
+      add_avx512_rows(table);
+      add_avx512_attention(table);
+      break;
+    case Isa::amx:
+      add_amx_linear(table);
+      add_amx_attention(table);
+      break;
+#endif
+    default:
+      break;
+  }
+}
+
 std::array<Kernels, kIsas> build_tables() {
   std::array<Kernels, kIsas> tables;
-  Kernels& scalar = tables[static_cast<size_t>(Isa::scalar)];
-  scalar.isa = Isa::scalar;
-  add_memory_kernels(scalar);
-  add_scalar_linear(scalar);
-  add_scalar_rows(scalar);
-  add_scalar_attention(scalar);
-
-  Kernels& avx2 = tables[static_cast<size_t>(Isa::avx2)];
-  avx2 = scalar;
-  avx2.isa = Isa::avx2;
-  add_avx2_linear(avx2);
-  add_avx2_rows(avx2);
-  add_avx2_attention(avx2);
-
-  Kernels& avx512 = tables[static_cast<size_t>(Isa::avx512)];
-  avx512 = avx2;
-  avx512.isa = Isa::avx512;
-  add_avx512_linear(avx512);
-  add_avx512_rows(avx512);
-  add_avx512_attention(avx512);
-
-  Kernels& amx = tables[static_cast<size_t>(Isa::amx)];
-  amx = avx512;
-  amx.isa = Isa::amx;
-  add_amx_linear(amx);
-  add_amx_attention(amx);
+  for (int i = 0; i < kIsas; ++i) {
+    const Isa isa = static_cast<Isa>(i);
+    Kernels& table = tables[static_cast<size_t>(i)];
+    if (isa != Isa::scalar) table = tables[static_cast<size_t>(isa_below(isa))];
+    table.isa = isa;
+    add_kernels(isa, table);
+  }
   return tables;
 }
 

@@ -18,6 +18,11 @@ void add_avx512_rows(Kernels& table);
 void add_avx512_attention(Kernels& table);
 void add_amx_linear(Kernels& table);
 void add_amx_attention(Kernels& table);
+void add_neon_linear(Kernels& table);
+void add_neon_rows(Kernels& table);
+void add_neon_attention(Kernels& table);
+void add_dotprod_linear(Kernels& table);
+void add_i8mm_linear(Kernels& table);
 
 // ln(z), evaluated in double by the C library and rounded once.
 float log_once(float z);
@@ -29,6 +34,15 @@ float log_once(float z);
 #define DUNLIN_LINEAR_ROW(table, isa, arithmetic, form, ...)           \
   table.linear[int(Arithmetic::arithmetic)][int(PackedForm::form)] = { \
       "linear_" #arithmetic "_" #form "_" #isa, isa::__VA_ARGS__}
+
+// `kernel` is a template over the form.
+#define DUNLIN_INT8_ROWS(table, isa, kernel)                               \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q4, kernel<PackedForm::q4>);         \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q4_min, kernel<PackedForm::q4_min>); \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q5, kernel<PackedForm::q5>);         \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q5_min, kernel<PackedForm::q5_min>); \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q6, kernel<PackedForm::q6>);         \
+  DUNLIN_LINEAR_ROW(table, isa, int8, q8, kernel<PackedForm::q8>)
 
 // Weights of bf16 and mxfp4 need no rounding, and f32 arithmetic rounds nothing: their kernels are
 // the same, on other activations.
@@ -52,12 +66,7 @@ float log_once(float z);
   DUNLIN_LINEAR_ROW(table, isa, bf16, q6, linear_floats<PackedForm::q6, true>);         \
   DUNLIN_LINEAR_ROW(table, isa, bf16, q8, linear_floats<PackedForm::q8, true>);         \
   DUNLIN_LINEAR_ROW(table, isa, bf16, mxfp4, linear_floats<PackedForm::mxfp4, false>);  \
-  DUNLIN_LINEAR_ROW(table, isa, int8, q4, linear_int8<PackedForm::q4>);                 \
-  DUNLIN_LINEAR_ROW(table, isa, int8, q4_min, linear_int8<PackedForm::q4_min>);         \
-  DUNLIN_LINEAR_ROW(table, isa, int8, q5, linear_int8<PackedForm::q5>);                 \
-  DUNLIN_LINEAR_ROW(table, isa, int8, q5_min, linear_int8<PackedForm::q5_min>);         \
-  DUNLIN_LINEAR_ROW(table, isa, int8, q6, linear_int8<PackedForm::q6>);                 \
-  DUNLIN_LINEAR_ROW(table, isa, int8, q8, linear_int8<PackedForm::q8>)
+  DUNLIN_INT8_ROWS(table, isa, linear_int8)
 
 #define DUNLIN_ROW_ROWS(table, isa)                                                             \
   DUNLIN_ROW(table, isa, prepare[int(Arithmetic::f32)], "prepare_f32", prepare_floats<false>);  \

@@ -13,6 +13,10 @@ namespace {
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
+#include "backend/cpu/kernels/vector/int8_rows.inl.h"
+
+#include "backend/cpu/kernels/vector/dot.inl.h"
+
 #include "backend/cpu/kernels/vector/int8.inl.h"
 }  // namespace
 }  // namespace dunlin::scalar

@@ -1,5 +1,5 @@
 // Sixteen lanes in plain C++: the meaning of every function of the vector interface, and the
-// kernels of a processor without AVX2.
+// kernels of a processor without AVX2 or NEON.
 #pragma once
 
 #include <bit>

@@ -1,47 +1,6 @@
 // The int8 arithmetic of linear: exact integer sums per weight group, then fused multiply-adds
 // (docs/decisions/0002-numerics.md, "Arithmetic of linear"). Included inside the namespace and
-// target region of an instruction set, after records.inl.h and linear.inl.h.
-
-// Rows first .. first + R - 1 of a tile: with a constant distance from row to row, all of them are
-// addressed from one pointer.
-template <int T>
-struct Int8Rows {
-  const Int8Tile<T>* tile;
-  int64_t first;
-
-  DUNLIN_INLINE const int8_t* codes(int r) const { return tile->codes[first + r]; }
-  DUNLIN_INLINE Floats scale(int r) const { return broadcast(tile->scales[first + r]); }
-  DUNLIN_INLINE Floats sum(int r) const { return broadcast(tile->sums[first + r]); }
-  DUNLIN_INLINE Floats half_sum(int half, int r) const {
-    return broadcast(tile->half_sums[half][first + r]);
-  }
-};
-
-// Exact sums over columns 4 First .. 4 (First + Fours) of a block: a weight group.
-template <PackedForm F, int R, int T, int First, int Fours>
-DUNLIN_INLINE void dot_group(const BlockCodes<F>& codes, const Int8Rows<T>& x, Ints (&dot)[R]) {
-  constexpr int kSteps = F == PackedForm::q8 ? 8 : dot_steps(code_bits(F));
-  Ints partial[R];
-  for (int r = 0; r < R; ++r) partial[r] = broadcast_int(0);
-  for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
-    if constexpr (C >= First && C < First + Fours) {
-      constexpr int kStep = C - First;
-      const Ints four = codes.template four<C>();
-      for (int r = 0; r < R; ++r) {
-        const Ints values = broadcast_int(four_codes(x.codes(r) + 4 * C));
-        partial[r] = F == PackedForm::q8 ? dot_step_q8(partial[r], four, values)
-                                         : dot_step(partial[r], four, values);
-      }
-      if constexpr ((kStep + 1) % kSteps == 0 || kStep + 1 == Fours) {
-        for (int r = 0; r < R; ++r) {
-          const Ints total = F == PackedForm::q8 ? partial[r] : dot_total(partial[r]);
-          dot[r] = kStep < kSteps ? total : add(dot[r], total);
-          partial[r] = broadcast_int(0);
-        }
-      }
-    }
-  });
-}
+// target region of an instruction set, after linear.inl.h and a dot.inl.h.
 
 // acc[r] = fma(float(sum q * code), ws * s, acc[r]), and with minima acc[r] = fma(float(sum q),
 // wm * s, acc[r]). Group `group` of the record: columns 4 First .. of the block that `codes` and `x`

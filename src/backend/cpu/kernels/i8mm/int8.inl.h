@@ -1,0 +1,13 @@
+// The int8 arithmetic of linear for two and more rows on SMMLA. Included inside the namespace and
+// target region of an instruction set, after i8mm/dot.inl.h and vector/int8.inl.h.
+
+constexpr int kPairedRows = 4;  // rows that share one pass over integer weights
+
+template <PackedForm F>
+inline void linear_int8_pairs(const LinearArgs& args) noexcept {
+  if (args.weight.layout.group == 32) {
+    int8_tiles<F, kPairedRows, kInt8TileRows, false>(args);
+  } else {
+    int8_tiles<F, kPairedRows, kInt8TileRows, true>(args);
+  }
+}
