@@ -150,8 +150,9 @@ TEST(Library, PluginsAreForTheBackEndPjrt) {
   ASSERT_FALSE(isolated.ok());
   EXPECT_EQ(isolated.error().kind, ErrorKind::device);
   // A build without the back end says that of both.
-  if (unknown.error().message.find("/no/plugin.so") != std::string::npos)
+  if (unknown.error().message.find("/no/plugin.so") != std::string::npos) {
     EXPECT_NE(isolated.error().message.find("/no/such/dunlin"), std::string::npos);
+  }
 }
 
 TEST(Library, DescribesTheModel) {
