@@ -74,7 +74,7 @@ void expect_state_stays(const Ahead& ahead) {
   int64_t taken = 0;  // by the function itself, which keeps its name
   for (const HloOperation& it : *operations) {
     EXPECT_FALSE(it.opcode == "copy" && it.elements >= cache && it.shape.ends_with(rows))
-        << it.name << " " << it.shape;
+        << it.name << " " << it.shape << "{" << fmt::format("{}", fmt::join(it.layout, ",")) << "}";
     if (it.opcode != "parameter" || it.shape != shape || !it.computation.starts_with("main"))
       continue;
     ++taken;

@@ -38,10 +38,26 @@ Var write_block(Builder& b, const Var& array, const Var& rows, const Target& to,
   const Var number = b.subtract(b.iota({Element::i32, {r}}, 0), b.broadcast(shift, {r}, {}));
   const Var inside = b.both(b.compare("GE", number, b.filled_like(number, 0.0)),
                             b.compare("LT", number, b.broadcast(to.count, {r}, {})));
-  const Var fresh = r == 1 ? rows : shifted(b, rows, shift);
+  const Var fresh = shifted(b, rows, shift);
   const Var old = b.dynamic_slice(array, place, block);
   const Var mixed = b.select(b.broadcast(inside, block, {2}), b.reshape(fresh, block), old);
   return b.dynamic_update_slice(array, mixed, place);
+}
+
+// One row, with the page of places that it falls into. Where a program reads single places, libtpu lays
+// the heads of a place beside each other ({3,1,2,0}) and copies the array into that layout and back.
+Var write_row(Builder& b, const Var& array, const Var& rows, const Target& to, const Var& place) {
+  const Shape page{1, rows.dim(0), kPageTokens, rows.dim(2)};
+  const Var size = b.scalar(kPageTokens);
+  const Var start = b.multiply(b.divide(place, size), size);
+  const Vars at = {to.slot, b.scalar(0), start, b.scalar(0)};
+  const Var number = b.iota({Element::i32, {kPageTokens}}, 0);
+  const auto everywhere = [&](const Var& x) { return b.broadcast(x, number.type.dims, {}); };
+  const Var here = b.both(b.compare("EQ", number, everywhere(b.subtract(place, start))),
+                          b.compare("GT", everywhere(to.count), b.filled_like(number, 0.0)));
+  const Var row = b.broadcast(b.reshape(rows, {rows.dim(0), rows.dim(2)}), page, {1, 3});
+  const Var old = b.dynamic_slice(array, at, page);
+  return b.dynamic_update_slice(array, b.select(b.broadcast(here, page, {2}), row, old), at);
 }
 
 // Rows at consecutive positions: one block, and a second where they go around the end.
@@ -49,9 +65,10 @@ Var write_consecutive(Builder& b, const Var& array, const Var& rows, const Targe
   const int64_t r = rows.dim(1);
   const int64_t places = array.dim(2);
   const Var first = to.wraps ? b.binary("remainder", to.position, b.scalar(places)) : to.position;
+  if (r == 1) return write_row(b, array, rows, to, first);
   const Var start = b.minimum(first, b.scalar(places - r));
   const Var written = write_block(b, array, rows, to, start, first);
-  if (!to.wraps || r == 1) return written;
+  if (!to.wraps) return written;
   // Row 0 lies `places - first` before the beginning, or too far for any row to reach it.
   const Var before = b.maximum(b.subtract(first, b.scalar(places)), b.scalar(-r));
   return write_block(b, written, rows, to, b.scalar(0), before);
