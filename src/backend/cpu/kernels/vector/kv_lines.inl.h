@@ -25,21 +25,11 @@ template <KvType T, int R>
 DUNLIN_INLINE void chain_keys(const std::byte* lines, const float* q, int64_t q_stride,
                               Floats (&c)[R]) {
   if constexpr (T == KvType::int8) {
-    Floats even[R];
-    Floats odd[R];
-    for (int r = 0; r < R; ++r) even[r] = odd[r] = zero();
-#pragma GCC unroll 16
-    for (int j = 0; j < 16; ++j) {
-      Floats key_even;
-      Floats key_odd;
-      load_lines<T>(lines, j, &key_even, &key_odd);
+    const auto load = [lines](int j, Floats* even, Floats* odd) DUNLIN_ALWAYS_INLINE {
+      load_lines<T>(lines, j, even, odd);
       if (j % 2 == 0) prefetch(lines + kPrefetchBytes / 2 + 32 * j);  // a line for two pairs
-      for (int r = 0; r < R; ++r) {
-        even[r] = fma(broadcast(q[r * q_stride + 2 * j]), key_even, even[r]);
-        odd[r] = fma(broadcast(q[r * q_stride + 2 * j + 1]), key_odd, odd[r]);
-      }
-    }
-    for (int r = 0; r < R; ++r) c[r] = add(c[r], add(even[r], odd[r]));
+    };
+    chain_pairs(load, q, q_stride, c);
   } else {
     chain_record<kKvForm<T>, R>(lines, q, q_stride, c);
   }

@@ -46,10 +46,9 @@ DUNLIN_INLINE void write_sum(const LinearArgs& args, int64_t stripe, int64_t row
 
 // ---- chain sums: few rows over weights where they lie ----
 
-// c[r] += even + odd of 32 columns.
-template <PackedForm F, int R>
-DUNLIN_INLINE void chain_record(const std::byte* record, const float* x, int64_t x_stride,
-                                Floats (&c)[R]) {
+// c[r] += even + odd of 32 columns; load(j, &even, &odd) has the weights of columns 2j and 2j + 1.
+template <int R, typename Load>
+DUNLIN_INLINE void chain_pairs(const Load& load, const float* x, int64_t x_stride, Floats (&c)[R]) {
   Floats even[R];
   Floats odd[R];
   for (int r = 0; r < R; ++r) even[r] = odd[r] = zero();
@@ -57,14 +56,23 @@ DUNLIN_INLINE void chain_record(const std::byte* record, const float* x, int64_t
   for (int j = 0; j < 16; ++j) {
     Floats weight_even;
     Floats weight_odd;
-    load_pair<F>(record, j, &weight_even, &weight_odd);
-    prefetch(record + kPrefetchBytes + (F == PackedForm::f32 ? 128 : 64) * j);
+    load(j, &weight_even, &weight_odd);
     for (int r = 0; r < R; ++r) {
       even[r] = fma(broadcast(x[r * x_stride + 2 * j]), weight_even, even[r]);
       odd[r] = fma(broadcast(x[r * x_stride + 2 * j + 1]), weight_odd, odd[r]);
     }
   }
   for (int r = 0; r < R; ++r) c[r] = add(c[r], add(even[r], odd[r]));
+}
+
+template <PackedForm F, int R>
+DUNLIN_INLINE void chain_record(const std::byte* record, const float* x, int64_t x_stride,
+                                Floats (&c)[R]) {
+  const auto load = [record](int j, Floats* even, Floats* odd) DUNLIN_ALWAYS_INLINE {
+    load_pair<F>(record, j, even, odd);
+    prefetch(record + kPrefetchBytes + (F == PackedForm::f32 ? 128 : 64) * j);
+  };
+  chain_pairs(load, x, x_stride, c);
 }
 
 template <PackedForm F, int R>
