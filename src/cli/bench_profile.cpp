@@ -7,28 +7,11 @@
 #include <map>
 #include <string_view>
 
+#include "program/layer_names.h"
 #include "report/table.h"
 
 namespace dunlin {
 namespace {
-
-bool is_number(std::string_view text) {
-  return !text.empty() &&
-         std::ranges::all_of(text, [](char each) { return each >= '0' && each <= '9'; });
-}
-
-// layers.*.attend.q_proj of layers.3.attend.q_proj.
-std::string without_numbers(const std::string& name) {
-  std::string result;
-  for (size_t at = 0; at <= name.size();) {
-    const size_t dot = std::min(name.find('.', at), name.size());
-    const std::string part = name.substr(at, dot - at);
-    if (at > 0) result += '.';
-    result += is_number(part) ? "*" : part;
-    at = dot + 1;
-  }
-  return result;
-}
 
 double seconds_between(int64_t begin_ns, int64_t end_ns) {
   return 1e-9 * static_cast<double>(end_ns - begin_ns);

@@ -11,7 +11,7 @@
 #include <utility>
 #include <vector>
 
-#include "base/log.h"
+#include "support/warning_test.h"
 
 namespace dunlin {
 namespace {
@@ -48,17 +48,7 @@ EarlierResults earlier(const Json& document) {
   return *std::move(results);
 }
 
-class BenchCompareTest : public testing::Test {
- protected:
-  void SetUp() override {
-    set_warning_sink([this](const std::string& message) { warnings_.push_back(message); });
-  }
-  void TearDown() override {
-    set_warning_sink([](const std::string&) {});
-  }
-
-  std::vector<std::string> warnings_;
-};
+using BenchCompareTest = WarningTest;
 
 TEST(Median, IsInTheMiddle) {
   EXPECT_EQ(median({}), 0.0);

@@ -6,33 +6,12 @@
 #include "program/ops.h"
 #include "support/blocks.h"
 #include "tiny_model.h"
+#include "unreadable_weights.h"
 
 namespace dunlin::cpu {
 namespace {
 
 using testing::HasSubstr;
-
-// Weights that can be described but not read.
-class UnreadableSource final : public ByteSource {
- public:
-  Result<void> read_at(uint64_t /*offset*/, std::span<std::byte> /*into*/) const override {
-    return runtime_error("a weight was read");
-  }
-  uint64_t size() const override { return 1; }
-  const std::string& name() const override { return name_; }
-
- private:
-  std::string name_ = "headers";
-};
-
-WeightSource unreadable(const WeightSource& weights) {
-  const auto source = std::make_shared<const UnreadableSource>();
-  return [weights, source](const std::string& name) -> Result<WeightView> {
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, weights(name));
-    view.source = source;
-    return view;
-  };
-}
 
 void expect_equal_to_compiled(const TinyModel& model, const CompileOptions& options) {
   const auto backend = make_cpu_backend();

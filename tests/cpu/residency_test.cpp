@@ -12,38 +12,17 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/memory_budget.h"
-#include "base/byte_source.h"
 #include "tiny_mapped_weights.h"
 #include "tiny_model.h"
+#include "unreadable_weights.h"
 
 namespace dunlin::cpu {
 namespace {
 
-class NoBytes final : public ByteSource {
- public:
-  Result<void> read_at(uint64_t /*offset*/, std::span<std::byte> /*into*/) const override {
-    return runtime_error("a weight was read");
-  }
-  uint64_t size() const override { return 1; }
-  const std::string& name() const override { return name_; }
-
- private:
-  std::string name_ = "headers";
-};
-
-WeightSource headers_only(const WeightSource& weights) {
-  const auto source = std::make_shared<const NoBytes>();
-  return [weights, source](const std::string& name) -> Result<WeightView> {
-    DUNLIN_ASSIGN_OR_RETURN(WeightView view, weights(name));
-    view.source = source;
-    return view;
-  };
-}
-
 Residency planned_residency(const TinyModel& model, uint64_t available, int64_t pages = 7) {
   const std::vector<int64_t> each_group(model.program.kv_groups.size(), pages);
   return make_cpu_backend()
-      ->residency(model.program, headers_only(model.weights), tiny_options(Precision::automatic, 2),
+      ->residency(model.program, unreadable(model.weights), tiny_options(Precision::automatic, 2),
                   each_group, available)
       .value();
 }
@@ -100,7 +79,7 @@ TEST(Residency, TheBudgetIsWhatTheRestLeaves) {
   for (const int64_t pages : {7, 70}) {
     const std::vector<int64_t> each_group(model.program.kv_groups.size(), pages);
     const Footprint held = backend
-                               ->footprint(model.program, headers_only(model.weights),
+                               ->footprint(model.program, unreadable(model.weights),
                                            tiny_options(Precision::automatic, 2), each_group)
                                .value();
     const Residency residency = planned_residency(model, kThere, pages);
@@ -126,7 +105,7 @@ TEST(Residency, AVariableThatIsNoSizeIsAnError) {
   const MemoryBudget wrong("much");
   const std::vector<int64_t> pages(model.program.kv_groups.size(), 7);
   const auto residency =
-      make_cpu_backend()->residency(model.program, headers_only(model.weights),
+      make_cpu_backend()->residency(model.program, unreadable(model.weights),
                                     tiny_options(Precision::automatic, 2), pages, 1 << 30);
   ASSERT_FALSE(residency.ok());
   EXPECT_EQ(residency.error().kind, ErrorKind::usage);

@@ -20,11 +20,11 @@
 #include "backend/pjrt/kv_state.h"
 #include "backend/pjrt/lower/lower.h"
 #include "bare_models.h"
-#include "base/log.h"
 #include "mesh_models.h"
 #include "models/registry.h"
 #include "pjrt_device.h"
 #include "program/definitions.h"
+#include "support/warning_test.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -34,13 +34,6 @@ using testing::HasSubstr;
 using testing::IsEmpty;
 
 constexpr std::string_view kRowMajor = "mhlo.layout_mode = \"{3,2,1,0}\"";
-
-int64_t times_in(std::string_view text, std::string_view words) {
-  int64_t count = 0;
-  for (size_t at = text.find(words); at != std::string_view::npos; at = text.find(words, at + 1))
-    ++count;
-  return count;
-}
 
 MeshProgram on_platform(const Metadata& config, Platform platform) {
   const auto program = record_model(config, {.logits_view_k = 8});
@@ -200,17 +193,7 @@ TEST(KvLayout, CompiledProgramsHaveIt) {
   }
 }
 
-class LayoutProbe : public testing::Test {
- protected:
-  void SetUp() override {
-    set_warning_sink([this](const std::string& message) { warnings_.push_back(message); });
-  }
-  void TearDown() override {
-    set_warning_sink([](const std::string&) {});
-  }
-
-  std::vector<std::string> warnings_;
-};
+using LayoutProbe = WarningTest;
 
 TEST_F(LayoutProbe, PinsAnArgumentAndWhatItBecomes) {
   for (const int64_t devices : {1, 4}) {

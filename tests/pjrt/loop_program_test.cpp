@@ -23,13 +23,6 @@ namespace {
 
 constexpr std::string_view kWhile = "\"stablehlo.while\"(";
 
-int64_t count_of(std::string_view text, std::string_view word) {
-  int64_t count = 0;
-  for (size_t at = text.find(word); at != std::string_view::npos; at = text.find(word, at + 1))
-    ++count;
-  return count;
-}
-
 // Two decoding sequences in each part of the batch.
 Bucket decode_bucket(const Program& program, int64_t steps) {
   Bucket bucket{.segments = {{2, 1, /*slot_order=*/true}},
@@ -124,7 +117,7 @@ int64_t state_bytes(const LoweredProgram& lowered) {
 }
 
 void expect_step_in_a_while(const Compiled& loop, const Compiled& step, const std::string& what) {
-  EXPECT_EQ(count_of(loop.lowered.text, kWhile), count_of(step.lowered.text, kWhile) + 1) << what;
+  EXPECT_EQ(times_in(loop.lowered.text, kWhile), times_in(step.lowered.text, kWhile) + 1) << what;
   ASSERT_FALSE(loop.operations.empty()) << what;
   ASSERT_FALSE(step.operations.empty()) << what;
   EXPECT_EQ(whiles_of(loop), whiles_of(step) + 1) << what;
@@ -139,7 +132,7 @@ TEST(LoopPrograms, AreOneWhileAroundAStep) {
   DUNLIN_NEEDS_PLUGIN();
   const Compiled step = on_one_device(llama_config(), 1);
   const Compiled loop = on_one_device(llama_config(), 8);
-  EXPECT_EQ(count_of(step.lowered.text, kWhile), 0);
+  EXPECT_EQ(times_in(step.lowered.text, kWhile), 0);
   expect_step_in_a_while(loop, step, "llama");
   // With a window, and a loop over experts inside.
   expect_step_in_a_while(on_one_device(gpt_oss_config(), 8), on_one_device(gpt_oss_config(), 1),
@@ -159,7 +152,7 @@ TEST(LoopPrograms, ExchangeOnAMeshWhatAStepExchanges) {
       expect_step_in_a_while(loop, step, what);
       for (const char* name : {"all_reduce", "all_gather", "reduce_scatter"}) {
         const std::string word = std::string("\"stablehlo.") + name + "\"";
-        EXPECT_EQ(count_of(loop.lowered.text, word), count_of(step.lowered.text, word))
+        EXPECT_EQ(times_in(loop.lowered.text, word), times_in(step.lowered.text, word))
             << what << ": " << name;
       }
       const auto [sums, gathers] = exchanges_of(step);

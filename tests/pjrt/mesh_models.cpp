@@ -85,4 +85,11 @@ CompiledMeshProgram compile_on_mesh(const MeshProgram& program, const Bucket& bu
   return result;
 }
 
+int64_t times_in(std::string_view text, std::string_view words) {
+  int64_t count = 0;
+  for (size_t at = text.find(words); at != std::string_view::npos; at = text.find(words, at + 1))
+    ++count;
+  return count;
+}
+
 }  // namespace dunlin::pjrt

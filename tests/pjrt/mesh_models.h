@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "backend/pjrt/client/client.h"
@@ -33,6 +34,9 @@ struct MeshProgram {
   LoweringOptions options;
 };
 MeshProgram mesh_program(const Metadata& config, const MeshShape& shape);
+
+// How often `words` stand in a lowered program.
+int64_t times_in(std::string_view text, std::string_view words);
 
 // The text for a bucket of one part of the batch, compiled for as many virtual devices.
 struct CompiledMeshProgram {

@@ -8,6 +8,8 @@
 #include <tuple>
 #include <utility>
 
+#include "program/layer_names.h"
+
 namespace dunlin::pjrt {
 namespace {
 
@@ -37,24 +39,6 @@ class Runs {
   std::map<int64_t, std::vector<std::pair<int64_t, double>>> callers_;
   std::map<int64_t, double> known_;
 };
-
-bool is_number(const std::string& word) {
-  return !word.empty() && std::ranges::all_of(word, [](char c) { return c >= '0' && c <= '9'; });
-}
-
-// "layers.*.mlp.gate" of "layers.3.mlp.gate".
-std::string without_numbers(const std::string& location) {
-  std::string result;
-  size_t begin = 0;
-  while (begin <= location.size()) {
-    const size_t end = std::min(location.find('.', begin), location.size());
-    const std::string word = location.substr(begin, end - begin);
-    if (begin > 0) result += '.';
-    result += is_number(word) ? "*" : word;
-    begin = end + 1;
-  }
-  return result;
-}
 
 std::string part_name(const HloOperation& operation) {
   if (!operation.source.empty()) return without_numbers(operation.source);
