@@ -64,6 +64,8 @@ endif()
 # inside std::string that are none.)
 set(DUNLIN_COMMAND_OPTIONS -O1)
 set(DUNLIN_TEST_OPTIONS -O0)
+# Nor is code that reads headers, configurations and templates, or plans: a third of what it takes to compile.
+set(DUNLIN_PREPARING_OPTIONS -O1)
 if(DUNLIN_SANITIZE)
   set(DUNLIN_COMMAND_OPTIONS -O0)
 endif()
@@ -110,7 +112,7 @@ endfunction()
 
 # dunlin_library(NAME [FILE_BY_FILE] SOURCES a.cpp b.cpp DEPS base tensor EXTERNAL fmt::fmt OPTIONS -O1)
 # DEPS are folders of src/; the target is dunlin_<NAME>. FILE_BY_FILE: of files that each define the same names. OPTIONS: of its compiler. Headers that were precompiled with
-# others may not fit them, so it precompiles its own.
+# an optimiser do not fit -O0, which precompiles its own.
 function(dunlin_library NAME)
   cmake_parse_arguments(ARG "FILE_BY_FILE" "" "SOURCES;DEPS;EXTERNAL;OPTIONS" ${ARGN})
   set(target "dunlin_${NAME}")
@@ -122,7 +124,7 @@ function(dunlin_library NAME)
     if(ARG_FILE_BY_FILE)
       set_target_properties(${target} PROPERTIES UNITY_BUILD OFF)
     endif()
-    if(ARG_OPTIONS)
+    if("-O0" IN_LIST ARG_OPTIONS)
       target_precompile_headers(${target} PRIVATE ${DUNLIN_PRECOMPILED_HEADERS})
     else()
       target_precompile_headers(${target} REUSE_FROM dunlin_precompiled)

@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <utility>
-#include <variant>
 
 namespace dunlin {
 
@@ -45,24 +44,24 @@ template <typename T>
 class [[nodiscard]] Result {
  public:
   Result(T value)  // NOLINT(google-explicit-constructor)
-      : state_(std::in_place_index<0>, std::move(value)) {}
+      : value_(std::in_place, std::move(value)) {}
   Result(Error error)  // NOLINT(google-explicit-constructor)
-      : state_(std::in_place_index<1>, std::move(error)) {}
+      : error_(std::move(error)) {}
 
-  bool ok() const { return state_.index() == 0; }
+  bool ok() const { return value_.has_value(); }
   explicit operator bool() const { return ok(); }
 
   T& value() & {
     require_value();
-    return *std::get_if<0>(&state_);
+    return *value_;
   }
   const T& value() const& {
     require_value();
-    return *std::get_if<0>(&state_);
+    return *value_;
   }
   T&& value() && {
     require_value();
-    return std::move(*std::get_if<0>(&state_));
+    return std::move(*value_);
   }
   T& operator*() & { return value(); }
   const T& operator*() const& { return value(); }
@@ -72,7 +71,7 @@ class [[nodiscard]] Result {
 
   const Error& error() const {
     if (ok()) detail::result_misused("error() of a Result that holds a value", {});
-    return *std::get_if<1>(&state_);
+    return error_;
   }
 
  private:
@@ -80,7 +79,8 @@ class [[nodiscard]] Result {
     if (!ok()) detail::result_misused("value() of an error: ", error().message);
   }
 
-  std::variant<T, Error> state_;
+  std::optional<T> value_;
+  Error error_;  // of none while there is a value
 };
 
 template <>
