@@ -29,8 +29,7 @@ inline std::string ascii_upper(std::string_view text) {
 
 // Whether the texts are equal, in whatever case their letters are.
 constexpr bool same_letters(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b,
-                            [](char x, char y) { return ascii_lower(x) == ascii_lower(y); });
+  return std::ranges::equal(a, b, [](char x, char y) { return ascii_lower(x) == ascii_lower(y); });
 }
 
 }  // namespace dunlin

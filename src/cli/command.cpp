@@ -21,7 +21,7 @@ std::vector<Flag> flags_of(const Options& options) {
 }  // namespace
 
 std::string environment_name(const std::string& long_name) {
-  std::string name = "DUNLIN_ARG_" + ascii_upper(long_name);
+  std::string name = fmt::format("DUNLIN_ARG_{}", ascii_upper(long_name));
   std::ranges::replace(name, '-', '_');
   return name;
 }

@@ -29,7 +29,7 @@ class HelpFormatter final : public CLI::Formatter {
 // "-n, --max-tokens, --n-predict N"; long names stand in one column.
 std::string left_side(const CLI::Option& option, bool is_positional) {
   const std::string kind = value_kind(option);
-  if (is_positional) return "  " + ascii_upper(option.get_name(true, false));
+  if (is_positional) return fmt::format("  {}", ascii_upper(option.get_name(true, false)));
   std::vector<std::string> names;
   for (const std::string& name : option.get_snames()) names.push_back("-" + name);
   const bool only_long = names.empty();
