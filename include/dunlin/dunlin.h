@@ -105,9 +105,10 @@ typedef struct dunlin_load_options {
                         * DUNLIN_ERROR_DEVICE; default: it is loaded into this process */
 } dunlin_load_options;
 
-/* Loads a Hugging Face directory or a .gguf file. `options` may be NULL. On failure *engine is NULL:
- * DUNLIN_ERROR_MODEL names the file and what is wrong with it, DUNLIN_ERROR_USAGE is an option (a
- * context beyond the model's, for one), DUNLIN_ERROR_DOES_NOT_FIT memory. */
+/* Loads a Hugging Face directory, a .gguf file or a prepared directory. `options` may be NULL. On
+ * failure *engine is NULL: DUNLIN_ERROR_MODEL names the file and what is wrong with it,
+ * DUNLIN_ERROR_USAGE is an option (a context beyond the model's, for one) or a masked diffusion
+ * model, DUNLIN_ERROR_DOES_NOT_FIT memory. */
 DUNLIN_API dunlin_status dunlin_engine_load(const char* path, const dunlin_load_options* options,
                                             dunlin_engine** engine);
 /* Drops requests that wait or run, without another event. NULL is ignored. Not from a callback, and
