@@ -95,10 +95,10 @@ typedef struct dunlin_load_options {
                            * for later loads, written while the engine answers; dunlin_engine_free()
                            * waits for that; default: nothing is kept */
   int32_t offload;     /* not zero: of the CPU back end, memory need not hold all weights, which are
-                    * mapped from a prepared directory or from pack_cache and read while the
-                    * model runs; default: 0 */
+                        * mapped from a prepared directory or from pack_cache and read while the
+                        * model runs; default: 0 */
   int32_t kv_type;     /* DUNLIN_KV_...: what keys and values are kept as. DUNLIN_PRECISION_F32 goes
-                    * with float32 alone, and no other precision does */
+                        * with float32 alone, and no other precision does */
   const char* device;  /* of pjrt: cpu-xla (the default), tpu, gpu, or the path of a plug-in */
   const char* isolate; /* of pjrt: the path of the program dunlin, of this library's build, in whose
                         * process the plug-in runs: one that crashes, is killed or gives no answer is
