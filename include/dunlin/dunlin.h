@@ -94,20 +94,21 @@ typedef struct dunlin_load_options {
   const char* pack_cache; /* a folder in which large models are kept as the CPU back end packs them,
                            * for later loads, written while the engine answers; dunlin_engine_free()
                            * waits for that; default: nothing is kept */
-  int32_t offload; /* not zero: of the CPU back end, memory need not hold all weights, which are
-                    * mapped from a prepared directory or from pack_cache and read while the
-                    * model runs; default: 0 */
-  int32_t kv_type; /* DUNLIN_KV_...: what keys and values are kept as. DUNLIN_PRECISION_F32 goes with
-                    * float32 alone, and no other precision does */
-  const char* device;     /* of pjrt: cpu-xla (the default), tpu, gpu, or the path of a plug-in */
+  int32_t offload;     /* not zero: of the CPU back end, memory need not hold all weights, which are
+                        * mapped from a prepared directory or from pack_cache and read while the
+                        * model runs; default: 0 */
+  int32_t kv_type;     /* DUNLIN_KV_...: what keys and values are kept as. DUNLIN_PRECISION_F32 goes
+                        * with float32 alone, and no other precision does */
+  const char* device;  /* of pjrt: cpu-xla (the default), tpu, gpu, or the path of a plug-in */
   const char* isolate; /* of pjrt: the path of the program dunlin, of this library's build, in whose
                         * process the plug-in runs: one that crashes, is killed or gives no answer is
                         * DUNLIN_ERROR_DEVICE; default: it is loaded into this process */
 } dunlin_load_options;
 
-/* Loads a Hugging Face directory or a .gguf file. `options` may be NULL. On failure *engine is NULL:
- * DUNLIN_ERROR_MODEL names the file and what is wrong with it, DUNLIN_ERROR_USAGE is an option (a
- * context beyond the model's, for one), DUNLIN_ERROR_DOES_NOT_FIT memory. */
+/* Loads a Hugging Face directory, a .gguf file or a prepared directory. `options` may be NULL. On
+ * failure *engine is NULL: DUNLIN_ERROR_MODEL names the file and what is wrong with it,
+ * DUNLIN_ERROR_USAGE is an option (a context beyond the model's, for one) or a masked diffusion
+ * model, DUNLIN_ERROR_DOES_NOT_FIT memory. */
 DUNLIN_API dunlin_status dunlin_engine_load(const char* path, const dunlin_load_options* options,
                                             dunlin_engine** engine);
 /* Drops requests that wait or run, without another event. NULL is ignored. Not from a callback, and

@@ -10,8 +10,9 @@
 // One thread at a time owns step(); the rest may be called from any thread, and from events. The
 // engine is destroyed, moved from or assigned to when all other calls have returned, never by an
 // event; one that was moved from can only be destroyed or assigned to. Requests that wait or run are
-// dropped with their engine, without another event. What can go wrong is a Result or an event. Functions that return no Result throw nothing but
-// std::bad_alloc, and step() what a sink or sampler of the caller threw.
+// dropped with their engine, without another event. What can go wrong is a Result or an event.
+// Functions that return no Result throw nothing but std::bad_alloc, and step() what a sink or sampler
+// of the caller threw.
 #pragma once
 
 #include <cstdint>
@@ -97,8 +98,9 @@ struct EngineStats {
 
 class DUNLIN_API Engine {
  public:
-  // A Hugging Face directory or a .gguf file. Errors: kind model names the file and what is wrong with
-  // it, usage is an option (a context beyond the model's, for one), does_not_fit memory.
+  // A Hugging Face directory, a .gguf file or a prepared directory (docs/formats.md). Errors: kind
+  // model names the file and what is wrong with it, usage is an option (a context beyond the model's,
+  // for one) or a masked diffusion model, does_not_fit memory.
   static Result<Engine> load(const std::string& path, const LoadOptions& options = {});
   ~Engine();
   Engine(Engine&& other) noexcept;

@@ -6,11 +6,11 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cerrno>
 #include <fstream>
 #include <sstream>
 
+#include "base/ascii.h"
 #include "base/detect_processor.h"
 
 namespace dunlin {
@@ -111,10 +111,8 @@ const char* isa_name(Isa isa) {
 }
 
 std::optional<Isa> parse_isa(std::string_view name) {
-  std::string lower(name);
-  for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
   for (size_t i = 0; i < kIsaNames.size(); ++i) {
-    if (lower == kIsaNames[i]) return static_cast<Isa>(i);
+    if (same_letters(name, kIsaNames[i])) return static_cast<Isa>(i);
   }
   return std::nullopt;
 }

@@ -20,13 +20,6 @@ namespace {
 
 constexpr int kMostListed = 1 << 16;
 
-std::string first_line(const std::string& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
 std::optional<int> parse_index(std::string_view text) {
   int number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
@@ -92,6 +85,13 @@ std::vector<NumaNode> read_nodes(const std::string& folder, const std::vector<in
 }
 
 }  // namespace
+
+std::string first_line(const std::string& path) {
+  std::ifstream file(path);
+  std::string line;
+  std::getline(file, line);
+  return line;
+}
 
 std::vector<int> parse_cpu_list(const std::string& text) {
   std::vector<int> numbers;

@@ -39,6 +39,9 @@ CpuTopology read_topology(const TopologyFiles& files = {});
 // Of this machine, read once.
 const CpuTopology& cpu_topology();
 
+// The first line of a file, as of /sys; empty where it is not there.
+std::string first_line(const std::string& path);
+
 // "0-3,8" as numbers, ascending; nothing of a text that is no such list, or that names more than 65536.
 std::vector<int> parse_cpu_list(const std::string& text);
 

@@ -28,7 +28,6 @@ constexpr uint32_t kF32 = 6;
 constexpr uint32_t kBool = 7;
 constexpr uint32_t kString = 8;
 constexpr uint32_t kArray = 9;
-constexpr uint32_t kU64 = 10;
 
 template <typename T>
   requires std::is_arithmetic_v<T>
@@ -88,9 +87,6 @@ Result<GgufWriter> GgufWriter::create(const std::string& path, const std::string
 void GgufWriter::set_u32(const std::string& key, uint32_t value) {
   set_stored(key, bytes_of(raw(kU32) + raw(value)));
 }
-void GgufWriter::set_u64(const std::string& key, uint64_t value) {
-  set_stored(key, bytes_of(raw(kU64) + raw(value)));
-}
 void GgufWriter::set_i32(const std::string& key, int32_t value) {
   set_stored(key, bytes_of(raw(kI32) + raw(value)));
 }
@@ -105,9 +101,6 @@ void GgufWriter::set_text(const std::string& key, std::string_view value) {
 }
 void GgufWriter::set_i32s(const std::string& key, std::span<const int32_t> values) {
   set_stored(key, bytes_of(raw_array(kI32, values)));
-}
-void GgufWriter::set_f32s(const std::string& key, std::span<const float> values) {
-  set_stored(key, bytes_of(raw_array(kF32, values)));
 }
 void GgufWriter::set_texts(const std::string& key, std::span<const std::string> values) {
   set_stored(key, bytes_of(raw_array(kString, values)));

@@ -22,13 +22,11 @@ class GgufWriter {
 
   // Keys, in order. A key given twice keeps its place and gets the later value.
   void set_u32(const std::string& key, uint32_t value);
-  void set_u64(const std::string& key, uint64_t value);
   void set_i32(const std::string& key, int32_t value);
   void set_f32(const std::string& key, float value);
   void set_bool(const std::string& key, bool value);
   void set_text(const std::string& key, std::string_view value);
   void set_i32s(const std::string& key, std::span<const int32_t> values);
-  void set_f32s(const std::string& key, std::span<const float> values);
   void set_texts(const std::string& key, std::span<const std::string> values);
   // A value as another file stores it (GgufPair): its type id and what follows.
   void set_stored(const std::string& key, std::span<const std::byte> type_and_value);

@@ -7,9 +7,9 @@
 #include <optional>
 #include <span>
 #include <utility>
-#include <variant>
 
 #include "base/json_document.h"
+#include "base/metadata_json.h"
 #include "base/owned_json.h"
 #include "base/text_checks.h"
 #include "checkpoint/canonical_config.h"
@@ -23,13 +23,6 @@ using Json = nlohmann::json;
 
 constexpr int64_t kVersion = 1;
 constexpr size_t kManifestDimensions = 4;
-
-Json to_json(const Metadata& config) {
-  Json object = Json::object();
-  for (const auto& [key, value] : config.values())
-    std::visit([&object, &key = key](const auto& each) { object[key] = each; }, value);
-  return object;
-}
 
 // Nothing for what no value of a configuration is.
 std::optional<Metadata::Value> value_of(const Json& json) {
@@ -196,7 +189,7 @@ std::string manifest_text(const PreparedManifest& manifest) {
   Json json = {{"version", kVersion},         {"key", manifest.key},
                {"source", manifest.source},   {"fingerprint", manifest.fingerprint},
                {"packing", manifest.packing}, {"precision", manifest.precision},
-               {"mesh", manifest.mesh},       {"config", to_json(manifest.config)},
+               {"mesh", manifest.mesh},       {"config", json_of<Json>(manifest.config)},
                {"tensors", tensors},          {"files", files},
                {"weights", manifest.weights}};
   if (manifest.packing == kStoredPacking) json["axes"] = manifest.axes;

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <sstream>
 #include <vector>
 
 #include "artifact/reader.h"
 #include "artifact/writer.h"
 #include "base/json_document.h"
+#include "cli/read_input.h"
 #include "engine/session_file.h"
 
 namespace dunlin {
@@ -31,17 +31,10 @@ Result<void> check_conversation_target(const std::string& path) {
   return runtime_error(fmt::format("{}: is there and is not a saved conversation", path));
 }
 
-std::vector<std::string> lines_of(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
 // The first words of the lines of two keys that differ: "model, precision".
 std::string differences(const std::string& saved, const std::string& current) {
-  const auto before = lines_of(saved);
-  const auto now = lines_of(current);
+  const auto before = text_lines(saved);
+  const auto now = text_lines(current);
   std::vector<std::string> names;
   for (size_t i = 0; i < now.size(); ++i) {
     if (i >= before.size() || before[i] != now[i])

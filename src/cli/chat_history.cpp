@@ -11,7 +11,6 @@
 #include <cstring>
 #include <filesystem>
 #include <span>
-#include <sstream>
 
 #include "base/byte_source.h"
 #include "base/file_descriptor.h"
@@ -52,13 +51,6 @@ Error history_error(const std::string& path) {
   return runtime_error(fmt::format("{}: {}", path, std::strerror(errno)));
 }
 
-std::vector<std::string> history_lines(const std::string& text) {
-  std::vector<std::string> lines;
-  std::istringstream stream(text);
-  for (std::string line; std::getline(stream, line);) lines.push_back(line);
-  return lines;
-}
-
 Result<void> append_locked(int descriptor, const std::string& path, const std::string& entry) {
   const std::string line = escaped(entry) + '\n';
   const ssize_t written = ::write(descriptor, line.data(), line.size());
@@ -67,7 +59,7 @@ Result<void> append_locked(int descriptor, const std::string& path, const std::s
     return history_error(path);
   DUNLIN_ASSIGN_OR_RETURN(const std::string text,
                           read_descriptor(descriptor, path, kMostHistoryBytes));
-  const auto lines = history_lines(text);
+  const auto lines = text_lines(text);
   if (lines.size() <= 2 * kMostHistoryEntries) return {};
   std::string kept;
   for (auto each = lines.end() - static_cast<ptrdiff_t>(kMostHistoryEntries); each != lines.end();
@@ -86,7 +78,7 @@ std::vector<std::string> read_history(const std::string& path) {
   if (::stat(path.c_str(), &info) != 0 || !S_ISREG(info.st_mode)) return {};
   const auto text = read_user_file(path, kMostHistoryBytes);
   if (!text.ok()) return {};
-  std::vector<std::string> entries = history_lines(*text);
+  std::vector<std::string> entries = text_lines(*text);
   if (entries.size() > kMostHistoryEntries)
     entries.erase(entries.begin(), entries.end() - static_cast<ptrdiff_t>(kMostHistoryEntries));
   for (std::string& each : entries) each = unescaped(each);

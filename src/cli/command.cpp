@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <utility>
 
+#include "base/ascii.h"
 #include "cli/parser.h"
 
 namespace dunlin {
@@ -19,11 +21,8 @@ std::vector<Flag> flags_of(const Options& options) {
 }  // namespace
 
 std::string environment_name(const std::string& long_name) {
-  std::string name = "DUNLIN_ARG_" + long_name;
-  for (char& letter : name) {
-    if (letter == '-') letter = '_';
-    if (letter >= 'a' && letter <= 'z') letter = static_cast<char>(letter - 'a' + 'A');
-  }
+  std::string name = fmt::format("DUNLIN_ARG_{}", ascii_upper(long_name));
+  std::ranges::replace(name, '-', '_');
   return name;
 }
 

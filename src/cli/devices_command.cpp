@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <filesystem>
-#include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -23,25 +21,16 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-// A line of a file of /sys; empty when it is not there.
-std::string read_line(const std::filesystem::path& path) {
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  return line;
-}
-
 // Bytes of the caches that processor 0 sees, "l1d_bytes", "l1i_bytes", "l2_bytes", "l3_bytes", from
 // /sys.
 std::map<std::string, uint64_t> cache_bytes() {
   std::map<std::string, uint64_t> caches;
   for (int index = 0;; ++index) {
-    const std::filesystem::path folder =
-        fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}", index);
-    const std::string level = read_line(folder / "level");
-    const auto size = parse_size("cache size", read_line(folder / "size"));
+    const std::string folder = fmt::format("/sys/devices/system/cpu/cpu0/cache/index{}", index);
+    const std::string level = first_line(folder + "/level");
+    const auto size = parse_size("cache size", first_line(folder + "/size"));
     if (level.empty() || !size.ok()) return caches;
-    const std::string type = read_line(folder / "type");
+    const std::string type = first_line(folder + "/type");
     const char* const kind = type == "Data" ? "d" : type == "Instruction" ? "i" : "";
     caches[fmt::format("l{}{}_bytes", level, kind)] = static_cast<uint64_t>(*size);
   }

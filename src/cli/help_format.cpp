@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "base/ascii.h"
 #include "cli/command_line.h"
 #include "cli/parser.h"
 
@@ -25,17 +26,10 @@ class HelpFormatter final : public CLI::Formatter {
   std::string make_footer(const CLI::App* command) const override;
 };
 
-std::string upper(std::string text) {
-  for (char& letter : text) {
-    if (letter >= 'a' && letter <= 'z') letter = static_cast<char>(letter - 'a' + 'A');
-  }
-  return text;
-}
-
 // "-n, --max-tokens, --n-predict N"; long names stand in one column.
 std::string left_side(const CLI::Option& option, bool is_positional) {
   const std::string kind = value_kind(option);
-  if (is_positional) return "  " + upper(option.get_name(true, false));
+  if (is_positional) return fmt::format("  {}", ascii_upper(option.get_name(true, false)));
   std::vector<std::string> names;
   for (const std::string& name : option.get_snames()) names.push_back("-" + name);
   const bool only_long = names.empty();
@@ -88,7 +82,7 @@ std::string HelpFormatter::make_usage(const CLI::App* command, std::string /*nam
   if (!command->get_subcommands({}).empty()) return line + " COMMAND\n";
   for (const CLI::Option* option : command->get_options()) {
     if (!option->get_positional()) continue;
-    const std::string place = upper(option->get_name(true, false));
+    const std::string place = ascii_upper(option->get_name(true, false));
     line += option->get_required() ? " " + place : " [" + place + "]";
   }
   return line + " [FLAG...]\n";

@@ -4,8 +4,8 @@
 
 #include <map>
 #include <nlohmann/json.hpp>
-#include <variant>
 
+#include "base/metadata_json.h"
 #include "checkpoint/chat_template_source.h"
 #include "checkpoint/prepared_files.h"
 #include "cli/answer.h"
@@ -32,13 +32,6 @@ struct InspectFlags {
   int64_t layers = -1;
   bool json = false, tensors = false, chat_template = false, program = false, verify = false;
 };
-
-Json config_json(const Metadata& config) {
-  Json object = Json::object();
-  for (const auto& [key, value] : config.values())
-    std::visit([&object, &key = key](const auto& each) { object[key] = each; }, value);
-  return object;
-}
 
 Json formats_json(const Checkpoint& checkpoint) {
   std::map<Format, int64_t> counts;
@@ -146,7 +139,7 @@ Json model_json(const Checkpoint& checkpoint, const std::string& family) {
           {"bytes", tensor_bytes(checkpoint)},
           {"formats", formats_json(checkpoint)},
           {"prepared", prepared_json(checkpoint)},
-          {"config", config_json(checkpoint.config())},
+          {"config", json_of<Json>(checkpoint.config())},
           {"tokenizer", tokenizer_json(load_text_model(checkpoint))},
           {"tensors", tensors_json(checkpoint)}};
 }

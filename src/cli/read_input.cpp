@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <sstream>
 
 namespace dunlin {
 namespace {
@@ -49,6 +50,13 @@ Result<std::string> read_descriptor(int descriptor, const std::string& name, uin
     if (text.size() > limit)
       return usage_error(fmt::format("{}: more than {} bytes of text", name, limit));
   }
+}
+
+std::vector<std::string> text_lines(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream stream(text);
+  for (std::string line; std::getline(stream, line);) lines.push_back(line);
+  return lines;
 }
 
 Result<FileDescriptor> open_user_file(const std::string& path) {

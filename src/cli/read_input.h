@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "base/file_descriptor.h"
 #include "base/result.h"
@@ -17,6 +18,9 @@ inline constexpr uint64_t kMostCorpusBytes = uint64_t{1} << 30;  // of eval and 
 // All that is left to read, at most `limit` bytes. Errors (kind usage) begin with `name`.
 Result<std::string> read_descriptor(int descriptor, const std::string& name, uint64_t limit);
 Result<std::string> read_user_file(const std::string& path, uint64_t limit);
+
+// The lines of a text, without their line feeds; the last one needs none.
+std::vector<std::string> text_lines(const std::string& text);
 
 // The file, or stdin for "-".
 Result<FileDescriptor> open_user_file(const std::string& path);

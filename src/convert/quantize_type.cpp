@@ -1,7 +1,8 @@
 #include "convert/quantize_type.h"
 
 #include <algorithm>
-#include <cctype>
+
+#include "base/ascii.h"
 
 namespace dunlin {
 namespace {
@@ -31,13 +32,6 @@ constexpr QuantizeType kTypes[] = {
     {"F8_E5M2", nullptr, Format::f8_e5m2, Mix::none, 0},
     {"COPY", nullptr, std::nullopt, Mix::none, 0},
 };
-
-bool same_letters(std::string_view a, std::string_view b) {
-  return std::ranges::equal(a, b, [](char x, char y) {
-    return std::toupper(static_cast<unsigned char>(x)) ==
-           std::toupper(static_cast<unsigned char>(y));
-  });
-}
 
 }  // namespace
 

@@ -78,6 +78,7 @@ ModelOptions model_options(const LoadOptions& options) {
   all.rows = options.rows;
   all.quantize = options.quantize;
   all.progress = options.progress;
+  all.autoregressive_for = kTokenStream;
   return all;
 }
 

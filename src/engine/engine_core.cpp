@@ -13,7 +13,7 @@
 
 namespace dunlin {
 Result<std::unique_ptr<EngineCore>> EngineCore::create(Model& model) {
-  DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, "a stream of tokens"));
+  DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, kTokenStream));
   const KvCacheOptions options = kv_cache_options(model, model.limits.sequences);
   DUNLIN_ASSIGN_OR_RETURN(auto kv, model.executable->make_kv_state(pages_of_groups(options)));
   return std::unique_ptr<EngineCore>(new EngineCore(model, std::move(kv), options));

@@ -30,6 +30,9 @@
 
 namespace dunlin {
 
+// What an engine is, to require_autoregressive().
+inline constexpr const char* kTokenStream = "a stream of tokens";
+
 class EngineCore {
  public:
   // `model` outlives the core. Errors: no memory for the KV cache.

@@ -260,6 +260,8 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
   DUNLIN_ASSIGN_OR_RETURN(model->trained_context,
                           config.integer_or("max_position_embeddings", 1, int64_t{1} << 31, 2048));
   DUNLIN_ASSIGN_OR_RETURN(model->diffusion, diffusion_of(config));
+  if (!options.autoregressive_for.empty())
+    DUNLIN_RETURN_IF_ERROR(require_autoregressive(*model, options.autoregressive_for));
   DUNLIN_RETURN_IF_ERROR(check_steps_per_call(model->options, model->diffusion.has_value()));
   DUNLIN_ASSIGN_OR_RETURN(
       model->limits, step_limits(options, model->trained_context, model->diffusion.has_value()));

@@ -69,6 +69,9 @@ struct ModelOptions {
   std::vector<std::string> disabled = {};
   std::shared_ptr<Watch> watch = nullptr;  // looks at values after every step
   std::function<void(double fraction, const std::string& what)> progress = {};
+  // What needs a model that writes token after token (require_autoregressive()): another is refused
+  // before its weights are read. Empty: nothing does.
+  std::string autoregressive_for = {};
 };
 
 inline constexpr int64_t kDefaultContext = 8192;
@@ -109,7 +112,8 @@ Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOp
 Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_context,
                                bool diffusion);
 
-// The error (kind usage) of what asks for the next token of a model that fills in masks: "chat".
+// The error (kind usage) of what asks for the next token of a model that fills in masks: "scoring a
+// text".
 Result<void> require_autoregressive(const Model& model, std::string_view what);
 
 // What the model's authors recommend (generation_config.json), over the built-in values.

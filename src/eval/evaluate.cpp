@@ -142,6 +142,7 @@ ModelOptions eval_model_options(ModelOptions options, const WindowPlan& plan, in
   options.rows = std::min(options.rows, options.sequences * plan.rows());
   options.logit_rows = std::clamp<int64_t>(kLogitsBytes / row_bytes, 1, options.rows);
   options.logits_view_k = 1;
+  options.autoregressive_for = kScoring;
   return options;
 }
 

@@ -3,7 +3,7 @@
 namespace dunlin {
 
 Result<WindowRunner> WindowRunner::create(Model& model) {
-  DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, "scoring a text"));
+  DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, kScoring));
   WindowRunner runner(model);
   DUNLIN_ASSIGN_OR_RETURN(runner.kv_, make_kv_memory(model, model.limits.sequences));
   return runner;

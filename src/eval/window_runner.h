@@ -14,9 +14,13 @@
 
 namespace dunlin {
 
+// What it does, to require_autoregressive().
+inline constexpr const char* kScoring = "scoring a text";
+
 class WindowRunner {
  public:
-  // `model` outlives the runner. Errors: no memory for the KV cache.
+  // `model` outlives the runner. Errors: no memory for the KV cache; a model that fills in masks (kind
+  // usage).
   static Result<WindowRunner> create(Model& model);
 
   // Forgets everything; `windows` empty sequences, at most the model's, are there now.

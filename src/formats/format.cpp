@@ -3,8 +3,8 @@
 #include "formats/format.h"
 
 #include <array>
-#include <cctype>
 
+#include "base/ascii.h"
 #include "base/check.h"
 #include "formats/codecs.h"
 
@@ -53,14 +53,6 @@ constexpr bool in_enum_order() {
   return true;
 }
 static_assert(in_enum_order());
-
-bool same_letters(std::string_view name, std::string_view upper_case) {
-  if (name.size() != upper_case.size()) return false;
-  for (size_t i = 0; i < name.size(); ++i) {
-    if (std::toupper(static_cast<unsigned char>(name[i])) != upper_case[i]) return false;
-  }
-  return true;
-}
 
 }  // namespace
 

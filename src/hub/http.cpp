@@ -10,6 +10,7 @@
 #include <thread>
 #include <utility>
 
+#include "base/ascii.h"
 #include "hub/url.h"
 
 namespace dunlin {

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 
+#include "base/ascii.h"
 #include "base/byte_source.h"
 #include "base/text_checks.h"
 #include "hub/url.h"
@@ -24,15 +25,12 @@ std::optional<std::string> variable(const char* name) {
 }
 
 bool is_true(const char* name) {
-  std::string value = variable(name).value_or("");
-  for (char& c : value) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  }
+  const std::string value = ascii_upper(variable(name).value_or(""));
   return value == "1" || value == "ON" || value == "YES" || value == "TRUE";
 }
 
 bool is_name_character(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+  return is_alphanumeric(c) || c == '_';
 }
 
 // $NAME and ${NAME} replaced; those that are not set stay as they are (Python's os.path.expandvars).

@@ -10,6 +10,7 @@
 #include <set>
 #include <string_view>
 
+#include "base/ascii.h"
 #include "base/text_checks.h"
 
 namespace dunlin {
@@ -29,13 +30,6 @@ bool fits_any(const std::string& name, const std::vector<std::string>& patterns)
 
 std::string base_name(const std::string& name) {
   return name.substr(name.rfind('/') + 1);
-}
-
-std::string upper(std::string text) {
-  for (char& c : text) {
-    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
-  }
-  return text;
 }
 
 // "model-00002-of-00003.gguf" as "model", 2, 3, ".gguf".
@@ -68,14 +62,14 @@ std::string part_name(const Part& part, int index) {
 
 // Weights of a model, not of what is beside it: a vision projector, an importance matrix.
 bool is_gguf_model(const std::string& name) {
-  const std::string base = upper(base_name(name));
+  const std::string base = ascii_upper(base_name(name));
   return base.ends_with(".GGUF") && base.find("MMPROJ") == std::string::npos &&
          base.find("IMATRIX") == std::string::npos;
 }
 
 // Whether the file name, or the folder it is in, has `quant` as a word: Q4_K is not in Q4_K_M.
 bool has_quant(const std::string& name, const std::string& quant) {
-  const std::string text = upper(name), word = upper(quant);
+  const std::string text = ascii_upper(name), word = ascii_upper(quant);
   for (size_t at = text.find(word); at != std::string::npos; at = text.find(word, at + 1)) {
     const char before = at == 0 ? '-' : text[at - 1];
     const size_t end = at + word.size();

@@ -5,6 +5,9 @@
 
 #include <memory>
 
+#include "base/ascii.h"
+#include "base/text_checks.h"
+
 namespace dunlin {
 namespace {
 
@@ -21,19 +24,10 @@ std::string url_part(const std::string& url, CURLUPart part, unsigned flags) {
 }
 
 bool is_unreserved(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-         c == '_' || c == '.' || c == '~';
+  return is_alphanumeric(c) || c == '-' || c == '_' || c == '.' || c == '~';
 }
 
 }  // namespace
-
-std::string ascii_lower(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
 
 std::string url_scheme(const std::string& url) {
   return url_part(url, CURLUPART_SCHEME, 0);

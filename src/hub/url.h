@@ -6,9 +6,6 @@
 
 namespace dunlin {
 
-// A to Z as a to z: names of hosts and headers mean the same either way.
-std::string ascii_lower(std::string_view text);
-
 // "https"; "" for what is no URL.
 std::string url_scheme(const std::string& url);
 

@@ -51,12 +51,10 @@ TEST_F(GgufWriterTest, KeysAndTensorsComeBack) {
   GgufWriter writer = this->writer();
   writer.set_text("general.architecture", "llama");
   writer.set_u32("u32", 4000000000u);
-  writer.set_u64("u64", uint64_t{1} << 40);
   writer.set_i32("i32", -7);
   writer.set_f32("f32", 0.5f);
   writer.set_bool("bool", true);
   writer.set_i32s("i32s", std::vector<int32_t>{-1, 2});
-  writer.set_f32s("f32s", std::vector<float>{0.25f});
   writer.set_texts("texts", std::vector<std::string>{"a", "", "bc"});
   writer.set_u32("u32", 7);  // the later value
   writer.add_tensor("one", {3, 32}, Format::q4_0);
@@ -79,12 +77,10 @@ TEST_F(GgufWriterTest, KeysAndTensorsComeBack) {
   const Metadata& keys = header->metadata;
   EXPECT_EQ(*keys.text("general.architecture"), "llama");
   EXPECT_EQ(*keys.integer("u32", 0, UINT32_MAX), 7);
-  EXPECT_EQ(*keys.integer("u64", 0, INT64_MAX), int64_t{1} << 40);
   EXPECT_EQ(*keys.integer("i32", INT32_MIN, 0), -7);
   EXPECT_EQ(*keys.number("f32", 0, 1), 0.5);
   EXPECT_EQ(*keys.boolean("bool"), true);
   EXPECT_EQ(std::get<std::vector<int64_t>>(*keys.find("i32s")), (std::vector<int64_t>{-1, 2}));
-  EXPECT_EQ(std::get<std::vector<double>>(*keys.find("f32s")), (std::vector<double>{0.25}));
   EXPECT_EQ(std::get<std::vector<std::string>>(*keys.find("texts")),
             (std::vector<std::string>{"a", "", "bc"}));
   ASSERT_EQ(header->tensors.size(), 3u);

@@ -226,6 +226,26 @@ TEST(DiffusionModel, IsNoneThatWritesTokenAfterToken) {
   EXPECT_THAT(engine.error().message, HasSubstr("is a diffusion model"));
 }
 
+// Gigabytes of them, in a model of real size.
+TEST(DiffusionModel, IsRefusedBeforeItsWeightsAreRead) {
+  const std::string path = tiny_model_path("dream_plain");
+  bool read = false;
+  const auto progress = [&read](double, const std::string&) { read = true; };
+  const auto refused = load_model(path, {.progress = progress, .autoregressive_for = "a proof"});
+  ASSERT_FALSE(refused.ok());
+  EXPECT_EQ(refused.error().kind, ErrorKind::usage);
+  EXPECT_THAT(refused.error().message,
+              HasSubstr("a proof needs a model that writes token after token"));
+  LoadOptions options;
+  options.progress = progress;
+  const auto engine = Engine::load(path, options);
+  ASSERT_FALSE(engine.ok());
+  EXPECT_EQ(engine.error().kind, ErrorKind::usage);
+  EXPECT_FALSE(read);
+  EXPECT_TRUE(load_model(path, {.progress = progress}).ok());
+  EXPECT_TRUE(read);
+}
+
 TEST(DiffusionModel, AStepHoldsAWholeCanvas) {
   const auto model = load({.context = 100, .sequences = 3, .rows = 7, .new_tokens = 10});
   EXPECT_EQ(model->limits.context, 100);
