@@ -52,10 +52,8 @@ if(DUNLIN_SANITIZE)
   target_link_options(dunlin_flags INTERFACE "-fsanitize=${DUNLIN_SANITIZE}")
 endif()
 if(DUNLIN_FUZZ)
-  target_compile_options(dunlin_flags INTERFACE -fsanitize=fuzzer-no-link)
-endif()
-if(DUNLIN_COVERAGE)
-  target_compile_options(dunlin_flags INTERFACE -fprofile-instr-generate -fcoverage-mapping)
+  # scripts/coverage counts lines in the same build.
+  target_compile_options(dunlin_flags INTERFACE -fsanitize=fuzzer-no-link -fprofile-instr-generate -fcoverage-mapping)
   target_link_options(dunlin_flags INTERFACE -fprofile-instr-generate)
 endif()
 
@@ -170,10 +168,9 @@ function(dunlin_add_test NAME)
   endif()
 endfunction()
 
-# dunlin_fuzz(NAME SOURCES x.cpp DEPS ...): a libFuzzer binary, built by the presets fuzz and coverage only. Without
-# DUNLIN_FUZZ it can run the inputs that it is given, and find no others.
+# dunlin_fuzz(NAME SOURCES x.cpp DEPS ...): a libFuzzer binary, built by the preset fuzz only.
 function(dunlin_fuzz NAME)
-  if(NOT DUNLIN_FUZZ AND NOT DUNLIN_COVERAGE)
+  if(NOT DUNLIN_FUZZ)
     return()
   endif()
   cmake_parse_arguments(ARG "" "" "SOURCES;DEPS" ${ARGN})

@@ -53,3 +53,9 @@ run_named_tests() {
   printf -v names '%s|' "$@"
   run_tests "$preset" --tests-regex "^(${names%|})\$"
 }
+
+# What .ci/run runs with clang's address and undefined-behaviour sanitizers; scripts/test-all has the rest.
+# shellcheck disable=SC2034
+readonly sanitized=(artifact_test base_test cache_test chat_template_test checkpoint_test convert_test engine_test
+  formats_test harmony_test hub_test kernels_test library_test out_of_memory_test program_test sampler_test
+  settings_file_test tokenizer_test)

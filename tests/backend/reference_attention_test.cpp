@@ -1,6 +1,7 @@
 // Attention against a plain softmax in double precision, and the values that masks must not touch.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <optional>

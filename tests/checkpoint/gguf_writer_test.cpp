@@ -9,6 +9,7 @@
 #include <csignal>
 #include <filesystem>
 #include <numeric>
+#include <stdexcept>
 
 #include "checkpoint/gguf_reader.h"
 #include "tiny_model.h"

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <filesystem>
+#include <stdexcept>
 
 #include "checkpoint/safetensors_reader.h"
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -63,9 +64,8 @@ TEST(KvType, WhatPrintConfigPrintsIsAConfiguration) {
     more.insert(more.begin(), {"chat", "--print-config"});
     return run_dunlin(more);
   };
-  for (const Words& more : {Words{},
-                            {"-ctk", "int8", "-ctv", "int8"},
-                            {"--kv-cache-dtype", "int8"}}) {
+  for (const Words& more :
+       {Words{}, {"-ctk", "int8", "-ctv", "int8"}, {"--kv-cache-dtype", "int8"}}) {
     const ProcessResult printed = print(more);
     ASSERT_EQ(printed.code, 0) << printed.err;
     EXPECT_EQ(printed.out.find("\"int8\"") != std::string::npos, !more.empty()) << printed.out;

@@ -2,6 +2,8 @@
 // is tested with: blocks of one group, stored as plain codes and float32 scales.
 #pragma once
 
+#include <stdexcept>
+
 #include "kernel_case.h"
 
 namespace dunlin {

@@ -25,7 +25,7 @@ namespace {
 constexpr int64_t kWidth = 4096;
 constexpr int64_t kFfn = 14336;
 
-// Eight feed-forward layers of an 8B model, a table and the head of a large vocabulary: what reads
+// Four feed-forward layers of an 8B model, a table and the head of a large vocabulary: what reads
 // nearly all of its weights. Without attention, whose cache has tests of its own.
 Program feed_forwards() {
   return record("feed_forwards", {},
@@ -34,7 +34,7 @@ Program feed_forwards() {
                   const AxisList ffn{{Axis::ffn, kFfn}};
                   const WeightScope w = r.weights();
                   Tensor x = embed(r.tokens(), w.matrix("table", {{Axis::vocab, 32768}}, width));
-                  for (int layer = 0; layer < 8; ++layer) {
+                  for (int layer = 0; layer < 4; ++layer) {
                     const std::string at = "layers." + std::to_string(layer) + ".";
                     const Tensor gate = linear(x, w.matrix(at + "gate", ffn, width));
                     const Tensor up = linear(x, w.matrix(at + "up", ffn, width));

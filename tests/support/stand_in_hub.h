@@ -2,6 +2,7 @@
 // and the one that it redirects large files to.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <mutex>

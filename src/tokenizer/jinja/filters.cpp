@@ -99,9 +99,11 @@ std::optional<int64_t> read_integer(std::string digits, int base) {
 
 Value float_filter(Call& c) {
   c.self.require_defined();
-  std::optional<long double> number = c.self.as_number();
-  if (c.self.text()) number = read_number<double>(numeral(c));
-  if (number) return Value(static_cast<double>(*number));
+  if (c.self.text()) {
+    if (const auto number = read_number<double>(numeral(c))) return Value(*number);
+  } else if (const auto number = c.self.as_number()) {
+    return Value(static_cast<double>(*number));
+  }
   return c.find(0) ? c.value(0) : Value(0.0);
 }
 
