@@ -1,4 +1,6 @@
 // Binds the operations of a mixture of experts.
+#include <algorithm>
+
 #include "backend/cpu/bind.h"
 #include "backend/cpu/experts_step.h"
 #include "backend/cpu/optimizations.h"
@@ -54,7 +56,7 @@ std::unique_ptr<BoundStep> bind_experts(const Binding& binding, const Node& node
   settings.y = binding.f32(node.results[0]);
   if (attributes.keeps_hidden) settings.hidden = binding.f32(node.results[1]);
   settings.per_row = binding.program.type(node.operands[1]).dims.back().size;
-  for (size_t a = 0; a < 3; ++a) settings.prepare[a] = binding.kernels.prepare[a];
+  std::ranges::copy(binding.kernels.prepare, settings.prepare);
   settings.gated = binding.kernels.gated[static_cast<size_t>(attributes.kind)];
   settings.alpha = attributes.alpha;
   settings.limit = attributes.limit;
