@@ -38,7 +38,7 @@ struct EmulatedTiles {
     }
     __builtin_memset(tiles, 0xff, sizeof(tiles));
   }
-  static void configure_bf16() { configure(kBf16Tiles); }
+  static void configure_full() { configure(kFullTiles); }
   static void configure_int8(int64_t group) {
     configure(group == 32 ? kInt8Tiles : kInt8HalfTiles);
   }

@@ -188,7 +188,7 @@ inline void tile_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
 
 template <typename Tiles, PackedForm F>
 inline void linear_tiles(const LinearArgs& args) noexcept {
-  Tiles::configure_bf16();
+  Tiles::configure_full();
   for_linear_blocks(args, [&args](int64_t stripe, int64_t stripe_end, int64_t row, int64_t rows)
                               DUNLIN_ALWAYS_INLINE {
                                 tile_block<Tiles, F>(args, stripe, stripe_end, row, rows);

@@ -29,7 +29,7 @@ struct HardwareTiles {
     asm("" : "+r"(configuration));
     _tile_loadconfig(configuration);
   }
-  static DUNLIN_INLINE void configure_bf16() { configure(&kBf16Tiles); }
+  static DUNLIN_INLINE void configure_full() { configure(&kFullTiles); }
   // For weight groups of 32 or 16 columns.
   static DUNLIN_INLINE void configure_int8(int64_t group) {
     configure(group == 32 ? &kInt8Tiles : &kInt8HalfTiles);

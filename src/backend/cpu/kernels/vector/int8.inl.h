@@ -11,7 +11,7 @@ DUNLIN_INLINE void int8_group(const RecordScales<F>& scales, const BlockCodes<F>
                               int64_t group, const Int8Rows<T>& x, Floats (&acc)[R]) {
   constexpr int32_t kOffset = F == PackedForm::q8 && !kQ8Unsigned ? 0 : code_offset(F);
   Ints dot[R];
-  dot_group<F, R, T, First, Fours>(codes, x, dot);
+  dot_group<F, R, First, Fours>(codes, x, dot);
   const Floats weight_scale = scales.scale(group);
   const Floats weight_min = has_min(F) ? scales.min(group) : zero();
   for (int r = 0; r < R; ++r) {
