@@ -11,7 +11,7 @@ namespace dunlin::amx {
 namespace {
 
 // Tile instructions as Intel documents them (architecture instruction set extensions reference,
-// TDPBF16PS and TDPBSSD): of bf16, even and odd columns are two chains of fused multiply-adds from
+// TDPBF16PS, TDPBSSD and TDPBSUD): of bf16, even and odd columns are two chains of fused multiply-adds from
 // zero, their sum is added to the destination, and denormals are zero; of bytes, exact sums of four
 // products.
 struct EmulatedTiles {
@@ -97,6 +97,18 @@ struct EmulatedTiles {
         const float odd = chain(4 + Row, m, 6 + Stripe, n, 1);
         float& sum = element<float>(2 * Row + Stripe, m, n);
         sum = sum + (even + odd);
+      }
+    }
+  }
+  template <int Row, int Stripe>
+  static void dot_bytes() {
+    require_product(2 * Row + Stripe, 4 + Row, 6 + Stripe);
+    for (int m = 0; m < 16; ++m) {
+      for (int n = 0; n < 16; ++n) {
+        int32_t& sum = element<int32_t>(2 * Row + Stripe, m, n);
+        for (int k = 0; k < 64; ++k)
+          sum +=
+              element<int8_t>(4 + Row, m, k) * element<uint8_t>(6 + Stripe, k / 4, 4 * n + k % 4);
       }
     }
   }

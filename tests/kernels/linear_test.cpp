@@ -6,9 +6,12 @@
 namespace dunlin {
 namespace {
 
+constexpr Arithmetic kAllArithmetics[] = {Arithmetic::f32, Arithmetic::bf16, Arithmetic::int8,
+                                          Arithmetic::int8wide};
+
 TEST_P(LinearTest, EqualsThePlainLoopsOnEveryInstructionSet) {
   const FlushToZero flush_to_zero;
-  for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::bf16, Arithmetic::int8}) {
+  for (const Arithmetic arithmetic : kAllArithmetics) {
     const auto& entry =
         kernels(Isa::scalar).linear[static_cast<int>(arithmetic)][static_cast<int>(weight_->form)];
     if (entry.run == nullptr) continue;
@@ -33,7 +36,7 @@ TEST_P(LinearTest, EqualsThePlainLoopsOnEveryInstructionSet) {
 
 TEST_P(LinearTest, BiasAndResidualAreAddedInOrderAndSplitsChangeNothing) {
   const FlushToZero flush_to_zero;
-  for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::bf16, Arithmetic::int8}) {
+  for (const Arithmetic arithmetic : kAllArithmetics) {
     const auto& entry =
         kernels(Isa::scalar).linear[static_cast<int>(arithmetic)][static_cast<int>(weight_->form)];
     if (entry.run == nullptr) continue;
@@ -63,24 +66,26 @@ INSTANTIATE_TEST_SUITE_P(Forms, LinearTest,
 
 TEST(Linear, RowsBeyondOneBlockAndManyStripesAgreeWithSingleRows) {
   const FlushToZero flush_to_zero;
-  const WeightCase& weight = weight_case("q4_0");
   std::mt19937 random(7);
   const int64_t columns = 320;
   const int64_t channels = 16 * 11 + 3;  // more than one block of stripes
   const int64_t rows = kLinearRowBlock + 37;
-  const PackedCase packed = pack(weight, random_matrix(weight, channels, columns, random));
   const std::vector<float> x = random_floats(rows * columns, random);
   const AlignedMemory workspace(kLinearWorkspaceBytes);
-  for (const Isa isa : available_isas()) {
-    if (isa == Isa::scalar) continue;  // slow, and the same code
-    const Kernels& table = kernels(isa);
-    for (const Arithmetic arithmetic : {Arithmetic::bf16, Arithmetic::int8}) {
+  for (const auto& [name, arithmetic] :
+       {std::pair("q4_0", Arithmetic::bf16), std::pair("q4_0", Arithmetic::int8),
+        std::pair("wide_bf16", Arithmetic::int8wide)}) {
+    const WeightCase& weight = weight_case(name);
+    const PackedCase packed = pack(weight, random_matrix(weight, channels, columns, random));
+    for (const Isa isa : available_isas()) {
+      if (isa == Isa::scalar) continue;  // slow, and the same code
+      const Kernels& table = kernels(isa);
       const auto multiply = [&](const float* from, int64_t count) {
+        const auto a = static_cast<size_t>(arithmetic);
         const AlignedMemory activations(activation_bytes(arithmetic, count, columns));
-        table.prepare[int(arithmetic)].run(
-            {from, columns, count, columns, 0, count, activations.get()});
+        table.prepare[a].run({from, columns, count, columns, 0, count, activations.get()});
         std::vector<float> y(static_cast<size_t>(count * channels));
-        table.linear[int(arithmetic)][int(PackedForm::q4)].run(
+        table.linear[a][static_cast<size_t>(weight.form)].run(
             {packed.matrix, 0, packed.matrix.layout.stripes(), activations.get(), count, 0, count,
              y.data(), channels, nullptr, nullptr, workspace.get()});
         return y;
@@ -90,7 +95,7 @@ TEST(Linear, RowsBeyondOneBlockAndManyStripesAgreeWithSingleRows) {
            {int64_t{0}, int64_t{5}, kLinearRowBlock - 1, kLinearRowBlock, rows - 1}) {
         const std::vector<float> one = multiply(x.data() + row * columns, 1);
         EXPECT_TRUE(same_bits(all.data() + row * channels, one.data(), channels))
-            << isa_name(isa) << " row " << row;
+            << name << " " << isa_name(isa) << " row " << row;
       }
     }
   }
@@ -117,6 +122,8 @@ TEST(Linear, EveryEntryOfTheTableHasAName) {
                "linear_int8_q4_min_avx512");
 #endif
   EXPECT_EQ(table.linear[int(Arithmetic::int8)][int(PackedForm::bf16)].run, nullptr);
+  EXPECT_EQ(table.linear[int(Arithmetic::int8)][int(PackedForm::wide)].run, nullptr);
+  EXPECT_EQ(table.linear[int(Arithmetic::int8wide)][int(PackedForm::q8)].run, nullptr);
 }
 
 }  // namespace

@@ -91,6 +91,72 @@ TEST(Packed, SizesAreThoseOfTheFormats) {
   for (const auto& [format, bytes] : sizes) {
     EXPECT_EQ(packed_layout(traits(format), 16, 256, true)->bytes(), bytes) << traits(format).name;
   }
+  EXPECT_EQ(wide_layout(16, 256).bytes(), 64 + 4096);
+  EXPECT_EQ(wide_layout(17, 70).bytes(), 2 * (64 + 2048));
+}
+
+// A line of scales, then codes with an offset of 128; what fills up is zero bytes.
+TEST(Packed, WideRowsAreCodesBehindTheirScales) {
+  const WeightCase& weight = weight_case("wide_bf16");
+  RandomMatrix made;
+  made.matrix.rows = 4;
+  made.matrix.columns = 70;
+  std::vector<float>& values = made.matrix.values;
+  values.assign(4 * 70, 0.0f);  // the second row stays so
+  values[3] = 127.0f / 64.0f;
+  values[4] = 2.5f / 64.0f;  // half way between two codes: the even one
+  values[69] = -127.0f / 64.0f;
+  values[2 * 70] = 0x1p-101f;  // below what has a scale
+  values[3 * 70] = std::numeric_limits<float>::infinity();
+  made.stored.resize(values.size() * 4);
+  std::memcpy(made.stored.data(), values.data(), made.stored.size());
+  const PackedCase packed = pack(weight, made);
+  const std::byte* const stripe = packed.matrix.data;
+  float scales[16];
+  std::memcpy(scales, stripe, sizeof(scales));
+  EXPECT_EQ(scales[0], 1.0f / 64.0f);
+  EXPECT_EQ(scales[1], 0.0f);
+  EXPECT_EQ(scales[2], 0.0f);
+  EXPECT_TRUE(std::isnan(scales[3]));
+  EXPECT_EQ(scales[4], 0.0f);
+  const auto code = [stripe](int64_t row, int64_t k) {
+    return static_cast<int>(stripe[64 + 1024 * (k / 64) + 64 * (k % 64 / 4) + 4 * row + k % 4]);
+  };
+  for (int64_t row = 0; row < 4; ++row) {
+    for (int64_t k = 0; k < 70; ++k) {
+      const int wanted = row > 0 ? 0 : k == 3 ? 127 : k == 4 ? 2 : k == 69 ? -127 : 0;
+      EXPECT_EQ(code(row, k), 128 + wanted) << row << " " << k;
+    }
+    EXPECT_EQ(code(row, 70), 0);
+  }
+  EXPECT_EQ(code(4, 0), 0);
+}
+
+TEST(Packed, WideColumnsNeedNotFillARecord) {
+  const FlushToZero flush_to_zero;
+  std::mt19937 random(5);
+  const WeightCase& weight = weight_case("wide_bf16");
+  const RandomMatrix made = random_matrix(weight, 3, 50, random);
+  const PackedCase packed = pack(weight, made);
+  const std::vector<float> x = random_floats(20 * 50, random);
+  constexpr auto kWide = static_cast<size_t>(Arithmetic::int8wide);
+  for (const Isa isa : available_isas()) {
+    for (const int64_t rows : {1, 2, 20}) {
+      const AlignedMemory activations(activation_bytes(Arithmetic::int8wide, rows, 50));
+      const AlignedMemory workspace(kLinearWorkspaceBytes);
+      kernels(isa).prepare[kWide].run({x.data(), 50, rows, 50, 0, rows, activations.get()});
+      std::vector<float> y(static_cast<size_t>(3 * rows));
+      kernels(isa).linear[kWide][static_cast<size_t>(PackedForm::wide)].run(
+          {packed.matrix, 0, 1, activations.get(), rows, 0, rows, y.data(), 3, nullptr, nullptr,
+           workspace.get()});
+      std::vector<float> expected;
+      for (int64_t row = 0; row < rows; ++row) {
+        for (int64_t channel = 0; channel < 3; ++channel)
+          expected.push_back(reference::linear_int8wide(x.data() + 50 * row, made.matrix, channel));
+      }
+      EXPECT_TRUE(same_bits(y, expected)) << isa_name(isa) << " rows " << rows;
+    }
+  }
 }
 
 // Blocks of every number format with random codes and finite scales, against the format's own

@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "backend/cpu/kernels/symmetric_codes.h"
 #include "base/check.h"
 #include "base/float16.h"
 #include "formats/mxfp4.h"
@@ -32,7 +33,7 @@ void put_float16(float value, std::byte* values, int64_t index) {
 // The stored code of column k of a record, into its channel.
 void put_code(const PackedLayout& layout, std::byte* record, int64_t k, int64_t channel, int code) {
   const int64_t byte = 4 * channel + k % 4;
-  if (layout.form == PackedForm::q8) {
+  if (code_bits(layout.form) == 8) {
     record[64 * (k / 4) + byte] = static_cast<std::byte>(code);
     return;
   }
@@ -54,7 +55,7 @@ struct RowScratch {
       if (memory != nullptr) *member = reinterpret_cast<T*>(memory + bytes);
       bytes += aligned(count * static_cast<int64_t>(sizeof(T)));
     };
-    if (layout.scale == ScaleType::none) {
+    if (layout.scale == ScaleType::none || layout.scale == ScaleType::channel) {
       take(&values, layout.columns);
       return;
     }
@@ -85,6 +86,17 @@ void pack_values(const PackedLayout& layout, const float* values, int64_t channe
     const uint16_t bits =
         layout.form == PackedForm::bf16 ? to_bfloat16(values[k]).bits : to_float16(values[k]).bits;
     std::memcpy(stripe + 64 * (k / 2) + 4 * channel + 2 * (k % 2), &bits, 2);
+  }
+}
+
+// One scale and the codes of a whole row.
+void pack_wide(const PackedLayout& layout, const float* values, int64_t channel,
+               std::byte* stripe) {
+  const SymmetricCodes codes = SymmetricCodes::of(values, layout.columns);
+  std::memcpy(stripe + 4 * channel, &codes.scale, 4);
+  for (int64_t k = 0; k < layout.columns; ++k) {
+    put_code(layout, record_of(layout, stripe, k), k % layout.record_columns(), channel,
+             codes.code(values[k]) + code_offset(layout.form));
   }
 }
 
@@ -209,14 +221,15 @@ bool pack_mxfp4(const PackedLayout& layout, const std::byte* stored, const RowSc
 }  // namespace
 
 const char* packed_form_name(PackedForm form) {
-  constexpr std::array<const char*, kPackedForms> kNames = {"f32", "bf16",   "f16", "q4", "q4_min",
-                                                            "q5",  "q5_min", "q6",  "q8", "mxfp4"};
+  constexpr std::array<const char*, kPackedForms> kNames = {
+      "f32", "bf16", "f16", "q4", "q4_min", "q5", "q5_min", "q6", "q8", "mxfp4", "wide"};
   return kNames[static_cast<size_t>(form)];
 }
 
 int64_t PackedLayout::record_bytes() const {
   if (form == PackedForm::f32) return 2048;
   if (scale == ScaleType::none) return 1024;
+  if (scale == ScaleType::channel) return code_bytes();
   if (scale == ScaleType::f32) return code_bytes() + kStripeRows * int64_t{4};
   const int64_t parts = has_min(form) ? 2 : 1;
   if (scale == ScaleType::e8m0) return code_bytes() + kStripeRows * record_groups();
@@ -269,6 +282,15 @@ std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t ro
   return layout;
 }
 
+PackedLayout wide_layout(int64_t rows, int64_t columns) {
+  PackedLayout layout;
+  layout.form = PackedForm::wide;
+  layout.scale = ScaleType::channel;
+  layout.rows = rows;
+  layout.columns = columns;
+  return layout;
+}
+
 int64_t pack_scratch_bytes(const PackedLayout& layout) {
   return RowScratch(layout, nullptr).bytes;
 }
@@ -288,6 +310,9 @@ void pack_stripe(const PackedLayout& layout, const RowForm& form, const std::byt
     } else if (layout.scale == ScaleType::none) {
       form.decode(stored, 1, row.values);
       pack_values(layout, row.values, channel, stripe);
+    } else if (layout.form == PackedForm::wide) {
+      form.decode(stored, 1, row.values);
+      pack_wide(layout, row.values, channel, stripe);
     } else {
       pack_integers(layout, form, stored, row, channel, stripe);
     }

@@ -73,6 +73,14 @@ struct HardwareTiles {
     if constexpr (Row == 1 && Stripe == 0) _tile_dpbf16ps(2, 5, 6);
     if constexpr (Row == 1 && Stripe == 1) _tile_dpbf16ps(3, 5, 7);
   }
+  // The same of signed codes and of weights' codes as they are stored, unsigned.
+  template <int Row, int Stripe>
+  static DUNLIN_INLINE void dot_bytes() {
+    if constexpr (Row == 0 && Stripe == 0) _tile_dpbsud(0, 4, 6);
+    if constexpr (Row == 0 && Stripe == 1) _tile_dpbsud(1, 4, 7);
+    if constexpr (Row == 1 && Stripe == 0) _tile_dpbsud(2, 5, 6);
+    if constexpr (Row == 1 && Stripe == 1) _tile_dpbsud(3, 5, 7);
+  }
   // Sum tile Sum += row tile 4 + Sum % 2 times weight tile 6 + Sum % 2, signed codes.
   template <int Sum>
   static DUNLIN_INLINE void dot_int8() {

@@ -34,6 +34,14 @@ inline void prepare_int8(const PrepareArgs& args) noexcept {
   }
 }
 
+inline void prepare_int8wide(const PrepareArgs& args) noexcept {
+  if (args.rows == 1) {
+    prepare_wide_tiles<1>(args);
+  } else {
+    prepare_wide_tiles<kInt8TileRows>(args);
+  }
+}
+
 inline void rms_norm(const float* x, const float* w, int64_t n, float eps, float* y) noexcept {
   Floats squares = zero();
   int64_t i = 0;
