@@ -17,8 +17,7 @@ LinearMatrix bind_matrix(const Binding& binding, const LinearPart& part) {
   matrix.weight = *weight.packed;
   for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
     const auto index = static_cast<size_t>(row_class);
-    const Arithmetic arithmetic =
-        linear_arithmetic(weight.format, binding.options.precision, row_class);
+    const Arithmetic arithmetic = weight.arithmetic[index];
     matrix.arithmetic[index] = arithmetic;
     matrix.kernel[index] = linear_kernel(binding, weight, arithmetic);
   }

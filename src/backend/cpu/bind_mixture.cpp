@@ -18,8 +18,7 @@ ExpertMatrices bind_stack(const Binding& binding, const Node& node, size_t opera
   matrices.bias = binding.optional_f32(node, bias);
   for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
     const auto index = static_cast<size_t>(row_class);
-    matrices.arithmetic[index] =
-        linear_arithmetic(weight.format, binding.options.precision, row_class);
+    matrices.arithmetic[index] = weight.arithmetic[index];
     matrices.kernel[index] = linear_kernel(binding, weight, matrices.arithmetic[index]);
   }
   return matrices;
