@@ -142,7 +142,7 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Combine(testing::ValuesIn(numbers_of_cases([](const WeightCase& weight) {
                        return weight.form == PackedForm::wide;
                      })),
-                     testing::Values(32, 64, 96, 576, 1536)),
+                     testing::Values(50, 64, 96, 576, 1500)),
     linear_case_name);
 
 // More rows and stripes than a worker's memory holds at a time, and more columns than a chunk.

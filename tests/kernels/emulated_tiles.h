@@ -11,9 +11,9 @@ namespace dunlin::amx {
 namespace {
 
 // Tile instructions as Intel documents them (architecture instruction set extensions reference,
-// TDPBF16PS, TDPBSSD and TDPBSUD): of bf16, even and odd columns are two chains of fused multiply-adds from
-// zero, their sum is added to the destination, and denormals are zero; of bytes, exact sums of four
-// products.
+// TDPBF16PS, TDPBSSD and TDPBSUD): of bf16, even and odd columns are two chains of fused
+// multiply-adds from zero, their sum is added to the destination, and denormals are zero; of bytes,
+// exact sums of four products.
 struct EmulatedTiles {
   alignas(64) static inline std::byte tiles[8][16][64];
   static inline int rows[8];

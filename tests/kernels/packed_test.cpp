@@ -132,33 +132,6 @@ TEST(Packed, WideRowsAreCodesBehindTheirScales) {
   EXPECT_EQ(code(4, 0), 0);
 }
 
-TEST(Packed, WideColumnsNeedNotFillARecord) {
-  const FlushToZero flush_to_zero;
-  std::mt19937 random(5);
-  const WeightCase& weight = weight_case("wide_bf16");
-  const RandomMatrix made = random_matrix(weight, 3, 50, random);
-  const PackedCase packed = pack(weight, made);
-  const std::vector<float> x = random_floats(20 * 50, random);
-  constexpr auto kWide = static_cast<size_t>(Arithmetic::int8wide);
-  for (const Isa isa : available_isas()) {
-    for (const int64_t rows : {1, 2, 20}) {
-      const AlignedMemory activations(activation_bytes(Arithmetic::int8wide, rows, 50));
-      const AlignedMemory workspace(kLinearWorkspaceBytes);
-      kernels(isa).prepare[kWide].run({x.data(), 50, rows, 50, 0, rows, activations.get()});
-      std::vector<float> y(static_cast<size_t>(3 * rows));
-      kernels(isa).linear[kWide][static_cast<size_t>(PackedForm::wide)].run(
-          {packed.matrix, 0, 1, activations.get(), rows, 0, rows, y.data(), 3, nullptr, nullptr,
-           workspace.get()});
-      std::vector<float> expected;
-      for (int64_t row = 0; row < rows; ++row) {
-        for (int64_t channel = 0; channel < 3; ++channel)
-          expected.push_back(reference::linear_int8wide(x.data() + 50 * row, made.matrix, channel));
-      }
-      EXPECT_TRUE(same_bits(y, expected)) << isa_name(isa) << " rows " << rows;
-    }
-  }
-}
-
 // Blocks of every number format with random codes and finite scales, against the format's own
 // decoder.
 TEST(Packed, EveryNumberFormatDecodesAsItsOwnDecoderSays) {
