@@ -91,6 +91,15 @@ TEST(KeptWeights, AreThoseOfAnEmbeddingOrARouter) {
   });
   EXPECT_THAT(kept_weights(tied), testing::ElementsAre(true));
   EXPECT_THAT(kept_weights(linear_program()), testing::ElementsAre(true, false));
+  const Program routed = program_of([](Recorder& r) {
+    const AxisList width = {{Axis::embed, 32}};
+    const Tensor x =
+        embed(r.tokens(), r.weights().matrix("embed_tokens", {{Axis::vocab, 96}}, width));
+    const Tensor up = r.weights().matrix("up.weight", {{Axis::embed, 32}}, width);
+    const Tensor router = r.weights().matrix("router.weight", {{Axis::experts, 4}}, width);
+    r.output("chosen", route(linear(x, up), router, {}, {2}).experts);
+  });
+  EXPECT_THAT(kept_weights(routed), testing::ElementsAre(true, false, true));
 }
 
 TEST(ReferenceCompile, PassesOnAMissingWeight) {

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <set>
 #include <string>
 #include <utility>
@@ -58,10 +59,21 @@ TEST(FastPrecision, IdsAreThoseOfTheReferenceForAnyThreadsAndChunks) {
 
 TEST(FastPrecision, MultipliesByWideWeightsButKeepsATiedEmbedding) {
   EXPECT_THAT(linear_kernels(run_fast(kOwnHead, {})),
-              testing::Each(StartsWith("linear_int8wide_wide_")));
+              testing::AllOf(testing::Not(testing::IsEmpty()),
+                             testing::Each(StartsWith("linear_int8wide_wide_"))));
   const auto tied = linear_kernels(run_fast(kTiedHead, {}));
   EXPECT_THAT(tied, Contains(StartsWith("linear_int8wide_wide_")));
   EXPECT_THAT(tied, Contains(StartsWith("linear_bf16_bf16_")));
+}
+
+TEST(FastPrecision, GoesWithACacheInInt8) {
+  const FastWords types = {"-ctk", "int8", "-ctv", "int8"};
+  const auto answer = run_fast(kOwnHead, types);
+  FastWords words = types;
+  words.insert(words.end(), {"--backend", "reference"});
+  EXPECT_EQ(answer["ids"], run_fast(kOwnHead, words)["ids"]);
+  const auto& kernels = answer["backend"]["kernels"];
+  EXPECT_THAT(kernels.get<std::vector<std::string>>(), Contains(StartsWith("attention_int8_")));
 }
 
 TEST(FastPrecision, PreparedWeightsAreOfTheProfile) {

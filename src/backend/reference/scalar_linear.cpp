@@ -1,6 +1,6 @@
 // The int8 arithmetic of `linear` (docs/decisions/0002-numerics.md): activations in groups of 32
-// with a float scale, exact integer sums per weight group; int8wide is one group. f32 and bf16 are chain_dot of (rounded)
-// values.
+// with a float scale, exact integer sums per weight group; int8wide is one group of all columns. f32 and
+// bf16 are chain_dot of (rounded) values.
 #include <algorithm>
 #include <cmath>
 #include <limits>
