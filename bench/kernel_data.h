@@ -45,11 +45,15 @@ struct Weights {
     // Any bits are codes; scales and floating-point weights become small finite numbers.
     for (int64_t stripe = 0; stripe < copies * layout.stripes(); ++stripe) {
       std::byte* p = memory.data + stripe * layout.stripe_bytes();
-      const Mxfp4Range range{0x1p-7f, 0x1p-7f};
-      if (layout.records_at() > 0) std::memcpy(p, &range, sizeof(range));
+      fill_first_line(p);
       p += layout.records_at();
       for (int64_t i = 0; i < layout.records(); ++i) fill_scales(p + i * layout.record_bytes());
     }
+  }
+  // Of mxfp4 the range of the scales, of wide all of them.
+  void fill_first_line(std::byte* stripe) const {
+    const float scale = 0x1p-7f;
+    for (int64_t i = 0; i < layout.records_at(); i += 4) std::memcpy(stripe + i, &scale, 4);
   }
   void fill_scales(std::byte* record) const {
     if (layout.scale == ScaleType::e8m0) {
@@ -69,6 +73,7 @@ struct Weights {
 };
 
 inline PackedLayout layout_of(PackedForm form, int64_t rows, int64_t columns) {
+  if (form == PackedForm::wide) return wide_layout(rows, columns);
   if (code_bits(form) == 0) return {form, ScaleType::none, 0, rows, columns};
   const bool fp4 = form == PackedForm::mxfp4;
   return {form, fp4 ? ScaleType::e8m0 : ScaleType::f16, 32, rows, columns};

@@ -145,6 +145,7 @@ void register_all(Isa isa) {
   }
   for (const int64_t rows : {1, 4, 8, 32, 512}) {
     add_linear(isa, Arithmetic::bf16, PackedForm::mxfp4, rows);
+    add_linear(isa, Arithmetic::int8wide, PackedForm::wide, rows);
   }
   for (const int64_t rows : {1, 4, 8}) add_linear(isa, Arithmetic::bf16, PackedForm::bf16, rows);
   for (const int64_t rows : {1, 16, 128, 512})
@@ -152,7 +153,7 @@ void register_all(Isa isa) {
   add_linear(isa, Arithmetic::bf16, PackedForm::bf16, 512);
   add_linear(isa, Arithmetic::f32, PackedForm::f32, 1);
   const std::string suffix = std::string("_") + isa_name(isa);
-  for (const Arithmetic arithmetic : {Arithmetic::bf16, Arithmetic::int8}) {
+  for (const Arithmetic arithmetic : {Arithmetic::bf16, Arithmetic::int8, Arithmetic::int8wide}) {
     const std::string name = kernels(isa).prepare[static_cast<int>(arithmetic)].name;
     benchmark::RegisterBenchmark((name + "/m512_k2048").c_str(), prepare, isa, arithmetic, 512,
                                  2048);

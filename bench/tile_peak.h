@@ -15,7 +15,7 @@ namespace {
 // of bf16 are: rows of 64 bytes are 64 codes of int8.
 template <bool Int8>
 void tile_products(const std::byte* operands, int64_t steps) {
-  HardwareTiles::configure_bf16();
+  HardwareTiles::configure_full();
   HardwareTiles::zero<0>();
   HardwareTiles::zero<1>();
   HardwareTiles::zero<2>();

@@ -10,6 +10,7 @@ enum class Precision : uint8_t {
   exact,      // bf16 for all
   int8,       // int8 for prompts of integer formats, too
   f32,        // for parity with other implementations
+  fast,       // int8 for all but F32, with one scale for a whole row of activations or of weights
 };
 
 }  // namespace dunlin

@@ -15,6 +15,8 @@ const char* precision_name(Precision precision) {
       return "exact";
     case Precision::int8:
       return "int8";
+    case Precision::fast:
+      return "fast";
     case Precision::f32:
       break;
   }
@@ -65,13 +67,27 @@ int64_t kv_head_bytes(KvType type, int64_t head_dim) {
   return head_dim + 4;
 }
 
-Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class) {
+Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class, bool kept) {
   if (precision == Precision::f32 || weight == Format::f32) return Arithmetic::f32;
+  if (precision == Precision::fast) {
+    if (!kept) return Arithmetic::int8wide;
+    precision = Precision::int8;
+  }
   if (traits(weight).group == 0) return Arithmetic::bf16;  // no integers to multiply
   const bool generated = row_class == RowClass::generated;
   const bool int8 =
       precision == Precision::int8 || (precision == Precision::automatic && generated);
   return int8 ? Arithmetic::int8 : Arithmetic::bf16;
+}
+
+std::vector<bool> kept_weights(const Program& program) {
+  std::vector<bool> kept(program.weights.size(), false);
+  for (const Node& node : program.nodes) {
+    if (node.op != Op::embed && node.op != Op::route) continue;
+    const Value& value = program.values[static_cast<size_t>(node.operands[1])];
+    if (value.kind == Value::Kind::weight) kept[static_cast<size_t>(value.weight)] = true;
+  }
+  return kept;
 }
 
 int64_t kv_pages(const KvGroup& group, const StepLimits& limits) {

@@ -27,10 +27,15 @@
 
 namespace dunlin {
 
-const char* precision_name(Precision precision);  // "auto", "exact", "int8", "f32"
+const char* precision_name(Precision precision);  // "auto", "exact", "int8", "f32", "fast"
 
-// The table of docs/decisions/0002-numerics.md.
-Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class);
+// The table of docs/decisions/0002-numerics.md; `kept`: one of kept_weights().
+Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_class,
+                             bool kept = false);
+
+// By WeightId: weights that stay in their own format in every profile, because `embed` reads rows of
+// them or `route` multiplies by them in float32.
+std::vector<bool> kept_weights(const Program& program);
 
 const char* kv_type_name(KvType type);                       // "bf16", "f32", "int8"
 std::optional<KvType> parse_kv_type(std::string_view name);  // of these names

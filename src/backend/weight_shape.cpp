@@ -23,6 +23,14 @@ Result<void> check_shape(const WeightDeclaration& declaration, const WeightView&
                                  view.columns));
 }
 
+Result<void> check_columns(const WeightDeclaration& declaration, const WeightView& view,
+                           Arithmetic arithmetic) {
+  if (arithmetic != Arithmetic::int8wide || view.columns <= kMostWideColumns) return {};
+  return model_error(
+      fmt::format("tensor {} in {}: --precision fast multiplies at most {} columns, and it has {}",
+                  declaration.name, view.source->name(), kMostWideColumns, view.columns));
+}
+
 Result<std::vector<WeightView>> resolve_weights(const Program& program,
                                                 const WeightSource& source) {
   std::vector<WeightView> views;

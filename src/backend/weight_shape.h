@@ -22,6 +22,11 @@ MatrixShape matrix_shape(const WeightDeclaration& declaration);
 // The error names tensor, file, and both shapes.
 Result<void> check_shape(const WeightDeclaration& declaration, const WeightView& view);
 
+// Of a weight that `linear` or `experts` multiplies by. The error (kind model) names tensor, file and
+// columns: those of int8wide are at most kMostWideColumns.
+Result<void> check_columns(const WeightDeclaration& declaration, const WeightView& view,
+                           Arithmetic arithmetic);
+
 // One view per declared weight. Errors: those of `source`, as of a weight that is missing, and of
 // check_shape().
 Result<std::vector<WeightView>> resolve_weights(const Program& program, const WeightSource& source);

@@ -21,6 +21,8 @@ std::optional<Precision> precision_of(int32_t number) {
       return Precision::int8;
     case DUNLIN_PRECISION_F32:
       return Precision::f32;
+    case DUNLIN_PRECISION_FAST:
+      return Precision::fast;
     default:
       return std::nullopt;
   }

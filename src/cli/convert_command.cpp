@@ -218,8 +218,8 @@ void add_convert_command(Command app, int& exit_code) {
       .type_name("SIZE")
       .default_str("5GB, prepared 1GB");
   add_flag(command, "--precision", flags->precision,
-           "of a prepared directory: the arithmetic that F16 weights are packed for")
-      .check(one_of({kAuto, "exact", "int8", "f32"}))
+           "of a prepared directory: the arithmetic that its weights are packed for")
+      .check(one_of({kAuto, "exact", "int8", "fast", "f32"}))
       .default_str(kAuto);
   add_flag(
       command, "--mesh", flags->mesh,

@@ -193,7 +193,7 @@ void add_eval_command(Command app, int& exit_code) {
       .transform(resolve_model);
   add_flag(command, "--ref-precision", flags->reference_precision,
            "the arithmetic of the reference model (default: that of --precision)")
-      .check(one_of({"auto", "exact", "int8", "f32"}))
+      .check(one_of({"auto", "exact", "int8", "fast", "f32"}))
       .needs(command.flag("--ref"));
   add_flag(command, "--window", flags->window, "tokens of a window (512; -c is the same)")
       .check(in_range(3, 1 << 30))

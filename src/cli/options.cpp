@@ -125,7 +125,7 @@ void BackendFlags::add_to(Command command) {
   add_xla_option_flag(command, xla_options);
   isolate.add_to(command);
   add_flag(command, "--precision", precision, "the arithmetic (docs/decisions/0002-numerics.md)")
-      .check(one_of({"auto", "exact", "int8", "f32"}));
+      .check(one_of({"auto", "exact", "int8", "fast", "f32"}));
   kv_type.add_to(command, {"bf16", "int8", "f32"});
   add_flag(command, "--load-mode", load_mode,
            "of a prepared directory and of cached weights: copy them into memory, or map the files "
@@ -173,8 +173,10 @@ Result<Precision> parse_precision(const std::string& name) {
   if (name == "auto") return Precision::automatic;
   if (name == "exact") return Precision::exact;
   if (name == "int8") return Precision::int8;
+  if (name == "fast") return Precision::fast;
   if (name == "f32") return Precision::f32;
-  return usage_error(fmt::format("--precision {}: unknown profile (auto, exact, int8, f32)", name));
+  return usage_error(
+      fmt::format("--precision {}: unknown profile (auto, exact, int8, fast, f32)", name));
 }
 
 Result<int64_t> parse_size(const std::string& field, const std::string& text) {

@@ -184,7 +184,7 @@ void add_storage_flags(Command command, MachineFlags& flags) {
   add_flag(command, "--output-type", flags.formats.vocabulary,
            "the same for the embedding and output matrices");
   flags.kv_type.add_to(command, {"bf16", "int8", "f32", "q8_0", "q4_0"});
-  add_flag(command, "--precision", flags.precision, "of the CPU: auto, exact, int8 or f32");
+  add_flag(command, "--precision", flags.precision, "of the CPU: auto, exact, int8, fast or f32");
 }
 
 void add_device_flags(Command command, PlanFlags& flags) {

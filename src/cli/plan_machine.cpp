@@ -8,6 +8,7 @@
 #include "backend/weight_shape.h"
 #include "cli/options.h"
 #include "cli/this_cpu.h"
+#include "planner/storage.h"
 
 namespace dunlin {
 namespace {
@@ -113,17 +114,28 @@ Result<CpuFootprint> make_footprint(const MachineFlags& flags, const PlanSource&
   return footprint;
 }
 
+// Of a weight as the back end holds it; `kept`: one of kept_weights().
+Format held_format(Format stored, Precision precision, bool multiplied, bool kept) {
+  if (precision == Precision::f32) return Format::f32;
+  if (!multiplied) return stored;
+  const Arithmetic arithmetic = linear_arithmetic(stored, precision, RowClass::prompt, kept);
+  return arithmetic == Arithmetic::int8wide ? Format::i8 : stored;
+}
+
 // Bytes of each weight as the back end holds it, under the name of the format whose rates apply.
 Result<WeightStorage> held_storage(const CpuFootprint& footprint, const Footprint& held) {
   WeightStorage storage;
+  const std::vector<bool> multiplied = multiplied_weights(*footprint.program);
+  const std::vector<bool> kept = kept_weights(*footprint.program);
   for (size_t i = 0; i < footprint.program->weights.size(); ++i) {
     const WeightDeclaration& weight = footprint.program->weights[i];
     DUNLIN_ASSIGN_OR_RETURN(const WeightView view, footprint.weights(weight.name));
     const MatrixShape shape = matrix_shape(weight);
-    const bool f32 = footprint.options.precision == Precision::f32;
+    const Format format =
+        held_format(view.format, footprint.options.precision, multiplied[i], kept[i]);
     const auto bytes = static_cast<int64_t>(held.by_weight[i]);
-    storage.push_back({f32 ? "F32" : traits(view.format).name, shape.columns,
-                       (bytes + shape.rows - 1) / shape.rows, 0});
+    storage.push_back(
+        {traits(format).name, shape.columns, (bytes + shape.rows - 1) / shape.rows, 0});
   }
   return storage;
 }

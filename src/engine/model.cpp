@@ -73,7 +73,7 @@ Result<ModelOptions> without_disabled(ModelOptions options) {
     options.isa.clear();
   }
   if (is_off(kPrecision)) {
-    if (options.precision == Precision::exact || options.precision == Precision::int8) {
+    if (options.precision != Precision::automatic && options.precision != Precision::f32) {
       return usage_error(fmt::format(
           "--disable precision computes in float32 and --precision {} does not: leave one out",
           precision_name(options.precision)));

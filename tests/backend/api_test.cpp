@@ -23,7 +23,7 @@ TEST(Arithmetic, F32ProfileIsF32) {
 
 TEST(Arithmetic, F32WeightsStayF32InEveryProfile) {
   for (const Precision precision :
-       {Precision::automatic, Precision::exact, Precision::int8, Precision::f32}) {
+       {Precision::automatic, Precision::exact, Precision::int8, Precision::fast, Precision::f32}) {
     for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
       EXPECT_EQ(linear_arithmetic(Format::f32, precision, row_class), Arithmetic::f32);
     }
@@ -53,10 +53,27 @@ TEST(Arithmetic, IntegerFormatsAreInt8ForGeneratedRowsUnderAutoAndForAllUnderInt
   }
 }
 
+TEST(Arithmetic, FastIsInt8wideButForWeightsThatAreKept) {
+  for (const FormatTraits& format : all_formats()) {
+    if (format.format == Format::f32) continue;
+    for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
+      EXPECT_EQ(linear_arithmetic(format.format, Precision::fast, row_class), Arithmetic::int8wide)
+          << format.name;
+      EXPECT_EQ(linear_arithmetic(format.format, Precision::fast, row_class, /*kept=*/true),
+                linear_arithmetic(format.format, Precision::int8, row_class))
+          << format.name;
+    }
+  }
+  // Other profiles make no difference.
+  EXPECT_EQ(linear_arithmetic(Format::q4_0, Precision::exact, RowClass::prompt, /*kept=*/true),
+            Arithmetic::bf16);
+}
+
 TEST(Precision, NamesAreThoseOfTheCommandLine) {
   EXPECT_STREQ(precision_name(Precision::automatic), "auto");
   EXPECT_STREQ(precision_name(Precision::exact), "exact");
   EXPECT_STREQ(precision_name(Precision::int8), "int8");
+  EXPECT_STREQ(precision_name(Precision::fast), "fast");
   EXPECT_STREQ(precision_name(Precision::f32), "f32");
 }
 

@@ -36,7 +36,7 @@ struct OperationCase {
   bool finite = true;           // all outputs are
   std::vector<std::string> taps;
   std::vector<Precision> precisions{Precision::f32, Precision::automatic, Precision::exact,
-                                    Precision::int8};
+                                    Precision::int8, Precision::fast};
 };
 
 // Tokens are below this.

@@ -61,6 +61,47 @@ TEST(ReferenceCompile, NamesTheTensorTheFileAndBothShapes) {
                     HasSubstr("[20,32]"), HasSubstr("[19,32]")));
 }
 
+TEST(ReferenceCompile, FastRefusesColumnsWhoseSumsNeedMoreThan32Bits) {
+  for (const int64_t columns : {kMostWideColumns, kMostWideColumns + 1}) {
+    const Program program = program_of([columns](Recorder& r) {
+      const AxisList width = {{Axis::embed, columns}};
+      const Tensor table = r.weights().matrix("embed_tokens", {{Axis::vocab, 2}}, width);
+      const Tensor weight = r.weights().matrix("wide.weight", {{Axis::ffn, 3}}, width);
+      r.output("result", linear(embed(r.tokens(), table), weight));
+    });
+    const WeightSource weights = case_weights(program, Format::bf16);
+    CompileOptions options;
+    EXPECT_TRUE(compile(program, weights, options).ok());
+    options.precision = Precision::fast;
+    const auto result = compile(program, weights, options);
+    EXPECT_EQ(result.ok(), columns == kMostWideColumns);
+    if (result.ok()) continue;
+    EXPECT_EQ(result.error().kind, ErrorKind::model);
+    EXPECT_THAT(result.error().message,
+                AllOf(HasSubstr("tensor wide.weight in random wide.weight"),
+                      HasSubstr("at most 133144 columns, and it has 133145")));
+  }
+}
+
+TEST(KeptWeights, AreThoseOfAnEmbeddingOrARouter) {
+  const Program tied = program_of([](Recorder& r) {
+    const Tensor table =
+        r.weights().matrix("embed_tokens", {{Axis::vocab, 96}}, {{Axis::embed, 32}});
+    r.output(kLogitsOutput, linear(gather_rows(embed(r.tokens(), table), r.logit_rows()), table));
+  });
+  EXPECT_THAT(kept_weights(tied), testing::ElementsAre(true));
+  EXPECT_THAT(kept_weights(linear_program()), testing::ElementsAre(true, false));
+  const Program routed = program_of([](Recorder& r) {
+    const AxisList width = {{Axis::embed, 32}};
+    const Tensor x =
+        embed(r.tokens(), r.weights().matrix("embed_tokens", {{Axis::vocab, 96}}, width));
+    const Tensor up = r.weights().matrix("up.weight", {{Axis::embed, 32}}, width);
+    const Tensor router = r.weights().matrix("router.weight", {{Axis::experts, 4}}, width);
+    r.output("chosen", route(linear(x, up), router, {}, {2}).experts);
+  });
+  EXPECT_THAT(kept_weights(routed), testing::ElementsAre(true, false, true));
+}
+
 TEST(ReferenceCompile, PassesOnAMissingWeight) {
   const WeightSource none = [](const std::string& name) -> Result<WeightView> {
     return model_error("model.gguf: no tensor " + name);

@@ -162,6 +162,14 @@ TEST(Int8Dot, LargestSumsAreExact) {
   EXPECT_EQ(int8_dot(q.data(), &one, {codes.data(), &one, nullptr, 32}, 32), 520192.0f);
 }
 
+// One group of all columns: the largest sum of 32 bits.
+TEST(Int8Dot, LargestSumOfAWholeRowIsExact) {
+  const std::vector<int8_t> q(kMostWideColumns, -127);
+  const float one = 1.0f;
+  EXPECT_EQ(int8_dot(q.data(), &one, {q.data(), &one, nullptr, kMostWideColumns}, kMostWideColumns),
+            2147479576.0f);
+}
+
 // A weight of `rows` equal rows under a profile.
 LinearWeight weight_of(Format format, const std::vector<float>& row, int64_t rows,
                        Precision precision) {
@@ -212,6 +220,48 @@ TEST(Linear, Q8_0UsesEachArithmeticOfItsProfile) {
   EXPECT_EQ(linear_value(Format::q8_0, x, row, Precision::automatic, RowClass::generated), first);
   EXPECT_EQ(linear_value(Format::q8_0, x, row, Precision::exact, RowClass::generated),
             first + second);
+}
+
+// 48 columns, which no group of 32 divides.
+TEST(Linear, FastHasOneScaleForARowOfEachSide) {
+  std::vector<float> row(48, 0.0f);
+  row[0] = 127.0f / 64.0f;   // scale 1/64
+  row[1] = 0.4375f / 64.0f;  // rounds to 0
+  row[40] = 2.5f / 64.0f;    // to 2
+  std::vector<float> x(48, 0.0f);
+  x[0] = 127.0f;  // scale 1
+  x[1] = 127.0f;
+  x[40] = -3.5f;  // to -4
+  for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
+    EXPECT_EQ(linear_value(Format::bf16, x, row, Precision::fast, row_class),
+              (127.0f * 127.0f - 8.0f) / 64.0f);
+  }
+}
+
+TEST(Linear, FastOfSmallOrInfiniteRows) {
+  const auto value = [](float x, float w) {
+    const LinearWeight weight =
+        weight_of(Format::bf16, std::vector<float>(3, w), 1, Precision::fast);
+    const std::vector<float> inputs(3, x);
+    const RowClass row_class = RowClass::prompt;
+    float y = -1.0f;
+    linear(weight, inputs.data(), std::span(&row_class, 1), &y);
+    return y;
+  };
+  EXPECT_EQ(value(0x1p-101f, 1.0f), 0.0f);
+  EXPECT_EQ(value(1.0f, 0x1p-101f), 0.0f);
+  EXPECT_TRUE(std::isnan(value(kInfinity, 1.0f)));
+  EXPECT_TRUE(std::isnan(value(1.0f, kInfinity)));
+}
+
+TEST(Linear, FastKeepsWhatIsAnEmbeddingToo) {
+  const LinearWeight kept = make_linear_weight(Format::q8_0, 19, 64, Precision::fast, true);
+  EXPECT_EQ(kept.bytes(), make_linear_weight(Format::q8_0, 19, 64, Precision::int8).bytes());
+  EXPECT_EQ(kept.prompt, Arithmetic::int8);
+  const LinearWeight wide = make_linear_weight(Format::q8_0, 19, 64, Precision::fast);
+  EXPECT_EQ(wide.generated, Arithmetic::int8wide);
+  EXPECT_EQ(wide.bytes(), linear_weight_bytes(Format::q8_0, 19, 64, Precision::fast));
+  EXPECT_EQ(wide.bytes(), 19u * (64 + 4));
 }
 
 TEST(RmsNorm, ScalesThenMultipliesByTheWeight) {

@@ -116,7 +116,8 @@ TEST(Flags, TheCommandLineWinsOverAVariable) {
 TEST(Flags, WordsAreCheckedBeforeTheModel) {
   const std::vector<std::pair<std::vector<std::string>, std::string>> cases = {
       {{"--backend", "abacus"}, "--backend: \"abacus\" is not one of cpu, reference"},
-      {{"--precision", "vague"}, "--precision: \"vague\" is not one of auto, exact, int8, f32"},
+      {{"--precision", "vague"},
+       "--precision: \"vague\" is not one of auto, exact, int8, fast, f32"},
       {{"--logit-bias", "3"}, "--logit-bias: \"3\" is not of the form"},
       {{"--logit-bias", "3+0x1"}, "--logit-bias: "},
       {{"--logit-bias", "3+-1"}, "--logit-bias: "},

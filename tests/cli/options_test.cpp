@@ -46,6 +46,7 @@ TEST(ParsePrecision, KnowsTheProfiles) {
   EXPECT_EQ(parse_precision("auto").value(), Precision::automatic);
   EXPECT_EQ(parse_precision("exact").value(), Precision::exact);
   EXPECT_EQ(parse_precision("int8").value(), Precision::int8);
+  EXPECT_EQ(parse_precision("fast").value(), Precision::fast);
   EXPECT_EQ(parse_precision("f32").value(), Precision::f32);
   EXPECT_EQ(parse_precision("f16").error().kind, ErrorKind::usage);
 }

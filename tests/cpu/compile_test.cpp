@@ -8,6 +8,8 @@
 #include "backend/cpu/kv_state.h"
 #include "backend/cpu/memory_plan.h"
 #include "backend/cpu/select.h"
+#include "case_runner.h"
+#include "program/ops.h"
 #include "tiny_model.h"
 
 namespace dunlin::cpu {
@@ -33,6 +35,22 @@ TEST(Compile, NamesAWeightOfAnotherShape) {
   EXPECT_EQ(error.kind, ErrorKind::model);
   EXPECT_THAT(error.message, HasSubstr("tensor model.layers.1.self_attn.k_proj.weight in "));
   EXPECT_THAT(error.message, HasSubstr("expected [64,256], found [63,256]"));
+}
+
+TEST(Compile, FastRefusesColumnsWhoseSumsNeedMoreThan32Bits) {
+  TinyModel model;
+  model.program =
+      record("wide", {}, [](Recorder& r) {
+        const AxisList width = {{Axis::embed, kMostWideColumns + 1}};
+        const Tensor table = r.weights().matrix("embed_tokens", {{Axis::vocab, 2}}, width);
+        const Tensor weight = r.weights().matrix("wide.weight", {{Axis::ffn, 3}}, width);
+        r.output("result", linear(embed(r.tokens(), table), weight));
+      }).value();
+  model.weights = case_weights(model.program, Format::bf16);
+  const Error error = compile_error(model, tiny_options(Precision::fast));
+  EXPECT_EQ(error.kind, ErrorKind::model);
+  EXPECT_THAT(error.message, HasSubstr("tensor wide.weight in random wide.weight: "));
+  EXPECT_THAT(error.message, HasSubstr("at most 133144 columns, and it has 133145"));
 }
 
 TEST(Compile, PassesOnAMissingWeight) {

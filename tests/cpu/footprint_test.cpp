@@ -33,7 +33,8 @@ class FootprintOfFormat : public testing::TestWithParam<const char*> {};
 TEST_P(FootprintOfFormat, IsWhatCompileHolds) {
   for (const char* family : {"llama", "qwen2", "gpt_oss"}) {
     const TinyModel model = tiny_model(family, GetParam());
-    for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
+    for (const Precision precision :
+         {Precision::automatic, Precision::exact, Precision::fast, Precision::f32}) {
       for (const int threads : {1, 3}) {
         SCOPED_TRACE(testing::Message()
                      << family << " " << precision_name(precision) << " " << threads << " threads");
@@ -87,6 +88,32 @@ TEST(Footprint, KnowsTheBytesOfEachWeight) {
   EXPECT_EQ(planned.by_weight.size(), model.program.weights.size());
   EXPECT_LE(sum, planned.weights);
   EXPECT_GT(sum + 64 * planned.by_weight.size(), planned.weights);
+}
+
+// A matrix: a line of scales for each 16 outputs, and a code for each weight, in records of 64.
+TEST(Footprint, OfFastIsACodePerWeightAndAScalePerOutput) {
+  const TinyModel model = tiny_model("qwen2", "BF16");
+  const auto planned = [&model](Precision precision) {
+    return make_cpu_backend()
+        ->footprint(model.program, unreadable(model.weights), tiny_options(precision), {1})
+        .value()
+        .by_weight;
+  };
+  const std::vector<uint64_t> fast = planned(Precision::fast);
+  const std::vector<uint64_t> plain = planned(Precision::automatic);
+  size_t coded = 0;
+  for (size_t i = 0; i < fast.size(); ++i) {
+    const WeightDeclaration& weight = model.program.weights[i];
+    if (weight.dims.size() < 2 || weight.name.ends_with("embed_tokens.weight")) {
+      EXPECT_EQ(fast[i], plain[i]) << weight.name;
+      continue;
+    }
+    const int64_t stripes = (extent(weight.dims[0]) + 15) / 16;
+    const int64_t records = (extent(weight.dims[1]) + 63) / 64;
+    EXPECT_EQ(fast[i], static_cast<uint64_t>(stripes * (64 + 1024 * records))) << weight.name;
+    ++coded;
+  }
+  EXPECT_GE(coded, 8u);
 }
 
 // Operations without a kernel run in the reference back end, with weights of its own: here the

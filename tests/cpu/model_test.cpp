@@ -49,7 +49,8 @@ TEST_P(TinyModels, HaveTheBitsOfTheReferenceInEveryProfile) {
   const auto cpu = make_cpu_backend();
   const auto reference = make_reference_backend();
   const TinyModel model = this->model();
-  for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
+  for (const Precision precision :
+       {Precision::automatic, Precision::exact, Precision::fast, Precision::f32}) {
     const Logits expected = run_on(*reference, model, tiny_options(precision));
     for (const cpu::IsaCandidate& candidate : cpu::isa_candidates(cpu_features())) {
       if (!candidate.refusal.empty()) continue;

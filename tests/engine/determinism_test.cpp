@@ -97,7 +97,7 @@ TEST_P(EngineModels, IdsDoNotDependOnTheThreads) {
 
 TEST_P(EngineModels, IdsDoNotDependOnTheInstructionSetOrTheBackEnd) {
   for (const Precision precision :
-       {Precision::automatic, Precision::exact, Precision::int8, Precision::f32}) {
+       {Precision::automatic, Precision::exact, Precision::int8, Precision::fast, Precision::f32}) {
     ModelOptions scalar = options(4);
     scalar.precision = precision;
     scalar.isa = "scalar";

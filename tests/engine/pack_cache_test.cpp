@@ -134,7 +134,11 @@ TEST_F(PackedModel, ASecondLoadingFindsWhatTheFirstKept) {
 
 TEST_F(PackedModel, OtherLayersAndTypesAreOtherEntries) {
   EXPECT_FALSE(hits());
-  const ModelOptions others[] = {{.layers = 1}, {.quantize = "Q8_0"}, {.quantize = "Q4_0"}};
+  const ModelOptions others[] = {{.layers = 1},
+                                 {.quantize = "Q8_0"},
+                                 {.quantize = "Q4_0"},
+                                 {.precision = Precision::fast},
+                                 {.precision = Precision::fast, .quantize = "Q8_0"}};
   size_t count = 1;
   for (const ModelOptions& options : others) {
     auto plain = options;

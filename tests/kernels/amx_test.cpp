@@ -21,6 +21,8 @@ using namespace scalar;
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
+#include "backend/cpu/kernels/vector/wide_rows.inl.h"
+
 #include "backend/cpu/kernels/vector/quantise.inl.h"
 
 #include "backend/cpu/kernels/vector/kv_lines.inl.h"
@@ -63,6 +65,7 @@ LinearFunction* emulated_bf16(PackedForm form) {
     case PackedForm::mxfp4:
       return amx::linear_tiles<EmulatedTiles, PackedForm::mxfp4>;
     case PackedForm::f32:
+    case PackedForm::wide:
       break;
   }
   return nullptr;
@@ -118,42 +121,72 @@ TEST_P(EmulatedAmxTest, Int8EqualsThePlainLoops) {
   expect_the_plain_loops(amx::prepare_int8_tiles<16>, linear, Arithmetic::int8);
 }
 
-INSTANTIATE_TEST_SUITE_P(Forms, EmulatedAmxTest,
-                         testing::Combine(testing::Range(1,
-                                                         static_cast<int>(weight_cases().size())),
-                                          testing::Values(32, 64, 96, 576, 1536)),
-                         linear_case_name);
+INSTANTIATE_TEST_SUITE_P(
+    Forms, EmulatedAmxTest,
+    testing::Combine(testing::ValuesIn(numbers_of_cases([](const WeightCase& weight) {
+                       return weight.form != PackedForm::f32 && weight.form != PackedForm::wide;
+                     })),
+                     testing::Values(32, 64, 96, 576, 1536)),
+    linear_case_name);
+
+class EmulatedAmxWideTest : public EmulatedAmxTest {};
+
+TEST_P(EmulatedAmxWideTest, EqualsThePlainLoops) {
+  expect_the_plain_loops(amx::prepare_wide_tiles<16>,
+                         amx::linear_tiles<amx::EmulatedTiles, PackedForm::wide>,
+                         Arithmetic::int8wide);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Forms, EmulatedAmxWideTest,
+    testing::Combine(testing::ValuesIn(numbers_of_cases([](const WeightCase& weight) {
+                       return weight.form == PackedForm::wide;
+                     })),
+                     testing::Values(50, 64, 96, 576, 1500)),
+    linear_case_name);
 
 // More rows and stripes than a worker's memory holds at a time, and more columns than a chunk.
-TEST(EmulatedAmx, Int8BlocksOfRowsAndStripesAgreeWithSingleRows) {
+void expect_blocks_to_agree_with_single_rows(const WeightCase& weight, Arithmetic arithmetic,
+                                             PrepareFunction* prepare_tiles,
+                                             LinearFunction* linear_tiles) {
   const FlushToZero flush_to_zero;
   std::mt19937 random(11);
   const int64_t columns = 544;
   const int64_t channels = 16 * 9 + 3;
   const int64_t rows = kLinearRowBlock + 37;
-  const PackedCase packed =
-      pack(weight_case("q4_0"), random_matrix(weight_case("q4_0"), channels, columns, random));
+  const PackedCase packed = pack(weight, random_matrix(weight, channels, columns, random));
   const std::vector<float> x = random_floats(rows * columns, random);
   const AlignedMemory workspace(kLinearWorkspaceBytes);
   const auto multiply = [&](PrepareFunction* prepare, LinearFunction* linear, const float* from,
                             int64_t count) {
-    const AlignedMemory activations(activation_bytes(Arithmetic::int8, count, columns));
+    const AlignedMemory activations(activation_bytes(arithmetic, count, columns));
     prepare({from, columns, count, columns, 0, count, activations.get()});
     std::vector<float> y(static_cast<size_t>(count * channels));
     linear({packed.matrix, 0, packed.matrix.layout.stripes(), activations.get(), count, 0, count,
             y.data(), channels, nullptr, nullptr, workspace.get()});
     return y;
   };
-  const std::vector<float> all =
-      multiply(amx::prepare_int8_tiles<16>,
-               amx::linear_int8_tiles<amx::EmulatedTiles, PackedForm::q4>, x.data(), rows);
+  const std::vector<float> all = multiply(prepare_tiles, linear_tiles, x.data(), rows);
   const Kernels& table = kernels(Isa::scalar);
+  const auto a = static_cast<size_t>(arithmetic);
   for (const int64_t row : {int64_t{0}, int64_t{40}, kLinearRowBlock, rows - 1}) {
-    const std::vector<float> one = multiply(
-        table.prepare[int(Arithmetic::int8)].run,
-        table.linear[int(Arithmetic::int8)][int(PackedForm::q4)].run, x.data() + row * columns, 1);
+    const std::vector<float> one =
+        multiply(table.prepare[a].run, table.linear[a][static_cast<size_t>(weight.form)].run,
+                 x.data() + row * columns, 1);
     EXPECT_TRUE(same_bits(all.data() + row * channels, one.data(), channels)) << row;
   }
+}
+
+TEST(EmulatedAmx, Int8BlocksOfRowsAndStripesAgreeWithSingleRows) {
+  expect_blocks_to_agree_with_single_rows(
+      weight_case("q4_0"), Arithmetic::int8, amx::prepare_int8_tiles<16>,
+      amx::linear_int8_tiles<amx::EmulatedTiles, PackedForm::q4>);
+}
+
+TEST(EmulatedAmx, WideBlocksOfRowsAndStripesAgreeWithSingleRows) {
+  expect_blocks_to_agree_with_single_rows(weight_case("wide_bf16"), Arithmetic::int8wide,
+                                          amx::prepare_wide_tiles<16>,
+                                          amx::linear_tiles<amx::EmulatedTiles, PackedForm::wide>);
 }
 
 class EmulatedAmxAttentionTest : public AttentionTest {};

@@ -11,9 +11,9 @@ namespace dunlin::amx {
 namespace {
 
 // Tile instructions as Intel documents them (architecture instruction set extensions reference,
-// TDPBF16PS and TDPBSSD): of bf16, even and odd columns are two chains of fused multiply-adds from
-// zero, their sum is added to the destination, and denormals are zero; of bytes, exact sums of four
-// products.
+// TDPBF16PS, TDPBSSD and TDPBSUD): of bf16, even and odd columns are two chains of fused
+// multiply-adds from zero, their sum is added to the destination, and denormals are zero; of bytes,
+// exact sums of four products.
 struct EmulatedTiles {
   alignas(64) static inline std::byte tiles[8][16][64];
   static inline int rows[8];
@@ -38,7 +38,7 @@ struct EmulatedTiles {
     }
     __builtin_memset(tiles, 0xff, sizeof(tiles));
   }
-  static void configure_bf16() { configure(kBf16Tiles); }
+  static void configure_full() { configure(kFullTiles); }
   static void configure_int8(int64_t group) {
     configure(group == 32 ? kInt8Tiles : kInt8HalfTiles);
   }
@@ -97,6 +97,18 @@ struct EmulatedTiles {
         const float odd = chain(4 + Row, m, 6 + Stripe, n, 1);
         float& sum = element<float>(2 * Row + Stripe, m, n);
         sum = sum + (even + odd);
+      }
+    }
+  }
+  template <int Row, int Stripe>
+  static void dot_bytes() {
+    require_product(2 * Row + Stripe, 4 + Row, 6 + Stripe);
+    for (int m = 0; m < 16; ++m) {
+      for (int n = 0; n < 16; ++n) {
+        int32_t& sum = element<int32_t>(2 * Row + Stripe, m, n);
+        for (int k = 0; k < 64; ++k)
+          sum +=
+              element<int8_t>(4 + Row, m, k) * element<uint8_t>(6 + Stripe, k / 4, 4 * n + k % 4);
       }
     }
   }

@@ -23,6 +23,10 @@ namespace {
 
 #include "backend/cpu/kernels/vector/int8.inl.h"
 
+#include "backend/cpu/kernels/vector/wide_rows.inl.h"
+
+#include "backend/cpu/kernels/vector/wide.inl.h"
+
 #include "backend/cpu/kernels/i8mm/int8.inl.h"
 
 }  // namespace
@@ -45,6 +49,8 @@ LinearFunction* emulated_pairs(PackedForm form) {
       return i8mm::linear_int8_pairs<PackedForm::q6>;
     case PackedForm::q8:
       return i8mm::linear_int8_pairs<PackedForm::q8>;
+    case PackedForm::wide:
+      return i8mm::linear_wide_pairs;
     default:
       return nullptr;
   }
@@ -55,17 +61,19 @@ class EmulatedI8mmTest : public LinearTest {};
 // Rows of whole passes, of halves of one, and alone in their pair.
 TEST_P(EmulatedI8mmTest, EqualsThePlainLoops) {
   LinearFunction* linear = emulated_pairs(weight_->form);
-  ASSERT_EQ(linear != nullptr, is_integer(weight_->form));
+  const bool wide = weight_->form == PackedForm::wide;
+  ASSERT_EQ(linear != nullptr, wide || is_integer(weight_->form));
   if (linear == nullptr) return;
   const FlushToZero flush_to_zero;
-  PrepareFunction* prepare = kernels(Isa::scalar).prepare[static_cast<int>(Arithmetic::int8)].run;
-  const std::vector<float> sums = expected(Arithmetic::int8);
+  const Arithmetic arithmetic = wide ? Arithmetic::int8wide : Arithmetic::int8;
+  PrepareFunction* prepare = kernels(Isa::scalar).prepare[static_cast<int>(arithmetic)].run;
+  const std::vector<float> sums = expected(arithmetic);
   for (const int64_t rows : {2, 3, 4, 7, 16, 33}) {
     SCOPED_TRACE(rows);
-    const std::vector<float> y = run(prepare, linear, Arithmetic::int8, {rows});
+    const std::vector<float> y = run(prepare, linear, arithmetic, {rows});
     ASSERT_TRUE(same_bits(y.data(), sums.data(), rows * channels_));
     const Run pieces{rows, nullptr, nullptr, 1, 16};
-    ASSERT_TRUE(same_bits(run(prepare, linear, Arithmetic::int8, pieces), y));
+    ASSERT_TRUE(same_bits(run(prepare, linear, arithmetic, pieces), y));
   }
 }
 

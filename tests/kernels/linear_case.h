@@ -44,12 +44,8 @@ class LinearTest : public testing::TestWithParam<std::tuple<int, int64_t>> {
       const float* x = x_.data() + row * columns_;
       const auto quantised =
           matrix_.group == 0 ? reference::QuantisedRow() : reference::quantise(x, columns_);
-      for (int64_t channel = 0; channel < channels_; ++channel) {
-        y.push_back(arithmetic == Arithmetic::f32 ? reference::linear_f32(x, matrix_, channel)
-                    : arithmetic == Arithmetic::bf16
-                        ? reference::linear_bf16(x, matrix_, channel)
-                        : reference::linear_int8(quantised, matrix_, channel));
-      }
+      for (int64_t channel = 0; channel < channels_; ++channel)
+        y.push_back(expected_sum(arithmetic, x, quantised, channel));
     }
     return y;
   }
@@ -97,6 +93,21 @@ class LinearTest : public testing::TestWithParam<std::tuple<int, int64_t>> {
       }
     }
     return y;
+  }
+
+  float expected_sum(Arithmetic arithmetic, const float* x,
+                     const reference::QuantisedRow& quantised, int64_t channel) const {
+    switch (arithmetic) {
+      case Arithmetic::f32:
+        return reference::linear_f32(x, matrix_, channel);
+      case Arithmetic::bf16:
+        return reference::linear_bf16(x, matrix_, channel);
+      case Arithmetic::int8:
+        return reference::linear_int8(quantised, matrix_, channel);
+      case Arithmetic::int8wide:
+        break;
+    }
+    return reference::linear_int8wide(x, matrix_, channel);
   }
 
   const WeightCase* weight_ = nullptr;

@@ -51,6 +51,20 @@ void decode_test_super(const std::byte* blocks, int64_t elements, int8_t* codes,
   }
 }
 
+// The values of either, by its own decode_groups.
+using DecodeTestGroups = void(const std::byte*, int64_t, int8_t*, float*, float*);
+template <int64_t Group, bool HasMin, DecodeTestGroups DecodeGroups>
+void decode_test_integers(const std::byte* blocks, int64_t elements, float* values) {
+  std::vector<int8_t> codes(static_cast<size_t>(elements));
+  std::vector<float> scales(static_cast<size_t>(elements / Group)), mins(scales.size());
+  DecodeGroups(blocks, elements, codes.data(), scales.data(), mins.data());
+  for (size_t k = 0; k < codes.size(); ++k) {
+    const size_t group = k / static_cast<size_t>(Group);
+    const float product = scales[group] * static_cast<float>(codes[k]);
+    values[k] = HasMin ? product + mins[group] : product;
+  }
+}
+
 inline void decode_test_floats(const std::byte* blocks, int64_t elements, float* values) {
   std::memcpy(values, blocks, static_cast<size_t>(elements) * 4);
 }
@@ -68,8 +82,18 @@ inline FormatTraits test_floats(Format format, const char* name) {
 }
 template <bool HasMin>
 FormatTraits test_blocks(Format format, const char* name, int bits) {
-  return {format,  name,   0, 32, 40, 32, bits, HasMin, nullptr, decode_test_groups<32, HasMin>,
-          nullptr, nullptr};
+  return {format,
+          name,
+          0,
+          32,
+          40,
+          32,
+          bits,
+          HasMin,
+          decode_test_integers<32, HasMin, decode_test_groups<32, HasMin>>,
+          decode_test_groups<32, HasMin>,
+          nullptr,
+          nullptr};
 }
 // One scale for a row, which every block of it repeats.
 inline FormatTraits test_row_scaled(Format format, const char* name) {
@@ -87,7 +111,7 @@ FormatTraits test_super(Format format, const char* name, int bits) {
           Group,
           bits,
           HasMin,
-          nullptr,
+          decode_test_integers<Group, HasMin, decode_test_super<Group, HasMin>>,
           decode_test_super<Group, HasMin>,
           decode_test_factors<Group, HasMin>,
           nullptr};
@@ -119,6 +143,13 @@ inline const std::vector<WeightCase>& weight_cases() {
        ScaleType::factors},
       {"mxfp4", traits(Format::mxfp4), true, PackedForm::mxfp4, ScaleType::e8m0},
       {"i8", test_row_scaled(Format::i8, "I8"), true, PackedForm::q8, ScaleType::f32},
+      {"wide_bf16", test_floats(Format::bf16, "BF16"), false, PackedForm::wide, ScaleType::channel},
+      {"wide_q4_1", test_blocks<true>(Format::q4_1, "Q4_1", 4), false, PackedForm::wide,
+       ScaleType::channel},
+      {"wide_q6_k", test_super<16, false>(Format::q6_k, "Q6_K", 6), false, PackedForm::wide,
+       ScaleType::channel},
+      {"wide_mxfp4", traits(Format::mxfp4), false, PackedForm::wide, ScaleType::channel},
+      {"wide_i8", test_row_scaled(Format::i8, "I8"), false, PackedForm::wide, ScaleType::channel},
   };
   return cases;
 }
@@ -127,6 +158,16 @@ inline const WeightCase& weight_case(std::string_view name) {
     if (weight.name == name) return weight;
   }
   throw std::runtime_error("no weight case " + std::string(name));
+}
+
+// The numbers of the cases that are `wanted`.
+template <typename Wanted>
+std::vector<int> numbers_of_cases(Wanted wanted) {
+  std::vector<int> numbers;
+  for (size_t i = 0; i < weight_cases().size(); ++i) {
+    if (wanted(weight_cases()[i])) numbers.push_back(static_cast<int>(i));
+  }
+  return numbers;
 }
 
 // Values that the format stores exactly, among them zero, denormal and large ones.
@@ -257,7 +298,10 @@ struct PackedCase {
 
 inline PackedCase pack(const WeightCase& weight, const RandomMatrix& random) {
   const reference::Matrix& matrix = random.matrix;
-  const auto layout = packed_layout(weight.traits, matrix.rows, matrix.columns, weight.exact_rows);
+  const auto layout =
+      weight.form == PackedForm::wide
+          ? std::optional(wide_layout(matrix.rows, matrix.columns))
+          : packed_layout(weight.traits, matrix.rows, matrix.columns, weight.exact_rows);
   EXPECT_TRUE(layout.has_value());
   EXPECT_EQ(layout->form, weight.form);
   EXPECT_EQ(layout->scale, weight.scale);

@@ -91,6 +91,45 @@ TEST(Packed, SizesAreThoseOfTheFormats) {
   for (const auto& [format, bytes] : sizes) {
     EXPECT_EQ(packed_layout(traits(format), 16, 256, true)->bytes(), bytes) << traits(format).name;
   }
+  EXPECT_EQ(wide_layout(16, 256).bytes(), 64 + 4096);
+  EXPECT_EQ(wide_layout(17, 70).bytes(), 2 * (64 + 2048));
+}
+
+// A line of scales, then codes with an offset of 128; what fills up is zero bytes.
+TEST(Packed, WideRowsAreCodesBehindTheirScales) {
+  const WeightCase& weight = weight_case("wide_bf16");
+  RandomMatrix made;
+  made.matrix.rows = 4;
+  made.matrix.columns = 70;
+  std::vector<float>& values = made.matrix.values;
+  values.assign(4 * 70, 0.0f);  // the second row stays so
+  values[3] = 127.0f / 64.0f;
+  values[4] = 2.5f / 64.0f;  // half way between two codes: the even one
+  values[69] = -127.0f / 64.0f;
+  values[2 * 70] = 0x1p-101f;  // below what has a scale
+  values[3 * 70] = std::numeric_limits<float>::infinity();
+  made.stored.resize(values.size() * 4);
+  std::memcpy(made.stored.data(), values.data(), made.stored.size());
+  const PackedCase packed = pack(weight, made);
+  const std::byte* const stripe = packed.matrix.data;
+  float scales[16];
+  std::memcpy(scales, stripe, sizeof(scales));
+  EXPECT_EQ(scales[0], 1.0f / 64.0f);
+  EXPECT_EQ(scales[1], 0.0f);
+  EXPECT_EQ(scales[2], 0.0f);
+  EXPECT_TRUE(std::isnan(scales[3]));
+  EXPECT_EQ(scales[4], 0.0f);
+  const auto code = [stripe](int64_t row, int64_t k) {
+    return static_cast<int>(stripe[64 + 1024 * (k / 64) + 64 * (k % 64 / 4) + 4 * row + k % 4]);
+  };
+  for (int64_t row = 0; row < 4; ++row) {
+    for (int64_t k = 0; k < 70; ++k) {
+      const int wanted = row > 0 ? 0 : k == 3 ? 127 : k == 4 ? 2 : k == 69 ? -127 : 0;
+      EXPECT_EQ(code(row, k), 128 + wanted) << row << " " << k;
+    }
+    EXPECT_EQ(code(row, 70), 0);
+  }
+  EXPECT_EQ(code(4, 0), 0);
 }
 
 // Blocks of every number format with random codes and finite scales, against the format's own

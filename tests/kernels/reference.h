@@ -123,8 +123,9 @@ inline float linear_int8(const QuantisedRow& x, const Matrix& w, int64_t row) {
   return acc;
 }
 
-// The n numbers of a key or value become codes, as whole numbers. Returns their scale.
-inline float quantise_head(float* x, int64_t n) {
+// The n numbers of a key or value, or of a whole row, become codes, as whole numbers. Returns their
+// scale.
+inline float quantise_all(float* x, int64_t n) {
   float amax = 0.0f;
   bool finite = true;
   for (int64_t d = 0; d < n; ++d) {
@@ -135,6 +136,18 @@ inline float quantise_head(float* x, int64_t n) {
   for (int64_t d = 0; d < n; ++d) x[d] = zero ? 0.0f : std::nearbyint(x[d] * (127.0f / amax));
   if (!finite) return std::numeric_limits<float>::quiet_NaN();
   return zero ? 0.0f : amax / 127.0f;
+}
+
+inline float linear_int8wide(const float* x, const Matrix& w, int64_t row) {
+  std::vector<float> inputs(x, x + w.columns);
+  std::vector<float> weights;
+  for (int64_t k = 0; k < w.columns; ++k) weights.push_back(w.value(row, k));
+  const float scale = quantise_all(inputs.data(), w.columns);
+  const float weight_scale = quantise_all(weights.data(), w.columns);
+  int32_t sum = 0;
+  for (size_t k = 0; k < inputs.size(); ++k)
+    sum += static_cast<int32_t>(inputs[k]) * static_cast<int32_t>(weights[k]);
+  return std::fma(static_cast<float>(sum), weight_scale * scale, 0.0f);
 }
 
 // Keys and values of one kv head, as stored: [position][head_dim].
@@ -149,8 +162,8 @@ struct Cache {
 
   void quantise() {
     for (int64_t u = 0; u < length; ++u) {
-      k_scales.push_back(quantise_head(k.data() + u * head_dim, head_dim));
-      v_scales.push_back(quantise_head(v.data() + u * head_dim, head_dim));
+      k_scales.push_back(quantise_all(k.data() + u * head_dim, head_dim));
+      v_scales.push_back(quantise_all(v.data() + u * head_dim, head_dim));
     }
   }
 };

@@ -271,6 +271,28 @@ TEST_P(RowsTest, ActivationsThatOverflowGiveTheSameCodesEverywhere) {
   }
 }
 
+// A whole row shares what one of its numbers makes NaN; another row does not.
+TEST_P(RowsTest, WideActivationsThatOverflowGiveTheSameCodesEverywhere) {
+  constexpr int64_t kWidth = 70;  // of 64 and 6
+  constexpr auto kWide = static_cast<size_t>(Arithmetic::int8wide);
+  std::vector<float> x(3 * kWidth, 1.0f);
+  x[69] = std::numeric_limits<float>::infinity();
+  x[kWidth + 5] = std::numeric_limits<float>::quiet_NaN();
+  const int64_t bytes = activation_bytes(Arithmetic::int8wide, 3, kWidth);
+  const AlignedMemory actual(bytes);
+  const AlignedMemory scalar(bytes);
+  PrepareArgs args{x.data(), kWidth, 3, kWidth, 0, 3, actual.get()};
+  table_.prepare[kWide].run(args);
+  args.out = scalar.get();
+  kernels(Isa::scalar).prepare[kWide].run(args);
+  EXPECT_EQ(std::memcmp(actual.get(), scalar.get(), static_cast<size_t>(bytes)), 0);
+  const auto* rows = reinterpret_cast<const WideRow*>(actual.get());
+  EXPECT_TRUE(std::isnan(rows[0].scale));
+  EXPECT_TRUE(std::isnan(rows[1].scale));
+  EXPECT_EQ(rows[2].scale, 1.0f / 127.0f);
+  EXPECT_EQ(rows[2].offset, 128 * 127 * kWidth);
+}
+
 INSTANTIATE_TEST_SUITE_P(Isas, RowsTest, testing::ValuesIn(available_isas()),
                          [](const auto& info) { return std::string(isa_name(info.param)); });
 

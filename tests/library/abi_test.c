@@ -20,7 +20,8 @@ _Static_assert(DUNLIN_OK == 0 && DUNLIN_ERROR_RUNTIME == 1 && DUNLIN_ERROR_USAGE
                    DUNLIN_ERROR_BUFFER == 9 && DUNLIN_ERROR_CANCELLED == 10,
                "a status changed its number");
 _Static_assert(DUNLIN_PRECISION_AUTO == 0 && DUNLIN_PRECISION_EXACT == 1 &&
-                   DUNLIN_PRECISION_F32 == 2 && DUNLIN_PRECISION_INT8 == 3,
+                   DUNLIN_PRECISION_F32 == 2 && DUNLIN_PRECISION_INT8 == 3 &&
+                   DUNLIN_PRECISION_FAST == 4,
                "a precision changed its number");
 _Static_assert(DUNLIN_KV_AUTO == 0 && DUNLIN_KV_BF16 == 1 && DUNLIN_KV_F32 == 2 &&
                    DUNLIN_KV_INT8 == 3,

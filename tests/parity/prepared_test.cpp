@@ -41,7 +41,8 @@ namespace {
 namespace fs = std::filesystem;
 using testing::HasSubstr;
 
-constexpr Precision kPrecisions[] = {Precision::automatic, Precision::exact, Precision::f32};
+constexpr Precision kPrecisions[] = {Precision::automatic, Precision::exact, Precision::fast,
+                                     Precision::f32};
 
 class Prepared : public testing::Test {
  protected:
@@ -142,7 +143,7 @@ TEST_F(Prepared, EveryGoldenModelOfBothContainersHasTheSameBits) {
 TEST_F(Prepared, WeightsThatAreReadWhileItRunsHaveTheSameBits) {
   for (const std::string& model : committed_models()) {
     const std::string in = model_path(model, Container::directory);
-    for (const Precision precision : {Precision::automatic, Precision::f32}) {
+    for (const Precision precision : {Precision::automatic, Precision::fast, Precision::f32}) {
       ASSERT_TRUE(prepare(in, precision).ok()) << model;
       const std::string wanted = values(in, golden_path(model), precision);
       for (const char* budget : {"0", "100K"}) {

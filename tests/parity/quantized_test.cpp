@@ -60,7 +60,8 @@ TEST_P(Quantized, LogitsAreThoseOfTheDequantisedModel) {
 
 // Every value of the golden's prompt and continuation, by their bytes.
 TEST_P(Quantized, EveryInstructionSetHasTheBitsOfTheReference) {
-  for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
+  for (const Precision precision :
+       {Precision::automatic, Precision::exact, Precision::fast, Precision::f32}) {
     const std::string expected = values({"reference", ""}, precision);
     ASSERT_GT(expected.size(), 1000u);
     for (const BackendChoice& choice : all_backends()) {

@@ -1,6 +1,8 @@
 // The table from operation to the function that binds it, and the binding of linears.
 #include "backend/cpu/bind.h"
 
+#include <algorithm>
+
 #include "backend/cpu/linear_step.h"
 #include "base/check.h"
 
@@ -15,8 +17,7 @@ LinearMatrix bind_matrix(const Binding& binding, const LinearPart& part) {
   matrix.weight = *weight.packed;
   for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
     const auto index = static_cast<size_t>(row_class);
-    const Arithmetic arithmetic =
-        linear_arithmetic(weight.format, binding.options.precision, row_class);
+    const Arithmetic arithmetic = weight.arithmetic[index];
     matrix.arithmetic[index] = arithmetic;
     matrix.kernel[index] = linear_kernel(binding, weight, arithmetic);
   }
@@ -65,7 +66,7 @@ std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep&
   settings.x = binding.f32(node.operands[0]);
   settings.columns = dims.back().size;
   settings.rows = *leading_rows(dims, 1);
-  for (size_t a = 0; a < 3; ++a) settings.prepare[a] = binding.kernels.prepare[a];
+  std::ranges::copy(binding.kernels.prepare, settings.prepare);
   if (step.gated != kNoNode) {
     const Node& gated = binding.node(step.gated);
     const auto& attributes = std::get<GatedAttributes>(gated.attributes);

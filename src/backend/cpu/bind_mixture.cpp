@@ -1,4 +1,6 @@
 // Binds the operations of a mixture of experts.
+#include <algorithm>
+
 #include "backend/cpu/bind.h"
 #include "backend/cpu/experts_step.h"
 #include "backend/cpu/optimizations.h"
@@ -16,8 +18,7 @@ ExpertMatrices bind_stack(const Binding& binding, const Node& node, size_t opera
   matrices.bias = binding.optional_f32(node, bias);
   for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
     const auto index = static_cast<size_t>(row_class);
-    matrices.arithmetic[index] =
-        linear_arithmetic(weight.format, binding.options.precision, row_class);
+    matrices.arithmetic[index] = weight.arithmetic[index];
     matrices.kernel[index] = linear_kernel(binding, weight, matrices.arithmetic[index]);
   }
   return matrices;
@@ -54,7 +55,7 @@ std::unique_ptr<BoundStep> bind_experts(const Binding& binding, const Node& node
   settings.y = binding.f32(node.results[0]);
   if (attributes.keeps_hidden) settings.hidden = binding.f32(node.results[1]);
   settings.per_row = binding.program.type(node.operands[1]).dims.back().size;
-  for (size_t a = 0; a < 3; ++a) settings.prepare[a] = binding.kernels.prepare[a];
+  std::ranges::copy(binding.kernels.prepare, settings.prepare);
   settings.gated = binding.kernels.gated[static_cast<size_t>(attributes.kind)];
   settings.alpha = attributes.alpha;
   settings.limit = attributes.limit;

@@ -27,11 +27,11 @@ int64_t prepared_bytes(std::initializer_list<const ExpertMatrices*> matrices, in
                        int64_t columns) {
   int64_t most = 0;
   for (size_t c = 0; c < 2; ++c) {
-    bool needed[3] = {};
+    bool needed[kArithmetics] = {};
     for (const ExpertMatrices* each : matrices)
       needed[static_cast<size_t>(each->arithmetic[c])] = true;
     int64_t bytes = 0;
-    for (size_t a = 0; a < 3; ++a) {
+    for (size_t a = 0; a < kArithmetics; ++a) {
       if (needed[a]) bytes += activation_bytes(static_cast<Arithmetic>(a), rows, columns);
     }
     most = std::max(most, bytes);
@@ -169,7 +169,7 @@ void ExpertsStep::place_activations(
 void ExpertsStep::prepare_row(int64_t place, const float* x, int64_t columns) const noexcept {
   const auto number = static_cast<size_t>(groups_.group_at(place));
   const ExpertGroup& group = groups_.groups()[number];
-  for (size_t a = 0; a < 3; ++a) {
+  for (size_t a = 0; a < kArithmetics; ++a) {
     if (activations_[number].of[a] == nullptr) continue;
     PrepareArgs args{};
     args.x = x;

@@ -37,7 +37,7 @@ struct ExpertsSettings {
   float* y = nullptr;               // [T, D]
   float* hidden = nullptr;          // [T, per_row, F]: what down multiplies; null: not wanted
   int64_t per_row = 0;
-  Kernel<PrepareFunction> prepare[3];  // by Arithmetic
+  Kernel<PrepareFunction> prepare[kArithmetics];  // by Arithmetic
   Kernel<GatedFunction> gated;
   float alpha = 0;
   float limit = 0;
@@ -63,7 +63,7 @@ class ExpertsStep final : public BoundStep {
   };
   // Prepared activations of a group, by arithmetic.
   struct Activations {
-    std::byte* of[3];
+    std::byte* of[kArithmetics];
   };
 
   void plan_scratch();

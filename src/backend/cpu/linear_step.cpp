@@ -29,7 +29,7 @@ LinearStep::LinearStep(LinearSettings settings) : settings_(std::move(settings))
       one_class_ ? 1 : std::min(rows, std::max(limits.sequences, limits.logit_rows));
   // Every run of rows ends in a tile of its own at worst.
   const int64_t tiles = (rows + kRowTile - 1) / kRowTile + runs;
-  for (size_t a = 0; a < 3; ++a) {
+  for (size_t a = 0; a < kArithmetics; ++a) {
     if (!needed_[0][a] && !needed_[1][a]) continue;
     const auto arithmetic = static_cast<Arithmetic>(a);
     const int64_t whole = activation_bytes(arithmetic, rows, settings_.columns);
@@ -76,7 +76,7 @@ void LinearStep::cut_into_blocks(const RunContext& context) noexcept {
 
 void LinearStep::add_block(const RowRun& run, const RunContext& context, int64_t* used) noexcept {
   Block block{run.first, run.end - run.first, run.row_class, {}};
-  for (size_t a = 0; a < 3; ++a) {
+  for (size_t a = 0; a < kArithmetics; ++a) {
     if (!needed_[index(run.row_class)][a]) continue;
     block.activations[a] = context.scratch + *used;
     *used += round_up(activation_bytes(static_cast<Arithmetic>(a), block.rows, settings_.columns),
@@ -88,7 +88,7 @@ void LinearStep::add_block(const RowRun& run, const RunContext& context, int64_t
 
 void LinearStep::prepare(const RunContext& context) const noexcept {
   for (const Block& block : blocks_) {
-    for (size_t a = 0; a < 3; ++a) {
+    for (size_t a = 0; a < kArithmetics; ++a) {
       if (block.activations[a] == nullptr) continue;
       PrepareArgs args{};
       args.x = settings_.x + block.first * settings_.columns;

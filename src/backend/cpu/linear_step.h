@@ -28,7 +28,7 @@ struct LinearSettings {
   const float* x = nullptr;  // [rows, columns]
   int64_t columns = 0;
   LeadingRows rows;
-  Kernel<PrepareFunction> prepare[3];  // by Arithmetic
+  Kernel<PrepareFunction> prepare[kArithmetics];  // by Arithmetic
 
   // y of the first matrix is replaced by act(gate) * up, where there is a gate; `gated_y` may be it.
   Kernel<GatedFunction> gated;
@@ -54,7 +54,7 @@ class LinearStep final : public BoundStep {
     int64_t first;  // row
     int64_t rows;
     RowClass row_class;
-    std::byte* activations[3];
+    std::byte* activations[kArithmetics];
   };
 
   void cut_into_blocks(const RunContext& context) noexcept;
@@ -71,10 +71,10 @@ class LinearStep final : public BoundStep {
                         int64_t row_begin, int64_t row_end, std::byte* workspace) const noexcept;
 
   LinearSettings settings_;
-  bool needed_[2][3] = {};  // by RowClass and Arithmetic: some matrix multiplies in it
-  bool one_class_ = false;  // both classes use the same arithmetic everywhere
-  int64_t stripes_ = 0;     // tasks of one row part
-  int64_t bytes_ = 0;       // of all weights
+  bool needed_[2][kArithmetics] = {};  // by RowClass and Arithmetic: some matrix multiplies in it
+  bool one_class_ = false;             // both classes use the same arithmetic everywhere
+  int64_t stripes_ = 0;                // tasks of one row part
+  int64_t bytes_ = 0;                  // of all weights
   int64_t scratch_bytes_ = 0;
   std::vector<Block> blocks_;
 };

@@ -49,6 +49,8 @@ constexpr KernelFamily kFamilies[] = {
      copy_linear<Arithmetic::bf16>},
     {"simd_linear_int8", "vector and tile kernels of linear in int8",
      copy_linear<Arithmetic::int8>},
+    {"simd_linear_int8wide", "vector and tile kernels of linear in int8wide",
+     copy_linear<Arithmetic::int8wide>},
     {"simd_attention", "vector and tile kernels of attention, and of writes to the KV cache",
      copy_attention},
     {"simd_rms_norm", "vector kernel of rms_norm",

@@ -47,6 +47,7 @@ Result<Program> ReferenceRunner::select_nodes(const Program& program,
   Program alone;
   alone.values = program.values;
   prepared_id_.assign(program.weights.size(), -1);
+  const std::vector<bool> kept = kept_weights(program);
   for (const FusedStep& step : steps) {
     const Node& node = program.nodes[static_cast<size_t>(step.node)];
     if (select_runner(program, node) != Runner::reference) continue;
@@ -60,6 +61,7 @@ Result<Program> ReferenceRunner::select_nodes(const Program& program,
       if (prepared < 0) {
         prepared = static_cast<WeightId>(alone.weights.size());
         alone.weights.push_back(program.weights[weight]);
+        kept_.push_back(kept[weight]);
       }
       value.weight = prepared;
     }
@@ -76,7 +78,8 @@ Result<std::unique_ptr<ReferenceRunner>> ReferenceRunner::create(
   DUNLIN_ASSIGN_OR_RETURN(runner->kv_type_, kv_type_of(options.precision, options.kv_type));
   runner->no_state_ = std::make_unique<reference::ReferenceKvState>(
       std::vector<KvGroup>{}, std::vector<int64_t>{}, runner->kv_type_);
-  DUNLIN_ASSIGN_OR_RETURN(runner->prepared_, reference::prepare_weights(alone, source, options));
+  DUNLIN_ASSIGN_OR_RETURN(runner->prepared_,
+                          reference::prepare_weights(alone, source, options, runner->kept_));
   return runner;
 }
 
@@ -87,7 +90,7 @@ Result<std::vector<uint64_t>> ReferenceRunner::footprint(const Program& program,
   ReferenceRunner runner;
   DUNLIN_ASSIGN_OR_RETURN(const Program alone, runner.select_nodes(program, steps));
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<uint64_t> prepared,
-                          reference::prepared_bytes(alone, source, options));
+                          reference::prepared_bytes(alone, source, options, runner.kept_));
   std::vector<uint64_t> bytes(program.weights.size(), 0);
   for (size_t i = 0; i < bytes.size(); ++i) {
     const WeightId id = runner.prepared_id_[i];

@@ -38,6 +38,7 @@ class ReferenceRunner {
   Result<Program> select_nodes(const Program& program, const std::vector<FusedStep>& steps);
 
   std::vector<WeightId> prepared_id_;  // by WeightId of the Program: index into prepared_, or -1
+  std::vector<bool> kept_;             // by index into prepared_: kept_weights() of the Program
   std::vector<reference::PreparedWeight> prepared_;
   KvType kv_type_ = KvType::bf16;
   std::unique_ptr<reference::ReferenceKvState> no_state_;  // these nodes have none

@@ -50,6 +50,8 @@ const char* scale_name(ScaleType scale) {
       return "factors";
     case ScaleType::f32:
       return "f32";
+    case ScaleType::channel:
+      return "channel";
     case ScaleType::e8m0:
       break;
   }
@@ -77,9 +79,11 @@ Result<WeightLayout> WeightLayout::create(const Program& program,
   WeightLayout layout;
   layout.weights_.resize(program.weights.size());
   layout.note_uses(program, steps);
+  const std::vector<bool> kept = kept_weights(program);
   for (const WeightId id : layout.order_) {
-    DUNLIN_RETURN_IF_ERROR(layout.resolve(program.weights[static_cast<size_t>(id)], source,
-                                          precision, layout.weight(id)));
+    const auto number = static_cast<size_t>(id);
+    DUNLIN_RETURN_IF_ERROR(layout.resolve(program.weights[number], source, precision, kept[number],
+                                          layout.weight(id)));
   }
   layout.find_companions();
   return layout;
@@ -122,21 +126,37 @@ int64_t WeightLayout::reserve(int64_t bytes) {
   return at;
 }
 
+namespace {
+
+// Of one matrix of a packed weight. Nothing for a format without a form.
+std::optional<PackedLayout> layout_of(const LaidOutWeight& weight, Precision precision) {
+  const WeightView& view = weight.view;
+  const int64_t rows = view.rows / weight.matrices;
+  if (weight.arithmetic[0] == Arithmetic::int8wide) return wide_layout(rows, view.columns);
+  const bool exact_rows = weight.exact || precision == Precision::f32;
+  return packed_layout(traits(view.format), rows, view.columns, exact_rows);
+}
+
+}  // namespace
+
 Result<void> WeightLayout::resolve(const WeightDeclaration& declaration, const WeightSource& source,
-                                   Precision precision, LaidOutWeight& weight) {
+                                   Precision precision, bool kept, LaidOutWeight& weight) {
   DUNLIN_ASSIGN_OR_RETURN(weight.view, source(declaration.name));
   DUNLIN_RETURN_IF_ERROR(check_shape(declaration, weight.view));
   const WeightView& view = weight.view;
   if (weight.plain) weight.plain_at = reserve(weight.plain_bytes());
   if (!weight.packed) return {};
-  const FormatTraits& format = traits(view.format);
-  const bool exact_rows = weight.exact || precision == Precision::f32;
+  for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
+    weight.arithmetic[static_cast<size_t>(row_class)] =
+        linear_arithmetic(view.format, precision, row_class, kept);
+  }
+  DUNLIN_RETURN_IF_ERROR(check_columns(declaration, view, weight.arithmetic[0]));
   if (declaration.dims.size() == 3) weight.matrices = extent(declaration.dims.front());
-  const std::optional<PackedLayout> layout =
-      packed_layout(format, view.rows / weight.matrices, view.columns, exact_rows);
+  const std::optional<PackedLayout> layout = layout_of(weight, precision);
   if (!layout) {
     return model_error(fmt::format("tensor {} in {}: the CPU back end does not pack format {}",
-                                   declaration.name, view.source->name(), format.name));
+                                   declaration.name, view.source->name(),
+                                   traits(view.format).name));
   }
   weight.layout = *layout;
   weight.packed_at = reserve(weight.packed_bytes());

@@ -1,6 +1,7 @@
 // Which weights the steps of a Program read, in which forms, and where in memory these lie.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -21,9 +22,10 @@ struct LaidOutWeight {
   bool packed = false;  // read as a packed matrix, or as a stack of them
   bool plain = false;   // as float32
   WeightView view = {};
-  int64_t matrices = 1;      // of a stack of experts, one behind the other
-  PackedLayout layout = {};  // of a matrix
-  int64_t packed_at = -1;    // in the arena
+  int64_t matrices = 1;                       // of a stack of experts, one behind the other
+  std::array<Arithmetic, 2> arithmetic = {};  // by RowClass, of linear and experts
+  PackedLayout layout = {};                   // of a matrix
+  int64_t packed_at = -1;                     // in the arena
   int64_t plain_at = -1;
   // The weight whose rows are stored in turn with those of this one, as gate and up of experts may be:
   // both are packed from one reading.
@@ -41,7 +43,8 @@ struct LaidOutWeight {
 class WeightLayout {
  public:
   // Reads nothing of the weights. A weight that is missing or of another shape is an error that
-  // names the tensor, its file and both shapes; a format without a packed form is one too.
+  // names the tensor, its file and both shapes; a format without a packed form is one too, and so are
+  // more columns than the arithmetic takes.
   static Result<WeightLayout> create(const Program& program, const std::vector<FusedStep>& steps,
                                      const WeightSource& source, Precision precision);
 
@@ -55,8 +58,9 @@ class WeightLayout {
  private:
   LaidOutWeight& weight(WeightId weight) { return weights_[static_cast<size_t>(weight)]; }
   void note_uses(const Program& program, const std::vector<FusedStep>& steps);
+  // `kept`: one of kept_weights().
   Result<void> resolve(const WeightDeclaration& declaration, const WeightSource& source,
-                       Precision precision, LaidOutWeight& weight);
+                       Precision precision, bool kept, LaidOutWeight& weight);
   void find_companions();
   int64_t reserve(int64_t bytes);
 

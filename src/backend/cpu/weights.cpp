@@ -19,7 +19,7 @@ std::vector<HeldWeight> held_weights(const WeightLayout& layout, const std::byte
   std::vector<HeldWeight> held;
   for (const LaidOutWeight& each : layout.weights()) {
     HeldWeight weight;
-    weight.format = each.view.format;
+    weight.arithmetic = each.arithmetic;
     if (each.packed_at >= 0) {
       const std::byte* data = arena == nullptr ? nullptr : arena + each.packed_at;
       weight.packed = PackedMatrix{each.layout, data};

@@ -3,6 +3,7 @@
 // loading left in a store, are the same bytes, read or mapped.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -24,7 +25,7 @@ struct HeldWeight {
   int64_t matrices = 1;
   const float* plain = nullptr;
   int64_t plain_bytes = 0;
-  Format format = Format::f32;  // of the checkpoint; decides the arithmetic
+  std::array<Arithmetic, 2> arithmetic = {};  // by RowClass, of linear and experts
 };
 
 class Weights {

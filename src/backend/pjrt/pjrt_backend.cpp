@@ -28,7 +28,7 @@ class PjrtBackend final : public Backend {
     if (!options.isa.empty()) {
       return usage_error("the pjrt back end takes no instruction set; --device chooses");
     }
-    if (options.precision == Precision::int8) {
+    if (options.precision == Precision::int8 || options.precision == Precision::fast) {
       return usage_error(
           "the pjrt back end has no int8 arithmetic; --precision auto computes in bf16");
     }

@@ -32,7 +32,7 @@ class ReferenceBackend final : public Backend {
     try {
       const FlushToZero flush_to_zero;
       DUNLIN_ASSIGN_OR_RETURN(std::vector<PreparedWeight> prepared,
-                              prepare_weights(program, weights, options));
+                              prepare_weights(program, weights, options, kept_weights(program)));
       return std::unique_ptr<Executable>(
           std::make_unique<ReferenceExecutable>(program, std::move(prepared), kv_type));
     } catch (const std::bad_alloc&) {

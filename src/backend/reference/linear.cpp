@@ -26,7 +26,7 @@ FloatRows gather_float_rows(const LinearWeight& weight, const float* x,
   FloatRows gathered;
   for (size_t row = 0; row < classes.size(); ++row) {
     const Arithmetic arithmetic = weight.arithmetic(classes[row]);
-    if (arithmetic == Arithmetic::int8) continue;
+    if (is_integer(arithmetic)) continue;
     const float* values = x + static_cast<int64_t>(row) * weight.columns;
     gathered.rows.push_back(static_cast<int64_t>(row));
     gathered.values.insert(gathered.values.end(), values, values + weight.columns);
@@ -60,14 +60,19 @@ IntegerRow integer_row(const LinearWeight& weight, int64_t row) {
 
 void multiply_integers(const LinearWeight& weight, const float* x, float* y) {
   std::vector<int8_t> codes(static_cast<size_t>(weight.columns));
-  std::vector<float> scales(static_cast<size_t>(weight.columns / kActivationGroup));
-  quantize_activations(x, weight.columns, codes.data(), scales.data());
+  const int64_t group = weight.activation_group();
+  std::vector<float> scales(static_cast<size_t>(weight.columns / group));
+  quantize_activations(x, weight.columns, codes.data(), scales.data(), group);
   for (int64_t row = 0; row < weight.rows; ++row) {
     y[row] = int8_dot(codes.data(), scales.data(), integer_row(weight, row), weight.columns);
   }
 }
 
 }  // namespace
+
+int64_t LinearWeight::activation_group() const {
+  return prompt == Arithmetic::int8wide ? columns : kActivationGroup;
+}
 
 uint64_t LinearWeight::bytes() const {
   return vector_bytes(panels) + vector_bytes(codes) + vector_bytes(scales) + vector_bytes(mins);
@@ -81,27 +86,29 @@ struct LinearSizes {
   int64_t group = 0;
   size_t panels = 0, codes = 0, scales = 0, mins = 0;
 
-  LinearSizes(Format format, int64_t rows, int64_t columns, Precision precision)
-      : prompt(linear_arithmetic(format, precision, RowClass::prompt)),
-        generated(linear_arithmetic(format, precision, RowClass::generated)) {
-    if (prompt != Arithmetic::int8 || generated != Arithmetic::int8) {
+  LinearSizes(Format format, int64_t rows, int64_t columns, Precision precision, bool kept)
+      : prompt(linear_arithmetic(format, precision, RowClass::prompt, kept)),
+        generated(linear_arithmetic(format, precision, RowClass::generated, kept)) {
+    if (!is_integer(prompt) || !is_integer(generated)) {
       const int64_t padded_rows = (rows + kPanelRows - 1) / kPanelRows * kPanelRows;
       panels = static_cast<size_t>(padded_rows * columns);
     }
-    if (prompt == Arithmetic::int8 || generated == Arithmetic::int8) {
+    if (is_integer(prompt) || is_integer(generated)) {
       const FormatTraits& format_traits = traits(format);
-      group = format_traits.group;
+      const bool wide = prompt == Arithmetic::int8wide;
+      group = wide ? columns : format_traits.group;
       codes = static_cast<size_t>(rows * columns);
       scales = static_cast<size_t>(rows * (columns / group));
-      if (format_traits.has_min) mins = scales;
+      if (!wide && format_traits.has_min) mins = scales;
     }
   }
 };
 
 }  // namespace
 
-LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Precision precision) {
-  const LinearSizes sizes(format, rows, columns, precision);
+LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Precision precision,
+                                bool kept) {
+  const LinearSizes sizes(format, rows, columns, precision, kept);
   LinearWeight weight;
   weight.rows = rows;
   weight.columns = columns;
@@ -115,10 +122,28 @@ LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Pr
   return weight;
 }
 
-uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Precision precision) {
-  const LinearSizes sizes(format, rows, columns, precision);
+uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Precision precision,
+                             bool kept) {
+  const LinearSizes sizes(format, rows, columns, precision, kept);
   return sizeof(float) * (sizes.panels + sizes.scales + sizes.mins) + sizes.codes;
 }
+
+namespace {
+
+void set_codes(LinearWeight& weight, const RowForm& form, int64_t row, const std::byte* stored) {
+  int8_t* const codes = weight.codes.data() + row * weight.columns;
+  if (weight.prompt == Arithmetic::int8wide) {
+    std::vector<float> values(static_cast<size_t>(weight.columns));
+    form.decode(stored, 1, values.data());
+    weight.scales[static_cast<size_t>(row)] = quantize_group(values.data(), weight.columns, codes);
+    return;
+  }
+  const int64_t groups = weight.columns / weight.group;
+  form.decode_groups(stored, codes, weight.scales.data() + row * groups,
+                     weight.mins.empty() ? nullptr : weight.mins.data() + row * groups);
+}
+
+}  // namespace
 
 void set_rows(LinearWeight& weight, const RowForm& form, int64_t first, int64_t count,
               const std::byte* bytes) {
@@ -136,12 +161,7 @@ void set_rows(LinearWeight& weight, const RowForm& form, int64_t first, int64_t 
         panel[k * kPanelRows] = round ? round_to_bf16(value) : value;
       }
     }
-    if (!weight.codes.empty()) {
-      const int64_t groups = weight.columns / weight.group;
-      form.decode_groups(stored, weight.codes.data() + row * weight.columns,
-                         weight.scales.data() + row * groups,
-                         weight.mins.empty() ? nullptr : weight.mins.data() + row * groups);
-    }
+    if (!weight.codes.empty()) set_codes(weight, form, row, stored);
   }
 }
 
@@ -149,7 +169,7 @@ void linear(const LinearWeight& weight, const float* x, std::span<const RowClass
             float* y) {
   multiply_panels(weight, gather_float_rows(weight, x, classes), y);
   for (size_t i = 0; i < classes.size(); ++i) {
-    if (weight.arithmetic(classes[i]) != Arithmetic::int8) continue;
+    if (!is_integer(weight.arithmetic(classes[i]))) continue;
     const auto row = static_cast<int64_t>(i);
     multiply_integers(weight, x + row * weight.columns, y + row * weight.rows);
   }

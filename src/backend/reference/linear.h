@@ -21,7 +21,8 @@ struct LinearWeight {
   // with the rows innermost: value (row, k) is at (row / 16 * columns + k) * 16 + row mod 16.
   std::vector<float> panels;
 
-  // int8 arithmetic: codes [rows, columns], scales and mins [rows, columns / group].
+  // int8 arithmetic: codes [rows, columns], scales and mins [rows, columns / group]; the group of
+  // int8wide is a row.
   std::vector<int8_t> codes;
   std::vector<float> scales;
   std::vector<float> mins;
@@ -30,16 +31,19 @@ struct LinearWeight {
   Arithmetic arithmetic(RowClass row_class) const {
     return row_class == RowClass::prompt ? prompt : generated;
   }
+  int64_t activation_group() const;  // columns that share an activation scale of integers
   uint64_t bytes() const;
 };
 
 inline constexpr int64_t kPanelRows = 16;
 
-// A weight without values, to be filled by set_rows.
-LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Precision precision);
+// A weight without values, to be filled by set_rows. `kept`: one of kept_weights().
+LinearWeight make_linear_weight(Format format, int64_t rows, int64_t columns, Precision precision,
+                                bool kept = false);
 
 // bytes() of such a weight, without making it.
-uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Precision precision);
+uint64_t linear_weight_bytes(Format format, int64_t rows, int64_t columns, Precision precision,
+                             bool kept = false);
 
 // Decodes `count` rows of a form from `bytes` into rows [first, first + count).
 void set_rows(LinearWeight& weight, const RowForm& form, int64_t first, int64_t count,

@@ -35,8 +35,9 @@ inline constexpr int64_t kActivationGroup = 32;  // k that share an activation s
 // where max |x| < 2^-100; s = NaN, so that a sum is, and q = 0 where an x is not finite. Returns s.
 float quantize_group(const float* x, int64_t count, int8_t* codes);
 
-// The same of every 32 k. codes[K], scales[K / 32]; K is a multiple of 32.
-void quantize_activations(const float* x, int64_t columns, int8_t* codes, float* scales);
+// The same of every `group` k. codes[K], scales[K / group]; K is a multiple of the group.
+void quantize_activations(const float* x, int64_t columns, int8_t* codes, float* scales,
+                          int64_t group = kActivationGroup);
 
 // One row of an integer weight: codes[K], scales[K / group], mins[K / group] or null.
 struct IntegerRow {
@@ -47,7 +48,8 @@ struct IntegerRow {
 };
 
 // Groups ascending: acc = fma(sum q * code, ws * s, acc), then with a minimum acc = fma(sum q, wm *
-// s, acc).
+// s, acc). A group of all K, as int8wide has it, needs one activation scale and K <= kMostWideColumns;
+// of smaller ones every kActivationGroup k have theirs.
 float int8_dot(const int8_t* activation_codes, const float* activation_scales,
                const IntegerRow& weight, int64_t columns);
 

@@ -1,6 +1,6 @@
 // The int8 arithmetic of `linear` (docs/decisions/0002-numerics.md): activations in groups of 32
-// with a float scale, exact integer sums per weight group. f32 and bf16 are chain_dot of (rounded)
-// values.
+// with a float scale, exact integer sums per weight group; int8wide is one group of all columns. f32 and
+// bf16 are chain_dot of (rounded) values.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -64,11 +64,10 @@ float quantize_group(const float* x, int64_t count, int8_t* codes) {
   return magnitude / 127.0f;
 }
 
-void quantize_activations(const float* x, int64_t columns, int8_t* codes, float* scales) {
-  for (int64_t group = 0; group < columns / kActivationGroup; ++group) {
-    const int64_t first = group * kActivationGroup;
-    scales[group] = quantize_group(x + first, kActivationGroup, codes + first);
-  }
+void quantize_activations(const float* x, int64_t columns, int8_t* codes, float* scales,
+                          int64_t group) {
+  for (int64_t i = 0; i < columns / group; ++i)
+    scales[i] = quantize_group(x + i * group, group, codes + i * group);
 }
 
 float int8_dot(const int8_t* activation_codes, const float* activation_scales,

@@ -18,10 +18,12 @@ constexpr int64_t kPieceBytes = 1 << 20;
 struct WeightUse {
   bool decoded = false;
   bool linear = false;
+  bool kept = false;
 };
 
-std::vector<WeightUse> weight_uses(const Program& program) {
+std::vector<WeightUse> weight_uses(const Program& program, const std::vector<bool>& kept) {
   std::vector<WeightUse> uses(program.weights.size());
+  for (size_t i = 0; i < uses.size(); ++i) uses[i].kept = kept[i];
   for (const Node& node : program.nodes) {
     for (size_t i = 0; i < node.operands.size(); ++i) {
       const Value& value = program.values[static_cast<size_t>(node.operands[i])];
@@ -35,6 +37,17 @@ std::vector<WeightUse> weight_uses(const Program& program) {
     if (value.kind == Value::Kind::weight) uses[static_cast<size_t>(value.weight)].decoded = true;
   }
   return uses;
+}
+
+Result<void> check_all_columns(const Program& program, const std::vector<WeightView>& views,
+                               const std::vector<WeightUse>& uses, Precision precision) {
+  for (size_t i = 0; i < views.size(); ++i) {
+    if (!uses[i].linear) continue;
+    const Arithmetic arithmetic =
+        linear_arithmetic(views[i].format, precision, RowClass::prompt, uses[i].kept);
+    DUNLIN_RETURN_IF_ERROR(check_columns(program.weights[i], views[i], arithmetic));
+  }
+  return {};
 }
 
 // Calls fn(first row, rows, bytes) for consecutive pieces of the weight; all but the last have a
@@ -84,7 +97,7 @@ struct Preparation {
     if (!use.linear) return;
     const int64_t count = declaration.dims.size() == 3 ? extent(declaration.dims.front()) : 1;
     const LinearWeight empty =
-        make_linear_weight(view.format, view.rows / count, view.columns, precision);
+        make_linear_weight(view.format, view.rows / count, view.columns, precision, use.kept);
     weight.linear.assign(static_cast<size_t>(count), empty);
   }
 
@@ -130,9 +143,11 @@ uint64_t PreparedWeight::bytes() const {
 
 Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
                                                     const WeightSource& source,
-                                                    const CompileOptions& options) {
-  const std::vector<WeightUse> uses = weight_uses(program);
+                                                    const CompileOptions& options,
+                                                    const std::vector<bool>& kept) {
+  const std::vector<WeightUse> uses = weight_uses(program, kept);
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, resolve_weights(program, source));
+  DUNLIN_RETURN_IF_ERROR(check_all_columns(program, views, uses, options.precision));
   const std::vector<std::optional<RowPair>> pairs = row_pairs(views);
   const auto begin = [&](size_t i) {
     return Preparation(program.weights[i], views[i], uses[i], options.precision);
@@ -162,9 +177,11 @@ Result<std::vector<PreparedWeight>> prepare_weights(const Program& program,
 }
 
 Result<std::vector<uint64_t>> prepared_bytes(const Program& program, const WeightSource& source,
-                                             const CompileOptions& options) {
-  const std::vector<WeightUse> uses = weight_uses(program);
+                                             const CompileOptions& options,
+                                             const std::vector<bool>& kept) {
+  const std::vector<WeightUse> uses = weight_uses(program, kept);
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<WeightView> views, resolve_weights(program, source));
+  DUNLIN_RETURN_IF_ERROR(check_all_columns(program, views, uses, options.precision));
   std::vector<uint64_t> bytes;
   for (size_t i = 0; i < program.weights.size(); ++i) {
     const WeightDeclaration& declaration = program.weights[i];
@@ -173,8 +190,9 @@ Result<std::vector<uint64_t>> prepared_bytes(const Program& program, const Weigh
     if (uses[i].decoded) each += static_cast<uint64_t>(view.rows * view.columns) * sizeof(float);
     if (!uses[i].linear) continue;
     const int64_t count = declaration.dims.size() == 3 ? extent(declaration.dims.front()) : 1;
-    each += static_cast<uint64_t>(count) *
-            linear_weight_bytes(view.format, view.rows / count, view.columns, options.precision);
+    each += static_cast<uint64_t>(count) * linear_weight_bytes(view.format, view.rows / count,
+                                                               view.columns, options.precision,
+                                                               uses[i].kept);
   }
   return bytes;
 }

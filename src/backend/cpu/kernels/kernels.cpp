@@ -77,6 +77,8 @@ const Kernels& kernels(Isa isa) {
 int64_t activation_bytes(Arithmetic arithmetic, int64_t rows, int64_t columns) {
   const int64_t padded_rows = (rows + 15) / 16 * 16;  // whole tiles
   if (arithmetic == Arithmetic::int8) return padded_rows * (columns / 32) * kInt8BlockBytes;
+  if (arithmetic == Arithmetic::int8wide)
+    return wide_tiles_at(rows) + padded_rows * wide_blocks(columns) * 64;
   return padded_rows * float_row_stride(columns) * static_cast<int64_t>(sizeof(float));
 }
 

@@ -118,8 +118,8 @@ struct Kernel {
 
 struct Kernels {
   Isa isa;
-  Kernel<PrepareFunction> prepare[3];              // by Arithmetic
-  Kernel<LinearFunction> linear[3][kPackedForms];  // by Arithmetic and PackedForm
+  Kernel<PrepareFunction> prepare[kArithmetics];              // by Arithmetic
+  Kernel<LinearFunction> linear[kArithmetics][kPackedForms];  // by Arithmetic and PackedForm
   Kernel<DecodeRowFunction> decode_row[kPackedForms];
   Kernel<RmsNormFunction> rms_norm;
   Kernel<BinaryFunction> add;

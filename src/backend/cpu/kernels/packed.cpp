@@ -2,10 +2,10 @@
 #include "backend/cpu/kernels/packed.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 
+#include "backend/cpu/kernels/symmetric_codes.h"
 #include "base/check.h"
 #include "base/float16.h"
 #include "formats/mxfp4.h"
@@ -54,7 +54,7 @@ struct RowScratch {
       if (memory != nullptr) *member = reinterpret_cast<T*>(memory + bytes);
       bytes += aligned(count * static_cast<int64_t>(sizeof(T)));
     };
-    if (layout.scale == ScaleType::none) {
+    if (layout.scale == ScaleType::none || layout.scale == ScaleType::channel) {
       take(&values, layout.columns);
       return;
     }
@@ -85,6 +85,18 @@ void pack_values(const PackedLayout& layout, const float* values, int64_t channe
     const uint16_t bits =
         layout.form == PackedForm::bf16 ? to_bfloat16(values[k]).bits : to_float16(values[k]).bits;
     std::memcpy(stripe + 64 * (k / 2) + 4 * channel + 2 * (k % 2), &bits, 2);
+  }
+}
+
+// One scale and the codes of a whole row: its records lie without a gap, four columns to a line.
+void pack_wide(const PackedLayout& layout, const float* values, int64_t channel,
+               std::byte* stripe) {
+  const SymmetricCodes codes = SymmetricCodes::of(values, layout.columns);
+  std::memcpy(stripe + 4 * channel, &codes.scale, 4);
+  std::byte* const lines = stripe + layout.records_at() + 4 * channel;
+  for (int64_t k = 0; k < layout.columns; ++k) {
+    const int code = codes.code(values[k]) + code_offset(PackedForm::wide);
+    lines[64 * (k / 4) + k % 4] = static_cast<std::byte>(code);
   }
 }
 
@@ -208,65 +220,15 @@ bool pack_mxfp4(const PackedLayout& layout, const std::byte* stored, const RowSc
 
 }  // namespace
 
-const char* packed_form_name(PackedForm form) {
-  constexpr std::array<const char*, kPackedForms> kNames = {"f32", "bf16",   "f16", "q4", "q4_min",
-                                                            "q5",  "q5_min", "q6",  "q8", "mxfp4"};
-  return kNames[static_cast<size_t>(form)];
-}
-
 int64_t PackedLayout::record_bytes() const {
   if (form == PackedForm::f32) return 2048;
   if (scale == ScaleType::none) return 1024;
+  if (scale == ScaleType::channel) return code_bytes();
   if (scale == ScaleType::f32) return code_bytes() + kStripeRows * int64_t{4};
   const int64_t parts = has_min(form) ? 2 : 1;
   if (scale == ScaleType::e8m0) return code_bytes() + kStripeRows * record_groups();
   if (scale == ScaleType::f16) return code_bytes() + mins_at() * parts;
   return aligned(code_bytes() + factors_at() + kStripeRows * record_groups() * parts);
-}
-
-namespace {
-
-std::optional<PackedForm> integer_form(const FormatTraits& format) {
-  if (format.bits <= 4) return format.has_min ? PackedForm::q4_min : PackedForm::q4;
-  if (format.bits == 5) return format.has_min ? PackedForm::q5_min : PackedForm::q5;
-  if (format.has_min) return std::nullopt;
-  if (format.bits == 6) return PackedForm::q6;
-  return format.group == 32 ? std::optional(PackedForm::q8) : std::nullopt;
-}
-
-PackedForm value_form(const FormatTraits& format, bool exact_rows) {
-  if (format.format == Format::f16 && exact_rows) return PackedForm::f16;
-  const bool scaled = format.largest > 0.0f;  // products of float32, which bf16 only rounds
-  return format.format == Format::f32 || (scaled && exact_rows) ? PackedForm::f32
-                                                                : PackedForm::bf16;
-}
-
-}  // namespace
-
-std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t rows, int64_t columns,
-                                          bool exact_rows) {
-  PackedLayout layout;
-  layout.rows = rows;
-  layout.columns = columns;
-  if (format.format == Format::mxfp4) {
-    layout.form = PackedForm::mxfp4;
-    layout.scale = ScaleType::e8m0;
-    layout.group = 32;
-    return layout;
-  }
-  if (format.group == 0) {
-    layout.form = value_form(format, exact_rows);
-    return layout;
-  }
-  if (format.group != 32 && format.group != 16) return std::nullopt;
-  const std::optional<PackedForm> form = integer_form(format);
-  if (!form) return std::nullopt;
-  layout.form = *form;
-  layout.group = static_cast<int>(format.group);
-  layout.scale = format.decode_factors != nullptr ? ScaleType::factors
-                 : format.largest > 0.0f          ? ScaleType::f32
-                                                  : ScaleType::f16;
-  return layout;
 }
 
 int64_t pack_scratch_bytes(const PackedLayout& layout) {
@@ -288,6 +250,9 @@ void pack_stripe(const PackedLayout& layout, const RowForm& form, const std::byt
     } else if (layout.scale == ScaleType::none) {
       form.decode(stored, 1, row.values);
       pack_values(layout, row.values, channel, stripe);
+    } else if (layout.form == PackedForm::wide) {
+      form.decode(stored, 1, row.values);
+      pack_wide(layout, row.values, channel, stripe);
     } else {
       pack_integers(layout, form, stored, row, channel, stripe);
     }

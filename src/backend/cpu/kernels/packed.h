@@ -15,6 +15,8 @@
 //   q4_min, q5_min  as q4 and q5, with minima behind the scales
 //   mxfp4   as q4; a code is the four bits of an element as the format stores it. A stripe begins
 //           with a line of its own, Mxfp4Range.
+//   wide    as q8, of any number format: codes -127 .. 127 of the int8wide arithmetic. A stripe
+//           begins with a line of its own: 16 float32 scales, one per channel
 //
 // A stored code is the format's plus code_offset(form), so never negative. Scales, behind the codes
 // of a record, decide C:
@@ -25,6 +27,7 @@
 //            -dmin * byte: one rounding each, so exactly what the format's decoder gives
 //   f32      C = 64: 16 values, one per channel, that all groups of the record share
 //   e8m0     C = 64: for each group in turn 16 bytes e, scale 2^(e - 127), e in 0 (no rows) .. 254
+//   channel  C = 64: none here. A record of wide is a weight tile of AMX as it stands
 //
 // Columns that fill the last record and rows that fill the last stripe are zero bytes (scale 0).
 // Stripes start at multiples of 64 bytes; so do records, except those of mxfp4.
@@ -41,8 +44,8 @@ namespace dunlin {
 
 inline constexpr int64_t kStripeRows = 16;
 
-enum class PackedForm : uint8_t { f32, bf16, f16, q4, q4_min, q5, q5_min, q6, q8, mxfp4 };
-inline constexpr int kPackedForms = 10;
+enum class PackedForm : uint8_t { f32, bf16, f16, q4, q4_min, q5, q5_min, q6, q8, mxfp4, wide };
+inline constexpr int kPackedForms = 11;
 const char* packed_form_name(PackedForm form);
 
 // Bits of a stored code; 0 for forms of values.
@@ -58,6 +61,7 @@ constexpr int code_bits(PackedForm form) {
     case PackedForm::q6:
       return 6;
     case PackedForm::q8:
+    case PackedForm::wide:
       return 8;
     default:
       return 0;
@@ -66,20 +70,21 @@ constexpr int code_bits(PackedForm form) {
 constexpr bool has_min(PackedForm form) {
   return form == PackedForm::q4_min || form == PackedForm::q5_min;
 }
-// Forms that the int8 arithmetic multiplies.
+// Forms that the int8 arithmetic multiplies; int8wide has wide alone.
 constexpr bool is_integer(PackedForm form) {
-  return code_bits(form) != 0 && form != PackedForm::mxfp4;
+  return code_bits(form) != 0 && form != PackedForm::mxfp4 && form != PackedForm::wide;
 }
 constexpr int32_t code_offset(PackedForm form) {
-  return is_integer(form) && !has_min(form) ? 1 << (code_bits(form) - 1) : 0;
+  const bool has_offset = form == PackedForm::wide || (is_integer(form) && !has_min(form));
+  return has_offset ? 1 << (code_bits(form) - 1) : 0;
 }
 
-enum class ScaleType : uint8_t { none, f16, factors, f32, e8m0 };
+enum class ScaleType : uint8_t { none, f16, factors, f32, e8m0, channel };
 
 struct PackedLayout {
   PackedForm form = PackedForm::f32;
   ScaleType scale = ScaleType::none;
-  int group = 0;  // k that share a scale: 32 or 16; 0 without scales
+  int group = 0;  // k that share a scale: 32 or 16; 0 without scales, and with one per channel
   int64_t rows = 0;
   int64_t columns = 0;
 
@@ -96,7 +101,9 @@ struct PackedLayout {
   int64_t record_bytes() const;
   int64_t records() const { return (columns + record_columns() - 1) / record_columns(); }
   int64_t stripes() const { return (rows + kStripeRows - 1) / kStripeRows; }
-  int64_t records_at() const { return form == PackedForm::mxfp4 ? 64 : 0; }  // within a stripe
+  int64_t records_at() const {  // within a stripe
+    return form == PackedForm::mxfp4 || form == PackedForm::wide ? 64 : 0;
+  }
   int64_t stripe_bytes() const {
     return (records_at() + records() * record_bytes() + 63) / 64 * 64;
   }
@@ -121,6 +128,9 @@ struct PackedMatrix {
 // decode exactly (an embedding). Nothing for a format without a form.
 std::optional<PackedLayout> packed_layout(const FormatTraits& format, int64_t rows, int64_t columns,
                                           bool exact_rows);
+
+// Of a weight of any format for the int8wide arithmetic.
+PackedLayout wide_layout(int64_t rows, int64_t columns);
 
 // Packs one stripe from `count` (1..16) consecutive rows, each form.bytes() long. A scale beside
 // the elements of an integer format serves the whole row. `scratch` holds

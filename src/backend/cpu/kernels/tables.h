@@ -44,6 +44,8 @@ float log_once(float z);
   DUNLIN_LINEAR_ROW(table, isa, int8, q6, kernel<PackedForm::q6>);         \
   DUNLIN_LINEAR_ROW(table, isa, int8, q8, kernel<PackedForm::q8>)
 
+#define DUNLIN_WIDE_ROW(table, isa, kernel) DUNLIN_LINEAR_ROW(table, isa, int8wide, wide, kernel)
+
 // Weights of bf16 and mxfp4 need no rounding, and f32 arithmetic rounds nothing: their kernels are
 // the same, on other activations.
 #define DUNLIN_LINEAR_ROWS(table, isa)                                                  \
@@ -66,12 +68,15 @@ float log_once(float z);
   DUNLIN_LINEAR_ROW(table, isa, bf16, q6, linear_floats<PackedForm::q6, true>);         \
   DUNLIN_LINEAR_ROW(table, isa, bf16, q8, linear_floats<PackedForm::q8, true>);         \
   DUNLIN_LINEAR_ROW(table, isa, bf16, mxfp4, linear_floats<PackedForm::mxfp4, false>);  \
-  DUNLIN_INT8_ROWS(table, isa, linear_int8)
+  DUNLIN_INT8_ROWS(table, isa, linear_int8);                                            \
+  DUNLIN_WIDE_ROW(table, isa, linear_wide)
 
 #define DUNLIN_ROW_ROWS(table, isa)                                                             \
   DUNLIN_ROW(table, isa, prepare[int(Arithmetic::f32)], "prepare_f32", prepare_floats<false>);  \
   DUNLIN_ROW(table, isa, prepare[int(Arithmetic::bf16)], "prepare_bf16", prepare_floats<true>); \
   DUNLIN_ROW(table, isa, prepare[int(Arithmetic::int8)], "prepare_int8", prepare_int8);         \
+  DUNLIN_ROW(table, isa, prepare[int(Arithmetic::int8wide)], "prepare_int8wide",                \
+             prepare_int8wide);                                                                 \
   DUNLIN_ROW(table, isa, rms_norm, "rms_norm_f32", rms_norm);                                   \
   DUNLIN_ROW(table, isa, add, "add_f32", binary<isa::add>);                                     \
   DUNLIN_ROW(table, isa, mul, "mul_f32", binary<isa::mul>);                                     \

@@ -18,6 +18,8 @@ using namespace avx512;  // the sixteen lanes; this file's target includes their
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
 
+#include "backend/cpu/kernels/vector/wide_rows.inl.h"
+
 #include "backend/cpu/kernels/vector/kv_lines.inl.h"
 
 #include "backend/cpu/kernels/vector/attention.inl.h"

@@ -246,7 +246,7 @@ inline void attend_tiles(const AttentionArgs& args, int64_t query, int64_t count
 
 template <typename Tiles, KvType T>
 inline void attention_tiles(const AttentionArgs& args, float* y, int64_t y_stride) noexcept {
-  Tiles::configure_bf16();
+  Tiles::configure_full();
   const int64_t queries = args.rows * args.group;
   for (int64_t query = 0; query < queries; query += kTileQueries) {
     const int64_t left = queries - query;

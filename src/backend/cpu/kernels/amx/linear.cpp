@@ -1,4 +1,4 @@
-// `linear` in the bf16 and int8 arithmetic on AMX; few rows go to AVX-512.
+// `linear` in the bf16 and both int8 arithmetics on AMX; few rows go to AVX-512.
 #include "backend/cpu/kernels/activations.h"
 #include "backend/cpu/kernels/amx/tiles.h"
 #include "backend/cpu/kernels/avx512/simd.h"
@@ -15,6 +15,8 @@ using namespace avx512;  // the sixteen lanes; this file's target includes their
 #include "backend/cpu/kernels/vector/records.inl.h"
 
 #include "backend/cpu/kernels/vector/linear.inl.h"
+
+#include "backend/cpu/kernels/vector/wide_rows.inl.h"
 
 #include "backend/cpu/kernels/vector/quantise.inl.h"
 
@@ -56,6 +58,22 @@ void prepare_int8(const PrepareArgs& args) noexcept {
   }
 }
 
+void linear_wide(const LinearArgs& args) noexcept {
+  if (args.rows >= kTileRows) {
+    linear_tiles<HardwareTiles, PackedForm::wide>(args);
+  } else {
+    kernels(Isa::avx512).linear[int(Arithmetic::int8wide)][int(PackedForm::wide)].run(args);
+  }
+}
+
+void prepare_int8wide(const PrepareArgs& args) noexcept {
+  if (args.rows >= kTileRows) {
+    prepare_wide_tiles<16>(args);
+  } else {
+    kernels(Isa::avx512).prepare[int(Arithmetic::int8wide)].run(args);
+  }
+}
+
 }  // namespace
 }  // namespace dunlin::amx
 DUNLIN_TARGET_END
@@ -80,6 +98,8 @@ void add_amx_linear(Kernels& table) {
   DUNLIN_LINEAR_ROW(table, amx, int8, q5_min, linear_int8<PackedForm::q5_min>);
   DUNLIN_LINEAR_ROW(table, amx, int8, q6, linear_int8<PackedForm::q6>);
   DUNLIN_LINEAR_ROW(table, amx, int8, q8, linear_int8<PackedForm::q8>);
+  DUNLIN_ROW(table, amx, prepare[int(Arithmetic::int8wide)], "prepare_int8wide", prepare_int8wide);
+  DUNLIN_WIDE_ROW(table, amx, linear_wide);
 }
 
 }  // namespace dunlin

@@ -1,19 +1,29 @@
-// The bf16 arithmetic of linear on AMX tiles: TDPBF16PS is the chain sum of 32 columns for 16 rows
-// x 16 channels (docs/decisions/0002-numerics.md, "Sums"). Included inside the namespace and target
-// region of an instruction set, after the AVX-512 interface and vector/linear.inl.h; `Tiles` is
-// amx/tiles.h or an emulation.
+// The bf16 and int8wide arithmetic of linear on AMX tiles: TDPBF16PS is the chain sum of 32 columns
+// for 16 rows x 16 channels (docs/decisions/0002-numerics.md, "Sums"), TDPBSUD the exact sum of 64.
+// Included inside the namespace and target region of an instruction set, after the AVX-512 interface,
+// vector/linear.inl.h and vector/wide_rows.inl.h; `Tiles` is amx/tiles.h or an emulation.
 //
-// From kTileRows rows on, activations are bf16 tiles: row block of 16, then 32 columns, 1 KB each,
-// 64 bytes per row; rows that fill the last block are zero. Fewer rows are AVX-512's business (a
-// tile of one row does a sixteenth of its work).
+// From kTileRows rows on, activations are tiles: row block of 16, then 32 columns of bf16 or 64 codes,
+// 1 KB each, 64 bytes per row; rows that fill the last block are zero in bf16, and in int8wide anything.
+// Fewer rows are AVX-512's business (a tile of one row does a sixteenth of its work).
 
 constexpr int64_t kTileRows = 16;
 constexpr int64_t kTileBytes = 1024;
-constexpr int64_t kStepBlocks = 8;  // 256 columns: weights of two stripes are 16 KB and stay in L1
+// 256 columns of bf16, 512 codes: weights of two stripes are 16 KB and stay in L1.
+constexpr int64_t kStepBlocks = 8;
 
+// Tiles of a row block, or of a stripe.
+template <PackedForm F>
+DUNLIN_INLINE int64_t tile_blocks(const PackedLayout& layout) {
+  if constexpr (F == PackedForm::wide) return wide_blocks(layout.columns);
+  return padded_columns(layout.columns) / 32;
+}
+
+template <PackedForm F>
 DUNLIN_INLINE const std::byte* row_tile(const LinearArgs& args, int64_t row_block, int64_t block) {
-  const int64_t blocks = padded_columns(args.weight.layout.columns) / 32;
-  return args.activations + (row_block * blocks + block) * kTileBytes;
+  const int64_t tiles_at = F == PackedForm::wide ? wide_tiles_at(args.rows) : 0;
+  const int64_t blocks = tile_blocks<F>(args.weight.layout);
+  return args.activations + tiles_at + (row_block * blocks + block) * kTileBytes;
 }
 
 DUNLIN_INLINE Ints pack_pairs(Floats even, Floats odd) {
@@ -46,12 +56,12 @@ inline void prepare_tiles(const PrepareArgs& args) noexcept {
   }
 }
 
-// Weight tiles of `blocks` x 32 columns of a stripe: in place for bf16, else expanded into `tiles`.
+// Weight tiles `block` .. of a stripe: in place for bf16 and wide, else expanded into `tiles`.
 template <PackedForm F>
 DUNLIN_INLINE const std::byte* weight_tiles(const PackedLayout& layout, const std::byte* stripe,
                                             int64_t block, int64_t blocks, std::byte* tiles) {
-  if constexpr (F == PackedForm::bf16) {
-    return stripe + block * kTileBytes;
+  if constexpr (F == PackedForm::bf16 || F == PackedForm::wide) {
+    return stripe + layout.records_at() + block * kTileBytes;
   } else {
     const Records<F> records = Records<F>::of(layout);
     for (int64_t b = 0; b < blocks; ++b) {
@@ -66,23 +76,32 @@ DUNLIN_INLINE const std::byte* weight_tiles(const PackedLayout& layout, const st
   }
 }
 
-// Sum tiles 2 r + s += chain sums over `blocks` x 32 columns of R row tiles and S weight tiles, the
-// tiles of each 1 KB apart.
-template <typename Tiles, int R, int S>
+template <typename Tiles, bool Bytes, int Row, int Stripe>
+DUNLIN_INLINE void add_product() {
+  if constexpr (Bytes) {
+    Tiles::template dot_bytes<Row, Stripe>();
+  } else {
+    Tiles::template dot_bf16<Row, Stripe>();
+  }
+}
+
+// Sum tiles 2 r + s += sums over `blocks` tiles of R row blocks and S stripes, the tiles of each 1 KB
+// apart: of bf16, or of bytes.
+template <typename Tiles, int R, int S, bool Bytes = false>
 DUNLIN_INLINE void add_products(const std::byte* const (&rows)[2],
                                 const std::byte* const (&weights)[2], int64_t blocks) {
   for (int64_t b = 0; b < blocks; ++b) {
     Tiles::template load<4>(rows[0] + b * kTileBytes);
     Tiles::template load<6>(weights[0] + b * kTileBytes);
-    Tiles::template dot_bf16<0, 0>();
+    add_product<Tiles, Bytes, 0, 0>();
     if constexpr (S == 2) {
       Tiles::template load<7>(weights[1] + b * kTileBytes);
-      Tiles::template dot_bf16<0, 1>();
+      add_product<Tiles, Bytes, 0, 1>();
     }
     if constexpr (R == 2) {
       Tiles::template load<5>(rows[1] + b * kTileBytes);
-      Tiles::template dot_bf16<1, 0>();
-      if constexpr (S == 2) Tiles::template dot_bf16<1, 1>();
+      add_product<Tiles, Bytes, 1, 0>();
+      if constexpr (S == 2) add_product<Tiles, Bytes, 1, 1>();
     }
   }
 }
@@ -107,7 +126,7 @@ DUNLIN_INLINE void store_sums(std::byte* sums, int64_t row_step, int64_t stripe_
 }
 
 // Sums of R row blocks x S stripes (tiles at sums + (r * S + s) KB) plus `blocks` blocks.
-template <typename Tiles, int R, int S>
+template <typename Tiles, PackedForm F, int R, int S>
 DUNLIN_INLINE void tile_step(const LinearArgs& args, int64_t row_block, int64_t block,
                              int64_t blocks, const std::byte* const (&weights)[2],
                              std::byte* sums) {
@@ -119,9 +138,9 @@ DUNLIN_INLINE void tile_step(const LinearArgs& args, int64_t row_block, int64_t 
     if constexpr (R == 2) Tiles::template load<2>(sums + S * kTileBytes);
     if constexpr (R == 2 && S == 2) Tiles::template load<3>(sums + 3 * kTileBytes);
   }
-  const std::byte* const rows[2] = {row_tile(args, row_block, block),
-                                    R == 2 ? row_tile(args, row_block + 1, block) : nullptr};
-  add_products<Tiles, R, S>(rows, weights, blocks);
+  const std::byte* const rows[2] = {row_tile<F>(args, row_block, block),
+                                    R == 2 ? row_tile<F>(args, row_block + 1, block) : nullptr};
+  add_products<Tiles, R, S, F == PackedForm::wide>(rows, weights, blocks);
   store_sums<Tiles, R, S>(sums, S * kTileBytes, kTileBytes, 64);
 }
 
@@ -138,22 +157,26 @@ inline void tile_rows(const LinearArgs& args, int64_t stripe, int64_t block, int
   }
   int64_t row_block = first;
   for (; last - row_block >= 2; row_block += 2) {
-    tile_step<Tiles, 2, S>(args, row_block, block, blocks, weights,
-                           sums + (row_block - first) * S * kTileBytes);
+    tile_step<Tiles, F, 2, S>(args, row_block, block, blocks, weights,
+                              sums + (row_block - first) * S * kTileBytes);
   }
   if (row_block < last) {
-    tile_step<Tiles, 1, S>(args, row_block, block, blocks, weights,
-                           sums + (row_block - first) * S * kTileBytes);
+    tile_step<Tiles, F, 1, S>(args, row_block, block, blocks, weights,
+                              sums + (row_block - first) * S * kTileBytes);
   }
 }
 
-template <int S>
+template <PackedForm F, int S>
 inline void write_tiles(const LinearArgs& args, int64_t stripe, int64_t row, int64_t rows,
                         const std::byte* sums) {
   for (int64_t r = 0; r < rows; ++r) {
     for (int s = 0; s < S; ++s) {
       const std::byte* line = sums + (r / 16 * S + s) * kTileBytes + r % 16 * 64;
-      write_sum(args, stripe + s, row + r, load(reinterpret_cast<const float*>(line)));
+      if constexpr (F == PackedForm::wide) {
+        write_wide_sum<true>(args, stripe + s, row + r, load_ints(line));
+      } else {
+        write_sum(args, stripe + s, row + r, load(reinterpret_cast<const float*>(line)));
+      }
     }
   }
 }
@@ -167,7 +190,7 @@ inline void tile_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
   const int64_t first = row / 16;
   const int64_t last = (row + rows + 15) / 16;
   const int64_t stripe_sums = (last - first) * kTileBytes;
-  const int64_t all_blocks = padded_columns(args.weight.layout.columns) / 32;
+  const int64_t all_blocks = tile_blocks<F>(args.weight.layout);
   for (int64_t block = 0; block < all_blocks; block += kStepBlocks) {
     const int64_t blocks = all_blocks - block < kStepBlocks ? all_blocks - block : kStepBlocks;
     int64_t s = stripe;
@@ -182,13 +205,13 @@ inline void tile_block(const LinearArgs& args, int64_t stripe, int64_t stripe_en
   }
   int64_t s = stripe;
   for (; stripe_end - s >= 2; s += 2)
-    write_tiles<2>(args, s, row, rows, sums + (s - stripe) * stripe_sums);
-  if (s < stripe_end) write_tiles<1>(args, s, row, rows, sums + (s - stripe) * stripe_sums);
+    write_tiles<F, 2>(args, s, row, rows, sums + (s - stripe) * stripe_sums);
+  if (s < stripe_end) write_tiles<F, 1>(args, s, row, rows, sums + (s - stripe) * stripe_sums);
 }
 
 template <typename Tiles, PackedForm F>
 inline void linear_tiles(const LinearArgs& args) noexcept {
-  Tiles::configure_bf16();
+  Tiles::configure_full();
   for_linear_blocks(args, [&args](int64_t stripe, int64_t stripe_end, int64_t row, int64_t rows)
                               DUNLIN_ALWAYS_INLINE {
                                 tile_block<Tiles, F>(args, stripe, stripe_end, row, rows);

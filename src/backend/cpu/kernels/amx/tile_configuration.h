@@ -15,7 +15,8 @@ struct alignas(64) TileConfiguration {
 };
 static_assert(sizeof(TileConfiguration) == 64);
 
-inline constexpr TileConfiguration kBf16Tiles;
+// Rows of 32 bf16 values, or of 64 codes.
+inline constexpr TileConfiguration kFullTiles;
 
 // Rows of `group` codes, and weights with four codes of a channel in a row's 4 bytes.
 constexpr TileConfiguration int8_tiles(int group) {

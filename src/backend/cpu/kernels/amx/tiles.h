@@ -29,7 +29,7 @@ struct HardwareTiles {
     asm("" : "+r"(configuration));
     _tile_loadconfig(configuration);
   }
-  static DUNLIN_INLINE void configure_bf16() { configure(&kBf16Tiles); }
+  static DUNLIN_INLINE void configure_full() { configure(&kFullTiles); }
   // For weight groups of 32 or 16 columns.
   static DUNLIN_INLINE void configure_int8(int64_t group) {
     configure(group == 32 ? &kInt8Tiles : &kInt8HalfTiles);
@@ -72,6 +72,14 @@ struct HardwareTiles {
     if constexpr (Row == 0 && Stripe == 1) _tile_dpbf16ps(1, 4, 7);
     if constexpr (Row == 1 && Stripe == 0) _tile_dpbf16ps(2, 5, 6);
     if constexpr (Row == 1 && Stripe == 1) _tile_dpbf16ps(3, 5, 7);
+  }
+  // The same of signed codes and of weights' codes as they are stored, unsigned.
+  template <int Row, int Stripe>
+  static DUNLIN_INLINE void dot_bytes() {
+    if constexpr (Row == 0 && Stripe == 0) _tile_dpbsud(0, 4, 6);
+    if constexpr (Row == 0 && Stripe == 1) _tile_dpbsud(1, 4, 7);
+    if constexpr (Row == 1 && Stripe == 0) _tile_dpbsud(2, 5, 6);
+    if constexpr (Row == 1 && Stripe == 1) _tile_dpbsud(3, 5, 7);
   }
   // Sum tile Sum += row tile 4 + Sum % 2 times weight tile 6 + Sum % 2, signed codes.
   template <int Sum>

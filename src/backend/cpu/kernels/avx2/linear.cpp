@@ -19,6 +19,10 @@ namespace {
 #include "backend/cpu/kernels/vector/dot.inl.h"
 
 #include "backend/cpu/kernels/vector/int8.inl.h"
+
+#include "backend/cpu/kernels/vector/wide_rows.inl.h"
+
+#include "backend/cpu/kernels/vector/wide.inl.h"
 }  // namespace
 }  // namespace dunlin::avx2
 DUNLIN_TARGET_END

@@ -1,4 +1,4 @@
-// The int8 arithmetic of `linear` with SDOT; the others are NEON's.
+// The int8 arithmetics of `linear` with SDOT; the others are NEON's.
 #include "backend/cpu/kernels/activations.h"
 #include "backend/cpu/kernels/dotprod/dot.h"
 #include "backend/cpu/kernels/neon/simd.h"
@@ -21,6 +21,10 @@ using namespace neon;  // the sixteen lanes
 #include "backend/cpu/kernels/vector/dot.inl.h"
 
 #include "backend/cpu/kernels/vector/int8.inl.h"
+
+#include "backend/cpu/kernels/vector/wide_rows.inl.h"
+
+#include "backend/cpu/kernels/vector/wide.inl.h"
 }  // namespace
 }  // namespace dunlin::dotprod
 DUNLIN_TARGET_DOTPROD_END
@@ -29,6 +33,7 @@ namespace dunlin {
 
 void add_dotprod_linear(Kernels& table) {
   DUNLIN_INT8_ROWS(table, dotprod, linear_int8);
+  DUNLIN_WIDE_ROW(table, dotprod, linear_wide);
 }
 
 }  // namespace dunlin

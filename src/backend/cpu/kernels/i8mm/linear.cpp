@@ -1,4 +1,4 @@
-// The int8 arithmetic of `linear` with SMMLA; a row alone goes to SDOT.
+// The int8 arithmetics of `linear` with SMMLA; a row alone goes to SDOT.
 #include "backend/cpu/kernels/activations.h"
 #include "backend/cpu/kernels/i8mm/pairs.h"
 #include "backend/cpu/kernels/neon/simd.h"
@@ -22,6 +22,10 @@ using namespace neon;  // the sixteen lanes
 
 #include "backend/cpu/kernels/vector/int8.inl.h"
 
+#include "backend/cpu/kernels/vector/wide_rows.inl.h"
+
+#include "backend/cpu/kernels/vector/wide.inl.h"
+
 #include "backend/cpu/kernels/i8mm/int8.inl.h"
 
 // As prepare_int8 decides.
@@ -34,6 +38,14 @@ void linear_int8_rows(const LinearArgs& args) noexcept {
   }
 }
 
+void linear_wide_rows(const LinearArgs& args) noexcept {
+  if (args.rows == 1) {
+    kernels(Isa::dotprod).linear[int(Arithmetic::int8wide)][int(PackedForm::wide)].run(args);
+  } else {
+    linear_wide_pairs(args);
+  }
+}
+
 }  // namespace
 }  // namespace dunlin::i8mm
 DUNLIN_TARGET_I8MM_END
@@ -42,6 +54,7 @@ namespace dunlin {
 
 void add_i8mm_linear(Kernels& table) {
   DUNLIN_INT8_ROWS(table, i8mm, linear_int8_rows);
+  DUNLIN_WIDE_ROW(table, i8mm, linear_wide_rows);
 }
 
 }  // namespace dunlin

@@ -1,10 +1,9 @@
 // Kernels that move or decode a few values and have one version for every instruction set: rows of
 // packed matrices, KV writes, rope angles.
 #include <bit>
-#include <cmath>
 #include <cstring>
-#include <limits>
 
+#include "backend/cpu/kernels/symmetric_codes.h"
 #include "backend/cpu/kernels/tables.h"
 #include "base/float16.h"
 #include "base/scalar_math.h"
@@ -136,44 +135,21 @@ void kv_write(const float* k, const float* v, int64_t head_dim, int64_t slot,
     put<T>(values + kv_value_at(T, slot, d), d < head_dim ? v[d] : 0.0f);
 }
 
-// Of a key or a value: its scale, and what makes codes of its elements; 0: all codes are.
-struct HeadCodes {
-  float scale;
-  float inverse;
-
-  static HeadCodes of(const float* x, int64_t head_dim) {
-    float largest = 0.0f;
-    bool finite = true;
-    for (int64_t d = 0; d < head_dim; ++d) {
-      const float magnitude = std::fabs(x[d]);
-      finite = finite && magnitude < std::numeric_limits<float>::infinity();
-      largest = magnitude > largest ? magnitude : largest;
-    }
-    if (!finite) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
-    if (largest < 0x1p-100f) return {0.0f, 0.0f};
-    return {largest / 127.0f, 127.0f / largest};
-  }
-
-  // Rounded half to even by a sum whose last place is 1: a library call for each would take longer
-  // than all the rest.
-  std::byte code(float x) const {
-    if (inverse == 0.0f) return std::byte{0};
-    constexpr float kOnes = 0x1.8p23f;
-    const float rounded = (x * inverse + kOnes) - kOnes;
-    return static_cast<std::byte>(static_cast<int8_t>(rounded));
-  }
-};
+std::byte byte_of(int8_t code) {
+  return static_cast<std::byte>(code);
+}
 
 void kv_write_int8(const float* k, const float* v, int64_t head_dim, int64_t slot,
                    std::byte* page) noexcept {
-  const HeadCodes key = HeadCodes::of(k, head_dim);
+  const SymmetricCodes key = SymmetricCodes::of(k, head_dim);
   for (int64_t d = 0; d < kv_key_dims(head_dim); ++d)
-    page[kv_key_at(KvType::int8, slot, d)] = d < head_dim ? key.code(k[d]) : std::byte{0};
+    page[kv_key_at(KvType::int8, slot, d)] = byte_of(d < head_dim ? key.code(k[d]) : int8_t{0});
   std::memcpy(page + kv_key_scales_offset(head_dim) + 4 * slot, &key.scale, 4);
-  const HeadCodes value = HeadCodes::of(v, head_dim);
+  const SymmetricCodes value = SymmetricCodes::of(v, head_dim);
   std::byte* values = page + kv_value_offset(KvType::int8, head_dim);
   for (int64_t d = 0; d < kv_value_dims(head_dim); ++d)
-    values[kv_value_at(KvType::int8, slot, d)] = d < head_dim ? value.code(v[d]) : std::byte{0};
+    values[kv_value_at(KvType::int8, slot, d)] =
+        byte_of(d < head_dim ? value.code(v[d]) : int8_t{0});
   std::memcpy(page + kv_value_scales_offset(head_dim) + 4 * slot, &value.scale, 4);
 }
 

@@ -281,19 +281,15 @@ inline Ints dot_total(Ints partial) {
   return partial;
 }
 // As dot_step for codes of eight bits, stored with an offset of 128, which is taken off here unless
-// kQ8Unsigned; sums of 32 bits.
+// kQ8Unsigned; sums of 32 bits, which may wrap in channels that only fill a stripe.
 inline Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
-  return map<Ints>(sum,
-                   map<Ints>(codes, x,
-                             [](int32_t code, int32_t value) {
-                               int32_t products = 0;
-                               for (int shift = 0; shift < 32; shift += 8) {
-                                 products += ((code >> shift & 255) - 128) *
-                                             static_cast<int8_t>(value >> shift);
-                               }
-                               return products;
-                             }),
-                   [](int32_t left, int32_t right) { return left + right; });
+  return add(sum, map<Ints>(codes, x, [](int32_t code, int32_t value) {
+               int32_t products = 0;
+               for (int shift = 0; shift < 32; shift += 8) {
+                 products += ((code >> shift & 255) - 128) * static_cast<int8_t>(value >> shift);
+               }
+               return products;
+             }));
 }
 
 // The FP4 value (formats/mxfp4.h) of column C of a line, C = 0 .. 7, divided by kFp4Unit.

@@ -11,7 +11,7 @@ DUNLIN_INLINE void int8_group(const RecordScales<F>& scales, const BlockCodes<F>
                               int64_t group, const Int8Rows<T>& x, Floats (&acc)[R]) {
   constexpr int32_t kOffset = F == PackedForm::q8 && !kQ8Unsigned ? 0 : code_offset(F);
   Ints dot[R];
-  dot_group<F, R, T, First, Fours>(codes, x, dot);
+  dot_group<F, R, First, Fours>(codes, x, dot);
   const Floats weight_scale = scales.scale(group);
   const Floats weight_min = has_min(F) ? scales.min(group) : zero();
   for (int r = 0; r < R; ++r) {
@@ -68,19 +68,27 @@ inline void int8_rows(const LinearArgs& args, const Records<F>& records, int64_t
   if constexpr (R > 1) int8_rows<F, R / 2, T, Half>(args, records, stripe, row, row_end);
 }
 
-// A tile of rows stays in L1 while kLinearStripeBlock stripes, which stay in L2, go by.
-template <PackedForm F, int R, int T, bool Half>
-inline void int8_tiles(const LinearArgs& args) {
-  const Records<F> records = Records<F>::of(args.weight.layout);
+// Calls f(stripe, row, row_end) for the rows of each tile of T and each stripe. A tile of rows stays in
+// L1 while kLinearStripeBlock stripes, which stay in L2, go by.
+template <int T, typename F>
+DUNLIN_INLINE void for_row_tiles(const LinearArgs& args, const F& f) {
   for (int64_t first = args.stripe_begin; first < args.stripe_end; first += kLinearStripeBlock) {
     const int64_t end = first + kLinearStripeBlock;
     const int64_t last = end < args.stripe_end ? end : args.stripe_end;
     for (int64_t row = args.row_begin; row < args.row_end; row += T) {
       const int64_t row_end = row + T < args.row_end ? row + T : args.row_end;
-      for (int64_t stripe = first; stripe < last; ++stripe)
-        int8_rows<F, R, T, Half>(args, records, stripe, row, row_end);
+      for (int64_t stripe = first; stripe < last; ++stripe) f(stripe, row, row_end);
     }
   }
+}
+
+template <PackedForm F, int R, int T, bool Half>
+inline void int8_tiles(const LinearArgs& args) {
+  const Records<F> records = Records<F>::of(args.weight.layout);
+  for_row_tiles<T>(
+      args, [&args, &records](int64_t stripe, int64_t row, int64_t row_end) DUNLIN_ALWAYS_INLINE {
+        int8_rows<F, R, T, Half>(args, records, stripe, row, row_end);
+      });
 }
 
 template <PackedForm F, bool Half>

@@ -65,12 +65,12 @@ struct RecordScales {
 // The codes of block b (32 columns) of a record: where its lines are.
 template <PackedForm F>
 struct BlockCodes {
-  const std::byte* low;   // nibbles, or the bytes of q8
+  const std::byte* low;   // nibbles, or whole bytes
   const std::byte* high;  // of q5 and q6
 
   static DUNLIN_INLINE BlockCodes of(const Records<F>& records, const std::byte* record,
                                      int64_t block) {
-    constexpr int64_t kBytes = F == PackedForm::q8 ? 512 : 256;
+    constexpr int64_t kBytes = code_bits(F) == 8 ? 512 : 256;
     constexpr int64_t kHighBytes = 64 * (code_bits(F) - 4);
     return {record + kBytes * block, record + (256 << records.shift) + kHighBytes * block};
   }
@@ -78,7 +78,7 @@ struct BlockCodes {
   // Stored codes 4 C .. 4 C + 3 of every channel, a byte each.
   template <int C>
   DUNLIN_INLINE Ints four() const {
-    if constexpr (F == PackedForm::q8) {
+    if constexpr (code_bits(F) == 8) {
       return load_ints(low + 64 * C);
     } else {
       const Ints line = load_ints(low + 64 * (C / 2));

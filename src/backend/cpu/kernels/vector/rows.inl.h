@@ -12,8 +12,7 @@ void prepare_floats(const PrepareArgs& args) noexcept {
     Floats smallest = broadcast(__builtin_inff());
     Floats largest = zero();
     for (int64_t k = 0; k < padded; k += 16) {
-      const int64_t left = args.columns - k;
-      Floats value = left >= 16 ? load(x + k) : load_first(x + k, left < 0 ? 0 : left);
+      Floats value = load_columns(x, k, args.columns);
       if constexpr (Round) value = round_bf16(value);
       store(out + k, value);
       const Floats magnitude = abs(value);
@@ -31,6 +30,14 @@ inline void prepare_int8(const PrepareArgs& args) noexcept {
     prepare_int8_tiles<1>(args);
   } else {
     prepare_int8_tiles<kInt8TileRows>(args);
+  }
+}
+
+inline void prepare_int8wide(const PrepareArgs& args) noexcept {
+  if (args.rows == 1) {
+    prepare_wide_tiles<1>(args);
+  } else {
+    prepare_wide_tiles<kInt8TileRows>(args);
   }
 }
 
