@@ -106,8 +106,7 @@ Result<void> ArtifactWriter::take(size_t chunk, Piece& piece, std::span<const st
       continue;
     }
     piece.bytes.insert(piece.bytes.end(), part.begin(), part.end());
-    if (piece.bytes.size() == kArtifactPieceBytes)
-      DUNLIN_RETURN_IF_ERROR(write_copy(chunk, piece));
+    if (piece.bytes.size() == kArtifactPieceBytes) DUNLIN_RETURN_IF_ERROR(write_copy(chunk, piece));
   }
   return {};
 }

@@ -92,7 +92,8 @@ class ArtifactMemory : public testing::Test {
 // As the cache of packed weights writes them.
 TEST_F(ArtifactMemory, WholePiecesAndAlignedEndsAreNotCopied) {
   std::vector<std::byte> bytes(2 * kArtifactPieceBytes + 64 * 1001);
-  for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 2654435761u >> 13);
+  for (size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::byte>(i * 2654435761u >> 13);
   EXPECT_LT(write("pieces", bytes, kArtifactPieceBytes), 64u << 10);
   EXPECT_LT(write("once", bytes, bytes.size()), 64u << 10);
   // Fills that end elsewhere are, and give the same file.
