@@ -8,6 +8,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 
 #include "base/thread_pool.h"
@@ -57,11 +58,11 @@ uint64_t read_block(const uint64_t* words) {
 }
 
 // Ways of reading, which take turns; the fastest counts. The first alone is too low: kernels with the same
-// look ahead read 1.1 to 1.26 times as fast (docs/formats.md), likely as they compute between their loads,
-// where here loads and requests ahead of them fill the few buffers in which a core's misses wait.
+// look ahead read up to 1.26 times as fast (docs/formats.md), likely as loads and requests ahead of them
+// share the few buffers in which a core's misses wait.
 using ReadBlock = uint64_t (*)(const uint64_t* words);
 constexpr ReadBlock kWays[] = {read_block<1, true>, read_block<1, false>, read_block<4, true>};
-constexpr int kWayCount = 3;
+constexpr auto kWayCount = static_cast<int>(std::size(kWays));
 
 }  // namespace
 
