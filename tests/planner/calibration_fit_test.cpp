@@ -15,8 +15,8 @@
 namespace dunlin {
 namespace {
 
-constexpr BlockSizes kWide{1, 2048, 3072, 16, 4, 128};
-constexpr BlockSizes kNarrow{16, 512, 1536, 8, 2, 64};
+constexpr BlockSizes kWideBlock{1, 2048, 3072, 16, 4, 128};
+constexpr BlockSizes kNarrowBlock{16, 512, 1536, 8, 2, 64};
 constexpr BlockSizes kFewScores{2, 256, 256, 32, 8, 128};
 constexpr BlockSizes kManyScores{2, 256, 256, 64, 16, 64};
 
@@ -88,16 +88,16 @@ class PlannedBlock {
 
 CalibrationTimes times_of(const CpuRates& rates) {
   CalibrationTimes times;
-  times.narrow = PlannedBlock(kNarrow, "Q4_0", rates).times();
+  times.narrow = PlannedBlock(kNarrowBlock, "Q4_0", rates).times();
   for (const char* format : {"Q4_0", "BF16", "Q6_K"})
-    times.wide.emplace_back(format, PlannedBlock(kWide, format, rates).times());
+    times.wide.emplace_back(format, PlannedBlock(kWideBlock, format, rates).times());
   times.few_scores = PlannedBlock(kFewScores, "Q8_0", rates).attention_times();
   times.many_scores = PlannedBlock(kManyScores, "Q8_0", rates).attention_times();
   return times;
 }
 
 TEST(CalibrationFit, BlocksAreWhatThePlannerCounts) {
-  for (const BlockSizes& sizes : {kWide, kNarrow, kManyScores}) {
+  for (const BlockSizes& sizes : {kWideBlock, kNarrowBlock, kManyScores}) {
     const Program program = record_block(sizes).value();
     const PlannedModel model = planned(program);
     const StepShape step{.rows_each = 3, .cached = 4, .row_class = RowClass::prompt};
