@@ -98,12 +98,15 @@ def run_json(command, codes=(0,), environment=None):
     return json.loads(run(command, codes, environment))
 
 
-def peak_bytes(command, timeout=None):
-    """Runs the command, so many seconds at most, and returns its peak resident size. Raises Failed."""
+def peak_bytes(command, timeout=None, environment=None):
+    """Runs the command, so many seconds at most, and returns its peak resident size. `environment`: as attempt() has it.
+    Raises Failed."""
     words = [str(word) for word in command]
+    variables = {name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None}
     with terminable():
         try:
-            child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True)
+            child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True,
+                                     env=variables)
         except OSError as error:
             raise Failed(f"{words[0]}: {error.strerror}") from error
         clock = threading.Timer(timeout, end_all, [child]) if timeout is not None else None

@@ -43,7 +43,7 @@ Result<void> ArtifactWriter::begin_chunk(const std::string& name) {
 Result<void> ArtifactWriter::append(std::span<const std::byte> bytes) {
   DUNLIN_CHECK(appending_, "append without a chunk");
   chunks_.back().bytes += bytes.size();
-  return take(chunks_.size() - 1, piece_, bytes);
+  return take(chunks_.size() - 1, piece_, bytes, /*ends=*/false);
 }
 
 Result<size_t> ArtifactWriter::reserve_chunk(const std::string& name, uint64_t bytes) {
@@ -62,7 +62,7 @@ Result<void> ArtifactWriter::fill(size_t chunk, std::span<const std::byte> bytes
                "more than the chunk has");
   Piece& piece = it->second;
   piece.missing -= bytes.size();
-  DUNLIN_RETURN_IF_ERROR(take(chunk, piece, bytes));
+  DUNLIN_RETURN_IF_ERROR(take(chunk, piece, bytes, piece.missing == 0));
   if (piece.missing > 0) return {};
   DUNLIN_RETURN_IF_ERROR(finish(chunk, piece));
   pieces_.erase(it);
@@ -92,13 +92,21 @@ Result<void> ArtifactWriter::end_chunk() {
   return {};
 }
 
-Result<void> ArtifactWriter::take(size_t chunk, Piece& piece, std::span<const std::byte> bytes) {
+// What lies there as a whole piece is written from where it lies, and copied nowhere: so is the end of a
+// chunk that needs no padding.
+Result<void> ArtifactWriter::take(size_t chunk, Piece& piece, std::span<const std::byte> bytes,
+                                  bool ends) {
   while (!bytes.empty()) {
     const size_t room = kArtifactPieceBytes - piece.bytes.size();
     const auto part = bytes.first(std::min(bytes.size(), room));
-    piece.bytes.insert(piece.bytes.end(), part.begin(), part.end());
     bytes = bytes.subspan(part.size());
-    if (piece.bytes.size() == kArtifactPieceBytes) DUNLIN_RETURN_IF_ERROR(write(chunk, piece));
+    const bool last = ends && bytes.empty() && layout::aligned(part.size()) == part.size();
+    if (piece.bytes.empty() && (part.size() == kArtifactPieceBytes || last)) {
+      DUNLIN_RETURN_IF_ERROR(write(chunk, piece, part));
+      continue;
+    }
+    piece.bytes.insert(piece.bytes.end(), part.begin(), part.end());
+    if (piece.bytes.size() == kArtifactPieceBytes) DUNLIN_RETURN_IF_ERROR(write_copy(chunk, piece));
   }
   return {};
 }
@@ -106,14 +114,19 @@ Result<void> ArtifactWriter::take(size_t chunk, Piece& piece, std::span<const st
 // With the padding of the chunk.
 Result<void> ArtifactWriter::finish(size_t chunk, Piece& piece) {
   piece.bytes.resize(layout::aligned(piece.bytes.size()));
-  return piece.bytes.empty() ? Result<void>() : write(chunk, piece);
+  return piece.bytes.empty() ? Result<void>() : write_copy(chunk, piece);
 }
 
-Result<void> ArtifactWriter::write(size_t chunk, Piece& piece) {
-  chunks_[chunk].hashes.push_back(layout::hash(piece.bytes));
-  DUNLIN_RETURN_IF_ERROR(file_.overwrite(piece.at, piece.bytes));
-  piece.at += piece.bytes.size();
+Result<void> ArtifactWriter::write_copy(size_t chunk, Piece& piece) {
+  DUNLIN_RETURN_IF_ERROR(write(chunk, piece, piece.bytes));
   piece.bytes.clear();
+  return {};
+}
+
+Result<void> ArtifactWriter::write(size_t chunk, Piece& piece, std::span<const std::byte> bytes) {
+  chunks_[chunk].hashes.push_back(layout::hash(bytes));
+  DUNLIN_RETURN_IF_ERROR(file_.overwrite(piece.at, bytes));
+  piece.at += bytes.size();
   return {};
 }
 

@@ -25,7 +25,9 @@ class ArtifactWriter {
   Result<void> append(std::span<const std::byte> bytes);
 
   // Room for a chunk of so many bytes, behind those there are; its number. The bytes come in any number
-  // of fills, in order, while others are filled, too. Each that is begun holds a piece in memory.
+  // of fills, in order, while others are filled, too. A piece that one fill has as a whole, and the end of
+  // a chunk whose length is a multiple of 64, are written from where they lie; of the others each chunk that
+  // is begun holds a copy of at most kArtifactPieceBytes.
   Result<size_t> reserve_chunk(const std::string& name, uint64_t bytes);
   Result<void> fill(size_t chunk, std::span<const std::byte> bytes);
 
@@ -36,7 +38,7 @@ class ArtifactWriter {
   Result<void> commit();
 
  private:
-  // Bytes of a chunk that are not written yet, and where they will be.
+  // Bytes of a chunk that are not written yet, as a copy, and where they will be.
   struct Piece {
     uint64_t at = 0;
     std::vector<std::byte> bytes = {};
@@ -47,9 +49,11 @@ class ArtifactWriter {
 
   Result<void> add_chunk(const std::string& name);
   Result<void> end_chunk();
-  Result<void> take(size_t chunk, Piece& piece, std::span<const std::byte> bytes);
+  // `ends`: these are the last ones of the chunk.
+  Result<void> take(size_t chunk, Piece& piece, std::span<const std::byte> bytes, bool ends);
   Result<void> finish(size_t chunk, Piece& piece);
-  Result<void> write(size_t chunk, Piece& piece);
+  Result<void> write_copy(size_t chunk, Piece& piece);
+  Result<void> write(size_t chunk, Piece& piece, std::span<const std::byte> bytes);
 
   std::string path_;
   AtomicFile file_;

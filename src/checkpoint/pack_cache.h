@@ -5,8 +5,8 @@
 // layers and profile; instruction sets and threads play no part.
 //
 // An entry is written before it is mapped, or from a thread of its own while the model already answers:
-// from the memory that the model computes with, of which the writer copies one piece of an artifact (4 MiB)
-// at a time, and with no more than kUnsynchronisedBytes that the system has in memory and not on the disk.
+// from the memory that the model computes with, of which nothing is copied (what it needs beside that is
+// kWritingBytes), and with no more than kUnsynchronisedBytes that the system has in memory and not on the disk.
 // Whoever destroys the cache waits until the entry is whole, or has it dropped. A process that is killed
 // leaves a temporary file, which the next one that keeps something takes over or removes.
 //
@@ -56,6 +56,10 @@ struct PackCacheSettings {
 
 class PackCache final : public PackedWeightStore {
  public:
+  // What keep_later() needs beside the weights while it writes: the stack and the heap of its thread, and the
+  // books of some 300 parts (names, places and checksums, less than a kilobyte each). `dunlin plan` counts it.
+  static constexpr int64_t kWritingBytes = 512 << 10;
+
   // Of one loading, which `stored` outlives: the checkpoint as it lies on disk. `encoding`: the type that
   // it is encoded in while it is read (convert/quantize_type.h), or nothing.
   PackCache(PackCacheSettings settings, const Checkpoint& stored, std::string encoding);

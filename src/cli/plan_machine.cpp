@@ -6,6 +6,7 @@
 
 #include "backend/cpu/cpu_backend.h"
 #include "backend/weight_shape.h"
+#include "checkpoint/pack_cache.h"
 #include "cli/options.h"
 #include "cli/this_cpu.h"
 #include "planner/storage.h"
@@ -95,8 +96,11 @@ struct CpuFootprint {
     memory.kv = static_cast<int64_t>(footprint.kv);
     memory.activations = static_cast<int64_t>(footprint.activations);
     memory.workspace = static_cast<int64_t>(footprint.workspace);
-    // The allocator may keep the buffers of loading.
+    // The buffers of loading are given back before the first step. They stay in the sum, for the stacks and
+    // heaps of threads, which nothing else counts.
     memory.process = process + static_cast<int64_t>(footprint.loading);
+    if (footprint.weights >= PackCacheSettings::kLeastBytes)
+      memory.process += PackCache::kWritingBytes;
     return memory;
   }
 };

@@ -99,6 +99,7 @@ Result<CpuRates> calibrate_this_cpu(int threads) {
       CpuRates rates,
       calibrate(*backend, {.cpu = cpu_features().model,
                            .threads = thread_count(threads),
+                           .hertz = measured_hertz(),
                            .stream = stream,
                            .progress = [&bar](double fraction, const std::string& what) {
                              bar.update(fraction, what);

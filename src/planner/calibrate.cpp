@@ -1,15 +1,19 @@
-// Small Llama-like blocks in every number format, compiled and timed.
+// Blocks that take turns, so that what disturbs the machine for a while disturbs all, and so that each finds
+// the caches as a model of their joint size leaves them.
 #include "planner/calibrate.h"
 
-#include <fmt/format.h>
-
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <cmath>
-#include <cstring>
-#include <map>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
 
-#include "program/ops.h"
+#include "planner/calibration_block.h"
+#include "planner/calibration_fit.h"
 
 namespace dunlin {
 
@@ -17,164 +21,95 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int64_t kVocabulary = 64;
-constexpr int64_t kPromptRows = 512;
-constexpr int64_t kGeneratedRows = 64;  // enough that arithmetic decides
+constexpr int64_t kPromptRows = CalibrationBlock::kPromptRows;
+constexpr int64_t kGeneratedRows = CalibrationBlock::kGeneratedRows;
 constexpr int64_t kMegabyte = 1 << 20;
+constexpr int64_t kStreams[] = {64 * kMegabyte, 256 * kMegabyte, 1024 * kMegabyte};
 
-struct BlockSizes {
-  int64_t layers;
-  int64_t width;
-  int64_t ffn;
-  int64_t heads;
-  int64_t kv_heads;
-  int64_t head_dim;
+// The first is that of the narrow block: four bits are what most models are kept in.
+constexpr std::array kFormats = {Format::q4_0, Format::bf16, Format::q8_0,
+                                 Format::q4_k, Format::q6_k, Format::f32};
 
-  // Multiplications of one row; a weight is one.
-  double weights() const {
-    const int64_t attention = width * head_dim * (2 * heads + 2 * kv_heads);
-    return static_cast<double>(layers * (attention + 3 * width * ffn));
-  }
-  // What roofline.cpp counts a step for: two norms, attention and seven matrices a layer.
-  double steps() const { return static_cast<double>(10 * layers); }
-};
+// A layer of 29 million weights, 17 MB in four bits and 117 in float32, 265 MB in all formats: more than
+// caches hold for a machine of their own, and with 30 GFLOP a prompt that is soon computed.
+constexpr BlockSizes kWide{1, 2048, 3072, 16, 4, 128};
+// As narrow as the smallest models, with as many steps as half of one has.
+constexpr BlockSizes kNarrow{16, 512, 1536, 8, 2, 64};
+// 34 MB of keys and values each. The second has twice the heads of half the width.
+constexpr int64_t kContext = 4096;
+constexpr BlockSizes kFewScores{2, 256, 256, 32, 8, 128};
+constexpr BlockSizes kManyScores{2, 256, 256, 64, 16, 64};
 
-void record_blocks(Recorder& recorder, const BlockSizes& s) {
-  const AxisList embed_axes{{Axis::embed, s.width}};
-  const AxisList ffn{{Axis::ffn, s.ffn}};
-  const AxisList queries{{Axis::kv_heads, s.kv_heads},
-                         {Axis::q_group, s.heads / s.kv_heads},
-                         {Axis::head_dim, s.head_dim}};
-  const AxisList keys{{Axis::kv_heads, s.kv_heads}, {Axis::head_dim, s.head_dim}};
-  const RopeAnglesAttributes rotary{
-      .inv_freq = std::vector<float>(static_cast<size_t>(s.head_dim / 2), 0.5f)};
-  const Tensor angles = rope_angles(recorder.positions(), rotary);
-  Tensor x = embed(recorder.tokens(),
-                   recorder.weights().matrix("embed", {{Axis::vocab, kVocabulary}}, embed_axes));
-  for (int64_t i = 0; i < s.layers; ++i) {
-    const Scope scope(recorder, "layers", i);
-    const WeightScope w = recorder.weights().scope("layers").scope(i);
-    const Tensor before = rms_norm(x, w.vector("norm1", embed_axes), {});
-    const Tensor q = linear(before, w.matrix("q", queries, embed_axes));
-    const Tensor k = linear(before, w.matrix("k", keys, embed_axes));
-    const Tensor v = linear(before, w.matrix("v", keys, embed_axes));
-    const Dims kv_dims{Symbol::rows, s.kv_heads, s.head_dim};
-    const Tensor qh = rope(reshape(q, {Symbol::rows, s.heads, s.head_dim}), angles, {s.head_dim});
-    const Tensor kh = rope(reshape(k, kv_dims), angles, {s.head_dim});
-    const auto place = recorder.kv_layer(/*window=*/0, s.kv_heads, s.head_dim);
-    const Tensor attended = attention(qh, kh, reshape(v, kv_dims), Tensor(),
-                                      {.scale = 0.1f, .group = place.group, .layer = place.layer});
-    const Tensor merged = reshape(attended, {Symbol::rows, s.heads * s.head_dim});
-    x = x + linear(merged, w.matrix("o", embed_axes, queries));
-    const Tensor after = rms_norm(x, w.vector("norm2", embed_axes), {});
-    const Tensor gate = linear(after, w.matrix("gate", ffn, embed_axes));
-    const Tensor up = linear(after, w.matrix("up", ffn, embed_axes));
-    x = x + linear(gated(gate, up, {}), w.matrix("down", embed_axes, ffn));
-  }
-  recorder.output(kLogitsOutput, gather_rows(x, recorder.logit_rows()));
+using Samples = std::vector<double>;
+
+double median(Samples samples) {
+  std::ranges::sort(samples);
+  return samples[samples.size() / 2];
 }
 
-class ZeroSource final : public ByteSource {
- public:
-  Result<void> read_at(uint64_t /*offset*/, std::span<std::byte> into) const override {
-    std::memset(into.data(), 0, into.size());
-    return {};
+// Workers of a block wait in a loop for a while after its step (base/thread_pool.h, 20 to 80 microseconds),
+// on the processors of the next one.
+void let_workers_sleep() {
+  const auto start = Clock::now();
+  while (Clock::now() - start < std::chrono::microseconds(200)) {
   }
-  uint64_t size() const override { return UINT64_MAX; }
-  const std::string& name() const override { return name_; }
-
- private:
-  std::string name_ = "zeros";
-};
-
-// Matrices of layers in `format`, everything else in float32, all zero.
-WeightSource zero_weights(const Program& program, Format format) {
-  const auto source = std::make_shared<const ZeroSource>();
-  std::map<std::string, WeightView> views;
-  for (const WeightDeclaration& weight : program.weights) {
-    WeightView view;
-    view.name = weight.name;
-    view.rows = weight.dims.size() == 1 ? 1 : extent(weight.dims[0]);
-    view.columns = extent(weight.dims.back());
-    const bool matrix = weight.dims.size() == 2 && weight.name.starts_with("layers.");
-    view.format = matrix ? format : Format::f32;
-    view.source = source;
-    views[weight.name] = view;
-  }
-  return [views](const std::string& name) -> Result<WeightView> { return views.at(name); };
 }
 
-// A compiled block and its cache, run step by step.
-class BlockRun {
- public:
-  static Result<BlockRun> create(Backend& backend, const BlockSizes& sizes, Format format,
-                                 int64_t context, int threads) {
-    DUNLIN_ASSIGN_OR_RETURN(Program program, record("calibration", {}, [&](Recorder& recorder) {
-                              record_blocks(recorder, sizes);
-                            }));
-    const StepLimits limits{
-        .rows = kPromptRows, .logit_rows = 1, .sequences = 1, .context = context};
-    BlockRun run;
-    DUNLIN_ASSIGN_OR_RETURN(run.executable_,
-                            backend.compile(program, zero_weights(program, format),
-                                            {.limits = limits, .threads = threads}));
-    const int64_t pages = (context + kPageTokens - 1) / kPageTokens;
-    DUNLIN_ASSIGN_OR_RETURN(run.kv_, run.executable_->make_kv_state({pages}));
-    KvTable& table = run.plan_.tables.emplace_back();
-    table.first = {0, static_cast<int32_t>(pages)};
-    for (int32_t page = 0; page < pages; ++page) table.pages.push_back(page);
-    run.plan_.logit_rows = {0};
-    return run;
-  }
+struct TimedBlock {
+  BlockSizes sizes;
+  CalibrationBlock block;
+  Samples single = {};
+  Samples generated = {};
+  Samples prompt = {};
 
-  // Seconds of a step of so many rows after `cached` positions, once it has run: the median of as
-  // many as fit into `budget`, one at least.
-  double time(int64_t rows, int64_t cached, RowClass row_class, double budget) {
-    step(rows, cached, row_class);
-    std::vector<double> times;
-    double spent = 0;
-    while (times.empty() || spent < budget) {
-      times.push_back(step(rows, cached, row_class));
-      spent += times.back();
-    }
-    std::ranges::sort(times);
-    return times[times.size() / 2];
+  BlockTimes times() const {
+    BlockTimes times;
+    times.sizes = sizes;
+    times.weight_bytes = block.weight_bytes();
+    times.single = median(single);
+    times.generated = generated.empty() ? 0 : median(generated);
+    times.prompt = median(prompt);
+    return times;
   }
-  double step(int64_t rows, int64_t cached, RowClass row_class) {
-    plan_.segments = {{1, static_cast<int32_t>(rows), row_class}};
-    plan_.tokens.assign(static_cast<size_t>(rows), 0);
-    plan_.positions.resize(static_cast<size_t>(rows));
-    for (int64_t i = 0; i < rows; ++i) {
-      plan_.positions[static_cast<size_t>(i)] = static_cast<int32_t>(cached + i);
-    }
-    const auto start = Clock::now();
-    executable_->run(plan_, *kv_, output_);
-    return std::chrono::duration<double>(Clock::now() - start).count();
+};
+
+struct TimedAttention {
+  BlockSizes sizes;
+  CalibrationBlock block;
+  Samples single_near = {};
+  Samples single_far = {};
+  Samples prompt_near = {};
+  Samples prompt_far = {};
+
+  AttentionTimes times() const {
+    AttentionTimes times;
+    times.sizes = sizes;
+    times.positions = static_cast<double>(kContext - 1);
+    times.single_near = median(single_near);
+    times.single_far = median(single_far);
+    times.prompt_positions = static_cast<double>(kPromptRows);
+    times.prompt_near = median(prompt_near);
+    times.prompt_far = median(prompt_far);
+    return times;
   }
-
-  double weights_bytes() const { return static_cast<double>(executable_->weights_bytes()); }
-  const Executable& executable() const { return *executable_; }
-
- private:
-  std::unique_ptr<Executable> executable_;
-  std::unique_ptr<KvState> kv_;
-  StepPlan plan_;
-  StepOutput output_;
 };
 
 class Calibration {
  public:
   Calibration(Backend& backend, const CalibrationOptions& options)
-      : backend_(backend), options_(options), unit_(options.seconds / 10) {}
+      : backend_(backend), options_(options) {}
 
+  // The stream first and last, when there is no block or a small one: its largest size is more than all.
   Result<CpuRates> run() {
-    DUNLIN_RETURN_IF_ERROR(measure_steps());
+    report(0, "a narrow block");
+    DUNLIN_RETURN_IF_ERROR(make_narrow_block());
     DUNLIN_RETURN_IF_ERROR(measure_stream());
-    DUNLIN_RETURN_IF_ERROR(measure_attention());
-    for (const Format format :
-         {Format::bf16, Format::q8_0, Format::q4_0, Format::q4_k, Format::q6_k, Format::f32}) {
-      DUNLIN_RETURN_IF_ERROR(measure_format(format));
-    }
+    DUNLIN_RETURN_IF_ERROR(make_blocks());
+    time_single_rows();
+    time_many_rows();
+    const CalibrationTimes times = take_times();
+    measure_stream_again();
+    fit_rates(times, rates_);
     report(1, "");
     return std::move(rates_);
   }
@@ -184,25 +119,29 @@ class Calibration {
     if (options_.progress) options_.progress(fraction, what);
   }
 
-  // A block so small that little but its steps takes time.
-  Result<void> measure_steps() {
-    report(0, "a small block");
-    const BlockSizes sizes{16, 128, 128, 4, 4, 32};
-    DUNLIN_ASSIGN_OR_RETURN(BlockRun run,
-                            BlockRun::create(backend_, sizes, Format::q8_0, 64, options_.threads));
+  Result<CalibrationBlock> make(const BlockSizes& sizes, Format format, int64_t context) {
+    return CalibrationBlock::create(backend_, sizes, format, context, options_.threads);
+  }
+
+  Result<void> make_narrow_block() {
+    DUNLIN_ASSIGN_OR_RETURN(CalibrationBlock block, make(kNarrow, kFormats.front(), kPromptRows));
     rates_.cpu = options_.cpu;
     rates_.calibrated = true;
-    rates_.threads = run.executable().threads();
-    rates_.isa = run.executable().isa();
-    rates_.step_seconds = run.time(1, 0, RowClass::generated, 0.1 * unit_) / sizes.steps();
+    rates_.threads = block.executable().threads();
+    rates_.isa = block.executable().isa();
+    rates_.hertz = options_.hertz;
+    narrow_.emplace(TimedBlock{kNarrow, std::move(block)});
     return {};
   }
 
+  Result<double> stream_of(int64_t bytes) const {
+    return options_.stream(rates_.threads, static_cast<uint64_t>(bytes), options_.seconds / 60);
+  }
+
   Result<void> measure_stream() {
-    for (const int64_t bytes : {64 * kMegabyte, 256 * kMegabyte, 1024 * kMegabyte}) {
-      report(0.05, "reading memory");
-      const auto measured =
-          options_.stream(rates_.threads, static_cast<uint64_t>(bytes), 0.25 * unit_);
+    report(0.02, "reading memory");
+    for (const int64_t bytes : kStreams) {
+      const auto measured = stream_of(bytes);
       // The largest may be more than there is; the smaller ones say enough.
       if (!measured.ok() && !rates_.stream.empty()) return {};
       DUNLIN_ASSIGN_OR_RETURN(const double bytes_per_second, measured);
@@ -211,53 +150,97 @@ class Calibration {
     return {};
   }
 
-  // Four layers whose cache outweighs their weights.
-  Result<void> measure_attention() {
-    report(0.15, "attention over a long cache");
-    constexpr int64_t kContext = 4096;
-    const BlockSizes sizes{4, 256, 256, 32, 8, 128};
-    DUNLIN_ASSIGN_OR_RETURN(
-        BlockRun run, BlockRun::create(backend_, sizes, Format::q8_0, kContext, options_.threads));
-    double last = 0;
-    for (int64_t cached = 0; cached < kContext; cached += kPromptRows) {
-      last = run.step(kPromptRows, cached, RowClass::prompt);
+  // The mean of before and after: the blocks were timed in between.
+  void measure_stream_again() {
+    report(0.93, "reading memory");
+    for (StreamPoint& point : rates_.stream) {
+      const auto measured = stream_of(static_cast<int64_t>(point.bytes));
+      if (measured.ok()) point.bytes_per_second = (point.bytes_per_second + *measured) / 2;
     }
-    const double visible = kContext - kPromptRows / 2.0;
-    const auto queries = static_cast<double>(sizes.layers * sizes.heads * sizes.head_dim);
-    rates_.attention_flops = 4 * queries * kPromptRows * visible / last;
-    const double cache = static_cast<double>(sizes.layers * sizes.kv_heads * sizes.head_dim) *
-                         kContext * 2 * 2;  // keys and values, bf16
-    const double alone = run.time(1, 0, RowClass::generated, 0.1 * unit_);
-    const double full = run.time(1, kContext - 1, RowClass::generated, 0.4 * unit_);
-    const double rate = cache / std::max(full - alone, 1e-7);
-    rates_.kv_fraction = std::min(1.0, rate / rates_.stream_bytes_per_second(cache));
+  }
+
+  Result<void> make_blocks() {
+    for (const Format format : kFormats) {
+      report(0.1 + 0.02 * static_cast<double>(wide_.size()), traits(format).name);
+      DUNLIN_ASSIGN_OR_RETURN(CalibrationBlock block, make(kWide, format, kPromptRows));
+      wide_.push_back({kWide, std::move(block)});
+    }
+    for (const BlockSizes& sizes : {kFewScores, kManyScores}) {
+      report(0.24, "a long cache");
+      DUNLIN_ASSIGN_OR_RETURN(CalibrationBlock block, make(sizes, Format::q8_0, kContext));
+      block.fill();
+      attention_.push_back({sizes, std::move(block)});
+    }
     return {};
   }
 
-  Result<void> measure_format(Format format) {
-    report(0.3 + 0.12 * static_cast<double>(rates_.formats.size()), traits(format).name);
-    const BlockSizes sizes{1, 2048, 5632, 16, 8, 128};
-    DUNLIN_ASSIGN_OR_RETURN(BlockRun run,
-                            BlockRun::create(backend_, sizes, format, 1024, options_.threads));
-    const double bytes = run.weights_bytes();
-    const double steps = sizes.steps() * rates_.step_seconds;
-    const auto work = [&](int64_t rows) { return 2 * sizes.weights() * static_cast<double>(rows); };
-    FormatRates rates{.format = traits(format).name};
-    const double one = run.time(1, 0, RowClass::generated, 0.3 * unit_);
-    const double reading = std::max(one - steps, one / 2);
-    rates.decode_fraction = bytes / reading / rates_.stream_bytes_per_second(bytes);
-    rates.generated_flops =
-        work(kGeneratedRows) / run.time(kGeneratedRows, 0, RowClass::generated, 0.2 * unit_);
-    rates.prompt_flops =
-        work(kPromptRows) / run.time(kPromptRows, 0, RowClass::prompt, 0.3 * unit_);
-    rates_.formats.push_back(rates);
-    return {};
+  static double one_row(CalibrationBlock& block, int64_t cached) {
+    let_workers_sleep();
+    return block.step(1, cached, RowClass::generated);
+  }
+
+  // Three rounds at least, as the first pays for what it touches first.
+  void time_single_rows() {
+    report(0.3, "single rows");
+    const auto start = Clock::now();
+    for (int round = 0; round < 3 || seconds_since(start) < 0.1 * options_.seconds; ++round) {
+      narrow_->single.push_back(one_row(narrow_->block, 0));
+      for (TimedBlock& each : wide_) each.single.push_back(one_row(each.block, 0));
+      for (TimedAttention& each : attention_) {
+        // Both find the weights, 6 MB, in the caches: the difference is what the positions cost.
+        one_row(each.block, 0);
+        each.single_near.push_back(each.block.step(1, 0, RowClass::generated));
+        each.single_far.push_back(each.block.step(1, kContext - 1, RowClass::generated));
+      }
+    }
+  }
+
+  void time_many_rows() {
+    const double budget = 0.45 * options_.seconds;
+    const auto start = Clock::now();
+    double spent = 0;
+    do {
+      report(0.4 + 0.5 * std::min(1.0, spent / budget), "prompts");
+      for (TimedBlock& each : wide_) {
+        let_workers_sleep();
+        each.generated.push_back(each.block.step(kGeneratedRows, 0, RowClass::generated));
+        each.prompt.push_back(each.block.step(kPromptRows, 0, RowClass::prompt));
+      }
+      let_workers_sleep();
+      narrow_->prompt.push_back(narrow_->block.step(kPromptRows, 0, RowClass::prompt));
+      for (TimedAttention& each : attention_) {
+        let_workers_sleep();
+        each.prompt_near.push_back(each.block.step(kPromptRows, 0, RowClass::prompt));
+        each.prompt_far.push_back(each.block.step(kPromptRows, kPromptRows, RowClass::prompt));
+      }
+      spent = seconds_since(start);
+    } while (spent < budget);
+  }
+
+  static double seconds_since(Clock::time_point start) {
+    return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  // And gives the blocks' memory back.
+  CalibrationTimes take_times() {
+    CalibrationTimes times;
+    times.narrow = narrow_->times();
+    for (size_t i = 0; i < wide_.size(); ++i)
+      times.wide.emplace_back(traits(kFormats[i]).name, wide_[i].times());
+    times.few_scores = attention_.front().times();
+    times.many_scores = attention_.back().times();
+    narrow_.reset();
+    wide_.clear();
+    attention_.clear();
+    return times;
   }
 
   Backend& backend_;
   const CalibrationOptions& options_;
-  double unit_;  // seconds: a tenth of all
   CpuRates rates_;
+  std::optional<TimedBlock> narrow_;
+  std::vector<TimedBlock> wide_;  // by kFormats
+  std::vector<TimedAttention> attention_;
 };
 
 }  // namespace

@@ -12,14 +12,17 @@ struct CalibrationOptions {
   std::string cpu;  // brand string, for the record
   int threads = 0;  // 0: one per core
   double seconds = 10;
+  double hertz = 0;  // clock rate under load, for the record; 0: not known
   // Bytes per second of reading so many bytes with so many threads, for so long.
   std::function<Result<double>(int threads, uint64_t bytes, double seconds)> stream;
   std::function<void(double fraction, const std::string& what)> progress = {};
 };
 
-// Runs transformer blocks with zero weights, whose time does not depend on values: per format a block
-// large enough to stream, one small block for the time of a step itself, and one with a long cache.
-// Errors: of the stream and of compile() (kind does_not_fit where memory is short).
+// Runs transformer blocks with zero weights (planner/calibration_block.h): per format a wide one, one that is
+// narrow, two with a long cache. They take turns; of each the median counts, as of the repetitions of
+// `bench model`, and planner/calibration_fit.h makes rates of them. At most about 1.1 GB of memory at a time,
+// most of it for the largest stream, which is left out where it does not fit.
+// Errors: of the first stream and of compile() (kind does_not_fit where memory is short).
 Result<CpuRates> calibrate(Backend& backend, const CalibrationOptions& options);
 
 // A processor whose kernels were not measured.

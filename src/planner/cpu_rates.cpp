@@ -16,6 +16,8 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
+constexpr int kRatesVersion = 2;
+
 // Bits of an element as stored; 0 for a name that is no format.
 double bits_of(std::string_view name) {
   const auto format = parse_format(name);
@@ -99,7 +101,7 @@ std::string to_json(const CpuRates& rates) {
                        {"generated_flops", each.generated_flops},
                        {"prompt_flops", each.prompt_flops}});
   }
-  Json document = {{"schema_version", 1},
+  Json document = {{"schema_version", kRatesVersion},
                    {"cpu", rates.cpu},
                    {"threads", rates.threads},
                    {"isa", rates.isa},
@@ -107,7 +109,11 @@ std::string to_json(const CpuRates& rates) {
                    {"formats", formats},
                    {"kv_fraction", rates.kv_fraction},
                    {"attention_flops", rates.attention_flops},
-                   {"step_seconds", rates.step_seconds}};
+                   {"step_seconds", rates.step_seconds},
+                   {"element_seconds", rates.element_seconds},
+                   {"prompt_score_seconds", rates.prompt_score_seconds},
+                   {"generated_score_seconds", rates.generated_score_seconds}};
+  if (rates.hertz > 0) document["hertz"] = rates.hertz;
   if (rates.disk_bytes_per_second > 0)
     document["disk_bytes_per_second"] = rates.disk_bytes_per_second;
   return document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
@@ -117,7 +123,11 @@ Result<CpuRates> parse_cpu_rates(const std::string& text_of_file, const std::str
   const Json document = Json::parse(text_of_file, nullptr, /*allow_exceptions=*/false);
   if (!document.is_object()) return usage_error(origin + ": not a JSON object");
   DUNLIN_ASSIGN_OR_RETURN(const double version, positive(document, "schema_version", origin));
-  if (version != 1) return usage_error(fmt::format("{}: schema_version {}", origin, version));
+  if (version != kRatesVersion) {
+    return usage_error(fmt::format(
+        "{}: schema_version {}, and this reads {}: `dunlin plan --calibrate` measures again",
+        origin, version, kRatesVersion));
+  }
   CpuRates rates;
   rates.calibrated = true;
   DUNLIN_ASSIGN_OR_RETURN(rates.cpu, text(document, "cpu", origin));
@@ -144,6 +154,14 @@ Result<CpuRates> parse_cpu_rates(const std::string& text_of_file, const std::str
   DUNLIN_ASSIGN_OR_RETURN(rates.kv_fraction, positive(document, "kv_fraction", origin));
   DUNLIN_ASSIGN_OR_RETURN(rates.attention_flops, positive(document, "attention_flops", origin));
   DUNLIN_ASSIGN_OR_RETURN(rates.step_seconds, positive(document, "step_seconds", origin));
+  DUNLIN_ASSIGN_OR_RETURN(rates.element_seconds, positive(document, "element_seconds", origin));
+  DUNLIN_ASSIGN_OR_RETURN(rates.prompt_score_seconds,
+                          positive(document, "prompt_score_seconds", origin));
+  DUNLIN_ASSIGN_OR_RETURN(rates.generated_score_seconds,
+                          positive(document, "generated_score_seconds", origin));
+  if (document.contains("hertz")) {
+    DUNLIN_ASSIGN_OR_RETURN(rates.hertz, positive(document, "hertz", origin));
+  }
   if (document.contains("disk_bytes_per_second")) {
     DUNLIN_ASSIGN_OR_RETURN(rates.disk_bytes_per_second,
                             positive(document, "disk_bytes_per_second", origin));

@@ -44,8 +44,11 @@ class Clockwork {
     const CpuRates& rates = *device_.cpu;
     const Op op = sharded_.model.program->nodes[static_cast<size_t>(cost.node)].op;
     if (op == Op::attention) {
-      return rates.step_seconds +
-             std::max(cost.flops / rates.attention_flops, memory(cost) / rates.kv_fraction);
+      const double all_rows =
+          cost.flops / rates.attention_flops + cost.scores * rates.prompt_score_seconds;
+      const double one_row =
+          memory(cost) / rates.kv_fraction + cost.row_scores * rates.generated_score_seconds;
+      return rates.step_seconds + std::max(all_rows, one_row);
     }
     if (op == Op::rms_norm) return rates.step_seconds;
     if (cost.weight < 0) return 0;
@@ -53,7 +56,8 @@ class Clockwork {
         rates.of(sharded_.model.storage[static_cast<size_t>(cost.weight)].name);
     const double flops =
         row_class_ == RowClass::prompt ? format.prompt_flops : format.generated_flops;
-    return rates.step_seconds + std::max(cost.flops / flops, memory(cost) / format.decode_fraction);
+    return rates.step_seconds + cost.elements * rates.element_seconds +
+           std::max(cost.flops / flops, memory(cost) / format.decode_fraction);
   }
 
   const ShardedModel& sharded_;

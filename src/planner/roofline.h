@@ -4,9 +4,15 @@
 //   expected:  sum over operations of max(flops / (peak e_c), bytes / (bandwidth e_m))
 //              + sum over collectives of max(sent / (link e_i), hops * latency)
 //
-// On a processor with measured rates the expected time of an operation is
-//   max(flops / rate of its format and rows, bytes / (stream * fraction of its format)) + a step's own
-// time, and its peak is the fastest of these rates.
+// On a processor with measured rates (planner/cpu_rates.h) the expected time of an operation is
+//   a matrix:   max(flops / rate of its format and rows, bytes / (stream * fraction of its format))
+//               + elements of its rows * their time + a step's own time
+//   attention:  max(flops / rate + scores * their time in prompts,
+//                   bytes / (stream * fraction) + scores of one row * their time)  + a step's own time
+//   a norm:     a step's own time
+// The stream is what memory gives at as many bytes as the step reads, so a model that caches hold is read
+// faster. The time of elements is what narrow matrices pay for: the narrower, the more of them to a
+// multiplication. The peak of such a processor is the fastest rate of a format.
 //
 // The best overlaps all communication with computation, what is expected none of it. The three e are
 // the device's Efficiency. A pipeline of n stages works on n parts of the batch, so a token passes n

@@ -1,5 +1,7 @@
 // What kernels reached per cycle and thread, by instruction set.
 #include <algorithm>
+#include <string_view>
+#include <utility>
 
 #include "planner/calibrate.h"
 
@@ -7,34 +9,39 @@ namespace dunlin {
 
 namespace {
 
-// Multiplications and additions of a thread per cycle. Measured by `dunlin plan --calibrate` under
-// DUNLIN_ISA on a 2-thread Xeon (docs/planning.md, "This machine"); those of ARM are assumed: AVX2's
-// for registers of half the width, of int8 by the products of an instruction.
+// Multiplications and additions of a thread per cycle, and cycles of a thread for what is beside them
+// (CpuRates). `bench/typical_rates build/release/bin/dunlin` measures a row on the processor it runs on
+// (docs/planning.md, "This machine"). The rates of avx512 are those of a calibration of a 2-thread Xeon whose
+// clock was not noted, taken to be 3 GHz; those of scalar, avx2 and amx are older. Cycles of elements and
+// scores are estimates from the instructions of the kernels. All of ARM is assumed: AVX2's for registers of
+// half the width, of int8 by the products of an instruction.
 struct IsaRow {
   const char* isa;
   double prompt;     // 512 rows in bf16 arithmetic
   double generated;  // 64 rows in int8 arithmetic
   double f32;        // 512 rows in f32 arithmetic
   double attention;  // of a prompt
+  double element;    // cycles
+  double score;      // cycles, of a prompt; of single rows twice as many
 };
 constexpr IsaRow kIsas[] = {
-    {"scalar", 1, 1, 1, 1},
-    {"avx2", 10, 20, 10, 8},
-    {"avx512", 20, 60, 20, 16},
-    {"amx", 200, 60, 20, 40},
+    {"scalar", 1, 1, 1, 1, 8, 30},
+    {"avx2", 10, 20, 10, 8, 1, 3},
+    {"avx512", 36, 78, 28, 16, 0.5, 1.5},
+    {"amx", 200, 60, 20, 40, 0.5, 1.5},
     // aarch64
-    {"neon", 5, 6, 5, 4},
-    {"dotprod", 5, 16, 5, 4},
-    {"i8mm", 5, 24, 5, 4},
+    {"neon", 5, 6, 5, 4, 2, 6},
+    {"dotprod", 5, 16, 5, 4, 2, 6},
+    {"i8mm", 5, 24, 5, 4, 2, 6},
 };
 
-// The share of the stream that one row reaches, by format.
+// The share of the stream that one row reaches, by format (docs/formats.md has what one thread reads).
 struct FormatRow {
   const char* format;
   double decode_fraction;
 };
-constexpr FormatRow kFormats[] = {
-    {"BF16", 0.85}, {"Q8_0", 0.85}, {"Q4_0", 0.8}, {"Q4_K", 0.8}, {"Q6_K", 0.8}, {"F32", 0.85},
+constexpr FormatRow kTypicalFormats[] = {
+    {"Q4_0", 0.92}, {"BF16", 0.97}, {"Q8_0", 0.97}, {"Q4_K", 0.92}, {"Q6_K", 0.78}, {"F32", 1},
 };
 
 }  // namespace
@@ -48,7 +55,7 @@ CpuRates typical_rates(const Processor& processor, std::vector<StreamPoint> stre
   rates.isa = processor.isa;
   rates.threads = processor.threads;
   rates.stream = std::move(stream);
-  for (const FormatRow& format : kFormats) {
+  for (const FormatRow& format : kTypicalFormats) {
     const bool f32 = std::string_view(format.format) == "F32";
     const bool bf16 = std::string_view(format.format) == "BF16";
     rates.formats.push_back({.format = format.format,
@@ -58,9 +65,15 @@ CpuRates typical_rates(const Processor& processor, std::vector<StreamPoint> stre
                                                                  : row->generated),
                              .prompt_flops = cycles * (f32 ? row->f32 : row->prompt)});
   }
-  rates.kv_fraction = 0.7;
+  // Of that Xeon: 14 GB/s beside the scores, where its matrices were read at 26 to 28.
+  rates.kv_fraction = 0.55;
   rates.attention_flops = cycles * row->attention;
-  rates.step_seconds = 4e-6;
+  // Five loops of a layer's ten operations wake and join the threads, which takes about two microseconds.
+  rates.step_seconds = 1.2e-6;
+  rates.element_seconds = row->element / cycles;
+  rates.prompt_score_seconds = row->score / cycles;
+  rates.generated_score_seconds = 2 * row->score / cycles;
+  rates.hertz = processor.hertz;
   return rates;
 }
 

@@ -131,6 +131,7 @@ class Walker {
     cost_.weight = weight_of(node.operands[1]);
     cost_.flops = 2 * result * static_cast<double>(shard_extent(mesh_, weight.dims[1]));
     cost_.weight_bytes = bytes_of_weight(node.operands[1]);
+    cost_.elements = elements(node.operands[0]) + result;
     all_reduce(weight.dims[1], result);
   }
 
@@ -159,6 +160,9 @@ class Walker {
     const auto& attributes = std::get<AttentionAttributes>(node.attributes);
     const double visible = visible_positions(attributes, step_);
     cost_.flops = 4 * elements(node.operands[0]) * visible;
+    const Dim& head_dim = program_.type(node.operands[0]).dims.back();  // of [T,H,h]
+    cost_.scores = elements(node.operands[0]) / static_cast<double>(sizes_.of(head_dim)) * visible;
+    cost_.row_scores = cost_.scores / static_cast<double>(step_.rows_each);
     const ValueAxes& keys = sharded_.model.axes[static_cast<size_t>(node.operands[1])];
     const Dims& dims = program_.type(node.operands[1]).dims;  // [T,K,h]
     const auto local = [&](size_t dim) {
@@ -194,6 +198,7 @@ class Walker {
     const double touched = touched_experts(all, k, sizes_.rows * ways) / static_cast<double>(all);
     cost_.weight = weight_of(node.operands[3]);
     cost_.flops = 2 * pairs * 3 * ffn * width;
+    cost_.elements = pairs * 3 * (ffn + width);
     for (const size_t stack : {3, 4, 5}) {
       cost_.weight_bytes += touched * bytes_of_weight(node.operands[stack]);
     }

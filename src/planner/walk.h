@@ -3,7 +3,9 @@
 //
 // Counted are multiplications of matrices (2 per weight and row, 4 per query, key and head
 // dimension), weights and cached keys and values read once, and what devices send each other.
-// Activations are taken to stay on the chip, and other arithmetic to hide behind the reads.
+// Activations are taken to stay on the chip, and other arithmetic to hide behind the reads, but on
+// processors with measured rates, for which elements of activations and scores are counted, too
+// (planner/roofline.h).
 #pragma once
 
 #include <cstdint>
@@ -43,6 +45,11 @@ struct NodeCost {
   double flops = 0;         // of matrices
   double weight_bytes = 0;  // read
   double kv_bytes = 0;      // read
+  // Of activations: those that its matrices read and write, each row of each matrix counted.
+  double elements = 0;
+  // Of attention: products of a query and a key, of all rows, and of one row of each sequence.
+  double scores = 0;
+  double row_scores = 0;
   std::vector<Collective> collectives;
 };
 

@@ -211,6 +211,9 @@ class MachineTest(unittest.TestCase):
 
     def test_peaks_of_memory(self):
         self.assertGreater(measure.peak_bytes(["true"]), 0)
+        shell = ["sh", "-c", "test \"$DUNLIN_A\" = b && test -z \"${DUNLIN_C+set}\""]
+        with unittest.mock.patch.dict(os.environ, {"DUNLIN_C": "d"}):
+            self.assertGreater(measure.peak_bytes(shell, environment={"DUNLIN_A": "b", "DUNLIN_C": None}), 0)
         for words, message in ((["sh", "-c", "exit 3"], "ended with code 3"), (["/nowhere"], "/nowhere")):
             with self.assertRaisesRegex(measure.Failed, message):
                 measure.peak_bytes(words)

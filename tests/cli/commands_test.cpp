@@ -473,7 +473,10 @@ TEST_F(BenchTest, ThePeakIsWhatWasCalibratedForTheseThreadsAndThisInstructionSet
                                     .prompt_flops = 2e12}},
                        .kv_fraction = 1,
                        .attention_flops = 1e12,
-                       .step_seconds = 1e-6};
+                       .step_seconds = 1e-6,
+                       .element_seconds = 1e-10,
+                       .prompt_score_seconds = 1e-9,
+                       .generated_score_seconds = 1e-9};
   std::filesystem::create_directory(cache.file("calibration"));
   write_all(cache.file(fmt::format("calibration/{}-{}-2.json", name, best)), to_json(rates));
   const auto first = [&](const char* threads, const std::string& isa) {
@@ -491,6 +494,17 @@ TEST_F(BenchTest, ThePeakIsWhatWasCalibratedForTheseThreadsAndThisInstructionSet
   if (best != "scalar") {
     EXPECT_TRUE(first("2", "scalar")["peak_tflops"].is_null());
   }
+  // What an earlier version kept meant something else: a note, and what is typical in its place.
+  std::string older = to_json(rates);
+  older.replace(older.find(": 2"), 3, ": 1");
+  write_all(cache.file(fmt::format("calibration/{}-{}-2.json", name, best)), older);
+  const ProcessResult plan =
+      run_dunlin({"plan", test_data("data/llama_plain/model.gguf"), "-t", "2"},
+                 {.environment = {{"DUNLIN_CACHE", cache.path()}}});
+  EXPECT_EQ(plan.code, 0) << plan.err;
+  EXPECT_THAT(plan.err, HasSubstr("schema_version 1, and this reads 2"));
+  EXPECT_THAT(plan.err, HasSubstr("it is not used"));
+  EXPECT_THAT(plan.out, HasSubstr("--calibrate measures it"));
 }
 
 TEST_F(BenchTest, TheTableHasTheColumnsOfLlamaBench) {

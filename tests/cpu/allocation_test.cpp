@@ -6,18 +6,27 @@
 #include <new>
 #include <tuple>
 #include <utility>
+#include <vector>
 
+#include "backend/cpu/arena.h"
 #include "backend/cpu/cpu_backend.h"
+#include "backend/cpu/weight_layout.h"
 #include "backend/profile.h"
+#include "base/byte_source.h"
+#include "base/thread_pool.h"
 #include "tiny_mapped_weights.h"
 #include "tiny_model.h"
 
 namespace {
 
 std::atomic<int64_t> allocations{0};
+std::atomic<std::size_t> largest_block{0};
 
 void* counted(std::size_t size) {
   allocations.fetch_add(1, std::memory_order_relaxed);
+  std::size_t largest = largest_block.load();
+  while (size > largest && !largest_block.compare_exchange_weak(largest, size)) {
+  }
   void* memory = std::malloc(size == 0 ? 1 : size);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
@@ -110,6 +119,24 @@ TEST_P(Run, AllocatesNothingWhileWeightsAreRead) {
     session.executable().run(prompt, session.state(), output);
     EXPECT_EQ(allocations.load() - before, 0);
   }
+}
+
+// A megabyte a thread, which the C library's allocator would keep while the model runs.
+TEST(Load, ReadsIntoPagesThatTheSystemHasBack) {
+  constexpr int64_t kSize = 1024;
+  cpu::LaidOutWeight weight;
+  weight.view.name = "w";
+  weight.view.rows = kSize;
+  weight.view.columns = kSize;
+  weight.view.source =
+      memory_source(std::vector<std::byte>(static_cast<size_t>(kSize * kSize * 4)), "zeros");
+  weight.layout = packed_layout(traits(Format::f32), kSize, kSize, /*exact_rows=*/true).value();
+  const auto pool = ThreadPool::create(2).value();
+  const cpu::Arena arena = cpu::Arena::create(weight.packed_bytes(), "packed weights").value();
+  cpu::WeightReader reader(*pool);
+  largest_block = 0;
+  ASSERT_TRUE(reader.pack(weight, 0, weight.stripes(), arena.data()).ok());
+  EXPECT_LT(largest_block.load(), 64u << 10);
 }
 
 }  // namespace

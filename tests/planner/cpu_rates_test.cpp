@@ -22,6 +22,9 @@ CpuRates example() {
   rates.kv_fraction = 0.6;
   rates.attention_flops = 1e11;
   rates.step_seconds = 5e-6;
+  rates.element_seconds = 2e-10;
+  rates.prompt_score_seconds = 3e-10;
+  rates.generated_score_seconds = 4e-10;
   return rates;
 }
 
@@ -49,7 +52,28 @@ TEST(CpuRates, SurviveJson) {
   EXPECT_TRUE(read.calibrated);
   EXPECT_EQ(read.stream.size(), 2u);
   EXPECT_DOUBLE_EQ(read.of("Q4_0").prompt_flops, 9e11);
+  EXPECT_DOUBLE_EQ(read.element_seconds, 2e-10);
+  EXPECT_DOUBLE_EQ(read.prompt_score_seconds, 3e-10);
+  EXPECT_DOUBLE_EQ(read.generated_score_seconds, 4e-10);
+  EXPECT_EQ(read.hertz, 0);
   EXPECT_EQ(to_json(read), to_json(rates));
+  CpuRates timed = rates;
+  timed.hertz = 3e9;
+  EXPECT_DOUBLE_EQ(parse_cpu_rates(to_json(timed), "file")->hertz, 3e9);
+}
+
+// Its fractions were of another stream.
+TEST(CpuRates, AnOlderVersionIsMeasuredAgain) {
+  std::string text = to_json(example());
+  const std::string version = "\"schema_version\": 2";
+  const size_t at = text.find(version);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at, version.size(), "\"schema_version\": 1");
+  const auto result = parse_cpu_rates(text, "rates.json");
+  ASSERT_FALSE(result.ok());
+  EXPECT_EQ(
+      result.error().message,
+      "rates.json: schema_version 1, and this reads 2: `dunlin plan --calibrate` measures again");
 }
 
 // Files from before it was measured do not have it.
@@ -82,6 +106,12 @@ TEST(CpuRates, WrongJsonIsNamed) {
   const size_t at = text.find("\"prompt_flops\"");
   EXPECT_THAT(message(text.substr(0, at) + "\"prompt\"" + text.substr(at + 14)),
               HasSubstr("prompt_flops is missing"));
+  for (const std::string name :
+       {"element_seconds", "prompt_score_seconds", "generated_score_seconds"}) {
+    std::string without = to_json(example());
+    without.replace(without.find("\"" + name), 2, "\"_");
+    EXPECT_THAT(message(without), HasSubstr(name + " is missing"));
+  }
 }
 
 TEST(TypicalRates, GrowWithTheProcessor) {
@@ -96,6 +126,8 @@ TEST(TypicalRates, GrowWithTheProcessor) {
   EXPECT_LT(rates("unknown", 1, 2e9).peak_flops(), one.peak_flops());
   EXPECT_GT(rates("neon", 1, 2e9).peak_flops(), rates("scalar", 1, 2e9).peak_flops());
   EXPECT_GT(rates("i8mm", 1, 2e9).peak_flops(), rates("dotprod", 1, 2e9).peak_flops());
+  EXPECT_NEAR(rates("avx2", 4, 3e9).element_seconds, one.element_seconds / 6, 1e-18);
+  EXPECT_LT(rates("avx512", 1, 2e9).element_seconds, one.element_seconds);
   EXPECT_TRUE(parse_cpu_rates(to_json(one), "typical").ok());
 }
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+
 #include "planned.h"
 
 namespace dunlin {
@@ -86,16 +88,25 @@ TEST(Roofline, AStageIsTimedByTheSlowest) {
   EXPECT_LT(two.best_seconds, 2 * whole.best_seconds);
 }
 
-TEST(Roofline, MeasuredRatesTakeThePlaceOfPeaks) {
-  const Timed timed;
-  Device device = test_device();
+CpuRates test_rates() {
   CpuRates rates;
   rates.stream = {{1, 2e9}};
   rates.formats = {{"BF16", 0.5, 1e10, 2e10}};
   rates.kv_fraction = 0.25;
   rates.attention_flops = 1e15;
   rates.step_seconds = 1e-3;
+  return rates;
+}
+
+Device processor(const CpuRates& rates) {
+  Device device = test_device();
   device.cpu = std::make_shared<const CpuRates>(rates);
+  return device;
+}
+
+TEST(Roofline, MeasuredRatesTakeThePlaceOfPeaks) {
+  const Timed timed;
+  const Device device = processor(test_rates());
   const StepTime one = timed.time({}, {.sequences = 1, .cached = 999}, device);
   // Seven matrices, attention and two norms a layer; the last norm and the head.
   const double steps = 1e-3 * (2 * 10 + 2);
@@ -106,6 +117,54 @@ TEST(Roofline, MeasuredRatesTakeThePlaceOfPeaks) {
   const StepShape prompt{.sequences = 1, .rows_each = 4000, .row_class = RowClass::prompt};
   const StepTime many = timed.time({}, prompt, device);
   EXPECT_GT(many.expected_seconds, 2 * 4000 * matrix_elements(timed.program, "layers") / 2e10);
+}
+
+// D 64, H 4, K 2, h 16, F 96, V 96, 2 layers.
+TEST(Roofline, ElementsAndScoresTakeTheirTime) {
+  const Timed timed;
+  const StepShape prompt{
+      .sequences = 2, .rows_each = 50, .cached = 10, .row_class = RowClass::prompt};
+  const double rows = 100;
+  const auto seconds = [&](const CpuRates& rates) {
+    return timed.time({}, prompt, processor(rates)).expected_seconds;
+  };
+  CpuRates rates = test_rates();
+  const double before = seconds(rates);
+  rates.element_seconds = 1e-6;
+  // In and out of q, k and v, o, gate and up, down, for each row; of the head for one.
+  const double of_layer = (64 + 64) + 2 * (64 + 32) + (64 + 64) + 3 * (64 + 96);
+  EXPECT_NEAR(seconds(rates) - before, 1e-6 * (2 * rows * of_layer + 64 + 96), 1e-9);
+  rates = test_rates();
+  rates.kv_fraction = 1e6;
+  const double without = seconds(rates);
+  rates.prompt_score_seconds = 1e-6;
+  // Four heads of two layers; each row of this model sees all 60 positions.
+  const double scores = 2 * 4 * rows * 60;
+  EXPECT_NEAR(seconds(rates) - without, 1e-6 * scores, 1e-6);
+  // Of single rows it comes on top of the reads, for one row of each sequence.
+  rates = test_rates();
+  rates.generated_score_seconds = 1e-6;
+  EXPECT_NEAR(seconds(rates) - before, 1e-6 * scores / 50, 1e-9);
+}
+
+// Two models of as many multiplications, of which one is half as wide.
+TEST(Roofline, NarrowMatricesMultiplySlower) {
+  CpuRates rates = test_rates();
+  rates.step_seconds = 1e-12;
+  rates.element_seconds = 2e-9;
+  const Device device = processor(rates);
+  const StepShape prompt{.sequences = 1, .rows_each = 64, .row_class = RowClass::prompt};
+  const auto rate_of = [&](const DreamSizes& sizes) {
+    const Program program = dream_program(sizes);
+    const PlannedModel model = planned(program);
+    const ShardedModel whole = sharded(model, {});
+    const StepTime time = step_time(walk(whole, prompt), whole, device, RowClass::prompt);
+    return time.flops / time.expected_seconds;
+  };
+  const double wide = rate_of({.layers = 1, .width = 128, .heads = 8, .kv_heads = 8, .ffn = 512});
+  const double narrow = rate_of({.layers = 4, .width = 64, .heads = 4, .kv_heads = 4, .ffn = 256});
+  EXPECT_LT(narrow, 0.9 * wide);
+  EXPECT_LT(wide, 2e10);
 }
 
 }  // namespace

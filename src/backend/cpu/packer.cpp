@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/weights.h"
+#include "base/mapped_bytes.h"
 
 namespace dunlin::cpu {
 
@@ -93,8 +94,8 @@ class Packer final : public WeightPacker {
   WeightReader reader_;
   std::vector<PreparedPart> parts_;
   std::vector<Form> forms_;  // of each part
-  std::vector<std::byte> piece_;
-  std::vector<std::byte> odd_piece_;  // of a companion
+  MappedBytes piece_;
+  MappedBytes odd_piece_;  // of a companion
 };
 
 }  // namespace

@@ -27,7 +27,7 @@ int64_t rows_of_piece(const WeightView& view, int64_t multiple) {
 // Rows [first, first + count) as bytes, a bounded piece at a time: fn(first, count, bytes).
 template <typename Function>
 Result<void> for_each_piece(const WeightView& view, int64_t first, int64_t count, int64_t multiple,
-                            std::vector<std::byte>& buffer, Function fn) {
+                            MappedBytes& buffer, Function fn) {
   const int64_t most = rows_of_piece(view, multiple);
   const int64_t end = first + count;
   for (int64_t row = first; row < end; row += most) {
@@ -234,7 +234,7 @@ Result<void> WeightReader::pack_in_matrix(const LaidOutWeight& weight, const Str
                                           size_t worker) {
   const WeightView& view = weight.view;
   const PackedLayout& layout = weight.layout;
-  std::vector<std::byte>& scratch = scratch_[worker];
+  MappedBytes& scratch = scratch_[worker];
   const auto scratch_bytes = static_cast<size_t>(pack_scratch_bytes(layout) + kCacheLine);
   if (scratch.size() < scratch_bytes) scratch.resize(scratch_bytes);
   const auto start = reinterpret_cast<uintptr_t>(scratch.data());
@@ -256,7 +256,7 @@ Result<void> WeightReader::pack_in_matrix(const LaidOutWeight& weight, const Str
                             pack_rows(row, count, bytes, stripes.into);
                           });
   }
-  std::vector<std::byte>& parted = parted_[worker];
+  MappedBytes& parted = parted_[worker];
   return for_each_piece(*weight.both, 2 * first, 2 * rows, 2 * kStripeRows, buffers_[worker],
                         [&](int64_t row, int64_t count, const std::byte* bytes) {
                           if (std::ssize(parted) < count * row_bytes)

@@ -11,6 +11,7 @@
 #include "backend/api.h"
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/kernels/packed.h"
+#include "base/mapped_bytes.h"
 #include "base/thread_pool.h"
 #include "formats/prepared_weights.h"
 
@@ -70,7 +71,8 @@ class WeightLayout {
   int64_t loading_bytes_ = 0;
 };
 
-// Reads weights and packs them, with pread into a buffer of a megabyte per thread, two for companions.
+// Reads weights and packs them, with pread into a buffer of a megabyte per thread, two for companions. The
+// system has the buffers back when it ends.
 class WeightReader {
  public:
   explicit WeightReader(ThreadPool& pool);
@@ -93,9 +95,9 @@ class WeightReader {
   Result<void> pack_in_matrix(const LaidOutWeight& weight, const Stripes& stripes, size_t worker);
 
   ThreadPool& pool_;
-  std::vector<std::vector<std::byte>> buffers_;  // by worker
-  std::vector<std::vector<std::byte>> parted_;   // rows of two weights
-  std::vector<std::vector<std::byte>> scratch_;
+  std::vector<MappedBytes> buffers_;  // by worker
+  std::vector<MappedBytes> parted_;   // rows of two weights
+  std::vector<MappedBytes> scratch_;
 };
 
 }  // namespace dunlin::cpu
