@@ -109,7 +109,7 @@ class Calibration {
     time_many_rows();
     const CalibrationTimes times = take_times();
     measure_stream_again();
-    fit_rates(times, rates_);
+    fit_rates(times, typical(), rates_);
     report(1, "");
     return std::move(rates_);
   }
@@ -195,12 +195,11 @@ class Calibration {
     }
   }
 
+  // Rounds until 0.85 of all the time is spent, and one at least.
   void time_many_rows() {
-    const double budget = 0.45 * options_.seconds;
-    const auto start = Clock::now();
     double spent = 0;
     do {
-      report(0.4 + 0.5 * std::min(1.0, spent / budget), "prompts");
+      report(0.4 + 0.5 * std::min(1.0, spent), "prompts");
       for (TimedBlock& each : wide_) {
         let_workers_sleep();
         each.generated.push_back(each.block.step(kGeneratedRows, 0, RowClass::generated));
@@ -213,12 +212,18 @@ class Calibration {
         each.prompt_near.push_back(each.block.step(kPromptRows, 0, RowClass::prompt));
         each.prompt_far.push_back(each.block.step(kPromptRows, kPromptRows, RowClass::prompt));
       }
-      spent = seconds_since(start);
-    } while (spent < budget);
+      spent = seconds_since(started_) / (0.85 * options_.seconds);
+    } while (spent < 1);
   }
 
   static double seconds_since(Clock::time_point start) {
     return std::chrono::duration<double>(Clock::now() - start).count();
+  }
+
+  CpuRates typical() const {
+    return typical_rates(
+        {.cpu = rates_.cpu, .isa = rates_.isa, .threads = rates_.threads, .hertz = options_.hertz},
+        rates_.stream);
   }
 
   // And gives the blocks' memory back.
@@ -237,6 +242,7 @@ class Calibration {
 
   Backend& backend_;
   const CalibrationOptions& options_;
+  const Clock::time_point started_ = Clock::now();
   CpuRates rates_;
   std::optional<TimedBlock> narrow_;
   std::vector<TimedBlock> wide_;  // by kFormats

@@ -11,10 +11,18 @@ namespace {
 constexpr double kLeastCost = 1e-15;    // seconds: rates are positive numbers
 constexpr double kLeastSeconds = 1e-9;  // of a difference of two times
 constexpr double kMostBeside = 0.9;     // of a time
+// What is found as the difference of two times may be off by many times its size on a busy machine: it stays
+// within so many times what is typical.
+constexpr double kFromTypical = 4;
+
+CostRange around(double typical) {
+  return {typical / kFromTypical, typical * kFromTypical};
+}
 
 class RateFit {
  public:
-  RateFit(const CalibrationTimes& times, CpuRates& rates) : times_(times), rates_(rates) {}
+  RateFit(const CalibrationTimes& times, const CpuRates& typical, CpuRates& rates)
+      : times_(times), typical_(typical), rates_(rates) {}
 
   // The time of a row's steps has that of its elements in it, and that of a prompt's elements that of its
   // steps, of which it is a small part: a few turns make both exact.
@@ -46,12 +54,15 @@ class RateFit {
   }
 
   void fit_attention() {
-    const WorkCosts read = work_costs(reads_of(times_.many_scores), reads_of(times_.few_scores));
+    const WorkCosts read = work_costs(reads_of(times_.many_scores), reads_of(times_.few_scores),
+                                      around(typical_.generated_score_seconds));
     rates_.kv_fraction = 1 / read.work / joint_stream();
     rates_.generated_score_seconds = read.beside;
     const WorkCosts products =
-        work_costs(products_of(times_.many_scores), products_of(times_.few_scores));
-    rates_.attention_flops = 1 / products.work;
+        work_costs(products_of(times_.many_scores), products_of(times_.few_scores),
+                   around(typical_.prompt_score_seconds));
+    const CostRange flops = around(typical_.attention_flops);
+    rates_.attention_flops = std::clamp(1 / products.work, flops.least, flops.most);
     rates_.prompt_score_seconds = products.beside;
   }
 
@@ -64,7 +75,8 @@ class RateFit {
 
   void fit_steps() {
     const WorkCosts costs =
-        work_costs(single_row(times_.narrow), single_row(times_.wide.front().second));
+        work_costs(single_row(times_.narrow), single_row(times_.wide.front().second),
+                   around(typical_.step_seconds));
     rates_.step_seconds = costs.beside;
   }
 
@@ -84,7 +96,8 @@ class RateFit {
 
   void fit_elements() {
     const WorkCosts costs =
-        work_costs(prompt_rows(times_.narrow), prompt_rows(times_.wide.front().second));
+        work_costs(prompt_rows(times_.narrow), prompt_rows(times_.wide.front().second),
+                   around(typical_.element_seconds));
     rates_.element_seconds = costs.beside;
   }
 
@@ -113,6 +126,7 @@ class RateFit {
   }
 
   const CalibrationTimes& times_;
+  const CpuRates& typical_;
   CpuRates& rates_;
 };
 
@@ -126,17 +140,18 @@ double CalibrationTimes::joint_bytes() const {
   return bytes;
 }
 
-void fit_rates(const CalibrationTimes& times, CpuRates& rates) {
-  RateFit(times, rates).run();
+void fit_rates(const CalibrationTimes& times, const CpuRates& typical, CpuRates& rates) {
+  RateFit(times, typical, rates).run();
 }
 
-WorkCosts work_costs(const TimedWork& more, const TimedWork& less) {
+WorkCosts work_costs(const TimedWork& more, const TimedWork& less, const CostRange& range) {
   const double apart = less.work * more.beside - more.work * less.beside;
   DUNLIN_CHECK(apart > 0, "two blocks that do not differ");
   const double solved = (more.seconds * less.work - less.seconds * more.work) / apart;
   const double most =
       kMostBeside * std::min(more.seconds / more.beside, less.seconds / less.beside);
-  const double beside = std::max(kLeastCost, std::min(solved, most));
+  const double beside =
+      std::max(kLeastCost, std::min(std::clamp(solved, range.least, range.most), most));
   return {work_cost(less, beside), beside};
 }
 

@@ -43,9 +43,9 @@ struct CalibrationTimes {
 };
 
 // Fills all rates but `stream`, which is there: fractions are of what it gives at joint_bytes(). Where a
-// block read faster than that, the stream is raised to it, so that no fraction is above 1. Noise makes no
-// rate negative.
-void fit_rates(const CalibrationTimes& times, CpuRates& rates);
+// block read faster than that, the stream is raised to it, so that no fraction is above 1. What is beside
+// multiplications and bytes is a small difference of times: it stays within four times what is `typical`.
+void fit_rates(const CalibrationTimes& times, const CpuRates& typical, CpuRates& rates);
 
 // A time that is taken to be `work` times one cost and `beside` times another.
 struct TimedWork {
@@ -53,14 +53,18 @@ struct TimedWork {
   double work = 0;
   double beside = 0;
 };
+struct CostRange {  // seconds of one
+  double least = 0;
+  double most = 0;
+};
 struct WorkCosts {  // seconds of one
   double work = 0;
   double beside = 0;
 };
 
-// `more` has more beside its work than `less`. What is beside takes nine tenths of either at most, and never
-// less than nothing.
-WorkCosts work_costs(const TimedWork& more, const TimedWork& less);
+// `more` has more beside its work than `less`. What is beside costs what `range` allows, and takes nine tenths
+// of either at most.
+WorkCosts work_costs(const TimedWork& more, const TimedWork& less, const CostRange& range);
 // Of the work alone, with the other cost known; a tenth of the time at least.
 double work_cost(const TimedWork& timed, double beside);
 

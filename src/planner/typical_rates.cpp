@@ -11,10 +11,9 @@ namespace {
 
 // Multiplications and additions of a thread per cycle, and cycles of a thread for what is beside them
 // (CpuRates). `bench/typical_rates build/release/bin/dunlin` measures a row on the processor it runs on
-// (docs/planning.md, "This machine"). The rates of avx512 are those of a calibration of a 2-thread Xeon whose
-// clock was not noted, taken to be 3 GHz; those of scalar, avx2 and amx are older. Cycles of elements and
-// scores are estimates from the instructions of the kernels. All of ARM is assumed: AVX2's for registers of
-// half the width, of int8 by the products of an instruction.
+// (docs/planning.md, "This machine"). Those of avx512 and avx2 are of a 2-thread Xeon at 2.9 GHz, those of scalar
+// and amx are older. All of ARM is assumed: AVX2's for registers of half the width, of int8 by the products
+// of an instruction.
 struct IsaRow {
   const char* isa;
   double prompt;     // 512 rows in bf16 arithmetic
@@ -25,14 +24,14 @@ struct IsaRow {
   double score;      // cycles, of a prompt; of single rows twice as many
 };
 constexpr IsaRow kIsas[] = {
-    {"scalar", 1, 1, 1, 1, 8, 30},
-    {"avx2", 10, 20, 10, 8, 1, 3},
-    {"avx512", 36, 78, 28, 16, 0.5, 1.5},
-    {"amx", 200, 60, 20, 40, 0.5, 1.5},
+    {"scalar", 1, 1, 1, 1, 20, 60},
+    {"avx2", 14, 24, 15, 9.5, 5, 15},
+    {"avx512", 30, 60, 28, 30, 2.5, 8},
+    {"amx", 200, 60, 28, 40, 2.5, 8},
     // aarch64
-    {"neon", 5, 6, 5, 4, 2, 6},
-    {"dotprod", 5, 16, 5, 4, 2, 6},
-    {"i8mm", 5, 24, 5, 4, 2, 6},
+    {"neon", 5, 6, 5, 4, 10, 30},
+    {"dotprod", 5, 16, 5, 4, 10, 30},
+    {"i8mm", 5, 24, 5, 4, 10, 30},
 };
 
 // The share of the stream that one row reaches, by format (docs/formats.md has what one thread reads).
@@ -41,7 +40,7 @@ struct FormatRow {
   double decode_fraction;
 };
 constexpr FormatRow kTypicalFormats[] = {
-    {"Q4_0", 0.92}, {"BF16", 0.97}, {"Q8_0", 0.97}, {"Q4_K", 0.92}, {"Q6_K", 0.78}, {"F32", 1},
+    {"Q4_0", 0.75}, {"BF16", 0.9}, {"Q8_0", 0.88}, {"Q4_K", 0.72}, {"Q6_K", 0.75}, {"F32", 1},
 };
 
 }  // namespace
@@ -65,11 +64,9 @@ CpuRates typical_rates(const Processor& processor, std::vector<StreamPoint> stre
                                                                  : row->generated),
                              .prompt_flops = cycles * (f32 ? row->f32 : row->prompt)});
   }
-  // Of that Xeon: 14 GB/s beside the scores, where its matrices were read at 26 to 28.
-  rates.kv_fraction = 0.55;
+  rates.kv_fraction = 0.65;  // of that Xeon
   rates.attention_flops = cycles * row->attention;
-  // Five loops of a layer's ten operations wake and join the threads, which takes about two microseconds.
-  rates.step_seconds = 1.2e-6;
+  rates.step_seconds = 1e-6;
   rates.element_seconds = row->element / cycles;
   rates.prompt_score_seconds = row->score / cycles;
   rates.generated_score_seconds = 2 * row->score / cycles;

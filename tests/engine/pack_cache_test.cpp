@@ -137,7 +137,6 @@ TEST_F(PackedModel, OtherLayersAndTypesAreOtherEntries) {
   const ModelOptions others[] = {{.layers = 1},
                                  {.quantize = "Q8_0"},
                                  {.quantize = "Q4_0"},
-                                 {.precision = Precision::fast},
                                  {.precision = Precision::fast, .quantize = "Q8_0"}};
   size_t count = 1;
   for (const ModelOptions& options : others) {

@@ -120,7 +120,7 @@ TEST(CalibrationFit, FindsTheRatesOfTheTimes) {
   const CpuRates known = known_rates();
   CpuRates found;
   found.stream = known.stream;
-  fit_rates(times_of(known), found);
+  fit_rates(times_of(known), known, found);
   const auto expect_near = [](double value, double wanted) {
     EXPECT_NEAR(value / wanted, 1, 0.01) << value << " and " << wanted;
   };
@@ -146,14 +146,14 @@ TEST(CalibrationFit, TheFastestReaderIsTheStream) {
   const CpuRates known = known_rates();
   CpuRates found;
   found.stream = {{64e6, 15e9}, {256e6, 15e9}};
-  fit_rates(times_of(known), found);
+  fit_rates(times_of(known), known, found);
   EXPECT_NEAR(found.stream_bytes_per_second(1e8) / 30e9, 1, 0.01);
   EXPECT_NEAR(found.of("BF16").decode_fraction, 1, 1e-12);
   EXPECT_NEAR(found.of("Q4_0").decode_fraction, 0.9, 0.01);
   EXPECT_NEAR(found.kv_fraction, 0.5, 0.01);
 }
 
-TEST(CalibrationFit, NoiseMakesNoRateNegative) {
+TEST(CalibrationFit, NoiseLeavesRatesNearTypicalOnes) {
   CalibrationTimes times = times_of(known_rates());
   times.narrow.single = times.wide.front().second.single / 100;
   times.narrow.prompt = times.wide.front().second.prompt / 100;
@@ -161,7 +161,8 @@ TEST(CalibrationFit, NoiseMakesNoRateNegative) {
   times.many_scores.prompt_far = times.few_scores.prompt_near / 2;
   CpuRates found;
   found.stream = known_rates().stream;
-  fit_rates(times, found);
+  const CpuRates typical = known_rates();
+  fit_rates(times, typical, found);
   found.cpu = "x";
   found.isa = "y";
   found.threads = 1;
@@ -169,18 +170,26 @@ TEST(CalibrationFit, NoiseMakesNoRateNegative) {
   EXPECT_TRUE(read.ok()) << read.error().message;
   for (const FormatRates& row : found.formats) EXPECT_LE(row.decode_fraction, 1) << row.format;
   EXPECT_LE(found.kv_fraction, 1);
+  EXPECT_LE(found.step_seconds, 4 * typical.step_seconds * (1 + 1e-12));
+  EXPECT_LE(found.element_seconds, 4 * typical.element_seconds * (1 + 1e-12));
+  EXPECT_GE(found.attention_flops, typical.attention_flops / 4 * (1 - 1e-12));
+  EXPECT_LE(found.attention_flops, typical.attention_flops * 4 * (1 + 1e-12));
 }
 
 TEST(CalibrationFit, TwoBlocksTellBothCosts) {
-  const WorkCosts costs = work_costs({2 * 10 + 3 * 4, 10, 4}, {2 * 100 + 3 * 5, 100, 5});
+  const WorkCosts costs = work_costs({2 * 10 + 3 * 4, 10, 4}, {2 * 100 + 3 * 5, 100, 5}, {1, 12});
   EXPECT_DOUBLE_EQ(costs.work, 2);
   EXPECT_DOUBLE_EQ(costs.beside, 3);
   EXPECT_DOUBLE_EQ(work_cost({2 * 10 + 3 * 4, 10, 4}, 3), 2);
   // Nine tenths at most are beside the work.
-  const WorkCosts bounded = work_costs({1000, 1, 10}, {1, 1, 1});
+  const WorkCosts bounded = work_costs({1000, 1, 10}, {1, 1, 1}, {0.1, 1000});
   EXPECT_DOUBLE_EQ(bounded.beside, 0.9);
   EXPECT_DOUBLE_EQ(bounded.work, 0.1);
   EXPECT_DOUBLE_EQ(work_cost({1, 1, 1}, 5), 0.1);
+  // And what the range allows.
+  const WorkCosts dearer = work_costs({2 * 10 + 3 * 4, 10, 4}, {2 * 100 + 3 * 5, 100, 5}, {4, 16});
+  EXPECT_DOUBLE_EQ(dearer.beside, 4);
+  EXPECT_DOUBLE_EQ(dearer.work, (2 * 100 + 3 * 5 - 4 * 5) / 100.0);
 }
 
 }  // namespace
