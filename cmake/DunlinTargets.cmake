@@ -133,17 +133,21 @@ function(dunlin_library NAME)
   endif()
 endfunction()
 
-# dunlin_test(NAME SOURCES a_test.cpp DEPS base [LABELS thorough|slow] [ARGS ...]): one GoogleTest binary, one ctest
-# entry. scripts/test leaves out both labels, .ci/run has the thorough tests, scripts/test-all has all of them.
+# dunlin_test(NAME SOURCES a_test.cpp DEPS base [LABELS thorough|slow] [ARGS ...] [OPTIMISED]): one GoogleTest binary, one
+# ctest entry. OPTIMISED: it computes a lot itself, and goes without the precompiled headers of the others. scripts/test leaves out both labels, .ci/run has the thorough tests, scripts/test-all has all of them.
 function(dunlin_test NAME)
-  cmake_parse_arguments(ARG "" "" "SOURCES;DEPS;LABELS;ARGS;EXTERNAL" ${ARGN})
+  cmake_parse_arguments(ARG "OPTIMISED" "" "SOURCES;DEPS;LABELS;ARGS;EXTERNAL" ${ARGN})
   list(TRANSFORM ARG_DEPS PREPEND "dunlin_")
   add_executable(${NAME} ${ARG_SOURCES})
   target_link_libraries(${NAME} PRIVATE dunlin_flags ${ARG_DEPS} ${ARG_EXTERNAL} GTest::gtest GTest::gmock
                                         GTest::gtest_main)
   target_compile_definitions(${NAME} PRIVATE "DUNLIN_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
-  target_compile_options(${NAME} PRIVATE ${DUNLIN_TEST_OPTIONS} ${DUNLIN_PCH_OPTIONS})
-  target_precompile_headers(${NAME} REUSE_FROM dunlin_precompiled_tests)
+  if(ARG_OPTIMISED)
+    target_compile_options(${NAME} PRIVATE -O1)
+  else()
+    target_compile_options(${NAME} PRIVATE ${DUNLIN_TEST_OPTIONS} ${DUNLIN_PCH_OPTIONS})
+    target_precompile_headers(${NAME} REUSE_FROM dunlin_precompiled_tests)
+  endif()
   dunlin_add_test(${NAME} COMMAND ${NAME} ${ARG_ARGS} LABELS ${ARG_LABELS})
   # A program all of whose tests were skipped, and none failed: that is when GoogleTest's list of skipped tests, after
   # no passed ones, is the last thing it prints.
