@@ -200,7 +200,7 @@ void add_device_flags(Command command, PlanFlags& flags) {
   add_flag(command, "-t,--threads", flags.machine.threads, "of the CPU (0: one per core)")
       .check(in_range(0, 1024));
   add_switch(command, "--calibrate", flags.calibrate,
-             "measure this machine and its disk first (11 s; kept for later plans)");
+             "measure this machine and its disk first (13 s; kept for later plans)");
   add_flag(command, "--offload", flags.machine.offload,
            "auto: of cpu: memory need not hold all weights; the others are read from disk as the "
            "model runs")

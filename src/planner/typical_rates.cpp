@@ -11,9 +11,9 @@ namespace {
 
 // Multiplications and additions of a thread per cycle, and cycles of a thread for what is beside them
 // (CpuRates). `bench/typical_rates build/release/bin/dunlin` measures a row on the processor it runs on
-// (docs/planning.md, "This machine"). Those of avx512 and avx2 are of a 2-thread Xeon at 2.9 GHz, those of scalar
-// and amx are older. All of ARM is assumed: AVX2's for registers of half the width, of int8 by the products
-// of an instruction.
+// (docs/planning.md, "This machine"). Those of avx512 and avx2 lie between the median and the best of five rounds
+// on a 2-thread Xeon at 2.9 GHz that others slowed down by up to a half; those of scalar and amx are older.
+// All of ARM is assumed: AVX2's for registers of half the width, of int8 by the products of an instruction.
 struct IsaRow {
   const char* isa;
   double prompt;     // 512 rows in bf16 arithmetic

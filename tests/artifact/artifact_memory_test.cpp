@@ -3,51 +3,15 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <new>
 #include <span>
 #include <sstream>
 #include <string>
 #include <vector>
 
 #include "artifact/writer.h"
-
-namespace {
-
-std::atomic<std::size_t> largest_block{0};
-
-void* noted(std::size_t size) {
-  std::size_t largest = largest_block.load();
-  while (size > largest && !largest_block.compare_exchange_weak(largest, size)) {
-  }
-  void* memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  return noted(size);
-}
-void* operator new[](std::size_t size) {
-  return noted(size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
+#include "support/counted_allocations.h"
 
 namespace dunlin {
 namespace {

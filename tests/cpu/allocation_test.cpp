@@ -1,9 +1,6 @@
 // run() allocates nothing: operator new of this binary counts.
 #include <gtest/gtest.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <new>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -14,44 +11,9 @@
 #include "backend/profile.h"
 #include "base/byte_source.h"
 #include "base/thread_pool.h"
+#include "support/counted_allocations.h"
 #include "tiny_mapped_weights.h"
 #include "tiny_model.h"
-
-namespace {
-
-std::atomic<int64_t> allocations{0};
-std::atomic<std::size_t> largest_block{0};
-
-void* counted(std::size_t size) {
-  allocations.fetch_add(1, std::memory_order_relaxed);
-  std::size_t largest = largest_block.load();
-  while (size > largest && !largest_block.compare_exchange_weak(largest, size)) {
-  }
-  void* memory = std::malloc(size == 0 ? 1 : size);
-  if (memory == nullptr) throw std::bad_alloc();
-  return memory;
-}
-
-}  // namespace
-
-void* operator new(std::size_t size) {
-  return counted(size);
-}
-void* operator new[](std::size_t size) {
-  return counted(size);
-}
-void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory) noexcept {
-  std::free(memory);
-}
-void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-void operator delete[](void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
 
 namespace dunlin {
 namespace {
