@@ -1,6 +1,8 @@
 // Names of operations and look-ups in a Program.
 #include "program/program.h"
 
+#include <algorithm>
+
 namespace dunlin {
 
 const char* op_name(Op op) {
@@ -100,6 +102,10 @@ const Output* Program::find_output(const std::string& name) const {
     if (output.name == name) return &output;
   }
   return nullptr;
+}
+
+bool Program::has(Op op) const {
+  return std::ranges::find(nodes, op, &Node::op) != nodes.end();
 }
 
 }  // namespace dunlin

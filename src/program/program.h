@@ -104,6 +104,8 @@ struct Program {
 
   const ValueType& type(ValueId id) const { return values[static_cast<size_t>(id)].type; }
   const Output* find_output(const std::string& name) const;
+  // Whether some node is of this operation.
+  bool has(Op op) const;
 };
 
 // Structural soundness: operands defined before use, types as the operations' rules give them,
