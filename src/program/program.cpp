@@ -97,6 +97,11 @@ Dims WeightDeclaration::shape() const {
   return shape;
 }
 
+bool Output::is_of_logits() const {
+  return name == kLogitsOutput || name == kStatisticsOutput || name == kCandidateIdsOutput ||
+         name == kCandidateLogitsOutput;
+}
+
 const Output* Program::find_output(const std::string& name) const {
   for (const Output& output : outputs) {
     if (output.name == name) return &output;

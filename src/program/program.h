@@ -86,6 +86,8 @@ inline constexpr const char* kCandidateLogitsOutput = "logits_view.logits";  // 
 struct Output {
   std::string name;  // "logits", or a tap's name
   ValueId value;
+
+  bool is_of_logits() const;  // one of those above, no tap
 };
 
 struct ContentHash {
