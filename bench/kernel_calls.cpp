@@ -124,6 +124,8 @@ void add_linears(const Kernels& table, Calls& calls) {
        {PackedForm::q4, PackedForm::q4_min, PackedForm::q5, PackedForm::q6, PackedForm::q8}) {
     for (const int64_t rows : {1, 8}) shapes.push_back({Arithmetic::int8, form, rows});
   }
+  for (const int64_t rows : {1, 8})
+    shapes.push_back({Arithmetic::int8wide, PackedForm::wide, rows});
   for (const PackedForm form : {PackedForm::bf16, PackedForm::q4, PackedForm::mxfp4}) {
     for (const int64_t rows : {1, 16}) shapes.push_back({Arithmetic::bf16, form, rows});
   }
@@ -135,7 +137,8 @@ void add_linears(const Kernels& table, Calls& calls) {
       return linear_call(table, shape);
     };
   }
-  for (const Arithmetic arithmetic : {Arithmetic::f32, Arithmetic::bf16, Arithmetic::int8}) {
+  for (const Arithmetic arithmetic :
+       {Arithmetic::f32, Arithmetic::bf16, Arithmetic::int8, Arithmetic::int8wide}) {
     const char* const name = table.prepare[static_cast<size_t>(arithmetic)].name;
     calls[std::string(name) + "/m16_k1024"] = [&table, arithmetic] {
       return prepare_call(table, arithmetic, 16, 1024);

@@ -11,6 +11,7 @@
 #include "checkpoint/families.h"
 #include "checkpoint/mxfp4_pairs.h"
 #include "checkpoint/stored_checkpoint.h"
+#include "checkpoint/tensor_checks.h"
 
 namespace dunlin {
 namespace {
@@ -189,7 +190,7 @@ Result<void> read_rope_divisors(Metadata& config, const ByteSource& source,
                                 const TensorInfo& tensor) {
   DUNLIN_ASSIGN_OR_RETURN(const int64_t head_dim, config.integer("head_dim", 2, 4096));
   const auto wrong = [&](std::string_view problem) {
-    return model_error(fmt::format("{}: the tensor {} {}", source.name(), tensor.name, problem));
+    return tensor_error(source.name(), tensor.name, problem);
   };
   if (tensor.format != Format::f32 || tensor.shape != std::vector<int64_t>{head_dim / 2}) {
     return wrong(fmt::format("is not F32 [{}]", head_dim / 2));

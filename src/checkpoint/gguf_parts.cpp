@@ -7,6 +7,8 @@
 #include <iterator>
 #include <unordered_map>
 
+#include "checkpoint/tensor_checks.h"
+
 namespace dunlin {
 namespace {
 
@@ -82,8 +84,7 @@ class PartReader {
     for (TensorInfo& tensor : header.tensors) {
       const auto [other, is_new] = files_.emplace(tensor.name, tensor.file);
       if (!is_new) {
-        return model_error(
-            fmt::format("{}: the tensor {} is in {} too", tensor.file, tensor.name, other->second));
+        return tensor_error(tensor, fmt::format("is in {} too", other->second));
       }
       model_.header.tensors.push_back(std::move(tensor));
       model_.sources.push_back(source);

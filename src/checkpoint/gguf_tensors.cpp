@@ -7,13 +7,10 @@
 #include <algorithm>
 
 #include "base/checked.h"
+#include "checkpoint/tensor_checks.h"
 
 namespace dunlin {
 namespace {
-
-Error tensor_error(const ByteSource& source, const std::string& name, std::string_view problem) {
-  return model_error(fmt::format("{}: the tensor {} {}", source.name(), name, problem));
-}
 
 struct NamedType {
   uint32_t type;
@@ -41,7 +38,7 @@ Result<Format> format_of(const ByteSource& source, const GgufTensorRecord& recor
   for (const FormatTraits& row : all_formats()) {
     if (row.ggml_type) known += fmt::format(" {}", row.name);
   }
-  return tensor_error(source, record.name,
+  return tensor_error(source.name(), record.name,
                       fmt::format("is stored as {}; the formats that are read are{}",
                                   type_name(record.type), known));
 }
@@ -67,24 +64,24 @@ Result<TensorInfo> place(const ByteSource& source, uint64_t data_start, uint64_t
   DUNLIN_ASSIGN_OR_RETURN(const Format format, format_of(source, record));
   const FormatTraits& row = traits(format);
   if (std::ranges::find(record.extents, 0u) != record.extents.end()) {
-    return tensor_error(source, record.name, "has a dimension of 0");
+    return tensor_error(source.name(), record.name, "has a dimension of 0");
   }
   if (record.extents[0] % static_cast<uint64_t>(row.block_elements) != 0) {
-    return tensor_error(source, record.name,
+    return tensor_error(source.name(), record.name,
                         fmt::format("has rows of {} elements, not whole blocks of {} ({})",
                                     record.extents[0], row.block_elements, row.name));
   }
   const auto bytes = bytes_of(record, row);
-  if (!bytes) return tensor_error(source, record.name, "is larger than any file");
+  if (!bytes) return tensor_error(source.name(), record.name, "is larger than any file");
   if (record.offset % alignment != 0) {
     return tensor_error(
-        source, record.name,
+        source.name(), record.name,
         fmt::format("is at offset {}, not a multiple of {}", record.offset, alignment));
   }
   const auto begin = checked_add(data_start, record.offset);
   const auto end = begin ? checked_add(*begin, *bytes) : std::nullopt;
   if (!end || *end > source.size()) {
-    return tensor_error(source, record.name,
+    return tensor_error(source.name(), record.name,
                         fmt::format("needs {} bytes at data offset {}, beyond the file's {} bytes",
                                     *bytes, record.offset, source.size()));
   }
@@ -109,7 +106,7 @@ Result<void> check_disjoint(const ByteSource& source, const std::vector<TensorIn
   uint64_t end = data_start;
   for (size_t i = 0; i < by_offset.size(); ++i) {
     if (by_offset[i]->offset < end) {
-      return tensor_error(source, by_offset[i]->name,
+      return tensor_error(*by_offset[i],
                           fmt::format("overlaps the tensor {}", by_offset[i - 1]->name));
     }
     end = by_offset[i]->offset + by_offset[i]->bytes;

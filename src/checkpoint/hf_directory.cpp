@@ -17,6 +17,7 @@
 #include "checkpoint/pickle.h"
 #include "checkpoint/safetensors_reader.h"
 #include "checkpoint/stored_checkpoint.h"
+#include "checkpoint/tensor_checks.h"
 
 namespace dunlin {
 namespace {
@@ -106,8 +107,8 @@ Result<Files> read_shards(const std::string& folder, const std::string& index_pa
     for (size_t i = first; i < files.tensors.size(); ++i) {
       const auto it = shard_of.find(files.tensors[i].name);
       if (it == shard_of.end() || it->second != name) {
-        return model_error(fmt::format("{}: the tensor {} is in this file, but {} does not say so",
-                                       files.tensors[i].file, files.tensors[i].name, index_path));
+        return tensor_error(files.tensors[i],
+                            fmt::format("is in this file, but {} does not say so", index_path));
       }
       shard_of.erase(it);
     }

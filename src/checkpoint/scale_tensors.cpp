@@ -164,9 +164,9 @@ Result<std::shared_ptr<const WeightScales>> read_scales(const ScaleTensor& tenso
   const auto wrong = std::ranges::find_if(
       scales->values, [](float scale) { return !(scale > 0.0f && std::isnormal(scale)); });
   if (wrong != scales->values.end()) {
-    return model_error(fmt::format("{}: the tensor {} holds {} at {}; a scale is a positive number",
-                                   view.source->name(), tensor.name, *wrong,
-                                   wrong - scales->values.begin()));
+    return tensor_error(view.source->name(), tensor.name,
+                        fmt::format("holds {} at {}; a scale is a positive number", *wrong,
+                                    wrong - scales->values.begin()));
   }
   return std::shared_ptr<const WeightScales>(std::move(scales));
 }

@@ -4,8 +4,12 @@
 
 namespace dunlin {
 
+Error tensor_error(const std::string& file, const std::string& name, std::string_view problem) {
+  return model_error(fmt::format("{}: the tensor {} {}", file, name, problem));
+}
+
 Error tensor_error(const TensorInfo& tensor, std::string_view problem) {
-  return model_error(fmt::format("{}: the tensor {} {}", tensor.file, tensor.name, problem));
+  return tensor_error(tensor.file, tensor.name, problem);
 }
 
 Result<void> check_tensor_shape(const TensorInfo& tensor, const std::vector<int64_t>& expected) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,6 +12,7 @@
 namespace dunlin {
 
 // "FILE: the tensor NAME `problem`", of kind model.
+Error tensor_error(const std::string& file, const std::string& name, std::string_view problem);
 Error tensor_error(const TensorInfo& tensor, std::string_view problem);
 
 // An error with both shapes where they differ.

@@ -20,11 +20,6 @@ int64_t nanoseconds(Clock::duration duration) {
   return std::max<int64_t>(std::chrono::nanoseconds(duration).count(), 1);
 }
 
-bool has_experts(const Program& program) {
-  return std::ranges::any_of(program.nodes,
-                             [](const Node& node) { return node.op == Op::experts; });
-}
-
 bool has_grouped_queries(const Program& program) {
   return std::ranges::any_of(program.nodes, [&program](const Node& node) {
     if (node.op != Op::attention) return false;
@@ -154,7 +149,7 @@ Ladder ladder_of(const Program& program) {
   } else {
     ladder.left_out.push_back({cpu::kGqa, "every query head has keys and values of its own"});
   }
-  if (has_experts(program)) {
+  if (program.has(Op::experts)) {
     ladder.steps.push_back({cpu::kMoeGrouping, kCompiled});
   } else {
     ladder.left_out.push_back({cpu::kMoeGrouping, "the model has no experts"});

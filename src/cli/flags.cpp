@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
+
 namespace dunlin {
 namespace {
 
@@ -14,11 +16,7 @@ namespace {
 std::string check_switch(const std::string& text) {
   constexpr std::array<std::string_view, 8> kWords = {"1", "true",  "on",  "yes",
                                                       "0", "false", "off", "no"};
-  std::string lower = text;
-  for (char& letter : lower) {
-    if (letter >= 'A' && letter <= 'Z') letter = static_cast<char>(letter - 'A' + 'a');
-  }
-  if (std::ranges::find(kWords, lower) == kWords.end())
+  if (std::ranges::find(kWords, ascii_lower(text)) == kWords.end())
     return fmt::format("\"{}\" is neither true nor false", text);
   return {};
 }

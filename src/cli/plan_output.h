@@ -29,6 +29,9 @@ struct Cost {
 };
 std::optional<Cost> cost_of(const Plan& plan, const std::optional<double>& price);
 
+// Rows that a phase of the prompts computes.
+double prefill_rows(const Workload& workload);
+
 nlohmann::ordered_json plan_json(const Plan& plan, const PlanHeading& heading);
 
 std::string plan_text(const Plan& plan, const PlanHeading& heading);

@@ -7,6 +7,8 @@
 #include <iterator>
 #include <utility>
 
+#include "sampler/sampler.h"
+
 namespace dunlin {
 namespace {
 
@@ -32,11 +34,6 @@ std::optional<T> find_name(const std::array<std::pair<std::string_view, T>, N>& 
     if (each == name) return value;
   }
   return std::nullopt;
-}
-
-Result<void> in_range(const char* field, double value, double low, double high) {
-  if (value >= low && value <= high) return {};
-  return usage_error(fmt::format("{} is {}, outside {}..{}", field, value, low, high));
 }
 
 Result<void> at_least(const char* field, int64_t value, int64_t low) {

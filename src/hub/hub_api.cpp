@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "base/json_document.h"
+#include "base/json_members.h"
 #include "base/owned_json.h"
 #include "base/text_checks.h"
 #include "hub/checksum.h"
@@ -20,16 +21,6 @@ using nlohmann::json;
 
 // 100,000 files, the most that the hub allows in one repository, have some 25 MB.
 constexpr uint64_t kMostListingBytes = 32 << 20;
-
-const json* member(const json& object, const char* key) {
-  const auto it = object.find(key);
-  return it == object.end() ? nullptr : &*it;
-}
-
-std::string text_member(const json& object, const char* key) {
-  const json* const value = member(object, key);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
-}
 
 // {"rfilename", "size", "blobId", "lfs": {"size", "sha256"}}; all but the name may be missing.
 std::optional<HubFile> file_of(const json& sibling) {

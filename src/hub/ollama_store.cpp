@@ -10,6 +10,7 @@
 
 #include "base/byte_source.h"
 #include "base/json_document.h"
+#include "base/json_members.h"
 #include "base/owned_json.h"
 #include "base/text_checks.h"
 #include "hub/checksum.h"
@@ -38,13 +39,9 @@ struct Layer {
 };
 
 std::optional<Layer> layer_of(const json& value) {
-  const auto text = [&value](const char* key) {
-    const auto it = value.find(key);
-    return it != value.end() && it->is_string() ? it->get<std::string>() : std::string();
-  };
   constexpr std::string_view kAlgorithm = "sha256:";
-  if (!value.is_object()) return std::nullopt;
-  const std::string type = text("mediaType"), digest = text("digest");
+  const std::string type = text_member(value, "mediaType");
+  const std::string digest = text_member(value, "digest");
   if (!digest.starts_with(kAlgorithm)) return std::nullopt;
   Layer layer{.digest = digest.substr(kAlgorithm.size())};
   if (checksum_kind(layer.digest) != ChecksumKind::sha256) return std::nullopt;

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <utility>
 
+#include "base/ascii.h"
 #include "planner/device.h"
 
 namespace dunlin {
@@ -99,14 +100,6 @@ std::vector<Device> make_catalogue() {
   return devices;
 }
 
-std::string lower_case(std::string_view text) {
-  std::string result(text);
-  for (char& c : result) {
-    if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-  }
-  return result;
-}
-
 // Other spellings of the makers.
 std::string canonical_name(const std::string& name) {
   if (name == "v5litepod") return "v5e";
@@ -185,7 +178,7 @@ std::span<const Device> device_catalogue() {
 }
 
 Result<Slice> parse_slice(std::string_view name, bool split_cores) {
-  const std::string lower = lower_case(name);
+  const std::string lower = ascii_lower(name);
   const size_t dash = lower.rfind('-');
   const bool numbered = dash != std::string::npos && dash + 1 < lower.size() &&
                         std::isdigit(static_cast<unsigned char>(lower[dash + 1])) != 0;

@@ -8,8 +8,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "program/sharding.h"
 
 namespace dunlin {
@@ -30,14 +28,9 @@ bool possible(const Program& program, const MeshShape& shape) {
 
 }  // namespace
 
-bool has_experts(const Program& program) {
-  return std::ranges::any_of(program.nodes,
-                             [](const Node& node) { return node.op == Op::experts; });
-}
-
 std::vector<MeshShape> possible_meshes(const Program& program, int64_t devices) {
   std::vector<MeshShape> result;
-  const bool experts = has_experts(program);
+  const bool experts = program.has(Op::experts);
   for (const int64_t model : divisors(devices)) {
     for (const int64_t width : divisors(devices / model)) {
       for (const int64_t stage : divisors(devices / model / width)) {
@@ -82,7 +75,7 @@ std::vector<Strategy> strategies(const Program& program, int64_t devices) {
   add("tp2", "2-D tensor parallelism: the model's width split too", planes);
   if (planes.empty()) all.back().why_not = fmt::format("{} devices make no plane", devices);
   add("fsdp", "weights split at rest, gathered for each use", {{.fsdp = devices}});
-  if (has_experts(program)) {
+  if (program.has(Op::experts)) {
     add("expert", "experts split, rows sent to them", {{.expert = devices}});
   } else {
     all.push_back({"expert", "experts split, rows sent to them", {}, "the model has no experts"});

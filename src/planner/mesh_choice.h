@@ -11,9 +11,6 @@
 
 namespace dunlin {
 
-// Whether some operation of the Program routes rows to experts.
-bool has_experts(const Program& program);
-
 // Every mesh of `devices` that the Program can be split over, of the axes data, model, width, expert
 // (where there are experts) and stage.
 std::vector<MeshShape> possible_meshes(const Program& program, int64_t devices);

@@ -44,12 +44,6 @@ struct ExpertWeights {
 };
 Tensor experts(Tensor x, Routes routes, ExpertWeights weights, GatedAttributes attributes,
                DUNLIN_HERE);  // -> [T,D]
-struct ExpertTensors {
-  Tensor y;       // [T,D]
-  Tensor hidden;  // f32 [T,k,F]: what the down projection of each chosen expert multiplies
-};
-ExpertTensors experts_and_hidden(Tensor x, Routes routes, ExpertWeights weights,
-                                 GatedAttributes attributes, DUNLIN_HERE);
 Tensor softcap(Tensor x, float cap, DUNLIN_HERE);
 Tensor act(Tensor x, ActAttributes::Kind kind, DUNLIN_HERE);
 Tensor gather_rows(Tensor x, Tensor rows, DUNLIN_HERE);         // [T,..], [R] -> [R,..]

@@ -57,10 +57,8 @@ Routes route(Tensor x, Tensor weight, Tensor bias, RouteAttributes attributes,
   return {results[0], results[1]};
 }
 
-namespace {
-
-std::vector<Tensor> record_experts(Tensor x, Routes routes, ExpertWeights weights,
-                                   GatedAttributes attributes, const std::source_location& where) {
+Tensor experts(Tensor x, Routes routes, ExpertWeights weights, GatedAttributes attributes,
+               std::source_location where) {
   std::vector<Tensor> operands = {x,          routes.experts, routes.weights, weights.gate,
                                   weights.up, weights.down};
   for (const Tensor& bias : {weights.gate_bias, weights.up_bias, weights.down_bias}) {
@@ -68,21 +66,7 @@ std::vector<Tensor> record_experts(Tensor x, Routes routes, ExpertWeights weight
   }
   Recorder& recorder = recorder_of(Op::experts, operands, where);
   attributes.keeps_hidden = attributes.keeps_hidden || recorder.options().keeps_hidden;
-  return record_node(recorder, Op::experts, attributes, operands, where);
-}
-
-}  // namespace
-
-Tensor experts(Tensor x, Routes routes, ExpertWeights weights, GatedAttributes attributes,
-               std::source_location where) {
-  return record_experts(x, routes, weights, attributes, where).front();
-}
-
-ExpertTensors experts_and_hidden(Tensor x, Routes routes, ExpertWeights weights,
-                                 GatedAttributes attributes, std::source_location where) {
-  attributes.keeps_hidden = true;
-  const auto results = record_experts(x, routes, weights, attributes, where);
-  return {results[0], results[1]};
+  return record_node(recorder, Op::experts, attributes, operands, where).front();
 }
 
 Tensor softcap(Tensor x, float cap, std::source_location where) {

@@ -1,6 +1,8 @@
 // Names of operations and look-ups in a Program.
 #include "program/program.h"
 
+#include <algorithm>
+
 namespace dunlin {
 
 const char* op_name(Op op) {
@@ -95,11 +97,20 @@ Dims WeightDeclaration::shape() const {
   return shape;
 }
 
+bool Output::is_of_logits() const {
+  return name == kLogitsOutput || name == kStatisticsOutput || name == kCandidateIdsOutput ||
+         name == kCandidateLogitsOutput;
+}
+
 const Output* Program::find_output(const std::string& name) const {
   for (const Output& output : outputs) {
     if (output.name == name) return &output;
   }
   return nullptr;
+}
+
+bool Program::has(Op op) const {
+  return std::ranges::find(nodes, op, &Node::op) != nodes.end();
 }
 
 }  // namespace dunlin

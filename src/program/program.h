@@ -86,6 +86,8 @@ inline constexpr const char* kCandidateLogitsOutput = "logits_view.logits";  // 
 struct Output {
   std::string name;  // "logits", or a tap's name
   ValueId value;
+
+  bool is_of_logits() const;  // one of those above, no tap
 };
 
 struct ContentHash {
@@ -104,6 +106,8 @@ struct Program {
 
   const ValueType& type(ValueId id) const { return values[static_cast<size_t>(id)].type; }
   const Output* find_output(const std::string& name) const;
+  // Whether some node is of this operation.
+  bool has(Op op) const;
 };
 
 // Structural soundness: operands defined before use, types as the operations' rules give them,

@@ -23,7 +23,8 @@ struct RecordOptions {
   int64_t layers = -1;        // >= 0: only so many layers (models apply it)
   int64_t logits_view_k = 0;  // > 0: also output the logits view with k candidates
   bool stateful = true;       // false: attention over the rows of the step only (no KV cache)
-  bool keeps_hidden = false;  // experts give what their down projections multiply as a result #1
+  // Experts give what their down projections multiply, f32 [T,k,F], as a result #1.
+  bool keeps_hidden = false;
 };
 
 class Recorder {

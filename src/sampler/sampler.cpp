@@ -84,12 +84,12 @@ double keep_min_p(std::vector<Candidate>& candidates, float min_p) {
   return mass;
 }
 
+}  // namespace
+
 Result<void> in_range(const char* field, double value, double low, double high) {
   if (value >= low && value <= high) return {};
   return usage_error(fmt::format("{} is {}, outside {}..{}", field, value, low, high));
 }
-
-}  // namespace
 
 Result<void> validate(const SamplingParams& params, int64_t vocabulary) {
   DUNLIN_RETURN_IF_ERROR(

@@ -17,6 +17,9 @@
 
 namespace dunlin {
 
+// An error (kind usage) that names the field where the value is outside low..high, or a NaN.
+Result<void> in_range(const char* field, double value, double low, double high);
+
 // Ranges of every field, with the field named in the error (kind usage). `vocabulary` bounds
 // logit_bias ids.
 Result<void> validate(const SamplingParams& params, int64_t vocabulary);

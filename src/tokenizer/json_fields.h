@@ -7,21 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "base/json_members.h"
 #include "base/result.h"
 
 namespace dunlin {
-
-// A member that is present and not null.
-inline const nlohmann::json* member(const nlohmann::json& object, const char* name) {
-  if (!object.is_object()) return nullptr;
-  const auto it = object.find(name);
-  return it == object.end() || it->is_null() ? nullptr : &*it;
-}
-
-inline std::string text_member(const nlohmann::json& object, const char* name) {
-  const nlohmann::json* value = member(object, name);
-  return value != nullptr && value->is_string() ? value->get<std::string>() : std::string();
-}
 
 inline bool is_true(const nlohmann::json& object, const char* name) {
   const nlohmann::json* value = member(object, name);

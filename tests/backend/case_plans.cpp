@@ -4,6 +4,7 @@
 #include <map>
 #include <numeric>
 
+#include "base/check.h"
 #include "case_random.h"
 #include "case_runner.h"
 #include "program/definitions.h"
@@ -183,6 +184,13 @@ class CasePlanner {
   std::map<int32_t, int32_t> lengths_;
 };
 
+// No function of ops.h returns it: it becomes an output as those of a watch do.
+void add_hidden_output(Program& program) {
+  const auto experts = std::ranges::find(program.nodes, Op::experts, &Node::op);
+  DUNLIN_CHECK(experts != program.nodes.end(), "a case that keeps what there is not");
+  program.outputs.push_back({"hidden", experts->results.at(1)});
+}
+
 }  // namespace
 
 Result<PreparedCase> prepare_case(const OperationCase& operation_case,
@@ -190,8 +198,10 @@ Result<PreparedCase> prepare_case(const OperationCase& operation_case,
   RecordOptions options;
   options.taps = operation_case.taps;
   options.stateful = operation_case.stateful;
+  options.keeps_hidden = operation_case.keeps_hidden;
   DUNLIN_ASSIGN_OR_RETURN(Program program,
                           record(operation_case.name, options, operation_case.record));
+  if (operation_case.keeps_hidden) add_hidden_output(program);
   PreparedCase prepared;
   prepared.weights = case_weights(program, operation_case.format);
   if (variation.expanded) {

@@ -33,6 +33,7 @@ struct OperationCase {
   std::vector<CaseStep> steps;
   Format format = Format::f32;  // of matrices and stacks; vectors and "inputs.*" are F32
   bool stateful = true;         // RecordOptions::stateful
+  bool keeps_hidden = false;    // RecordOptions::keeps_hidden; result #1 is the output "hidden"
   bool finite = true;           // all outputs are
   std::vector<std::string> taps;
   std::vector<Precision> precisions{Precision::f32, Precision::automatic, Precision::exact,

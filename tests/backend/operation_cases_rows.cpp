@@ -114,7 +114,6 @@ struct Mixture {
   bool biases = false;
   GatedAttributes gate = {};
   int32_t favourite = -1;  // the only expert of every row, instead of a router
-  bool hidden = false;     // what down multiplies is an output too
 };
 
 Routes routes_of(Recorder& r, Tensor x, const Mixture& mixture, const AxisList& e,
@@ -146,14 +145,7 @@ OperationCase experts_case(const std::string& name, Format format, const Mixture
       weights.down_bias = w.matrix("down_bias", e, d);
     }
     const Tensor x = case_input(r, "x", mixture.width);
-    const Routes routes = routes_of(r, x, mixture, e, d);
-    if (!mixture.hidden) {
-      r.output("result", experts(x, routes, weights, mixture.gate));
-      return;
-    }
-    const ExpertTensors both = experts_and_hidden(x, routes, weights, mixture.gate);
-    r.output("result", both.y);
-    r.output("hidden", both.hidden);
+    r.output("result", experts(x, routes_of(r, x, mixture, e, d), weights, mixture.gate));
   };
   result.steps = mixed_steps();
   return result;
@@ -187,15 +179,10 @@ void add_experts_cases(std::vector<OperationCase>& cases) {
   cases.push_back(experts_case("experts_biases_oai", Format::bf16,
                                {.width = 72, .ffn = 40, .biases = true, .gate = oai}));
   for (const Format format : {Format::f32, Format::bf16, Format::q8_0, Format::mxfp4}) {
-    OperationCase each = experts_case(std::string("experts_hidden_") + traits(format).name, format,
-                                      {.experts = 6,
-                                       .per_row = 4,
-                                       .width = 96,
-                                       .ffn = 64,
-                                       .biases = true,
-                                       .gate = oai,
-                                       .hidden = true});
+    OperationCase each =
+        experts_case(std::string("experts_hidden_") + traits(format).name, format, four);
     each.steps = steps_of_experts();
+    each.keeps_hidden = true;
     cases.push_back(std::move(each));
   }
   cases.push_back(experts_case("experts_1_of_1", Format::mxfp4,

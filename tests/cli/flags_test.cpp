@@ -23,6 +23,10 @@ struct NumericFlag {
   std::vector<std::string> command;
   const char* flag;
   std::vector<const char*> out_of_range;
+  // Every flag reads numbers with the parser of numbers_test.cpp, and a value is a process here: one
+  // integer, one real number and one list are tried in every form, the others in those that show the
+  // parser.
+  bool every_form = false;
 };
 
 const std::vector<NumericFlag>& numeric_flags() {
@@ -37,8 +41,8 @@ const std::vector<NumericFlag>& numeric_flags() {
       {{"run", kNoModel}, "--layers", {"-1", "4097"}},
       {{"run", kNoModel}, "--pack-cache-gb", {"0", "-1", "1048577"}},
       {{"run", kNoModel}, "--pack-cache-least-mb", {"-1", "1048577"}},
-      {{"run", kNoModel}, "--max-tokens", {"-2", "9223372036854775808"}},
-      {{"run", kNoModel}, "--temp", {"-0.1", "101", "1e39"}},
+      {{"run", kNoModel}, "--max-tokens", {"-2", "9223372036854775808"}, true},
+      {{"run", kNoModel}, "--temp", {"-0.1", "101", "1e39"}, true},
       {{"run", kNoModel}, "--top-k", {"-1", "2147483648"}},
       {{"run", kNoModel}, "--top-p", {"-0.1", "1.1"}},
       {{"run", kNoModel}, "--min-p", {"-0.1", "1.1"}},
@@ -54,7 +58,7 @@ const std::vector<NumericFlag>& numeric_flags() {
       {{"verify", kNoModel, "--ref", "none"}, "--threads", {"-1", "1025"}},
       {{"bench", "model", kNoModel}, "--repetitions", {"0", "1001"}},
       {{"bench", "model", kNoModel}, "--ubatch-size", {"0", "65537"}},
-      {{"bench", "model", kNoModel}, "--n-prompt", {"-1", "99999999999"}},
+      {{"bench", "model", kNoModel}, "--n-prompt", {"-1", "99999999999"}, true},
       {{"bench", "model", kNoModel}, "--threads", {"-1", "1025"}},
       {{"bench", "optimizations", kNoModel}, "--n-prompt", {"0", "-1", "1048577"}},
       {{"bench", "optimizations", kNoModel}, "--n-gen", {"0", "1048577"}},
@@ -69,9 +73,12 @@ std::string name_of(const NumericFlag& flag) {
 
 TEST(Flags, NumbersAreStrictAndNamed) {
   for (const NumericFlag& flag : numeric_flags()) {
-    std::vector<std::string> values = {"",    " ",   "x",   "1x", "0x10", "010",  "1 ",
-                                       "nan", "inf", "1,,", "+1", "--",   "1e999"};
+    std::vector<std::string> values = {"", "1x"};
     values.insert(values.end(), flag.out_of_range.begin(), flag.out_of_range.end());
+    if (flag.every_form) {
+      values.insert(values.end(),
+                    {" ", "x", "0x10", "010", "1 ", "nan", "inf", "1,,", "+1", "--", "1e999"});
+    }
     for (const std::string& value : values) {
       std::vector<std::string> arguments = flag.command;
       arguments.insert(arguments.end(), {flag.flag, value});
@@ -80,6 +87,7 @@ TEST(Flags, NumbersAreStrictAndNamed) {
       EXPECT_THAT(result.err, StartsWith(fmt::format("error: {}", flag.flag)))
           << name_of(flag) << " \"" << value << "\"";
     }
+    if (!flag.every_form) continue;
     // The form --flag= is an empty value, not the next argument.
     std::vector<std::string> arguments = flag.command;
     arguments.insert(arguments.end(), {fmt::format("{}=", flag.flag), "1"});
@@ -92,7 +100,9 @@ TEST(Flags, VariablesAreAsStrictAndNamed) {
     std::string variable = "DUNLIN_ARG_";
     for (const char* letter = flag.flag + 2; *letter != '\0'; ++letter)
       variable += *letter == '-' ? '_' : static_cast<char>(std::toupper(*letter));
-    for (const std::string value : {"", "x", "010", "0x10", "nan", flag.out_of_range[0]}) {
+    std::vector<std::string> values = {"", "x", flag.out_of_range[0]};
+    if (flag.every_form) values.insert(values.end(), {"010", "0x10", "nan"});
+    for (const std::string& value : values) {
       const ProcessResult result = run_dunlin(flag.command, {.environment = {{variable, value}}});
       EXPECT_EQ(result.code, 2) << variable << "=" << value << ": " << result.err;
       EXPECT_THAT(result.err, StartsWith(fmt::format("error: {}", variable))) << value;

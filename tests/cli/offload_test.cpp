@@ -67,7 +67,7 @@ TEST_P(Offload, AnswersTheSameWithHalfOfTheWeights) {
     } else if (budget > bytes_) {
       EXPECT_EQ(offload["streamed_bytes"], 0);
     }
-    EXPECT_GE(offload["read_bytes"], 0);
+    EXPECT_TRUE(offload["read_bytes"].is_number());
     EXPECT_TRUE(offload["locked"].is_boolean());
   }
 }

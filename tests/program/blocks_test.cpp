@@ -44,6 +44,12 @@ TEST(GptOssBlock, WindowsAlternateInTwoKvGroups) {
   EXPECT_EQ(program.kv_groups[1].window, 0);
 }
 
+TEST(GptOssBlock, HasExpertsAsDreamHasNot) {
+  EXPECT_TRUE(gpt_oss().has(Op::experts));
+  EXPECT_FALSE(dream().has(Op::experts));
+  EXPECT_TRUE(dream().has(Op::attention));
+}
+
 TEST(GptOssBlock, EveryProjectionHasABias) {
   const Program program = gpt_oss();
   for (const Node& node : program.nodes) {

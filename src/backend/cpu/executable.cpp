@@ -14,11 +14,6 @@ namespace dunlin::cpu {
 
 namespace {
 
-bool is_of_logits(const std::string& name) {
-  return name == kLogitsOutput || name == kStatisticsOutput || name == kCandidateIdsOutput ||
-         name == kCandidateLogitsOutput;
-}
-
 // `values`, or `count` times `otherwise` where it is empty.
 void copy_or_fill(const std::vector<float>& values, int64_t count, float otherwise, float* to) {
   if (values.empty()) {
@@ -167,7 +162,7 @@ void CpuExecutable::find_outputs() {
   for (const Output& output : program_.outputs) {
     const std::byte* data = binding_->addresses[static_cast<size_t>(output.value)];
     const ValueType& type = program_.type(output.value);
-    if (!is_of_logits(output.name)) taps_.push_back({output.name, type, data});
+    if (!output.is_of_logits()) taps_.push_back({output.name, type, data});
     if (output.name == kLogitsOutput) {
       logits_.rows = reinterpret_cast<const float*>(data);
       logits_.vocabulary = type.dims.back().size;

@@ -1,19 +1,12 @@
 #include "backend/pjrt/loop_steps.h"
 
 #include <algorithm>
-#include <string>
 #include <variant>
 
 #include "backend/pjrt/row_wise.h"
 
 namespace dunlin::pjrt {
 namespace {
-
-bool is_of_logits(const Output& output) {
-  const std::string& name = output.name;
-  return name == kLogitsOutput || name == kStatisticsOutput || name == kCandidateIdsOutput ||
-         name == kCandidateLogitsOutput;
-}
 
 bool is_causal(const Node& node) {
   const auto* const attention = std::get_if<AttentionAttributes>(&node.attributes);
@@ -25,7 +18,8 @@ bool is_causal(const Node& node) {
 int64_t loop_steps(const Program& program, const StepLimits& limits, int64_t wanted) {
   const bool chooses = program.find_output(kCandidateIdsOutput) != nullptr &&
                        program.find_output(kStatisticsOutput) != nullptr;
-  if (!chooses || !is_row_wise(program) || !std::ranges::all_of(program.outputs, is_of_logits) ||
+  if (!chooses || !is_row_wise(program) ||
+      !std::ranges::all_of(program.outputs, &Output::is_of_logits) ||
       !std::ranges::all_of(program.nodes, is_causal)) {
     return 1;
   }

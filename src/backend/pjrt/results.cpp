@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <set>
-#include <string>
 
 #include "backend/pjrt/lower/lower.h"
 
@@ -170,8 +168,6 @@ void StepResults::publish_chosen(StepOutput& output) const {
 }
 
 void StepResults::publish(StepOutput& output) const {
-  static const std::set<std::string> of_logits{kLogitsOutput, kStatisticsOutput,
-                                               kCandidateIdsOutput, kCandidateLogitsOutput};
   output.logits.clear();
   output.taps.clear();
   if (steps_ > 1) {
@@ -180,7 +176,7 @@ void StepResults::publish(StepOutput& output) const {
   }
   publish_logits(output);
   for (size_t i = 0; i < arrays_.size(); ++i) {
-    if (of_logits.contains(program_.outputs[i].name)) continue;
+    if (program_.outputs[i].is_of_logits()) continue;
     const Array& array = arrays_[i];
     output.taps.push_back({program_.outputs[i].name,
                            {dtype_of(array.type.element), array.type.dims, array.bytes.data()}});

@@ -175,11 +175,9 @@ void ReferenceExecutable::fill_logits(StepOutput& output) const {
 }
 
 void ReferenceExecutable::fill_taps(StepOutput& output) const {
-  const std::set<std::string> of_logits{kLogitsOutput, kStatisticsOutput, kCandidateIdsOutput,
-                                        kCandidateLogitsOutput};
   output.taps.clear();
   for (const Output& tap : program_.outputs) {
-    if (!of_logits.contains(tap.name)) output.taps.push_back({tap.name, array(tap.value).view()});
+    if (!tap.is_of_logits()) output.taps.push_back({tap.name, array(tap.value).view()});
   }
 }
 

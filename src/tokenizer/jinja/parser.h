@@ -49,6 +49,8 @@ class Parser {
   Expression parse_dict();
   // Comma-separated expressions as a tuple, or a single one as itself. `end_name` ends it early.
   Expression parse_tuple(bool with_conditional, std::string_view end_name = {});
+
+  // What follows an operand (parser_postfix.cpp).
   Expression parse_postfix(Expression expression, bool with_filter);
   Expression parse_dot(Expression object);
   Expression parse_subscript(Expression object);
@@ -58,7 +60,7 @@ class Parser {
   ArgumentList parse_arguments();
   void parse_argument(ArgumentList& arguments);
 
-  // Statements (parser_statement.cpp).
+  // Statements (parser_statement.cpp; of loops parser_loop.cpp).
   using Run = std::function<Flow(Frame&)>;
   Block parse_block(std::initializer_list<std::string_view> end_names);
   Block parse_body(std::initializer_list<std::string_view> end_names);

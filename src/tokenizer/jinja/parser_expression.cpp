@@ -1,5 +1,4 @@
-// The parser's expressions: Jinja's precedence, from `a if b else c` down to subscripts, calls,
-// filters and tests.
+// The parser's expressions: Jinja's precedence, from `a if b else c` down to names and literals.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -88,16 +87,12 @@ std::vector<Value> evaluate_all(const std::vector<Expression>& parts, Frame& fra
   return values;
 }
 
-Expression make(Position where, std::function<Value(Frame&)> function) {
-  return {std::make_shared<const std::function<Value(Frame&)>>(std::move(function)), where};
-}
-
 Expression constant(Position where, Value value) {
-  return make(where, [value](Frame&) { return value; });
+  return make_expression(where, [value](Frame&) { return value; });
 }
 
 Expression make_sequence(Position where, Sequence::Kind kind, std::vector<Expression> items) {
-  return make(where, [kind, items = std::move(items)](Frame& frame) {
+  return make_expression(where, [kind, items = std::move(items)](Frame& frame) {
     return frame.runtime.sequence(kind, evaluate_all(items, frame));
   });
 }
@@ -118,7 +113,7 @@ Expression Parser::parse_conditional() {
   Expression otherwise = skip("else") ? parse_expression() : Expression();
   --conditional_level_;
   last_was_call_ = false;
-  return make(where, [value, condition, otherwise, where](Frame& frame) {
+  return make_expression(where, [value, condition, otherwise, where](Frame& frame) {
     if (condition(frame).truthy()) return value(frame);
     if (otherwise) return otherwise(frame);
     return Value::undefined(
@@ -148,7 +143,7 @@ Expression Parser::parse_chain(size_t level) {
   }
   if (chain.operators.empty()) return std::move(chain.operands[0]);
   last_was_call_ = false;
-  return make(where, std::move(chain));
+  return make_expression(where, std::move(chain));
 }
 
 Expression Parser::parse_not() {
@@ -157,7 +152,8 @@ Expression Parser::parse_not() {
   const Position where = take().at;
   Expression operand = parse_not();
   last_was_call_ = false;
-  return make(where, [operand](Frame& frame) { return Value(!operand(frame).truthy()); });
+  return make_expression(where,
+                         [operand](Frame& frame) { return Value(!operand(frame).truthy()); });
 }
 
 Expression Parser::parse_unary(bool with_filter) {
@@ -167,7 +163,7 @@ Expression Parser::parse_unary(bool with_filter) {
   const auto change = sign.text == "-" ? negate : unary_plus;
   Expression operand = parse_unary(false);
   return parse_postfix(
-      make(sign.at, [operand, change](Frame& frame) { return change(operand(frame)); }),
+      make_expression(sign.at, [operand, change](Frame& frame) { return change(operand(frame)); }),
       with_filter);
 }
 
@@ -199,7 +195,7 @@ Expression Parser::parse_name() {
     macro->uses_varargs |= name == "varargs";
     macro->uses_kwargs |= name == "kwargs";
   }
-  return make(token.at, [name](Frame& frame) {
+  return make_expression(token.at, [name](Frame& frame) {
     if (const Value* value = frame.scope->find(name)) return *value;
     if (const Builtin* function = find_global(name)) return Value(function);
     return Value::undefined(fmt::format("'{}' is undefined", name));
@@ -237,7 +233,7 @@ Expression Parser::parse_dict() {
     parts.emplace_back(std::move(key), parse_expression());
     if (!at("}")) expect(",");
   }
-  return make(where, [parts](Frame& frame) {
+  return make_expression(where, [parts](Frame& frame) {
     Dict dict;
     for (const auto& [key_part, value_part] : parts) {
       Value key = key_part(frame);
@@ -258,142 +254,6 @@ Expression Parser::parse_tuple(bool with_conditional, std::string_view end_name)
   if (!at(",")) return std::move(items[0]);
   while (skip(",") && !at_end()) items.push_back(parse_expression(with_conditional));
   return make_sequence(where, Sequence::Kind::tuple, std::move(items));
-}
-
-// Attributes, items and calls; with_filter: also filters and tests, behind which a call may follow.
-Expression Parser::parse_postfix(Expression expression, bool with_filter) {
-  bool filtered = false;
-  last_was_call_ = false;
-  for (int count = 0;; ++count) {
-    if (count == kMaxNesting) fail("an expression nested deeper than 64");
-    const bool call = at("(");
-    const bool named = with_filter && (at("|") || at("is"));
-    if (call) {
-      expression = parse_call(std::move(expression));
-    } else if (at(".") && !filtered) {
-      expression = parse_dot(std::move(expression));
-    } else if (at("[") && !filtered) {
-      expression = parse_subscript(std::move(expression));
-    } else if (named) {
-      expression = parse_filter_or_test(std::move(expression), take().text == "is");
-    } else {
-      return expression;
-    }
-    last_was_call_ = call;
-    filtered |= named;
-  }
-}
-
-Expression Parser::parse_dot(Expression object) {
-  const Position where = take().at;
-  if (at(Token::Kind::name)) {
-    return make(where, [object, name = take().text](Frame& frame) {
-      return get_attribute(frame.runtime, object(frame), name);
-    });
-  }
-  if (!at(Token::Kind::integer)) fail_unexpected("a name or a number");
-  return make(where, [object, index = parse_number()](Frame& frame) {
-    return get_item(frame.runtime, object(frame), index(frame));
-  });
-}
-
-// An index, or a slice start:stop:step with each part optional.
-Expression Parser::parse_subscript(Expression object) {
-  const Position where = take().at;
-  std::vector<Expression> parts(1);
-  if (!at(":")) parts[0] = parse_expression();
-  while (parts.size() < 3 && skip(":"))
-    parts.push_back(at(":") || at("]") ? Expression() : parse_expression());
-  expect("]");
-  return make(where, [object, parts](Frame& frame) {
-    const Value container = object(frame);
-    if (parts.size() == 1) return get_item(frame.runtime, container, parts[0](frame));
-    std::array<Value, 3> values;
-    for (size_t i = 0; i < parts.size(); ++i) values[i] = parts[i] ? parts[i](frame) : Value();
-    return get_slice(frame.runtime, container, values[0], values[1], values[2]);
-  });
-}
-
-Expression Parser::parse_call(Expression callee) {
-  const Position where = callee.at;
-  return make(where, [callee, list = parse_arguments(), where](Frame& frame) {
-    Value caller = std::exchange(frame.caller, Value());
-    const Value function = callee(frame);
-    Arguments arguments = list.evaluate(frame);
-    if (!caller.is_none()) arguments.keyword.emplace_back("caller", std::move(caller));
-    frame.at = where;
-    return call(function, std::move(arguments), frame);
-  });
-}
-
-ArgumentList Parser::parse_arguments() {
-  ArgumentList arguments;
-  expect("(");
-  while (!skip(")")) {
-    parse_argument(arguments);
-    if (!at(")")) expect(",");
-  }
-  return arguments;
-}
-
-void Parser::parse_argument(ArgumentList& arguments) {
-  if (arguments.positional.size() + arguments.keyword.size() == kMaxArguments)
-    fail("a call has more than 255 arguments");
-  if (arguments.double_star) fail("an argument follows **");
-  if (skip("**")) {
-    arguments.double_star = parse_expression();
-  } else if (!arguments.star && skip("*")) {
-    arguments.star = parse_expression();
-  } else if (at(Token::Kind::name) && at_next("=")) {
-    std::string name = take().text;
-    take();
-    for (const auto& [known, value] : arguments.keyword) {
-      if (known == name) fail(fmt::format("the keyword argument '{}' is repeated", name));
-    }
-    arguments.keyword.emplace_back(std::move(name), parse_expression());
-  } else {
-    if (arguments.star || !arguments.keyword.empty())
-      fail("a positional argument follows keyword arguments");
-    arguments.positional.push_back(parse_expression());
-  }
-}
-
-// `| name | name ...` or nothing; begins_with_name: without the first bar.
-Expression Parser::parse_filters(Expression input, bool begins_with_name) {
-  for (int count = 0; begins_with_name || skip("|"); ++count) {
-    if (count == kMaxNesting) fail("an expression nested deeper than 64");
-    input = parse_filter_or_test(std::move(input), false);
-    begins_with_name = false;
-  }
-  return input;
-}
-
-// Behind `|` or `is`: `name` or `[not] name`, with arguments in parentheses; a test may have one without them.
-Expression Parser::parse_filter_or_test(Expression input, bool is_test) {
-  const bool negated = is_test && skip("not");
-  const Position where = current().at;
-  const std::string name = expect_name();
-  const Builtin* builtin = is_test ? find_test(name) : find_filter(name);
-  const std::string unknown = fmt::format("no {} named '{}'", is_test ? "test" : "filter", name);
-  if (!builtin && conditional_level_ == 0) throw LocatedError(where, unknown);
-  if (is_test && at("is")) fail("tests cannot be chained with is");
-  const bool argument = at(Token::Kind::name) || at(Token::Kind::string) ||
-                        at(Token::Kind::integer) || at(Token::Kind::floating) || at("[") || at("{");
-  ArgumentList list;
-  if (at("(")) {
-    list = parse_arguments();
-  } else if (is_test && argument && !at("else") && !at("or") && !at("and")) {
-    const Level level(expression_level_, kMaxNesting, "an expression");
-    list.positional.push_back(parse_postfix(parse_primary(), false));
-  }
-  return make(where, [input, builtin, unknown, list, where, is_test, negated](Frame& frame) {
-    const Value value = input(frame);
-    const Arguments arguments = list.evaluate(frame);
-    frame.at = where;
-    if (!builtin) throw TemplateError(unknown);
-    const Value result = run_builtin(*builtin, frame.runtime, value, arguments);
-    return is_test ? Value(result.truthy() != negated) : result;
-  });
 }
 
 }  // namespace dunlin::jinja

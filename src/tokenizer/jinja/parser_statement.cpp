@@ -35,112 +35,13 @@ void assign_tuple(const std::vector<Target>& targets, const Value& value, Frame&
   for (size_t i = 0; i < items.size(); ++i) targets[i](frame, items[i]);
 }
 
-struct Loop {
-  Target target;
-  Expression iterable;
-  Expression condition;  // the filter after `if`, or none
-  Block body;
-  std::shared_ptr<const Block> otherwise;  // else, or nullptr
-  bool recursive = false;
-
-  std::vector<Value> items(const Value& over, Frame& frame) const {
-    std::vector<Value> all = iterate(over, frame.runtime);
-    if (!condition) return all;
-    std::vector<Value> kept;
-    for (Value& item : all) {
-      const ScopeChange inner(frame);
-      target(frame, item);
-      if (condition(frame).truthy()) kept.push_back(std::move(item));
-    }
-    return kept;
-  }
-
-  // What loop(items) does in the body: the loop once more, in the scope around it, as text.
-  std::function<Value(const Value&, Frame&)> recursion(const Frame& around, int depth) const {
-    return [this, depth, scope = std::weak_ptr(around.scope)](const Value& over, Frame& frame) {
-      const auto outer = scope.lock();
-      if (!outer) throw TemplateError("a loop is called after the block around it has ended");
-      const ScopeChange change(frame, outer);
-      return frame.runtime.string(capture(frame, [&] { run_over(over, frame, depth + 1); }));
-    };
-  }
-
-  Flow run_over(const Value& over, Frame& frame, int depth) const {
-    auto* loop = frame.runtime.object<LoopObject>();
-    loop->items = items(over, frame);
-    loop->depth = depth;
-    if (recursive) loop->recurse = recursion(frame, depth);
-    bool completed = false;  // Jinja2 runs else unless an iteration reached the end of the body
-    for (; loop->index < loop->items.size(); ++loop->index) {
-      frame.runtime.step();
-      const ScopeChange inner(frame);
-      frame.scope->set("loop", Value(loop));
-      target(frame, loop->items[loop->index]);
-      const Flow flow = run(body, frame);
-      if (flow == Flow::break_loop) break;
-      completed |= flow == Flow::normal;
-    }
-    loop->items = {};
-    loop->seen.reset();
-    if (completed || !otherwise) return Flow::normal;
-    const ScopeChange inner(frame);
-    return run(*otherwise, frame);
-  }
-};
-
 // The text of a filter or set block, which is the input of its first filter.
 Expression captured_text(Position where) {
-  const auto take = [](Frame& frame) { return std::exchange(frame.captured, Value()); };
-  return {std::make_shared<const std::function<Value(Frame&)>>(take), where};
+  return make_expression(where,
+                         [](Frame& frame) { return std::exchange(frame.captured, Value()); });
 }
 
 }  // namespace
-
-Block Parser::parse(const std::string& source) {
-  Parser parser(tokenize_template(source));
-  try {
-    Block block = parser.parse_block({});
-    if (!parser.at(Token::Kind::end)) parser.fail_unexpected("the end of the template");
-    return block;
-  } catch (const LocatedError&) {
-    throw;
-  } catch (const TemplateError& error) {  // of Level
-    parser.fail(error.what());
-  }
-}
-
-Token Parser::take() {
-  Token token = tokens_[position_];
-  if (token.kind != Token::Kind::end) ++position_;
-  return token;
-}
-
-bool Parser::skip(std::string_view word) {
-  const bool found = at(word);
-  if (found) ++position_;
-  return found;
-}
-
-void Parser::expect(std::string_view word) {
-  if (!skip(word)) fail_unexpected(fmt::format("'{}'", word));
-}
-
-void Parser::expect(Token::Kind kind, std::string_view what) {
-  if (!at(kind)) fail_unexpected(what);
-  take();
-}
-
-std::string Parser::expect_name() {
-  if (!at(Token::Kind::name)) fail_unexpected("a name");
-  return take().text;
-}
-
-void Parser::fail_unexpected(std::string_view expected) const {
-  if (at(Token::Kind::end)) fail(fmt::format("the template ends where {} is expected", expected));
-  if (at(Token::Kind::variable_end) || at(Token::Kind::block_end))
-    fail(fmt::format("the tag ends where {} is expected", expected));
-  fail(fmt::format("unexpected '{:.40}', expected {}", current().text, expected));
-}
 
 // Statements up to a tag with one of `end_names`, whose name is then the current token; without
 // names up to the end.
@@ -260,21 +161,6 @@ Parser::Run Parser::parse_set() {
   };
 }
 
-Parser::Run Parser::parse_for() {
-  take();
-  auto loop = std::make_shared<Loop>();
-  loop->target = parse_target(false);
-  expect("in");
-  loop->iterable = parse_tuple(false, "recursive");
-  if (skip("if")) loop->condition = parse_expression();
-  loop->recursive = skip("recursive");
-  ++loop_level_;
-  loop->body = parse_body({"else", "endfor"});
-  --loop_level_;
-  if (take().text == "else") loop->otherwise = parse_last_body("endfor");
-  return [loop](Frame& frame) { return loop->run_over(loop->iterable(frame), frame, 0); };
-}
-
 Parser::Run Parser::parse_if() {
   auto branches = std::make_shared<std::vector<std::pair<Expression, Block>>>();
   ++conditional_level_;
@@ -384,12 +270,6 @@ Parser::Run Parser::parse_generation() {
     const ScopeChange inner(frame);
     return run(*body, frame);
   };
-}
-
-Parser::Run Parser::parse_loop_control() {
-  if (loop_level_ == 0) fail(fmt::format("'{}' outside a loop", current().text));
-  const Flow flow = take().text == "break" ? Flow::break_loop : Flow::continue_loop;
-  return [flow](Frame&) { return flow; };
 }
 
 }  // namespace dunlin::jinja

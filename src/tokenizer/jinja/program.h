@@ -52,6 +52,10 @@ struct Expression {
   Value operator()(Frame& frame) const;
 };
 
+inline Expression make_expression(Position where, std::function<Value(Frame&)> function) {
+  return {std::make_shared<const std::function<Value(Frame&)>>(std::move(function)), where};
+}
+
 enum class Flow { normal, break_loop, continue_loop };
 
 struct Statement {

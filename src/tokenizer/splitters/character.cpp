@@ -1,5 +1,7 @@
 #include "tokenizer/splitters/character.h"
 
+#include "base/ascii.h"
+
 namespace dunlin {
 namespace {
 
@@ -19,10 +21,6 @@ size_t contraction_length(char second, char third) noexcept {
     default:
       return 0;
   }
-}
-
-char lower(char c) noexcept {
-  return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
 }
 
 }  // namespace
@@ -46,7 +44,7 @@ size_t end_of_contraction_any_case(const ClassifiedText& text, size_t at) noexce
   constexpr std::string_view kLongS = "\xC5\xBF";
   if (text.byte(at) != '\'') return at;
   if (text.has(kLongS, at + 1)) return at + 1 + kLongS.size();
-  return at + contraction_length(lower(text.byte(at + 1)), lower(text.byte(at + 2)));
+  return at + contraction_length(ascii_lower(text.byte(at + 1)), ascii_lower(text.byte(at + 2)));
 }
 
 WhitespaceRun whitespace_run(const ClassifiedText& text, size_t at) noexcept {
