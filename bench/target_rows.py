@@ -56,9 +56,7 @@ class Bench:
             raise Unavailable(f"{self.kernels_bench} is not built: cmake -DDUNLIN_BUILD_BENCH=ON, target kernels_bench")
         text = self.context.execute([self.kernels_bench, f"--benchmark_filter={pattern}", "--benchmark_format=json"],
                                     pinned=True)
-        if not text.strip():  # nothing matched
-            return {}
-        return {each["name"]: each["FLOP/s"] for each in json.loads(text)["benchmarks"] if "FLOP/s" in each}
+        return measure.benchmark_rates(text)
 
     def tile_peak(self, kind, threads):
         """Operations per second of full AMX tiles of `kind` (bf16, int8) on so many threads at once."""
