@@ -158,17 +158,18 @@ def this_python():
     return sys.executable
 
 
-def random_model(work, shape, types, tokenizer=None, logit_deviation=1, layers=None, python=this_python):
+def random_model(work, shape, types, tokenizer=None, logit_deviation=1, layers=None, routing=None, python=this_python):
     """The path of SHAPE in TYPE or TYPE:OUTPUT_TYPE in the folder `work`; tools/make_random_model writes it once. `python`
     returns the interpreter that runs it, and is called only then."""
     matrices, _, output = types.partition(":")
     parts = [shape, matrices, output, pathlib.Path(tokenizer).name if tokenizer else "",
-             f"logits{logit_deviation}" if logit_deviation != 1 else "", f"{layers}layers" if layers else ""]
+             f"logits{logit_deviation}" if logit_deviation != 1 else "", f"{layers}layers" if layers else "", routing or ""]
     path = work / f"{'-'.join(part for part in parts if part)}.gguf"
     flags = ["--shape", shape, "--type", matrices, "--logit-deviation", str(logit_deviation)]
     flags += ["--output-type", output] if output else []
     flags += ["--tokenizer", str(tokenizer)] if tokenizer else []
     flags += ["--layers", str(layers)] if layers else []
+    flags += ["--routing", routing] if routing else []
     return write_once(path, flags, python)
 
 
