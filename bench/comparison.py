@@ -59,16 +59,22 @@ def run_round(context, ours, theirs, tests, pairs):
         pairs[test].add(mine[test], other[test], (busy, other_busy))
 
 
-def run_rounds(context, ours, peers, tests, rounds, model_name):
+def run_rounds(context, ours, peers, tests, rounds, model_name, after_round=lambda pairs: None):
     """[Pairs] of all peers and tests. `ours`: (side, prepared); `peers`: [(peer, prepared, weights)]. Within a round the peers
-    take turns, so that a machine whose speed drifts treats all alike."""
+    take turns, so that a machine whose speed drifts treats all alike; after it after_round() gets the pairs so far."""
     found = [{test: Pairs(model_name, test.name, peer.name, weights) for test in tests} for peer, _, weights in peers]
     for number in range(1 if context.dry_run else rounds):
         for (peer, prepared, _), pairs in zip(peers, found):
             if not context.dry_run:
                 print(f"{model_name}: round {number + 1} of {rounds}, {peer.name}", file=sys.stderr)
             run_round(context, ours, (peer, prepared), tests, pairs)
-    return [] if context.dry_run else [each for pairs in found for each in pairs.values()]
+        if not context.dry_run:
+            after_round(all_of(found))
+    return [] if context.dry_run else all_of(found)
+
+
+def all_of(found):
+    return [each for pairs in found for each in pairs.values()]
 
 
 # ------------------------------------------------------------------------------------ what comes of it

@@ -1,4 +1,4 @@
-// The limits of AVX-512 on one thread, and of AMX tiles on all processors, too.
+// The limits of AVX-512 and of AMX tiles, on one thread and, but for the stream, on all processors.
 #include <benchmark/benchmark.h>
 #include <immintrin.h>
 
@@ -78,14 +78,12 @@ void tile_peak(benchmark::State& state) {
       static_cast<double>(state.iterations() * kSteps * 4 * kProduct), benchmark::Counter::kIsRate);
 }
 
-// On one thread, as the kernels above, and on all processors. The rate is that of the wall clock:
-// operations of all threads are added up.
-void register_tile_peaks() {
-  for (auto* const peak : {benchmark::RegisterBenchmark("tile_peak_bf16_amx", tile_peak<false>),
-                           benchmark::RegisterBenchmark("tile_peak_int8_amx", tile_peak<true>)}) {
-    peak->UseRealTime()->Threads(1);
-    if (cpu_features().cores > 1) peak->Threads(cpu_features().cores);
-  }
+// On one thread, and on all processors. The rate is that of the wall clock: operations of all threads
+// are added up.
+void register_peak(const char* name, void (*function)(benchmark::State&)) {
+  auto* const peak = benchmark::RegisterBenchmark(name, function);
+  peak->UseRealTime()->Threads(1);
+  if (cpu_features().cores > 1) peak->Threads(cpu_features().cores);
 }
 
 }  // namespace
@@ -93,9 +91,12 @@ void register_tile_peaks() {
 void register_peaks() {
   if (includes(cpu_features().best, Isa::avx512)) {
     benchmark::RegisterBenchmark("read_stream_avx512", read_stream);
-    benchmark::RegisterBenchmark("multiply_add_peak_avx512", multiply_add_peak);
+    register_peak("multiply_add_peak_avx512", multiply_add_peak);
   }
-  if (includes(cpu_features().best, Isa::amx)) register_tile_peaks();
+  if (includes(cpu_features().best, Isa::amx)) {
+    register_peak("tile_peak_bf16_amx", tile_peak<false>);
+    register_peak("tile_peak_int8_amx", tile_peak<true>);
+  }
 }
 
 }  // namespace dunlin

@@ -3,6 +3,7 @@ spreads."""
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import pathlib
@@ -53,21 +54,30 @@ def end_all(child):
         os.killpg(child.pid, signal.SIGKILL)
 
 
-def attempt(command, codes=(0,), cpus=None, environment=None, timeout=None, merged=False):
+def attempt(command, codes=(0,), cpus=None, environment=None, timeout=None, merged=False, enter=None):
     """The command's standard output, with `merged` its standard error among it. Raises Failed.
 
     cpus         the processors that it and its threads may run on; None: those of this process
+    enter        is called in the new process, before the program
     environment  variables on top of this process's; a value of None removes one
     timeout      seconds, after which the command ends with all that it started
     """
     words = [str(word) for word in command]
     variables = {**os.environ, **(environment or {})}
     variables = {name: value for name, value in variables.items() if value is not None}
-    pin = None if cpus is None else lambda: os.sched_setaffinity(0, cpus)
+
+    def begin():
+        if cpus is not None:
+            os.sched_setaffinity(0, cpus)
+        if enter is not None:
+            enter()
+
+    before = begin if cpus is not None or enter is not None else None
     errors = subprocess.STDOUT if merged else subprocess.PIPE
     try:
         with terminable(), subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-                                            errors="replace", env=variables, preexec_fn=pin, start_new_session=True) as child:
+                                            errors="replace", env=variables, preexec_fn=before,
+                                            start_new_session=True) as child:
             try:
                 out, said = child.communicate(timeout=timeout)
             except BaseException:
@@ -77,6 +87,8 @@ def attempt(command, codes=(0,), cpus=None, environment=None, timeout=None, merg
         raise Failed(f"{words[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise Failed(f"{' '.join(words)}\nwas ended after {timeout:.0f} seconds") from error
+    except subprocess.SubprocessError as error:  # of enter()
+        raise Failed(f"{words[0]}: {error}") from error
     if child.returncode not in codes:
         raise Failed(f"{' '.join(words)}\nended with {ending(child.returncode)}\n{out if merged else said}")
     return out
@@ -126,6 +138,19 @@ def peak_bytes(command, timeout=None, environment=None):
     return usage.ru_maxrss * 1024
 
 
+def build_of(dunlin):
+    """What figures are of: the version of the program, and a digest of its bytes."""
+    version = run_json([dunlin, "version", "--json"])
+    digest = hashlib.sha256(pathlib.Path(shutil.which(dunlin)).read_bytes()).hexdigest()[:12]
+    return f"dunlin {version['version']} ({version['compiler']}), {digest}"
+
+
+def benchmark_rates(text):
+    """{benchmark: operations per second} of what kernels_bench printed as JSON: nothing where no benchmark was chosen."""
+    benchmarks = json.loads(text)["benchmarks"] if text.strip() else []
+    return {each["name"]: each["FLOP/s"] for each in benchmarks if "FLOP/s" in each}
+
+
 # ------------------------------------------------------------------------------------ models
 
 
@@ -133,17 +158,18 @@ def this_python():
     return sys.executable
 
 
-def random_model(work, shape, types, tokenizer=None, logit_deviation=1, layers=None, python=this_python):
+def random_model(work, shape, types, tokenizer=None, logit_deviation=1, layers=None, routing=None, python=this_python):
     """The path of SHAPE in TYPE or TYPE:OUTPUT_TYPE in the folder `work`; tools/make_random_model writes it once. `python`
     returns the interpreter that runs it, and is called only then."""
     matrices, _, output = types.partition(":")
     parts = [shape, matrices, output, pathlib.Path(tokenizer).name if tokenizer else "",
-             f"logits{logit_deviation}" if logit_deviation != 1 else "", f"{layers}layers" if layers else ""]
+             f"logits{logit_deviation}" if logit_deviation != 1 else "", f"{layers}layers" if layers else "", routing or ""]
     path = work / f"{'-'.join(part for part in parts if part)}.gguf"
     flags = ["--shape", shape, "--type", matrices, "--logit-deviation", str(logit_deviation)]
     flags += ["--output-type", output] if output else []
     flags += ["--tokenizer", str(tokenizer)] if tokenizer else []
     flags += ["--layers", str(layers)] if layers else []
+    flags += ["--routing", routing] if routing else []
     return write_once(path, flags, python)
 
 

@@ -56,9 +56,7 @@ class Bench:
             raise Unavailable(f"{self.kernels_bench} is not built: cmake -DDUNLIN_BUILD_BENCH=ON, target kernels_bench")
         text = self.context.execute([self.kernels_bench, f"--benchmark_filter={pattern}", "--benchmark_format=json"],
                                     pinned=True)
-        if not text.strip():  # nothing matched
-            return {}
-        return {each["name"]: each["FLOP/s"] for each in json.loads(text)["benchmarks"] if "FLOP/s" in each}
+        return measure.benchmark_rates(text)
 
     def tile_peak(self, kind, threads):
         """Operations per second of full AMX tiles of `kind` (bf16, int8) on so many threads at once."""
@@ -298,5 +296,17 @@ def other_rows():
                      "plan; run", memory_share, shape, at_most=True)
 
 
+def mixture_rows():
+    """All layers, since the output matrix is a third of what a token reads even then."""
+    shape, title = "gpt-oss-20b", "GPT-OSS-20B MXFP4"
+    yield target("moe-decode", f"decode, batch 1, {title}, the bytes that a token touches, of `stream_gb_s`", 0.85, None, "",
+                 "bench model -p 0 -n 32 -d 16", decode_fraction, shape, "MXFP4")
+    yield target("moe-llama-decode", f"decode, {title}, against llama.cpp on the same file", 1.15, None, "x",
+                 "bench/compare FILE", against_llama, shape, "MXFP4", DECODE)
+    yield target("moe-llama-prefill", f"prefill 512, {title}, against llama.cpp on the same file", 3.0, None, "x",
+                 "bench/compare FILE", against_llama, shape, "MXFP4", PREFILL)
+
+
 def all_targets():
-    return [*decode_rows(), *peer_rows(), *depth_rows(), *prefill_rows(), *batch_rows(), *attention_rows(), *other_rows()]
+    return [*decode_rows(), *peer_rows(), *depth_rows(), *prefill_rows(), *batch_rows(), *attention_rows(), *mixture_rows(),
+            *other_rows()]

@@ -178,6 +178,14 @@ class SideTest(unittest.TestCase):
         self.assertEqual(log, ["dunlin", "a", "dunlin", "b"] * 2)
         self.assertEqual([each.ratios for each in pairs], [[2.0, 6.0], [5.0, 10.0]])
 
+    def test_pairs_are_there_after_each_round(self):
+        seen, context = [], types.SimpleNamespace(dry_run=False)
+        with contextlib.redirect_stderr(io.StringIO()):
+            comparison.run_rounds(context, (self.Side("dunlin", [10.0, 20.0], []), None),
+                                  [(self.Side("a", [5.0, 5.0], []), None, "weights")], [DECODE], 2, "model",
+                                  lambda pairs: seen.append([len(each.ours) for each in pairs]))
+        self.assertEqual(seen, [[1], [2]])
+
     def test_a_peer_that_ends_is_left_out_of_later_rounds(self):
         log, pairs = self.run_rounds([10.0, 20.0, 30.0], [Unavailable("no memory")], [4.0, 4.0])
         self.assertEqual(log, ["dunlin", "a", "dunlin", "b", "dunlin", "b"])

@@ -48,7 +48,7 @@ class QualityTest(unittest.TestCase):
                               "--json", kept)
         self.assertEqual(result.returncode, 0, result.stderr)
         beginning = "eval model/ text.txt -c 512 --precision"
-        end = "--ref model/ --ref-precision f32 --json -q"
+        end = "--ref model/ --ref-precision f32 --no-pack-cache --json -q"
         wanted = []
         for quantize in ("", " --quantize Q4_0"):
             for words in ("auto --kv-cache-dtype bf16", "auto --kv-cache-dtype int8", "f32 --kv-cache-dtype f32"):
@@ -61,6 +61,13 @@ class QualityTest(unittest.TestCase):
         document = json.loads(kept.read_text())
         self.assertEqual([row["kv"] for row in document["results"]], ["bf16", "int8", "f32"] * 2)
         self.assertEqual(document["results"][1]["result"]["top1_agreement"], 0.98761)
+
+    def test_the_whole_text_and_a_part_of_it(self):
+        self.quality("--formats", "stored", "--profiles", "f32")
+        self.quality("--formats", "stored", "--profiles", "f32", "--chunks", "0")
+        first, second = self.calls()
+        self.assertTrue(first.endswith("--chunks 40"), first)
+        self.assertNotIn("--chunks", second)
 
     def test_a_failure_is_a_line_with_its_reason(self):
         result = self.quality("--formats", "Q9,stored", "--profiles", "exact", "--kv", "int8")

@@ -128,7 +128,8 @@ class RowsTest(unittest.TestCase):
                              "depth-8B-8192": (0.80, 0.87), "depth-1B-llama": (2.5, None), "prefill-exact-8B": (0.45, 0.60),
                              "prefill-best-1B": (1.8, None), "batch-1B-32": (10, 14), "batch-best-8B": (1.5, None),
                              "attention-64-8192": (0.16, 0.30), "smollm2-batch-32": (2.0, 4.0), "start-8B": (2.0, 1.0),
-                             "isa-avx512-prefill": (1.0, 1.3), "memory-8B": (1.02, None)}.items():
+                             "isa-avx512-prefill": (1.0, 1.3), "memory-8B": (1.02, None), "moe-decode": (0.85, None),
+                             "moe-llama-decode": (1.15, None), "moe-llama-prefill": (3.0, None)}.items():
             self.assertEqual(known[key], figures, key)
 
     def test_bytes_of_keys_and_values_count(self):

@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""What bench/diffusion_steps, compare_diffusion and diffusion_criteria ask, keep and judge.
+
+    diffusion_bench_test.py FOLDER DUNLIN      (bench/, and the real program, whose flags are looked at)
+"""
+
+import json
+import os
+import pathlib
+import sys
+import tempfile
+import unittest
+
+DUNLIN = pathlib.Path(sys.argv.pop(2)).resolve()
+BENCH = pathlib.Path(sys.argv.pop(1)).resolve()
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from fake_dunlin import TINY, FakeDunlin, run_script  # noqa: E402
+
+# A token takes $TOKEN milliseconds (100), passes over blocks of 32 and of 8 rows 250 and 160, the canvas half of the peak.
+STEPS = """
+calls = [line for line in open(os.path.join(os.path.dirname(__file__), "calls")) if '"bench"' in line]
+if len(calls) == int(os.environ.get("FAIL_AT", "0")):
+    sys.exit("error: no memory")
+token = float(os.environ.get("TOKEN", "100"))
+block = value("--block-length")
+result = {"tflops": 0.5, "isa": os.environ.get("ISA", "avx512"), "n_threads": 2, "load_average": 1.5, "pass_times": []}
+if value("-n") == "0":
+    result["avg_ns"] = 2e9
+elif value("--steps") is None:
+    result["avg_ns"] = token * 1e6 * int(value("-n"))
+elif block is None:
+    result["avg_ns"] = 64e9
+else:
+    result["avg_ns"] = 20e9
+    result["pass_times"] = [{"rows": 160, "passes": 4, "avg_ns": 3e9},
+                            {"rows": int(block), "passes": 12, "avg_ns": {"32": 250e6, "8": 160e6}[block]}]
+say({"results": [result]})
+"""
+
+KERNELS_BENCH = """#!/bin/sh
+case "$1" in "--benchmark_filter=^multiply_add_peak_avx512/real_time/threads:2$") ;; *) exit 0 ;; esac
+echo '{"benchmarks": [{"name": "multiply_add_peak_avx512/real_time/threads:2", "FLOP/s": 1e12}]}'
+"""
+
+# Without a cache an answer takes 40 seconds, with it $DUAL (8).
+COMPARED = """
+if words[0] == "inspect":
+    say({"tokenizer": {"available": True, "chat_template": True}})
+    sys.exit()
+cached = value("--dlm-cache") == "dual"
+seconds = float(os.environ.get("DUAL", "8")) if cached else 40
+say({"prompt_ids": [5] * 30, "ids": [7] * int(value("-n")), "forward_passes": 31 if cached else 30,
+     "timings": {"predicted_ms": 1000 * seconds}})
+"""
+
+TOOL = """#!/bin/sh
+echo "$*" >> "$(dirname "$0")/tool_calls"
+echo "$FAILURE" >&2
+case "$*" in *"-fa on"*) total=80000 ;; *) total=90000 ;; esac
+echo "total time: $total.00ms, time per step: 2500.00ms, sampling time per step: 100.00ms"
+"""
+
+# Four together take a second; one after the other 0.8 each; a single answer $ANSWER (9). The process of the many waits, so that
+# its memory can be looked at.
+CRITERIA = """
+if words[0] == "verify":
+    say({"kinds": [{"kind": "logits", "passed": 19, "checked": 20}], "passed": 19, "checked": 20})
+    sys.exit()
+if words[0] == "plan":
+    say({"canvas": {"best_answer_seconds": 10.0}})
+    sys.exit(4)
+prompts = [json.loads(line)["prompt"] for line in open(value("--prompts"))]
+seconds = {1: float(os.environ.get("ANSWER", "9")), 4: 1.0 if value("-np") == "4" else 0.8}.get(len(prompts), 1.0)
+for prompt in prompts:
+    say({"ids": [7] * int(value("-n")), "prompt_ids": [5] * 6, "timings": {"predicted_ms": 1000 * seconds, "load_ms": 3000}})
+if len(prompts) > 4:
+    import time
+    time.sleep(1)
+"""
+
+
+class FakeTest(unittest.TestCase):
+    body = ""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = pathlib.Path(folder.name)
+        self.work = self.path / "work"
+        self.work.mkdir()
+        self.dunlin = FakeDunlin(self.path, self.body)
+
+    def program(self, name, text):
+        (self.path / name).write_text(text)
+        (self.path / name).chmod(0o755)
+        return self.path / name
+
+    def rows(self, name):
+        return json.loads((self.work / name).read_text())["rows"]
+
+
+class StepsTest(FakeTest):
+    body = STEPS
+
+    def setUp(self):
+        super().setUp()
+        self.models = [self.work / f"{shape}-Q4_0.gguf" for shape in ("dream-7b", "qwen2.5-7b")]
+        for model in self.models:
+            model.write_text("")
+        self.kernels_bench = self.program("kernels_bench", KERNELS_BENCH)
+
+    def steps(self, *flags, **environment):
+        return run_script(BENCH / "diffusion_steps", "--work", self.work, "--dunlin", self.dunlin.path, "--kernels-bench",
+                          self.kernels_bench, *flags, **environment)
+
+    def test_ratios_are_judged(self):
+        result = self.steps()
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        for line in ("| canvas, of the peak | 0.50 (0.50 to 0.50) | at least 0.35 | 0.55 | kept |",
+                     "| step of 32 rows / token | 2.50 (2.50 to 2.50) | at most 2.8 | 2.2 | kept |",
+                     "| step of 8 rows / token | 1.60 (1.60 to 1.60) | at most 1.8 | 1.5 | kept |",
+                     "| no cache / dual cache | 3.20 (3.20 to 3.20) | at least 2.0 | - | kept |"):
+            self.assertIn(line, result.stdout)
+        self.assertIn("load average up to 1.50", result.stdout)
+        self.assertEqual(self.dunlin.wrong_calls(DUNLIN, TINY, self.models), [])
+        slow = self.steps("--again", TOKEN="50")
+        self.assertEqual(slow.returncode, 1)
+        self.assertIn("| step of 32 rows / token | 5.00 (5.00 to 5.00) | at most 2.8 | 2.2 | NOT KEPT |", slow.stdout)
+
+    def test_a_round_is_measured_once(self):
+        # Five commands a round: the third of the third round fails.
+        failed = self.steps(FAIL_AT="13")
+        self.assertEqual(failed.returncode, 1)
+        self.assertIn("no memory", failed.stderr)
+        self.assertEqual(list(self.rows("diffusion_steps-Q4_0.json")), ["1", "2"])
+        self.assertEqual(self.steps().returncode, 0)
+        self.assertEqual(len(self.dunlin.calls("bench", "model")), 13 + 15)
+        self.assertEqual(self.steps().returncode, 0)
+        self.assertEqual(len(self.dunlin.calls("bench", "model")), 28)
+        other = self.steps("--precision", "int8")
+        self.assertIn("other settings or another build", other.stderr)
+        self.assertEqual(len(self.dunlin.calls("bench", "model")), 28 + 25)
+
+    def test_a_processor_without_a_known_peak_keeps_no_limit_of_it(self):
+        result = self.steps(ISA="avx2")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("no figure: no peak is known for isa avx2", result.stdout)
+        self.assertIn("| no cache / dual cache | 3.20 (3.20 to 3.20) | at least 2.0 | - | kept |", result.stdout)
+
+    def test_a_peak_that_kernels_bench_does_not_have(self):
+        self.program("kernels_bench", "#!/bin/sh\n")
+        result = self.steps()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("has no multiply_add_peak_avx512/real_time/threads:2", result.stderr)
+
+
+class CompareTest(FakeTest):
+    body = COMPARED
+
+    def compare(self, *flags, **environment):
+        model = self.path / "dream.gguf"
+        if not model.exists():
+            model.write_text("")
+        tool = self.program("llama-diffusion-cli", TOOL)
+        return run_script(BENCH / "compare_diffusion", model, "--llama-diffusion-cli", tool, "--work", self.work, "--dunlin",
+                          self.dunlin.path, "-t", "2", *flags, **environment)
+
+    def test_the_dual_cache_is_judged_against_the_better_setting(self):
+        result = self.compare()
+        self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+        self.assertIn("30 tokens of prompt, 130 masks, 32 steps", result.stdout)
+        self.assertIn("| dunlin, no cache | 40.00 (40.00 to 40.00) | 2.00 (2.00 to 2.00) |", result.stdout)
+        self.assertIn("at least 8 times as fast as llama.cpp: 10.00, kept", result.stdout)
+        self.assertEqual(len((self.path / "tool_calls").read_text().splitlines()), 10)
+        self.assertEqual(self.dunlin.wrong_calls(DUNLIN, TINY, [self.path / "dream.gguf"]), [])
+        self.assertEqual(self.compare().returncode, 0)
+        self.assertEqual(len((self.path / "tool_calls").read_text().splitlines()), 10)
+        slow = self.compare("--again", DUAL="16")
+        self.assertEqual(slow.returncode, 1)
+        self.assertIn("5.00, NOT KEPT", slow.stdout)
+
+    def test_other_sizes_are_not_judged(self):
+        result = self.compare("--canvas", "96", "--steps", "16", DUAL="16")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertIn("not judged", result.stdout)
+
+    def test_a_step_of_the_tool_that_failed_is_no_time(self):
+        result = self.compare(FAILURE="failed to decode at step 3")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("or failed", result.stderr)
+
+
+class CriteriaTest(FakeTest):
+    body = CRITERIA
+
+    def criteria(self, *flags, **environment):
+        return run_script(BENCH / "diffusion_criteria", "--model", TINY, "--work", self.work, "--dunlin", self.dunlin.path,
+                          "--generations", "20", *flags, **environment)
+
+    def test_what_is_judged(self):
+        result = self.criteria()
+        self.assertIn("| answer, exact | 9.00 (9.00 to 9.00) s | under 10 s | met |", result.stdout, result.stderr)
+        self.assertIn("| batch of 4, dual cache, blocks of 8 | 3.20 (3.20 to 3.20) times, 400.00 tokens/s | at least 2 times "
+                      "| met |", result.stdout)
+        self.assertIn("| parity at 1e-4 | logits 19 of 20 | at least 95 % of the tensors | met |", result.stdout)
+        self.assertIn("| memory over 20 answers |", result.stdout)
+        if os.access("/proc/self/clear_refs", os.W_OK):
+            self.assertRegex(result.stdout, r"memory over 20 answers \| rises by -?0\.\d+ MiB .* \| at most 1 MiB \| met \|")
+            self.assertEqual(result.returncode, 0)
+        self.assertEqual(self.dunlin.wrong_calls(DUNLIN, TINY, []), [])
+        asked = len(self.dunlin.calls("run"))
+        slow = self.criteria(ANSWER="11")
+        self.assertIn("| answer, exact | 9.00", slow.stdout)
+        self.assertLessEqual(len(self.dunlin.calls("run")), asked + 1)  # memory, where it could not be measured
+        again = self.criteria("--again", ANSWER="11")
+        self.assertEqual(again.returncode, 1)
+        self.assertIn("| answer, exact | 11.00 (11.00 to 11.00) s | under 10 s | NOT MET |", again.stdout)
+
+    def test_other_modes_of_batches_have_a_roof(self):
+        result = self.criteria("--modes", "dual", "--batch-modes", "exact")
+        self.assertIn("| batch of 4, exact | 3.20 (3.20 to 3.20) times, 400.00 tokens/s | roof 4.00 times |  |", result.stdout,
+                      result.stderr)
+        self.assertEqual(self.dunlin.wrong_calls(DUNLIN, TINY, []), [])
+
+    def test_mistakes_in_flags(self):
+        for flags, message in ((["--modes", "none"], "none is none of exact"), (["--generations", "5"], "at least 20"),
+                               (["--rounds", "1"], "at least 5")):
+            result = self.criteria(*flags)
+            self.assertEqual(result.returncode, 2, flags)
+            self.assertIn(message, result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
