@@ -222,7 +222,7 @@ TEST_P(AheadOfTime, APluginInAProcessOfItsOwnTellsTheSame) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Tpu, AheadOfTime, testing::Values("v5e:1x1"));
-INSTANTIATE_TEST_SUITE_P(Gpu, AheadOfTime, testing::Values("h100"));
+INSTANTIATE_TEST_SUITE_P(Gpu, AheadOfTime, testing::Values("h200"));
 
 // A slice takes programs for all of its devices.
 TEST(AheadOfTimeTpu, ASliceTakesAMeshOfItsDevices) {

@@ -15,11 +15,8 @@
 #include <vector>
 
 #include "backend/pjrt/client/hlo_summary.h"
-#include "backend/pjrt/compile_ahead.h"
 #include "backend/pjrt/compiler.h"
-#include "backend/pjrt/kv_state.h"
 #include "backend/pjrt/lower/lower.h"
-#include "bare_models.h"
 #include "mesh_models.h"
 #include "models/registry.h"
 #include "pjrt_device.h"
@@ -122,26 +119,6 @@ TEST(KvLayout, TheBytesAreTheSame) {
     }
     for (const TensorType& type : apart) EXPECT_THAT(type.dims, ElementsAre(2, 2, 256, 16));
   }
-}
-
-// Codes have scales beside them, for which there are no arrays.
-TEST(KvLayout, KeysAndValuesInInt8AreRefused) {
-  const auto program = record_model(llama_config(), {.logits_view_k = 8});
-  ASSERT_TRUE(program.ok()) << program.error().message;
-  const WeightSource weights = shapes_of(*program, Format::f32);
-  CompileOptions compile;
-  compile.kv_type = KvType::int8;
-  AheadOptions ahead;
-  ahead.compile = compile;
-  const auto refused = compile_ahead(*program, weights, ahead);
-  ASSERT_FALSE(refused.ok());
-  EXPECT_EQ(refused.error().kind, ErrorKind::usage);
-  EXPECT_EQ(refused.error().message, "the pjrt back end keeps no keys and values in int8");
-  EXPECT_TRUE(check_kv_type({}).ok());
-  DUNLIN_NEEDS_PLUGIN();
-  const auto executable = test_backend().compile(*program, weights, compile);
-  ASSERT_FALSE(executable.ok());
-  EXPECT_EQ(executable.error().message, refused.error().message);
 }
 
 // Of 1024 positions a step of the smallest bucket reads 256, from rows of both or from keys and values.

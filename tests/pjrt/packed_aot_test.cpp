@@ -217,7 +217,7 @@ std::vector<Wanted> dense_in(const std::vector<Format>& formats) {
   std::vector<Wanted> all;
   for (const Format format : formats) all.push_back({"v5e:1x1", format});
   for (const Format format : {Format::i8, Format::q4_0}) all.push_back({"v6e:1x1", format});
-  all.push_back({"h100", Format::i8});
+  all.push_back({"h200", Format::i8});
   return all;
 }
 

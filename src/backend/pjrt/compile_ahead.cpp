@@ -11,11 +11,11 @@
 #include "backend/pjrt/client/hlo_summary.h"
 #include "backend/pjrt/compiler.h"
 #include "backend/pjrt/discover.h"
-#include "backend/pjrt/kv_state.h"
 #include "backend/pjrt/launch.h"
 #include "backend/pjrt/layout_probe.h"
 #include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/open_device.h"
+#include "backend/pjrt/profile.h"
 #include "backend/pjrt/row_wise.h"
 #include "backend/pjrt/target.h"
 #include "backend/pjrt/weights.h"
@@ -267,7 +267,7 @@ namespace dunlin {
 
 Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,
                                   const AheadOptions& options) {
-  DUNLIN_RETURN_IF_ERROR(pjrt::check_kv_type(options.compile));
+  DUNLIN_RETURN_IF_ERROR(pjrt::check_profile(options.compile));
   const auto lowered_for = [&](Platform platform) {
     return pjrt::lower_model(program, weights, options.compile, options.pjrt.mesh, platform);
   };

@@ -59,7 +59,7 @@ struct AheadResult {
 
 // Every program of an engine that serves `options.compile.limits`; `options.compile.progress` is
 // called from one thread at a time. Of `weights` only formats and shapes are used. Errors: those of
-// make_pjrt_backend() and check_kv_type() (kv_state.h); usage, an unknown topology, a mesh over which the
+// make_pjrt_backend() and check_profile() (profile.h); usage, an unknown topology, a mesh over which the
 // Program cannot be split, or `only` of which a pattern fits no program; device, a topology of another
 // number of devices than the mesh; does_not_fit, with what is needed and what there is.
 Result<AheadResult> compile_ahead(const Program& program, const WeightSource& weights,

@@ -21,13 +21,6 @@ Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupSh
   return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
 }
 
-Result<void> check_kv_type(const CompileOptions& options) {
-  DUNLIN_ASSIGN_OR_RETURN(const KvType type, kv_type_of(options.precision, options.kv_type));
-  if (type == KvType::int8)
-    return usage_error("the pjrt back end keeps no keys and values in int8");
-  return {};
-}
-
 PjrtKvState::PjrtKvState(std::vector<int64_t> pages, std::vector<KvGroupShape> shapes,
                          std::vector<TensorType> types, std::vector<Arrays> arrays,
                          std::vector<size_t> first_array)

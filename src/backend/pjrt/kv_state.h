@@ -17,10 +17,6 @@ namespace dunlin::pjrt {
 // more than a number holds.
 Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupShape>& shapes);
 
-// The arrays are of kv_element(): the type that a precision keeps unless it is asked for another. Errors
-// (kind usage): those of kv_type_of(), and int8, which has scales beside its codes.
-Result<void> check_kv_type(const CompileOptions& options);
-
 class PjrtKvState final : public KvState {
  public:
   using Arrays = std::vector<Buffer>;  // of one device

@@ -5,8 +5,8 @@
 #include <utility>
 
 #include "backend/pjrt/executable.h"
-#include "backend/pjrt/kv_state.h"
 #include "backend/pjrt/open_device.h"
+#include "backend/pjrt/profile.h"
 
 namespace dunlin {
 namespace {
@@ -28,11 +28,7 @@ class PjrtBackend final : public Backend {
     if (!options.isa.empty()) {
       return usage_error("the pjrt back end takes no instruction set; --device chooses");
     }
-    if (options.precision == Precision::int8 || options.precision == Precision::fast) {
-      return usage_error(
-          "the pjrt back end has no int8 arithmetic; --precision auto computes in bf16");
-    }
-    DUNLIN_RETURN_IF_ERROR(pjrt::check_kv_type(options));
+    DUNLIN_RETURN_IF_ERROR(pjrt::check_profile(options));
     try {
       DUNLIN_ASSIGN_OR_RETURN(
           auto executable,
