@@ -141,8 +141,12 @@ def peak_bytes(command, timeout=None, environment=None):
 def build_of(dunlin):
     """What figures are of: the version of the program, and a digest of its bytes."""
     version = run_json([dunlin, "version", "--json"])
-    digest = hashlib.sha256(pathlib.Path(shutil.which(dunlin)).read_bytes()).hexdigest()[:12]
-    return f"dunlin {version['version']} ({version['compiler']}), {digest}"
+    return f"dunlin {version['version']} ({version['compiler']}), {digest_of(shutil.which(dunlin))}"
+
+
+def digest_of(path):
+    """Of a program's bytes."""
+    return hashlib.sha256(pathlib.Path(path).read_bytes()).hexdigest()[:12]
 
 
 def benchmark_rates(text):

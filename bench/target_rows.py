@@ -137,6 +137,10 @@ def against_best_peer(bench, shape, test):
             raise Unavailable(f"{bench.compare_json} is of {results['threads']} threads, precision {results['precision']}")
         name, speed = best_peer(pairs, shape, test)
         compared = [each for each in pairs if each["model"].split(" ")[0] == shape and each["test"] == test.name]
+        done = min(len(each["ours"]) for each in compared if each["problem"] is None)
+        if done < results["rounds"]:
+            raise Unavailable(f"{bench.compare_json} is of a run that was ended: {done} of {results['rounds']} rounds of "
+                              f"{shape}")
         ours = [rate for each in compared if each["model"] == f"{shape} Q4_0" for rate in each["ours"]]
         busy = [share for each in compared for share in each["busy"]]
     except OSError as error:

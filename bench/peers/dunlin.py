@@ -6,8 +6,9 @@ from peers import base, llama_cpp
 class Dunlin:
     name = "dunlin"
 
-    def __init__(self, isa=None):
-        self.isa = isa
+    def __init__(self, isa=None, rows=None):
+        """`rows`: the most prompt tokens in a step of several sequences, where it is not dunlin's own."""
+        self.isa, self.rows = isa, rows
 
     def run(self, context, model, tests):
         """{test: tokens per second, or Unavailable}; a dry run returns {}."""
@@ -34,7 +35,8 @@ class Dunlin:
         return test.tokens / (answer - prompt)
 
     def sweep_seconds(self, context, model, test, tokens):
-        found = self.bench(context, "sweep", model, "-r", "1", "--batch", test.batch, "-p", test.context, "-n", tokens)
+        rows = [] if self.rows is None else ["-ub", self.rows]
+        found = self.bench(context, "sweep", model, "-r", "1", "--batch", test.batch, "-p", test.context, "-n", tokens, *rows)
         return None if found is None else sweep_seconds(found, test.batch)
 
     def bench(self, context, what, model, *flags):

@@ -9,13 +9,15 @@ import os
 import pathlib
 import sys
 import tempfile
+import types
 import unittest
+import unittest.mock
 
 DUNLIN = pathlib.Path(sys.argv.pop(2)).resolve()
 BENCH = pathlib.Path(sys.argv.pop(1)).resolve()
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+sys.path[:0] = [str(BENCH), str(pathlib.Path(__file__).resolve().parent)]
 
-from fake_dunlin import TINY, FakeDunlin, run_script  # noqa: E402
+from fake_dunlin import TINY, FakeDunlin, load_script, run_script  # noqa: E402
 
 # A token takes $TOKEN milliseconds (100), passes over blocks of 32 and of 8 rows 250 and 160, the canvas half of the peak.
 STEPS = """
@@ -76,7 +78,7 @@ for prompt in prompts:
     say({"ids": [7] * int(value("-n")), "prompt_ids": [5] * 6, "timings": {"predicted_ms": 1000 * seconds, "load_ms": 3000}})
 if len(prompts) > 4:
     import time
-    time.sleep(1)
+    time.sleep(float(os.environ.get("WAIT", "1")))
 """
 
 
@@ -97,7 +99,8 @@ class FakeTest(unittest.TestCase):
         return self.path / name
 
     def rows(self, name):
-        return json.loads((self.work / name).read_text())["rows"]
+        (run,) = json.loads((self.work / name).read_text())["runs"]
+        return run["rows"]
 
 
 class StepsTest(FakeTest):
@@ -139,8 +142,20 @@ class StepsTest(FakeTest):
         self.assertEqual(self.steps().returncode, 0)
         self.assertEqual(len(self.dunlin.calls("bench", "model")), 28)
         other = self.steps("--precision", "int8")
-        self.assertIn("other settings or another build", other.stderr)
+        self.assertIn("of other settings, another build or another machine", other.stderr)
         self.assertEqual(len(self.dunlin.calls("bench", "model")), 28 + 25)
+        self.assertEqual(self.steps().returncode, 0)
+        self.assertEqual(len(self.dunlin.calls("bench", "model")), 53)
+        self.program("kernels_bench", KERNELS_BENCH + "# Another.\n")
+        self.assertEqual(self.steps().returncode, 0)
+        self.assertEqual(len(self.dunlin.calls("bench", "model")), 53 + 25)
+
+    def test_a_kernels_bench_that_there_is_not_is_an_error_at_once(self):
+        self.kernels_bench.unlink()
+        result = self.steps()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("kernels_bench is not built", result.stderr)
+        self.assertEqual(self.dunlin.calls(), [])
 
     def test_a_processor_without_a_known_peak_keeps_no_limit_of_it(self):
         result = self.steps(ISA="avx2")
@@ -209,6 +224,8 @@ class CriteriaTest(FakeTest):
             self.assertRegex(result.stdout, r"memory over 20 answers \| rises by -?0\.\d+ MiB .* \| at most 1 MiB \| met \|")
             self.assertEqual(result.returncode, 0)
         self.assertEqual(self.dunlin.wrong_calls(DUNLIN, TINY, []), [])
+        # A first start, five rounds of three answers and of a batch together and in turn, and the memory.
+        self.assertEqual(len(self.dunlin.calls("run")), 1 + 5 * (3 + 2) + 1)
         asked = len(self.dunlin.calls("run"))
         slow = self.criteria(ANSWER="11")
         self.assertIn("| answer, exact | 9.00", slow.stdout)
@@ -222,6 +239,20 @@ class CriteriaTest(FakeTest):
         self.assertIn("| batch of 4, exact | 3.20 (3.20 to 3.20) times, 400.00 tokens/s | roof 4.00 times |  |", result.stdout,
                       result.stderr)
         self.assertEqual(self.dunlin.wrong_calls(DUNLIN, TINY, []), [])
+
+    def test_memory_that_cannot_be_read_is_no_figure(self):
+        script = load_script(BENCH / "diffusion_criteria")
+        options = types.SimpleNamespace(dunlin=self.dunlin.path, model=TINY, work=self.work, generations=20, threads=2,
+                                        precision="auto")
+        for peaks, found in (([100] * 20, [100] * 20), ([100] * 19 + [None], [100] * 20),
+                             ([100] * 10 + [None] + [100] * 9, None), ([None] * 20, None)):
+            script.follow = lambda process, count, peaks=peaks: list(peaks)
+            with unittest.mock.patch.dict(os.environ, WAIT="0"):
+                if found is not None:
+                    self.assertEqual(script.peaks_of(options), found)
+                    continue
+                with self.assertRaisesRegex(SystemExit, f"behind answer {peaks.index(None) + 1} of 20"):
+                    script.peaks_of(options)
 
     def test_mistakes_in_flags(self):
         for flags, message in ((["--modes", "none"], "none is none of exact"), (["--generations", "5"], "at least 20"),

@@ -1,11 +1,14 @@
 """A dunlin for the tests of scripts: it notes what it is asked, and says what the test wants. What was asked is then held
 against the flags that the real one has."""
 
+import importlib.machinery
+import importlib.util
 import json
 import os
 import pathlib
 import subprocess
 import sys
+import unittest.mock
 
 # Commands that know --print-config, which reads a command line and does nothing.
 CHECKED = ("run", "bench", "plan", "eval", "verify")
@@ -68,6 +71,15 @@ class FakeDunlin:
 def run_script(script, *words, **environment):
     return subprocess.run([sys.executable, *map(str, (script, *words))], env={**os.environ, **environment}, capture_output=True,
                           text=True, stdin=subprocess.DEVNULL)
+
+
+def load_script(path):
+    """The script as a module, whose functions a test calls by themselves."""
+    loader = importlib.machinery.SourceFileLoader(path.name, str(path))
+    script = importlib.util.module_from_spec(importlib.util.spec_from_loader(path.name, loader))
+    with unittest.mock.patch.object(sys, "dont_write_bytecode", True):
+        loader.exec_module(script)
+    return script
 
 
 TINY = pathlib.Path(__file__).resolve().parent.parent / "data" / "dream_plain" / "model"

@@ -6,10 +6,8 @@ compare_quantized ask and print.
 """
 
 import contextlib
-import importlib.machinery
-import importlib.util
 import io
-import json
+import os
 import pathlib
 import sys
 import tempfile
@@ -22,7 +20,7 @@ BENCH = pathlib.Path(sys.argv.pop(1)).resolve()
 sys.path[:0] = [str(BENCH), str(pathlib.Path(__file__).resolve().parent)]
 
 import kept  # noqa: E402
-from fake_dunlin import TINY, FakeDunlin, run_script  # noqa: E402
+from fake_dunlin import TINY, FakeDunlin, load_script, run_script  # noqa: E402
 
 
 class Folder(unittest.TestCase):
@@ -61,19 +59,65 @@ class KeptTest(Folder):
             rows.row("2", lambda: 1 / 0)
         self.assertEqual(self.open({}).rows, {"1": 5})
 
-    def test_other_settings_begin_anew(self):
+    def test_a_trial_with_other_settings_costs_nothing(self):
         self.open({"threads": 2}).row("1", lambda: 5)
-        self.assertEqual(self.open({"threads": 1}).rows, {})
-        self.assertEqual(json.loads((self.path / "rows.json.old").read_text())["rows"], {"1": 5})
+        trial = self.open({"threads": 1})
+        self.assertEqual(trial.rows, {})
+        trial.row("1", lambda: 6)
+        self.assertEqual(self.open({"threads": 2}).rows, {"1": 5})
+        self.assertEqual(self.open({"threads": 1}).rows, {"1": 6})
+
+    def test_again_measures_the_rows_of_its_settings(self):
+        self.open({"threads": 2}).row("1", lambda: 5)
         self.open({"threads": 1}).row("1", lambda: 6)
-        self.assertEqual(self.open({"threads": 1}, again=True).rows, {})
-        self.assertEqual(json.loads((self.path / "rows.json.old").read_text())["rows"], {"1": 6})
+        again = self.open({"threads": 1}, again=True)
+        self.assertEqual(again.rows, {})
+        self.assertEqual(self.open({"threads": 1}).rows, {"1": 6})  # until one is measured
+        again.row("2", lambda: 7)
+        self.assertEqual(self.open({"threads": 1}).rows, {"2": 7})
+        self.assertEqual(self.open({"threads": 2}).rows, {"1": 5})
+
+    def test_rows_of_another_machine_or_of_other_variables_are_others(self):
+        self.open({}).row("1", lambda: 5)
+        with unittest.mock.patch.dict(os.environ, DUNLIN_ISA="scalar"):
+            self.assertEqual(self.open({}).rows, {})
+        for name in ("DUNLIN_CACHE", "DUNLIN_PACK_CACHE", "DUNLIN_TEST_DATA"):
+            with unittest.mock.patch.dict(os.environ, {name: "elsewhere"}):
+                self.assertEqual(self.open({}).rows, {"1": 5}, name)
+        with unittest.mock.patch.object(kept, "read_if_there", lambda path: "model name: A processor\nflags: avx2\n"):
+            self.assertEqual(self.open({}).rows, {})
+            self.open({}).row("1", lambda: 6)
+        with unittest.mock.patch.object(kept, "read_if_there", lambda path: "model name: A processor\nflags: amx\n"):
+            self.assertEqual(self.open({}).rows, {})
+        self.assertEqual(self.open({}).rows, {"1": 5})
 
     def test_files_that_are_none(self):
-        for wrong in ("", "[]", "{}", '{"settings": {}, "rows": []}'):
+        for wrong in ("", "[]", "{}", '{"settings": {}, "rows": {}}', '{"runs": 5}', '{"runs": [{}]}',
+                      '{"runs": [{"settings": {}, "rows": []}]}'):
             (self.path / "rows.json").write_text(wrong)
             with self.assertRaisesRegex(SystemExit, "not a file of kept rows", msg=wrong):
                 self.open({})
+
+
+class IdentityTest(Folder):
+    def test_a_file_that_is_written_again_is_another(self):
+        file, folder = self.work / "file", self.work / "folder"
+        folder.mkdir()
+        for path, changed in ((file, file), (folder, folder / "part")):
+            changed.write_text("1")
+            before = kept.identity(path)
+            self.assertEqual(kept.identity(path), before)
+            os.utime(changed, ns=(5, 5))
+            self.assertNotEqual(kept.identity(path), before)
+            before = kept.identity(path)
+            changed.write_text("12")
+            os.utime(changed, ns=(5, 5))
+            self.assertNotEqual(kept.identity(path), before)
+
+    def test_the_first_processor_is_read(self):
+        text = "processor\t: 0\nmodel name\t: A: B\nflags\t\t: fpu avx2\n\nprocessor\t: 1\nmodel name\t: C\n"
+        self.assertEqual(kept.parse_cpuinfo(text), {"processor": "0", "model name": "A: B", "flags": "fpu avx2"})
+        self.assertEqual(kept.parse_cpuinfo(""), {})
 
 
 # The checkpoint loads in 4 seconds, all else in 0.5; $IDS are those of a prepared directory.
@@ -101,6 +145,9 @@ class LoadTimeTest(Folder):
         self.assert_known_flags(self.work / "model.prepared")
         self.assertEqual(self.load_time("--limit", "0.4").returncode, 1)
         self.assertEqual(len(self.dunlin.calls("run")), 60)
+        (self.work / "model.prepared" / "weights").write_text("others")
+        self.assertEqual(self.load_time().returncode, 0)
+        self.assertEqual(len(self.dunlin.calls("run")), 120)
 
     def test_answers_that_differ(self):
         result = self.load_time(IDS="2")
@@ -182,6 +229,15 @@ class OffloadTest(Folder):
         self.assertIn("| 0.75 | budget | 0.00 GB |", result.stdout)
         self.assert_known_flags(model)
 
+    def test_a_group_that_cannot_be_removed_ends_nothing(self):
+        script = load_script(BENCH / "offload")
+        group = script.Group.__new__(script.Group)
+        group.folder = self.work
+        (self.work / "busy").write_text("")
+        with contextlib.redirect_stderr(io.StringIO()) as said:
+            group.close()
+        self.assertIn(str(self.work), said.getvalue())
+
 
 # A step takes 0.1 s of even routing, and 0.05 of Zipf's, which reads half of the experts.
 ROUTED = """
@@ -214,6 +270,10 @@ class ExpertRoutingTest(Folder):
         self.assertIn("| Zipf 1.0 | 64 | 10.0 of 32 | 0.000 GB | 50.0 (50.0 to 50.0) | 0.78 (0.78 to 0.78) "
                       "| 0.50 (0.50 to 0.50) |", result.stdout)
         self.assert_known_flags(*models)
+        # Prompts are one step, of what is counted and of what is timed.
+        asked_rows = {(words[0], words[words.index("-ub") + 1]) for words in self.dunlin.calls() if "-ub" in words}
+        self.assertEqual(asked_rows, {(command, rows) for command in ("run", "bench") for rows in ("256", "1024")})
+        self.assertTrue(all("--precision" in words for words in self.dunlin.calls("run")))
         asked = len(self.dunlin.calls())
         self.assertEqual(run_script(BENCH / "expert_routing", *flags).stdout.splitlines()[2:], result.stdout.splitlines()[2:])
         self.assertEqual(len(self.dunlin.calls()), asked + 2)  # the version, and what the shape is
@@ -223,12 +283,8 @@ class CompareQuantizedTest(Folder):
     def load(self):
         """The script, without the libraries that it runs beside dunlin."""
         names = ("gguf", "llama_cpp", "numpy", "make_llama_cpp_goldens")
-        loader = importlib.machinery.SourceFileLoader("compare_quantized", str(BENCH / "compare_quantized"))
-        script = importlib.util.module_from_spec(importlib.util.spec_from_loader("compare_quantized", loader))
-        with unittest.mock.patch.dict(sys.modules, {name: types.ModuleType(name) for name in names}), \
-                unittest.mock.patch.object(sys, "dont_write_bytecode", True):
-            loader.exec_module(script)
-        return script
+        with unittest.mock.patch.dict(sys.modules, {name: types.ModuleType(name) for name in names}):
+            return load_script(BENCH / "compare_quantized")
 
     def test_what_is_asked_of_dunlin(self):
         script = self.load()

@@ -145,7 +145,7 @@ class RowsTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name) / "compare.json"
-        path.write_text(json.dumps({"threads": 2, "precision": "auto", "pairs": pairs, **more}))
+        path.write_text(json.dumps({"threads": 2, "rounds": 2, "precision": "auto", "pairs": pairs, **more}))
         return types.SimpleNamespace(compare_json=path, context=types.SimpleNamespace(threads=2), busy=[])
 
     PAIRS = [
@@ -185,6 +185,7 @@ class RowsTest(unittest.TestCase):
     def test_results_of_compare_that_do_not_serve(self):
         for bench, message in ((self.bench([]), "have no prefill 512"), (self.bench(self.PAIRS, threads=1), "1 threads"),
                                (self.bench(self.PAIRS[1:]), "have no Q4_0"),
+                               (self.bench(self.PAIRS, rounds=5), "of a run that was ended: 2 of 5 rounds of llama-3.2-1b"),
                                (self.bench(self.PAIRS, precision="int8"), "precision int8"), (self.bench([{}]), "not of")):
             with self.assertRaisesRegex(Unavailable, message):
                 target_rows.against_best_peer(bench, "llama-3.2-1b", target_rows.PREFILL)
