@@ -149,10 +149,6 @@ function(dunlin_test NAME)
     target_precompile_headers(${NAME} REUSE_FROM dunlin_precompiled_tests)
   endif()
   dunlin_add_test(${NAME} COMMAND ${NAME} ${ARG_ARGS} LABELS ${ARG_LABELS})
-  # A program all of whose tests were skipped, and none failed: that is when GoogleTest's list of skipped tests, after
-  # no passed ones, is the last thing it prints.
-  set_tests_properties(${NAME} PROPERTIES SKIP_REGULAR_EXPRESSION
-    "\\[  PASSED  \\] 0 tests\\.\n\\[  SKIPPED \\] [0-9]+ tests?, listed below:\n(\\[  SKIPPED \\] [^\n]*\n)+$")
 endfunction()
 
 # dunlin_add_test(NAME COMMAND ... [LABELS thorough|slow]): a ctest entry with a folder for temporary files of its own, so that
@@ -167,6 +163,10 @@ function(dunlin_add_test NAME)
     set(timeout 1800)
   endif()
   set_tests_properties(${NAME} PROPERTIES TIMEOUT ${timeout} ENVIRONMENT "TEST_TMPDIR=${folder}")
+  # A program all of whose tests were skipped, and none failed: that is when GoogleTest's list of skipped tests, after
+  # no passed ones, is the last thing it prints.
+  set_tests_properties(${NAME} PROPERTIES SKIP_REGULAR_EXPRESSION
+    "\\[  PASSED  \\] 0 tests\\.\n\\[  SKIPPED \\] [0-9]+ tests?, listed below:\n(\\[  SKIPPED \\] [^\n]*\n)+$")
   if(ARG_LABELS)
     set_tests_properties(${NAME} PROPERTIES LABELS "${ARG_LABELS}")
   endif()

@@ -2,9 +2,10 @@
 
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <string_view>
 
 #include "base/byte_source.h"
+#include "base/json_document.h"
+#include "base/json_members.h"
 #include "base/owned_json.h"
 #include "checkpoint/text_directory.h"
 
@@ -18,24 +19,19 @@ constexpr uint64_t kMaxConfigBytes = 64u << 20;  // tokenizer_config.json lists 
 // chat_template of tokenizer_config.json: a string, or a list of named ones of which "default" is meant.
 Result<std::string> template_of_config(const fs::path& path) {
   DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path.string(), kMaxConfigBytes));
-  const Error none = model_error(path.string() + ": no chat_template");
-  OwnedJson<nlohmann::json> parsed;
-  try {
-    parsed = parse_json<nlohmann::json>(text);
-  } catch (const nlohmann::json::exception&) {
-    return none;
+  DUNLIN_ASSIGN_OR_RETURN(const OwnedJson<nlohmann::json> config,
+                          parse_json_object(text, path.string()));
+  const nlohmann::json* const value = member(config.value, "chat_template");
+  if (value == nullptr) return model_error(path.string() + ": no chat_template");
+  if (value->is_string()) return value->get<std::string>();
+  if (!value->is_array())
+    return model_error(path.string() + ": chat_template is neither a text nor a list of templates");
+  for (const nlohmann::json& entry : *value) {
+    const nlohmann::json* const source = member(entry, "template");
+    if (text_member(entry, "name") == "default" && source != nullptr && source->is_string())
+      return source->get<std::string>();
   }
-  const nlohmann::json& config = parsed.value;
-  if (!config.is_object() || !config.contains("chat_template")) return none;
-  const auto& value = config["chat_template"];
-  if (value.is_string()) return value.get<std::string>();
-  if (!value.is_array()) return none;
-  for (const auto& entry : value) {
-    const bool named = entry.is_object() && entry.contains("name") && entry["name"] == "default";
-    if (named && entry.contains("template") && entry["template"].is_string())
-      return entry["template"].get<std::string>();
-  }
-  return none;
+  return model_error(path.string() + ": chat_template has no template that is named default");
 }
 
 }  // namespace

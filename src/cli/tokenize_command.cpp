@@ -2,11 +2,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <filesystem>
 #include <iostream>
 #include <iterator>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "base/metadata.h"
+#include "checkpoint/checkpoint.h"
 #include "checkpoint/prepared_directory.h"
 #include "cli/answer.h"
 #include "cli/commands.h"
@@ -44,6 +48,30 @@ Result<TokenizerPointer> open_tokenizer(const std::string& path) {
   const TextModel text = load_text_model(*checkpoint);
   if (text.tokenizer == nullptr) return *text.tokenizer_error;
   return text.tokenizer;
+}
+
+// The configuration of the model that the tokenizer lies beside, if there is one.
+Result<Metadata> config_beside(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code ignored;
+  if (fs::path(path).extension() == ".json") {
+    const std::string folder = fs::path(path).parent_path().string();
+    return read_model_config(folder.empty() ? "." : folder);
+  }
+  if (fs::is_directory(path, ignored) && !is_prepared_directory(path))
+    return read_model_config(path);
+  DUNLIN_ASSIGN_OR_RETURN(const auto checkpoint, open_checkpoint(path));
+  return checkpoint->config();
+}
+
+// How many ids there are: tokens, and rows that the model has beyond them, which decode to nothing (Qwen2.5:
+// 152,064 rows for 151,665 tokens).
+int64_t count_ids(const Tokenizer& tokenizer, const std::string& model) {
+  const int64_t tokens = tokenizer.vocab_size();
+  const auto config = config_beside(model);
+  if (!config.ok()) return tokens;
+  const auto rows = config->integer("vocab_size", 1, INT32_MAX);
+  return rows.ok() ? std::max(tokens, *rows) : tokens;
 }
 
 // A token as one line can show it: control characters, and the bytes of a token that is not UTF-8,
@@ -139,12 +167,16 @@ Result<void> tokenize(const TokenizeFlags& flags) {
 
 Result<void> detokenize(const TokenizeFlags& flags) {
   DUNLIN_ASSIGN_OR_RETURN(const TokenizerPointer tokenizer, open_tokenizer(flags.model));
+  std::optional<int64_t> count;  // of ids; asked for when one is no token's
   const auto decode = [&](const std::vector<int32_t>& ids,
                           const std::string& where) -> Result<std::string> {
-    const int32_t size = tokenizer->vocab_size();
-    const auto outside = std::ranges::find_if(ids, [size](int32_t id) { return id >= size; });
-    if (outside != ids.end())
-      return usage_error(fmt::format("{}: token {} is outside 0..{}", where, *outside, size - 1));
+    const auto highest = std::ranges::max_element(ids);
+    if (highest != ids.end() && *highest >= tokenizer->vocab_size()) {
+      if (!count) count = count_ids(*tokenizer, flags.model);
+      if (*highest >= *count)
+        return usage_error(
+            fmt::format("{}: token {} is outside 0..{}", where, *highest, *count - 1));
+    }
     return tokenizer->decode(ids, /*skip_special=*/false);
   };
   if (!flags.batch) {

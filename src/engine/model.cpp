@@ -101,7 +101,7 @@ Result<void> check_steps_per_call(const ModelOptions& options, bool diffusion) {
 Result<int64_t> choose_context(const ModelOptions& options, int64_t trained, bool diffusion) {
   if (options.context < 0) return usage_error(fmt::format("the context is {}", options.context));
   if (options.context == 0) return std::min(trained, diffusion ? kDefaultCanvas : kDefaultContext);
-  if (options.context > trained) {
+  if (options.context > trained && !options.any_context) {
     return usage_error(
         fmt::format("a context of {} is more than the {} positions the model was trained for",
                     options.context, trained));

@@ -72,6 +72,7 @@ struct ModelOptions {
   // What needs a model that writes token after token (require_autoregressive()): another is refused
   // before its weights are read. Empty: nothing does.
   std::string autoregressive_for = {};
+  bool any_context = false;  // a context beyond the model's is no error
 };
 
 inline constexpr int64_t kDefaultContext = 8192;
@@ -104,11 +105,11 @@ struct Model {
 };
 
 // Reads headers, records the Program, compiles it for the back end. Errors name the file; a context beyond the model's
-// is of kind usage, one whose KV cache this machine cannot hold of kind does_not_fit, before weights are read.
+// is of kind usage (but for any_context), one whose KV cache this machine cannot hold of kind does_not_fit, before weights are read.
 Result<std::unique_ptr<Model>> load_model(const std::string& path, const ModelOptions& options);
 
 // The largest step of a model that was trained for so many positions, as load_model() compiles it.
-// Errors (kind usage): a context beyond that, or none at all.
+// Errors (kind usage): a context beyond that, but for any_context, or none at all.
 Result<StepLimits> step_limits(const ModelOptions& options, int64_t trained_context,
                                bool diffusion);
 

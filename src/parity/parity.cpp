@@ -178,7 +178,9 @@ ModelOptions model_options(const ParityOptions& options, const Question& questio
           .logit_rows = rows,
           .quantize = options.quantize,
           .disabled = options.disabled,
-          .watch = options.watch};
+          .watch = options.watch,
+          // A reference is compared wherever it was computed.
+          .any_context = true};
 }
 
 // Compares what both have, in the order of computation.

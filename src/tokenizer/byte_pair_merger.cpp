@@ -18,7 +18,7 @@ constexpr int kIdBits = 21;
 constexpr uint64_t kRankMask = (uint64_t{1} << kRankBits) - 1;
 constexpr uint64_t kEmpty = UINT64_MAX;  // of two highest ids and a rank that no merge has
 static_assert(Vocabulary::kMaxIds <= int64_t{1} << kIdBits);
-static_assert(BytePairMerger::kMaxMerges < kRankMask);
+static_assert(MergeList::kMaxMerges < kRankMask);
 // In a table that is half full the longest search of a million random keys takes about 40 steps.
 constexpr size_t kMaxProbes = 1000;
 
@@ -42,8 +42,6 @@ Result<void> BytePairMerger::build(const Vocabulary& vocabulary, const MergeList
     const auto character = static_cast<char>(static_cast<unsigned char>(byte));
     byte_ids_[static_cast<size_t>(byte)] = vocabulary.find({&character, 1});
   }
-  if (merges.size() > kMaxMerges)
-    return model_error(fmt::format("more than {} merges", kMaxMerges));
   merged_ids_.assign(merges.size(), Vocabulary::kNone);
   slots_.assign(std::bit_ceil(merges.size() * 2 + 2), kEmpty);
   hash_shift_ = 64 - std::countr_zero(slots_.size());

@@ -17,8 +17,6 @@ namespace dunlin {
 
 class BytePairMerger {
  public:
-  static constexpr size_t kMaxMerges = (size_t{1} << 22) - 2;  // GPT-OSS has 446189
-
   // Working memory of the heap method, kept by the caller from piece to piece: about 32 bytes per
   // byte of the longest.
   struct Workspace {
@@ -32,9 +30,9 @@ class BytePairMerger {
     std::vector<uint64_t> heap;  // rank << 32 | index of the left symbol, smallest first
   };
 
-  // A merge whose parts or result are no tokens is an error that names its number, and so are more than
-  // kMaxMerges. Merges that make a token of `never_made` (by id) are left out. When a pair is listed
-  // twice the later rank counts, as in `tokenizers`.
+  // A merge whose parts or result are no tokens is an error that names its number. Merges that make a
+  // token of `never_made` (by id) are left out. When a pair is listed twice the later rank counts, as
+  // in `tokenizers`.
   Result<void> build(const Vocabulary& vocabulary, const MergeList& merges,
                      const std::vector<bool>& never_made);
 

@@ -7,6 +7,8 @@
 namespace dunlin {
 
 Result<void> MergeList::add(std::string_view left, std::string_view right) {
+  if (entries_.size() == kMaxMerges)
+    return model_error(fmt::format("more than {} merges", kMaxMerges));
   const size_t offset = arena_.size();
   if (offset + left.size() + right.size() >= UINT32_MAX)
     return model_error("the merges have more than 4 GiB together");

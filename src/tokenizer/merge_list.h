@@ -19,7 +19,10 @@ class MergeList {
     std::string_view right() const { return merged.substr(left.size()); }
   };
 
-  // Appends a merge written in the byte alphabet, as its two parts or as "left right".
+  static constexpr size_t kMaxMerges = (size_t{1} << 22) - 2;  // GPT-OSS has 446189
+
+  // Appends a merge written in the byte alphabet, as its two parts or as "left right". More than
+  // kMaxMerges are an error before they are kept.
   Result<void> add(std::string_view left, std::string_view right);
   Result<void> add(std::string_view both);
 

@@ -165,6 +165,7 @@ Result<void> apply_tokenizer_config(std::string_view text, const std::string& or
   const auto read = read_tokenizer_json(text);
   if (!read.ok()) return read.error().with_context(origin);
   const json& config = read->document.value;
+  if (!config.is_object()) return model_error(origin + ": not a JSON object");
   if (const json* decoder = member(config, "added_tokens_decoder")) {
     const auto added = add_missing_tokens(*decoder, parts);
     if (!added.ok()) return added.error().with_context(origin + ": added_tokens_decoder");

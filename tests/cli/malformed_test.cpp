@@ -1,5 +1,5 @@
 // Files that are no model, or part of one, as the release binary meets them in 4 GiB of address
-// space: an exit code, no signal, and a message that names the file.
+// space: an exit code, no signal, little memory, and a message that names the file.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -7,6 +7,8 @@
 
 #include <filesystem>
 
+#include "checkpoint/tiny_model.h"
+#include "malformed_files.h"
 #include "process.h"
 #include "support/text_model_folder.h"
 
@@ -19,6 +21,13 @@ using testing::HasSubstr;
 void limit_address_space() {
   const rlimit limit = {rlim_t{4} << 30, rlim_t{4} << 30};
   ::setrlimit(RLIMIT_AS, &limit);
+}
+
+// The most memory that one of the processes that have ended has held.
+int64_t peak_kilobytes_of_processes() {
+  rusage usage{};
+  ::getrusage(RUSAGE_CHILDREN, &usage);
+  return usage.ru_maxrss;
 }
 
 // `file` is what the message must name.
@@ -107,6 +116,61 @@ TEST_F(Malformed, DamagedSafetensorsFiles) {
   int number = 0;
   for (const std::string& bytes : damaged(read_all(golden_ + "/model.safetensors")))
     expect_safetensors(bytes, golden_, fmt::format("damage {}", number++));
+}
+
+// One thing is wrong with each of these, and the message says what.
+std::vector<MalformedFile> all_malformed_files() {
+  std::vector<MalformedFile> all;
+  for (const auto& files :
+       {malformed_gguf_headers(), malformed_gguf_tensors(), malformed_gguf_keys(),
+        files_of_other_kinds(), malformed_safetensors(), malformed_indexes(),
+        malformed_configurations(), malformed_tokenizers(), malformed_templates()}) {
+    all.insert(all.end(), files.begin(), files.end());
+  }
+  return all;
+}
+
+class OneThingWrong : public testing::TestWithParam<MalformedFile> {};
+
+TEST_P(OneThingWrong, IsSaidWithTheFile) {
+  if (DUNLIN_SANITIZED) GTEST_SKIP() << "a sanitizer needs more address space itself";
+  const MalformedFile& wrong = GetParam();
+  const TemporaryFolder folder;
+  wrong.make(folder.path());
+  const std::string model = wrong.model.empty() ? folder.path() : folder.file(wrong.model);
+  std::vector<std::string> arguments = {"run", model, "-n", "1", "-q"};
+  if (wrong.prompt.empty()) {
+    arguments.insert(arguments.end(), {"--prompt-ids", "1"});
+  } else {
+    arguments.push_back(wrong.prompt);
+  }
+  const ProcessResult result = run_dunlin(arguments, {.prepare = limit_address_space});
+  EXPECT_EQ(result.code, wrong.code) << result.err;
+  EXPECT_THAT(result.err, HasSubstr("error: "));
+  EXPECT_THAT(result.err, HasSubstr(wrong.file));
+  EXPECT_THAT(result.err, HasSubstr(wrong.problem));
+  EXPECT_EQ(result.out, "");
+  EXPECT_LT(peak_kilobytes_of_processes(), 512 << 10);
+}
+
+INSTANTIATE_TEST_SUITE_P(Malformed, OneThingWrong, testing::ValuesIn(all_malformed_files()),
+                         [](const auto& info) { return info.param.name; });
+
+// What the files above are but for one thing.
+TEST_F(Malformed, WithNothingWrongItIsAModel) {
+  const std::string gguf = folder_.file("tiny.gguf");
+  write_all(gguf, tiny_gguf().build());
+  write_all(folder_.file("config.json"), tiny_config());
+  write_all(folder_.file("model.safetensors"), safetensors_file(tiny_tensors(false, false)));
+  TemporaryFolder text;
+  write_text_model(text.path());
+  for (const std::vector<std::string>& arguments :
+       {std::vector<std::string>{"inspect", gguf},
+        {"inspect", folder_.path()},
+        {"run", text.path(), "Hello", "-n", "1", "-q"}}) {
+    const ProcessResult result = run_dunlin(arguments, {.prepare = limit_address_space});
+    EXPECT_EQ(result.code, 0) << arguments[0] << ": " << result.err;
+  }
 }
 
 }  // namespace

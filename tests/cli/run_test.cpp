@@ -129,6 +129,24 @@ TEST(Run, APromptBeyondTheContextIsAUsageErrorWithBothNumbers) {
   EXPECT_EQ(result.out, "");
 }
 
+TEST(Run, TheContextIsTheModelsAndAtMost8192UnlessAskedFor) {
+  const TemporaryFolder folder;
+  const std::string model = test_data("data/llama_plain/model/");
+  write_all(folder.file("model.safetensors"), read_all(model + "model.safetensors"));
+  auto config = nlohmann::json::parse(read_all(model + "config.json"));
+  config["max_position_embeddings"] = 65'536;
+  write_all(folder.file("config.json"), config.dump());
+  const auto banner = [](const std::string& path, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"run", path, "--prompt-ids", "1", "-n", "1"};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return run_dunlin(arguments).err;
+  };
+  EXPECT_THAT(banner(model, {}), HasSubstr("\ncontext  512 tokens\n"));
+  EXPECT_THAT(banner(folder.path(), {}),
+              HasSubstr("\ncontext  8192 tokens of the model's 65536 (-c changes it)\n"));
+  EXPECT_THAT(banner(folder.path(), {"-c", "16k"}), HasSubstr("\ncontext  16384 tokens\n"));
+}
+
 TEST(Run, AnUnreadableModelIsExitCode3) {
   const TemporaryFolder folder;
   const std::string whole = read_all(test_data("data/llama_plain/model.gguf"));

@@ -58,6 +58,10 @@ void TerminalSession::type(const std::string& keys) {
     throw std::runtime_error("the terminal takes nothing");
 }
 
+void TerminalSession::send(int signal) const {
+  ::kill(child_, signal);
+}
+
 bool TerminalSession::read_some() {
   pollfd event = {.fd = terminal_, .events = POLLIN, .revents = 0};
   if (::poll(&event, 1, 100) <= 0) return true;

@@ -19,6 +19,7 @@ class TerminalSession {
   TerminalSession& operator=(const TerminalSession&) = delete;
 
   void type(const std::string& keys);
+  void send(int signal) const;
   // Whether the text appears after what earlier calls have seen, within a minute.
   bool shows(const std::string& text);
   // Everything that was shown.

@@ -1,9 +1,10 @@
-// `dunlin chat` at a terminal: editing, history, pasted text and Ctrl-C.
+// `dunlin chat` at a terminal: editing, history, pasted text and Ctrl-C; and how signals end `dunlin run`.
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <filesystem>
 #include <sstream>
 
@@ -197,6 +198,33 @@ TEST_F(Terminal, CtrlCStopsTheAnswerAndOnceMoreLeaves) {
   EXPECT_THAT(session.screen(), Not(HasSubstr("is full")));
   session.type(kCtrlC);
   EXPECT_EQ(session.exit_code(), 130);
+}
+
+// What was answered before the signal is there, whole.
+TEST_F(Terminal, ASignalEndsARunBetweenAnswers) {
+  constexpr int kPrompts = 20'000;  // of which only some are answered
+  std::string prompts;
+  for (int i = 0; i < kPrompts; ++i) prompts += "{\"ids\": [3, 4, 5]}\n";
+  write_all(folder_.file("prompts.jsonl"), prompts);
+  const std::string output = folder_.file("answers.jsonl");
+  for (const int signal : {SIGINT, SIGTERM}) {
+    std::filesystem::remove(output);
+    TerminalSession session({"run", folder_.path(), "--prompts", folder_.file("prompts.jsonl"),
+                             "-n", "20", "--ignore-eos", "--json", "-q"},
+                            environment(), output);
+    for (int i = 0; i < 60000 && read_all(output).empty(); ++i) ::usleep(1000);  // until it begins
+    session.send(signal);
+    EXPECT_EQ(session.exit_code(), 128 + signal) << session.screen();
+    std::istringstream lines(read_all(output));
+    int answers = 0;
+    for (std::string line; std::getline(lines, line); ++answers) {
+      const auto answer = nlohmann::json::parse(line, nullptr, /*allow_exceptions=*/false);
+      ASSERT_TRUE(answer.is_object()) << line;
+      EXPECT_EQ(answer["ids"].size(), 20u);
+    }
+    EXPECT_GT(answers, 0);
+    EXPECT_LT(answers, kPrompts);
+  }
 }
 
 }  // namespace

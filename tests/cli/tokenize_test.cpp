@@ -110,6 +110,22 @@ TEST(Tokenize, PiecesAreForPeopleAndJsonIsValidForPartialCharacters) {
   EXPECT_EQ(json["pieces"][0], "a");
 }
 
+// A model may have rows beyond its tokens: 608 here, of which the tokenizer has below 600.
+TEST(Tokenize, RowsWithoutATokenDecodeToNothing) {
+  const TemporaryFolder folder;
+  write_text_model(folder.path());
+  const std::string gguf = folder.file("model.gguf");
+  ASSERT_EQ(run_dunlin({"convert", folder.path(), gguf, "-q"}).code, 0);
+  for (const std::string& model : {folder.path(), folder.file("tokenizer.json"), gguf}) {
+    const ProcessResult rows = run_dunlin({"detokenize", model, "[607, 1, 606]"});
+    EXPECT_EQ(rows.code, 0) << rows.err;
+    EXPECT_EQ(rows.out, run_dunlin({"detokenize", model, "[1]"}).out);
+    const ProcessResult beyond = run_dunlin({"detokenize", model, "[1, 608]"});
+    EXPECT_EQ(beyond.code, 2);
+    EXPECT_THAT(beyond.err, StartsWith("error: ids: token 608 is outside 0..607"));
+  }
+}
+
 TEST(Tokenize, WrongInputIsAnError) {
   const std::string folder = test_data("tokenizer/data/small_llama3");
   EXPECT_EQ(run_dunlin({"tokenize", folder, "--batch"}, {.text = "{\"text\":1}\n"}).code, 2);

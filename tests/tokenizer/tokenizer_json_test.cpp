@@ -100,6 +100,28 @@ TEST(TokenizerJson, Merges) {
   });
 }
 
+// Refused while they are read: kept, those of the largest file would take more than a gigabyte.
+TEST(TokenizerJson, TenMillionMerges) {
+  std::string text = R"({"model": {"type": "BPE", "vocab": {"a": 0}, "merges": ["a a")";
+  for (int i = 0; i < 10'000'000; ++i) text += R"(,"a a")";
+  text += "]}}";
+  expect_error(text, "model.merges: more than 4194302 merges");
+}
+
+TEST(TokenizerJson, AnIdWithoutATokenDecodesToNothing) {
+  json document = load_golden_json("small_llama3/tokenizer.json");
+  document["model"]["vocab"].erase(std::string("\u0120unmergeable"));
+  const auto tokenizer = Tokenizer::from_json_text(document.dump(), "tokenizer.json").value();
+  EXPECT_EQ(tokenizer->vocab_size(), 705);
+  EXPECT_EQ(tokenizer->token_bytes(700), "");
+  EXPECT_FALSE(tokenizer->is_special(700));
+  std::vector<int32_t> ids = encode(*tokenizer, " unmergeable<|end|>");
+  EXPECT_GT(ids.size(), 2u);
+  EXPECT_EQ(ids.back(), 702);
+  ids.insert(ids.begin(), 700);
+  EXPECT_EQ(tokenizer->decode(ids, /*skip_special=*/false), " unmergeable<|end|>");
+}
+
 TEST(TokenizerJson, WithoutMergesBytesAreTokens) {
   json document = load_golden_json("small_gpt2/tokenizer.json");
   document["model"].erase("merges");
