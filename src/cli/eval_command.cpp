@@ -142,6 +142,8 @@ class Eval {
         });
     bar.clear();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
+    // Before what the node made of the logits.
+    if (options.watch != nullptr && options.watch->hit()) return *options.watch->hit();
     if (!result.ok()) return result.error();
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     print({*result, plan, std::ssize(corpus.ids), seconds}, *model);
