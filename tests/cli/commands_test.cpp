@@ -90,12 +90,13 @@ TEST(Help, ListsEveryCommandAndShowsExamples) {
   EXPECT_EQ(list.code, 0);
   for (const char* name :
        {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench", "eval", "convert",
-        "quantize", "imatrix", "pull", "compile", "devices", "completion", "version", "help"}) {
+        "quantize", "imatrix", "pull", "plan", "compile", "devices", "completion", "version",
+        "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
   for (const char* name :
        {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "eval", "convert", "quantize",
-        "imatrix", "pull", "compile", "devices", "completion", "version", "help"}) {
+        "imatrix", "pull", "plan", "compile", "devices", "completion", "version", "help"}) {
     const ProcessResult help = run_dunlin({"help", name});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;
