@@ -88,10 +88,9 @@ TEST(Usage, FlagsOfLlamaCppWithoutAMeaningHereAreTakenWithAWarning) {
 TEST(Help, ListsEveryCommandAndShowsExamples) {
   const ProcessResult list = run_dunlin({"help"});
   EXPECT_EQ(list.code, 0);
-  for (const char* name :
-       {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench", "eval", "convert",
-        "quantize", "imatrix", "pull", "plan", "compile", "devices", "completion", "version",
-        "help"}) {
+  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench",
+                           "eval", "convert", "quantize", "imatrix", "pull", "plan", "compile",
+                           "devices", "completion", "version", "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
   for (const char* name :
