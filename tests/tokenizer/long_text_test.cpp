@@ -13,8 +13,8 @@
 namespace dunlin {
 namespace {
 
-constexpr size_t kFew =
-    26'000;  // about where std::regex, which recurses for each, runs out of stack
+// About where std::regex, which recurses for each, runs out of stack.
+constexpr size_t kFew = 26'000;
 constexpr size_t kMany = 1'000'000;
 
 // Of UTF-8; a byte that begins none and follows none counts as one.
