@@ -27,6 +27,8 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"run", "m", "-vv"}, "-vv is not a flag; did you mean -v?"},
       {{"run", "m", "-npp", "2"}, "-npp is not a flag; did you mean -np?"},
       {{"run", "m", "-lv", "1"}, "-lv is not a flag; use -v for more"},
+      {{"run", "-hf", "org/model"}, "-hf is not a flag; use `dunlin pull REPO`"},
+      {{"run", "m", "-tb", "4"}, "-tb is not a flag; use -t\n"},
       {{"verify", "m", "--ref", "r", "-ngl", "99"}, "-ngl is not a flag; use --backend pjrt"},
       {{"chat", "m", "--sytem-prompt", "x"}, "did you mean --system-prompt?"},
       {{"bench", "model", "m", "--repetition", "3"}, "did you mean --repetitions?"},
