@@ -8,7 +8,7 @@ namespace dunlin {
 namespace {
 
 // CLI11 takes single letters only as short flags.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kShortFlags = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kShortFlags = {{
     {"-np", "--parallel"},
     {"-ub", "--ubatch-size"},
     {"-sys", "--system-prompt"},
@@ -17,23 +17,24 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 15> kShortFl
     {"-st", "--single-turn"},
     {"-ctk", "--cache-type-k"},
     {"-ctv", "--cache-type-v"},
-    {"-tb", "--threads-batch"},
     {"-oe", "--output-err"},
     {"-pg", "--prompt-gen"},
-    {"-hf", "--hf-repo"},
-    {"-vv", "--very-verbose"},
     {"-ngl", "--gpu-layers"},
     {"-fa", "--flash-attn"},
 }};
 
 // Flags of llama.cpp, and what does their work here, where no name says so.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 8> kForeignFlags = {{
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kForeignFlags = {{
     {"-lv", "-v for more on stderr, or -q for less"},
     {"--log-verbosity", "-v for more on stderr, or -q for less"},
     {"--log-disable", "-q"},
     {"-cnv", "`dunlin chat`"},
     {"--conversation", "`dunlin chat`"},
     {"--interactive", "`dunlin chat`"},
+    {"-hf", "`dunlin pull REPO`, and then REPO as MODEL"},
+    {"--hf-repo", "`dunlin pull REPO`, and then REPO as MODEL"},
+    {"-tb", "-t"},
+    {"--threads-batch", "-t"},
     {"-dev", "--backend pjrt --device"},
     {"-ngl", "--backend pjrt --device gpu"},
 }};

@@ -223,11 +223,19 @@ std::string usage_message(const Command& program, const CLI::ParseError& error,
   return with_origins(plain_words(error), line.origins);
 }
 
+// Or reads one to write another, or fetches one.
+bool is_about_a_model(const Command& command) {
+  for (const char* const name : {"--model", "in", "repo"}) {
+    if (command.find_flag(name)) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 void add_configuration_flags(Command command) {
   for (const Command& each : command.subcommands()) add_configuration_flags(each);
-  if (!command.find_flag("--model")) return;
+  if (!is_about_a_model(command)) return;
   // Both are looked at before the command is parsed for good.
   CLI::App& app = app_of(command);
   app.add_option(kConfigFlag, CLI::callback_t([](const CLI::results_t&) { return true; }),

@@ -29,7 +29,8 @@ struct CommandLine {
 inline constexpr const char* kConfigFlag = "--config";
 inline constexpr const char* kPrintConfigFlag = "--print-config";
 
-// Adds both to the command and those below it where they have a model. After all other commands.
+// Adds both to the command and those below it where they read, write or fetch a model. After all other
+// commands.
 void add_configuration_flags(Command command);
 
 // Rewrites short flags, and adds values for flags of the command that are not given: of the

@@ -204,29 +204,33 @@ void add_convert_command(Command app, int& exit_code) {
       .required()
       .check(not_empty())
       .type_name("FILE");
-  add_flag(
-      command, "--to", flags->to,
-      "the container; auto: GGUF for a name in .gguf, else a Hugging Face directory; prepared: "
-      "a directory with the weights as the CPU computes with them, which loads at once, or in "
-      "shards for a mesh")
-      .check(one_of({kAuto, "gguf", "hf", kPrepared}));
+  const Flag to =
+      add_flag(
+          command, "--to", flags->to,
+          "the container; auto: GGUF for a name in .gguf, else a Hugging Face directory; prepared: "
+          "a directory with the weights as the CPU computes with them, which loads at once, or in "
+          "shards for a mesh")
+          .check(one_of({kAuto, "gguf", "hf", kPrepared}));
   add_flag(command, "--outtype", flags->type,
            "the format of matrices; auto: as they are stored. Vectors are F32 in GGUF files")
       .check(one_of({kAuto, "f32", "f16", "bf16"}));
+  // None has a default of its own: --print-config would print it, and a file with it would say that it
+  // is wanted.
   add_flag(command, "--max-shard-size", flags->shard_size,
-           "of a directory: bytes of the weights in one file, or KB, MB, GB")
-      .type_name("SIZE")
-      .default_str("5GB, prepared 1GB");
-  add_flag(command, "--precision", flags->precision,
-           "of a prepared directory: the arithmetic that its weights are packed for")
+           "of a directory: bytes of the weights in one file, or KB, MB, GB (default: 5GB, of a "
+           "prepared one 1GB)")
+      .type_name("SIZE");
+  add_flag(
+      command, "--precision", flags->precision,
+      "of a prepared directory: the arithmetic that its weights are packed for (default: auto)")
       .check(one_of({kAuto, "exact", "int8", "fast", "f32"}))
-      .default_str(kAuto);
+      .needs(to);
   add_flag(
       command, "--mesh", flags->mesh,
       "of a prepared directory: the devices it is for (data, stage, fsdp, expert, width, model); "
-      "more than one: a file for each shard, weights in the formats of the model")
+      "more than one: a file for each shard, weights in the formats of the model (default: data=1)")
       .type_name("AXIS=N,..")
-      .default_str("data=1");
+      .needs(to);
   add_flag(command, "-t,--threads", flags->threads, "threads (0: one per core)")
       .check(in_range(0, 1024));
   add_switch(command, "--json", flags->json, "print one JSON object");

@@ -22,8 +22,6 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 
-// The text and its ids are held whole: about twice this in memory.
-
 struct EvalFlags {
   ModelFlags model;
   WatchFlags watch;
@@ -144,6 +142,8 @@ class Eval {
         });
     bar.clear();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());
+    // Before what the node made of the logits.
+    if (options.watch != nullptr && options.watch->hit()) return *options.watch->hit();
     if (!result.ok()) return result.error();
     const double seconds = std::chrono::duration<double>(Clock::now() - start).count();
     print({*result, plan, std::ssize(corpus.ids), seconds}, *model);
@@ -212,7 +212,9 @@ void add_eval_command(Command app, int& exit_code) {
       "  dunlin eval model.gguf text.txt\n"
       "  dunlin eval model.gguf text.txt -c 2048 --stride 512 --json\n"
       "  dunlin eval quantized.gguf text.txt --ref model/\n"
-      "  dunlin eval model/ text.txt -ctk int8 -ctv int8 --ref model/ --ref-precision f32");
+      "  dunlin eval model/ text.txt -ctk int8 -ctv int8 --ref model/ --ref-precision f32\n"
+      "llama-perplexity --ppl-stride makes windows longer than its -c; --window takes the size\n"
+      "that it prints as calculation chunk.");
   command.callback([flags, &exit_code] {
     const auto result = Eval(*flags).run();
     exit_code = result.ok() ? *result : report_error(result.error());

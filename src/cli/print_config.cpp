@@ -13,6 +13,8 @@
 namespace dunlin {
 namespace {
 
+constexpr const char* kSecretFlag = "--token";  // of pull: what is printed here is shown to others
+
 struct ConfigValue {
   std::vector<std::string> texts = {};
   std::string origin = {};
@@ -84,6 +86,8 @@ Result<void> print_config(const Command& program, const CommandLine& line) {
     const ConfigValue value = value_of(flag, line, checkpoint.get());
     if (value.texts.empty()) {
       fmt::print("# {} is not set\n", name);
+    } else if (flag.has_name(kSecretFlag)) {
+      fmt::print("# {} is set, by {}, and not shown\n", name, value.origin);
     } else {
       fmt::print("{:<48} # {}\n", fmt::format("{} = {}", name, toml_value(flag, value.texts)),
                  value.origin);

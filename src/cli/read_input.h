@@ -13,7 +13,8 @@
 namespace dunlin {
 
 inline constexpr uint64_t kMostPromptBytes = 64u << 20;
-inline constexpr uint64_t kMostCorpusBytes = uint64_t{1} << 30;  // of eval and imatrix
+// Of eval and imatrix, which hold the text and its ids whole: about twice this in memory.
+inline constexpr uint64_t kMostCorpusBytes = uint64_t{1} << 30;
 
 // All that is left to read, at most `limit` bytes. Errors (kind usage) begin with `name`.
 Result<std::string> read_descriptor(int descriptor, const std::string& name, uint64_t limit);

@@ -64,7 +64,7 @@ class PromptRunner {
     while (more && pending_interrupt() == 0 && stdout_is_intact() && !hit()) {
       submit_some();
       more = engine_.step() || submitted_ < answers_.size();
-      print_ready();
+      if (!hit()) print_ready();  // else what became of the answers is not what is to be told
     }
     thinking_.clear();
     if (pending_interrupt() != 0) return exit_code_of_signal(pending_interrupt());

@@ -13,7 +13,9 @@ struct WindowOptions {
   int64_t window = 512;  // tokens
   // Equal to `window`: windows lie side by side, and of each the second half is scored, as
   // llama-perplexity does it. Less: windows begin `stride` tokens apart and each scores its last
-  // `stride` tokens, as llama-perplexity --ppl-stride does it.
+  // `stride` tokens, as llama-perplexity --ppl-stride does it. Its windows are longer than its -c,
+  // by half a stride and for several sequences ("Calculation chunk" tells their size), and of them
+  // only the first begins with the beginning-of-text token; here all do.
   int64_t stride = 512;
   int64_t most = -1;  // windows; -1: all there are
 };

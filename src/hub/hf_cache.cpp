@@ -92,8 +92,9 @@ Result<void> HfCache::set_commit(const std::string& revision, const std::string&
   DUNLIN_RETURN_IF_ERROR(make_folders(fs::path(path).parent_path()));
   const std::string temporary = temporary_name();
   const FileDescriptor fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666));
-  const bool written = fd.get() >= 0 &&
-                       ::write(fd.get(), commit.data(), commit.size()) == std::ssize(commit) &&
+  if (fd.get() < 0) return path_error(path, errno);
+  errno = ENOSPC;  // of a write that is cut short
+  const bool written = ::write(fd.get(), commit.data(), commit.size()) == std::ssize(commit) &&
                        ::fsync(fd.get()) == 0;
   if (!written) {
     const int code = errno;

@@ -45,8 +45,9 @@ Result<void> check_space(const std::string& folder, uint64_t bytes) {
   if (::statvfs(there.c_str(), &status) != 0) return {};  // whoever writes there will see
   const uint64_t free = uint64_t{status.f_bavail} * status.f_frsize;
   if (bytes <= free) return {};
-  return runtime_error(fmt::format("{}: {} are to be fetched, {} are free: {} short", folder,
-                                   megabytes(bytes), megabytes(free), megabytes(bytes - free)));
+  return Error{ErrorKind::does_not_fit,
+               fmt::format("{}: {} are to be fetched, {} are free: {} short", folder,
+                           megabytes(bytes), megabytes(free), megabytes(bytes - free))};
 }
 
 // The sizes are a server's; their sum must not wrap around.

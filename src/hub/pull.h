@@ -51,8 +51,8 @@ class Pull {
   Result<PullPlan> plan();
 
   // Fetches what is missing, four files at a time. The snapshot and the revision name the files
-  // when all of them are there, and not before. Errors: as download(); kind runtime when the disk
-  // has too little room, before anything is fetched.
+  // when all of them are there, and not before. Errors: as download(); kind does_not_fit when the
+  // disk has too little room, before anything is fetched.
   Result<void> run(const PullPlan& plan, const PullProgress& progress);
 
  private:

@@ -135,6 +135,23 @@ TEST(GgufParts, AnotherNumberOfTensors) {
   expect_parts_error(files_of(parts), 1, "split.tensors.count is ");
 }
 
+TEST(GgufParts, APartThatWasCut) {
+  const std::vector<GgufBuilder> parts = three_parts();
+  for (const int number : {1, 2, 3}) {
+    const auto expect_error = [&parts, number](size_t length, const char* problem) {
+      Files files = files_of(parts);
+      files[name_of(number, 3)].resize(length);
+      expect_parts_error(files, number, problem);
+    };
+    const GgufBuilder& part = parts[static_cast<size_t>(number) - 1];
+    const size_t header = part.header().size();
+    const size_t whole = part.build().size();
+    expect_error(header / 2, " bytes");
+    for (const size_t length : {header, (header + whole) / 2, whole - 32})
+      expect_error(length, "beyond the file's");
+  }
+}
+
 TEST(GgufParts, APartThatIsNoGgufFile) {
   Files files = files_of(three_parts());
   files[name_of(2, 3)] = "text";

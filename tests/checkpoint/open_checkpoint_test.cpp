@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
 
@@ -260,6 +261,19 @@ TEST_F(OpenCheckpoint, MissingShard) {
   write_shards();
   fs::remove(path(kSecond));
   expect_error(folder_, kSecond, "No such file");
+}
+
+TEST_F(OpenCheckpoint, AShardThatWasCut) {
+  for (const std::string& shard : {kFirst, kSecond}) {
+    write_shards();
+    const std::uintmax_t whole = fs::file_size(path(shard));
+    for (const std::uintmax_t length :
+         {whole - 1, whole / 2, std::uintmax_t{9}, std::uintmax_t{0}}) {
+      write_shards();
+      fs::resize_file(path(shard), length);
+      expect_error(folder_, shard, " bytes");
+    }
+  }
 }
 
 TEST_F(OpenCheckpoint, TensorInTwoShards) {

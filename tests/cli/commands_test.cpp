@@ -27,6 +27,8 @@ TEST(Usage, UnknownFlagsAndCommandsNameTheNearest) {
       {{"run", "m", "-vv"}, "-vv is not a flag; did you mean -v?"},
       {{"run", "m", "-npp", "2"}, "-npp is not a flag; did you mean -np?"},
       {{"run", "m", "-lv", "1"}, "-lv is not a flag; use -v for more"},
+      {{"run", "-hf", "org/model"}, "-hf is not a flag; use `dunlin pull REPO`"},
+      {{"run", "m", "-tb", "4"}, "-tb is not a flag; use -t\n"},
       {{"verify", "m", "--ref", "r", "-ngl", "99"}, "-ngl is not a flag; use --backend pjrt"},
       {{"chat", "m", "--sytem-prompt", "x"}, "did you mean --system-prompt?"},
       {{"bench", "model", "m", "--repetition", "3"}, "did you mean --repetitions?"},
@@ -88,14 +90,14 @@ TEST(Usage, FlagsOfLlamaCppWithoutAMeaningHereAreTakenWithAWarning) {
 TEST(Help, ListsEveryCommandAndShowsExamples) {
   const ProcessResult list = run_dunlin({"help"});
   EXPECT_EQ(list.code, 0);
-  for (const char* name :
-       {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench", "eval", "convert",
-        "quantize", "imatrix", "pull", "compile", "devices", "completion", "version", "help"}) {
+  for (const char* name : {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "bench",
+                           "eval", "convert", "quantize", "imatrix", "pull", "plan", "compile",
+                           "devices", "completion", "version", "help"}) {
     EXPECT_THAT(list.out, HasSubstr(fmt::format("\n  {} ", name)));
   }
   for (const char* name :
        {"run", "chat", "inspect", "tokenize", "detokenize", "verify", "eval", "convert", "quantize",
-        "imatrix", "pull", "compile", "devices", "completion", "version", "help"}) {
+        "imatrix", "pull", "plan", "compile", "devices", "completion", "version", "help"}) {
     const ProcessResult help = run_dunlin({"help", name});
     EXPECT_EQ(help.code, 0);
     EXPECT_THAT(help.out, HasSubstr("Example")) << name;

@@ -135,6 +135,35 @@ TEST_F(Config, LooksInsideAndEvaluatesAsWritten) {
   EXPECT_EQ(run({"eval", "--print-config"}).code, 0);
 }
 
+TEST_F(Config, CommandsThatWriteOrFetchAModelReadItToo) {
+  // The first is for run and its like: a GGUF file is packed for no precision.
+  write_all(file_,
+            "precision = 'f32'\n[convert]\nouttype = 'f16'\n[quantize]\nthreads = 3\npure = true\n"
+            "[pull]\nrevision = 'v2'\ntoken = 'hf_secret'\n");
+  const ProcessResult half = run({"convert", model_, folder_.file("half.gguf"), "--json", "-q"});
+  ASSERT_EQ(half.code, 0) << half.err;
+  EXPECT_LT(half.json()["output_bytes"].get<double>(),
+            0.6 * half.json()["input_bytes"].get<double>());
+  const ProcessResult by_variable =
+      run({"convert", model_, folder_.file("whole.gguf"), "--json", "-q"},
+          {{"DUNLIN_ARG_OUTTYPE", "f32"}, {"DUNLIN_ARG_PRECISION", "exact"}});
+  ASSERT_EQ(by_variable.code, 0) << by_variable.err;
+  EXPECT_EQ(by_variable.json()["output_bytes"], by_variable.json()["input_bytes"]);
+
+  const std::string quantize = run({"quantize", "--print-config"}).out;
+  EXPECT_THAT(quantize, testing::ContainsRegex("threads = 3 +# .*config.toml:5: threads\n"));
+  EXPECT_THAT(quantize, testing::ContainsRegex("pure = true +# .*config.toml:6: pure\n"));
+  const std::string pull = run({"pull", "--print-config"}).out;
+  EXPECT_THAT(pull, testing::ContainsRegex("revision = \"v2\" +# .*config.toml:8: revision\n"));
+  EXPECT_THAT(pull, testing::ContainsRegex("# token is set, by .*config.toml:9: token, and not"));
+  EXPECT_THAT(pull, Not(HasSubstr("hf_secret")));
+  // What convert prints, read again, does not ask for what only a prepared directory has.
+  const ProcessResult printed = run({"convert", "--print-config"});
+  ASSERT_EQ(printed.code, 0) << printed.err;
+  write_all(file_, printed.out);
+  EXPECT_EQ(run({"convert", model_, folder_.file("again.gguf"), "-q"}).code, 0);
+}
+
 TEST_F(Config, ErrorsNameFileLineAndTheNearestName) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"max-tokens = 3\ntempp = 1\n", ":2: tempp is not a setting; did you mean temp?"},

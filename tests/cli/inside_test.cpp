@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
+#include <cstring>
+
 #include "engine/optimizations.h"
 #include "parity/array_file.h"
 #include "process.h"
@@ -54,6 +57,43 @@ TEST(WatchFlag, UntilStopsWithTheNodeAndItsLine) {
   const ProcessResult never = run_with({"--watch", "*", "--until", "nonfinite", "-q"});
   EXPECT_EQ(never.code, 0) << never.err;
   EXPECT_EQ(never.err, "");
+}
+
+// The file with a number that is none among the weights of a tensor: its first four bytes are a NaN as
+// float32, and their second half is one as bf16 and as f16.
+void spoil(const std::string& file, const std::string& tensor) {
+  std::string bytes = read_all(file);
+  uint64_t header = 0;
+  std::memcpy(&header, bytes.data(), sizeof(header));
+  const auto tensors = nlohmann::json::parse(bytes.substr(8, header));
+  const uint64_t offset = tensors.at(tensor).at("data_offsets").at(0).get<uint64_t>();
+  bytes.replace(8 + header + offset, 4, std::string("\0\0\xC0\x7F", 4));
+  write_all(file, bytes);
+}
+
+TEST(WatchFlag, UntilNonfiniteNamesTheFirstNodeThatIsNot) {
+  const TemporaryFolder folder;
+  write_text_model(folder.path());
+  spoil(folder.file("model.safetensors"), "model.layers.1.mlp.down_proj.weight");
+  const Arguments run = {"run", folder.path(), "--prompt-ids", "3,4,5", "-n", "2", "-q"};
+  const ProcessResult plain = run_dunlin(run);
+  EXPECT_EQ(plain.code, 1);
+  EXPECT_THAT(plain.err, HasSubstr("hold a NaN or an infinity"));
+  const Arguments until = {"--watch", "*", "--until", "nonfinite"};
+  const char* const first = "error: layers.1.feed_forward.down_proj (linear) met nonfinite";
+  const ProcessResult watched = run_dunlin(joined(run, until));
+  EXPECT_EQ(watched.code, 1);
+  EXPECT_THAT(watched.err, testing::StartsWith(first));
+  EXPECT_THAT(watched.err, testing::Not(HasSubstr("hold a NaN")));
+  EXPECT_THAT(watched.err, ContainsRegex("recorded at src/models/llama.cpp:[0-9]+\n"));
+  // eval says how to find it.
+  write_all(folder.file("text.txt"), "Hello to the whole world, and once more to all of it.");
+  const Arguments eval = {"eval", folder.path(), folder.file("text.txt"), "-c", "8", "-q"};
+  const ProcessResult scored = run_dunlin(eval);
+  EXPECT_EQ(scored.code, 1);
+  EXPECT_THAT(scored.err, HasSubstr("are not finite; --watch '*' --until nonfinite names the "
+                                    "first node"));
+  EXPECT_THAT(run_dunlin(joined(eval, until)).err, testing::StartsWith(first));
 }
 
 TEST(WatchFlag, WorksInVerify) {
@@ -168,13 +208,15 @@ TEST(LayersFlag, TruncatesInEveryCommandThatLoadsAModel) {
   ASSERT_EQ(chat("1").code, 0) << chat("1").err;
   EXPECT_NE(chat("1").json()["ids"], chat("2").json()["ids"]);
 
-  const auto bench = [](const std::string& layers) {
-    return run_dunlin({"bench", "model", kModel, "-p", "4", "-n", "0", "-r", "1", "--layers",
-                       layers, "-o", "json"})
-        .json()[0]["model_size"]
-        .get<int64_t>();
+  // Operations of a prompt: their rate times the time that it took.
+  const auto work = [](const std::string& layers) {
+    const auto result = run_dunlin({"bench", "model", kModel, "-p", "4", "-n", "0", "-r", "1",
+                                    "--layers", layers, "-o", "json"})
+                            .json()[0];
+    return result["tflops"].get<double>() * result["avg_ns"].get<double>();
   };
-  EXPECT_GT(bench("1"), 0);
+  EXPECT_GT(work("1"), 0.0);
+  EXPECT_LT(work("1"), 0.8 * work("2"));
 
   const ProcessResult program = run_dunlin({"inspect", kModel, "--program", "--layers", "1"});
   EXPECT_THAT(program.out, HasSubstr("layers.0."));

@@ -41,6 +41,7 @@ class PullCommand : public testing::Test {
   ProcessInput input() const {
     return {.environment = {{"HF_ENDPOINT", hub_.url()},
                             {"HF_HOME", home_.path()},
+                            {"XDG_CONFIG_HOME", home_.path()},
                             {"HF_HUB_CACHE", ""},
                             {"HUGGINGFACE_HUB_CACHE", ""},
                             {"HF_TOKEN", ""},

@@ -216,7 +216,7 @@ TEST_F(PullTest, ASizeThatCannotBeIsAnErrorBeforeAnythingIsFetched) {
   hub_.add("model.safetensors", weights_, true).size = uint64_t{1} << 50;
   const auto full = pull(request());
   ASSERT_FALSE(full.ok());
-  EXPECT_EQ(full.error().kind, ErrorKind::runtime);
+  EXPECT_EQ(full.error().kind, ErrorKind::does_not_fit);
   EXPECT_THAT(full.error().message,
               testing::MatchesRegex(".*: [0-9.]+ MB are to be fetched, [0-9.]+ MB are free: "
                                     "[0-9.]+ MB short"));

@@ -15,6 +15,7 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <mutex>
 #include <stdexcept>
 
 namespace dunlin {
@@ -23,6 +24,7 @@ namespace {
 std::atomic<bool> active = false;
 std::atomic<int64_t> call_count = 0;
 DiskFaults current;
+std::mutex room_mutex;  // of current.room
 
 template <typename Function>
 Function* next(const char* name) {
@@ -61,6 +63,7 @@ ssize_t spoilt_write(int fd, size_t size, Put put) {
     errno = EIO;
     return -1;
   }
+  const std::lock_guard lock(room_mutex);
   if (current.room < 0) return put(size);
   if (current.room == 0 && size > 0) {
     errno = ENOSPC;
@@ -138,6 +141,11 @@ int unlink(const char* path) noexcept {
 int mkdir(const char* path, mode_t mode) noexcept {
   static auto* const real = dunlin::next<int(const char*, mode_t)>("mkdir");
   return dunlin::fails("mkdir") ? -1 : real(path, mode);
+}
+
+int symlink(const char* target, const char* path) noexcept {
+  static auto* const real = dunlin::next<int(const char*, const char*)>("symlink");
+  return dunlin::fails("symlink") ? -1 : real(target, path);
 }
 
 int statvfs(const char* path, struct statvfs* system) noexcept {

@@ -1,6 +1,7 @@
 // A disk that fails: the calls by which this process changes regular files and folders (write, pwrite,
-// fsync, ftruncate, rename, unlink, mkdir) are counted, and can be spoilt. stdin, stdout and stderr are
-// left alone. In a program with this file fsync() waits for nothing.
+// fsync, ftruncate, rename, unlink, mkdir, symlink) are counted, and can be spoilt, whichever thread
+// makes them. stdin, stdout and stderr are left alone. In a program with this file fsync() waits for
+// nothing.
 #pragma once
 
 #include <cstdint>
