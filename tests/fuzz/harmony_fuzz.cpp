@@ -28,9 +28,13 @@ const std::shared_ptr<const Tokenizer>& tokenizer() {
 }
 
 void write(const std::string& text) {
-  auto json = parse_ordered_json_object(text, "fuzz");
+  const auto json = parse_ordered_json_object(text, "fuzz");
   if (!json.ok()) return;
-  const auto conversation = harmony::read_chat((*json)["messages"], (*json)["tools"], {});
+  const auto value_of = [&json](const char* name) {
+    const auto at = json->find(name);
+    return at == json->end() ? nlohmann::ordered_json() : *at;
+  };
+  const auto conversation = harmony::read_chat(value_of("messages"), value_of("tools"), {});
   if (!conversation.ok()) return;
   const auto spans = harmony::render(*conversation);
   size_t marks = 0;
