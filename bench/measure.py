@@ -54,6 +54,34 @@ def end_all(child):
         os.killpg(child.pid, signal.SIGKILL)
 
 
+@contextlib.contextmanager
+def running(words, before=None, **options):
+    """The process of a command, as subprocess.Popen has it; an exception in the block ends it with all that it started. Signals
+    that end this script wait until the process has a name here: one that comes earlier would leave it to itself.
+
+    before  is called in the new process, before the program
+    """
+    ending_signals = (signal.SIGTERM, signal.SIGHUP)
+    with terminable():
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, ending_signals)
+
+        def begin():
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            if before is not None:
+                before()
+
+        try:
+            with subprocess.Popen(words, preexec_fn=begin, start_new_session=True, **options) as child:
+                try:
+                    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+                    yield child
+                except BaseException:
+                    end_all(child)
+                    raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
 def attempt(command, codes=(0,), cpus=None, environment=None, timeout=None, merged=False, enter=None):
     """The command's standard output, with `merged` its standard error among it. Raises Failed.
 
@@ -72,17 +100,11 @@ def attempt(command, codes=(0,), cpus=None, environment=None, timeout=None, merg
         if enter is not None:
             enter()
 
-    before = begin if cpus is not None or enter is not None else None
     errors = subprocess.STDOUT if merged else subprocess.PIPE
     try:
-        with terminable(), subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
-                                            errors="replace", env=variables, preexec_fn=before,
-                                            start_new_session=True) as child:
-            try:
-                out, said = child.communicate(timeout=timeout)
-            except BaseException:
-                end_all(child)
-                raise
+        with running(words, begin, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True,
+                     errors="replace", env=variables) as child:
+            out, said = child.communicate(timeout=timeout)
     except OSError as error:
         raise Failed(f"{words[0]}: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
@@ -115,24 +137,19 @@ def peak_bytes(command, timeout=None, environment=None):
     Raises Failed."""
     words = [str(word) for word in command]
     variables = {name: value for name, value in {**os.environ, **(environment or {})}.items() if value is not None}
-    with terminable():
-        try:
-            child = subprocess.Popen(words, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, start_new_session=True,
-                                     env=variables)
-        except OSError as error:
-            raise Failed(f"{words[0]}: {error.strerror}") from error
-        clock = threading.Timer(timeout, end_all, [child]) if timeout is not None else None
-        try:
-            if clock is not None:
-                clock.start()
-            _, status, usage = os.wait4(child.pid, 0)
-            child.returncode = os.waitstatus_to_exitcode(status)
-        finally:
-            if clock is not None:
-                clock.cancel()
-            if child.returncode is None:
-                end_all(child)
-                child.wait()
+    try:
+        with running(words, stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=variables) as child:
+            clock = threading.Timer(timeout, end_all, [child]) if timeout is not None else None
+            try:
+                if clock is not None:
+                    clock.start()
+                _, status, usage = os.wait4(child.pid, 0)
+                child.returncode = os.waitstatus_to_exitcode(status)
+            finally:
+                if clock is not None:
+                    clock.cancel()
+    except OSError as error:
+        raise Failed(f"{words[0]}: {error.strerror}") from error
     if child.returncode != 0:
         raise Failed(f"{' '.join(words[:4])} ..\nended with {ending(child.returncode)}")
     return usage.ru_maxrss * 1024
