@@ -175,9 +175,10 @@ class CompareTest(FakeTest):
 
     def compare(self, *flags, **environment):
         model = self.path / "dream.gguf"
-        if not model.exists():
+        if not model.exists():  # what is written again is another
             model.write_text("")
-        tool = self.program("llama-diffusion-cli", TOOL)
+            self.program("llama-diffusion-cli", TOOL)
+        tool = self.path / "llama-diffusion-cli"
         return run_script(BENCH / "compare_diffusion", model, "--llama-diffusion-cli", tool, "--work", self.work, "--dunlin",
                           self.dunlin.path, "-t", "2", *flags, **environment)
 
