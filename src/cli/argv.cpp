@@ -7,8 +7,8 @@
 namespace dunlin {
 namespace {
 
-// CLI11 takes single letters only as short flags. What is a flag elsewhere is here too, lest -hf be -h.
-constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kShortFlags = {{
+// CLI11 takes single letters only as short flags.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 12> kShortFlags = {{
     {"-np", "--parallel"},
     {"-ub", "--ubatch-size"},
     {"-sys", "--system-prompt"},
@@ -17,8 +17,6 @@ constexpr std::array<std::pair<std::string_view, std::string_view>, 14> kShortFl
     {"-st", "--single-turn"},
     {"-ctk", "--cache-type-k"},
     {"-ctv", "--cache-type-v"},
-    {"-tb", "--threads-batch"},
-    {"-hf", "--hf-repo"},
     {"-oe", "--output-err"},
     {"-pg", "--prompt-gen"},
     {"-ngl", "--gpu-layers"},

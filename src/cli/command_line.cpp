@@ -260,9 +260,11 @@ Result<CommandLine> complete_command_line(const AddCommands& add_commands,
   rewrite_short_flags(path, line.arguments);
   split_empty_values(path.last, line.arguments);
 
-  if (!count_flags(program, line)) return line;
-  line.unknown_flag = find_unknown_flag(path, line.arguments);
-  if (!line.unknown_flag.empty()) return line;
+  const std::string unknown = find_unknown_flag(path, line.arguments);
+  const bool asks_for_help = !count_flags(program, line);
+  // CLI11 takes -hf for -h.
+  if (!asks_for_help || unknown.starts_with("-h")) line.unknown_flag = unknown;
+  if (asks_for_help || !unknown.empty()) return line;
   warn_of_unknown_variables(program);
   LayeredValues layers(path.last);
   layers.add(variables_of(path.last));
