@@ -7,6 +7,7 @@
 #include <map>
 
 #include "golden_data.h"
+#include "tokenizer/tokenizer_parts.h"
 
 namespace dunlin {
 namespace {
@@ -77,6 +78,18 @@ TEST(TokenizerGguf, OfOllamaHasTheSplitterOfItsModel) {
     EXPECT_EQ(encode(**from_gguf, text), encode(*from_json, text)) << text;
 }
 
+// What a converter calls the pre-tokenizer is what a reader takes it for.
+TEST(TokenizerGguf, NamesOfPreTokenizersGoThereAndBack) {
+  for (const auto& [name, pre] : kPreOf) {
+    auto parts = parse_gguf_tokenizer(small_gguf(name));
+    ASSERT_TRUE(parts.ok()) << parts.error().message;
+    EXPECT_EQ(gguf_pre_name(*parts), pre);
+    parts->adds_prefix_space = true;
+    EXPECT_EQ(gguf_pre_name(*parts), std::nullopt) << pre;
+  }
+  EXPECT_EQ(gguf_pre_name(TokenizerParts()), std::nullopt);  // no splitter
+}
+
 TEST(TokenizerGguf, UnusedTokensDecodeToNothing) {
   const auto tokenizer = Tokenizer::from_gguf(small_gguf("small_qwen2")).value();
   EXPECT_EQ(tokenizer->token_bytes(999), "");
@@ -142,6 +155,11 @@ TEST(TokenizerGguf, WrongMetadata) {
     EXPECT_THAT(tokenizer.error().message, HasSubstr(change.message));
     EXPECT_THAT(tokenizer.error().message, HasSubstr("model.gguf: "));
   }
+  Metadata without_tokens("model.gguf");
+  without_tokens.set("tokenizer.ggml.model", std::string("gpt2"));
+  without_tokens.set("tokenizer.ggml.pre", std::string("gpt-2"));
+  EXPECT_THAT(Tokenizer::from_gguf(without_tokens).error().message,
+              HasSubstr("model.gguf: the key tokenizer.ggml.tokens is missing"));
   EXPECT_THAT(Tokenizer::from_gguf(Metadata("empty.gguf")).error().message,
               HasSubstr("tokenizer.ggml.model is missing"));
 }
