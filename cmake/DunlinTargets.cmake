@@ -67,6 +67,11 @@ set(DUNLIN_PREPARING_OPTIONS -O1)
 if(DUNLIN_SANITIZE)
   set(DUNLIN_COMMAND_OPTIONS -O0)
 endif()
+if(CMAKE_BUILD_TYPE STREQUAL "Debug")
+  # Nothing is optimised, and g++ takes no header that was precompiled at another level.
+  set(DUNLIN_COMMAND_OPTIONS "")
+  set(DUNLIN_PREPARING_OPTIONS "")
+endif()
 
 # Headers that take seconds each time they are read, compiled once for src/ and once for tests/: a third of what the
 # sources of src/ take. A missing include is what scripts/check-includes notices.
