@@ -266,6 +266,27 @@ TEST(RunDiffusion, TextGoesThroughTokenizerAndTemplate) {
   EXPECT_EQ(cut.json()["finish_reason"], "stop");
 }
 
+// Dream is published without a tokenizer.json.
+TEST(RunDiffusion, ReadsVocabularyAndMerges) {
+  const TemporaryFolder folder, out;
+  const std::string prepared = out.file("prepared");
+  write_text_diffusion_model(folder.path(), 3);
+  const auto answer = [](const std::string& model) {
+    const auto result = run_dunlin(
+        {"run", model, "Hello", "-n", "12", "--steps", "3", "-q", "--ignore-eos", "--json"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.code == 0 ? result.json() : nlohmann::json();
+  };
+  const auto with_tokenizer_json = answer(folder.path());
+  write_vocabulary_files(folder.path(), "DreamTokenizer");
+  ASSERT_EQ(run_dunlin({"convert", folder.path(), prepared, "--to", "prepared", "-q"}).code, 0);
+  for (const std::string& model : {folder.path(), prepared}) {
+    const auto json = answer(model);
+    for (const char* field : {"prompt_ids", "ids", "text"})
+      EXPECT_EQ(json[field], with_tokenizer_json[field]) << model << ": " << field;
+  }
+}
+
 TEST(RunDiffusion, ShowsHowTheTextAppears) {
   const TemporaryFolder folder;
   write_text_diffusion_model(folder.path(), 3);
