@@ -260,7 +260,6 @@ def make_config(options, end_id, mask_id):
 
 
 def write(out, model, config, tokenizer, corpus):
-    out.mkdir(parents=True, exist_ok=True)
     (out / "config.json").write_text(json.dumps(config, indent=2) + "\n")
     tensors = {name: value.detach().to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
     save_file(tensors, out / "model.safetensors", {"format": "pt"})
@@ -287,16 +286,30 @@ def parse_arguments():
     parser.add_argument("--rate", type=float, default=1.5e-3)
     parser.add_argument("--decay", type=float, default=0.1)
     parser.add_argument("--seed", type=int, default=1)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.minutes <= 0 or (options.steps is not None and options.steps < 1):
+        parser.error("--minutes and --steps: more than 0")
+    if not 0 < options.held_out < 1:
+        parser.error(f"--held-out: {options.held_out} is no share between 0 and 1")
+    if options.width % options.heads or options.heads % options.kv_heads or options.width // options.heads % 2:
+        parser.error("--width: an even number for each of --heads, which are a multiple of --kv-heads")
+    return options
 
 
 def main():
     options = parse_arguments()
+    try:  # before half an hour of training
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.exit(f"error: {options.out}: {error.strerror}")
     if options.text is None:
         text = policy_text()
     else:
-        data = options.text.read_bytes()
-        text = (gzip.decompress(data) if options.text.suffix == ".gz" else data).decode(errors="replace")
+        try:
+            data = options.text.read_bytes()
+            text = (gzip.decompress(data) if options.text.suffix == ".gz" else data).decode(errors="replace")
+        except OSError as error:
+            sys.exit(f"error: {options.text}: {error}")
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)

@@ -7,7 +7,7 @@
 //                                      use. For a mesh: one file for each shard, with a chunk of
 //                                      ShardContents and one for each of its weights, all layers of a
 //                                      kind after each other.
-//   header.gguf, or tokenizer.json, tokenizer_config.json, chat_template.jinja
+//   header.gguf, or tokenizer.json (or vocab.json, merges.txt), tokenizer_config.json, chat_template.jinja
 #pragma once
 
 #include <memory>

@@ -21,8 +21,8 @@ inline constexpr const char* kWeightsKind = "prepared weights";
 // Keys of a GGUF file without its tensors: tokenizer and template of a model that came from one.
 inline constexpr const char* kHeaderFile = "header.gguf";
 // What else a directory may hold: tokenizer and template of a model from a Hugging Face directory.
-inline constexpr const char* kTextFiles[] = {"tokenizer.json", "tokenizer_config.json",
-                                             "chat_template.jinja"};
+inline constexpr const char* kTextFiles[] = {"tokenizer.json", "vocab.json", "merges.txt",
+                                             "tokenizer_config.json", "chat_template.jinja"};
 
 // The packing of a directory for a mesh: weights in the formats of the model.
 inline constexpr const char* kStoredPacking = "stored";

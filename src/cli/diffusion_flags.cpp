@@ -31,7 +31,8 @@ void DiffusionFlags::add_to(Command command) {
   const FlagGroup group(command, kHeading);
   add_schedule_flags(command);
   add_switch(command, "--early-exit", early_exit,
-             "stop when nothing before the first end token is masked: the answer is the same")
+             "stop when nothing before the first end token is masked: the answer is the same "
+             "(--early-exit=false: make all passes)")
       .default_str("true");
   add_switch(command, "--visual", visual, "show on stderr how the text appears");
   add_switch(command, "--stream", stream, "with --json: a line after every step");

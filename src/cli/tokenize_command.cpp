@@ -202,7 +202,7 @@ Result<void> detokenize(const TokenizeFlags& flags) {
 Command add_command(Command app, const char* name, const char* description, TokenizeFlags& flags) {
   Command command = app.add_command(name, description);
   add_flag(command, "model,-m,--model", flags.model,
-           "GGUF file, directory with tokenizer.json, or tokenizer.json")
+           "GGUF file, directory with a tokenizer, or tokenizer.json")
       .required()
       .type_name("MODEL")
       .transform(resolve_model);

@@ -156,8 +156,7 @@ Result<void> add_masked_diffusion(const Metadata& config, const StoredFamily& fa
 Result<void> add_text_side(const Checkpoint& checkpoint, GgufWriter& writer) {
   const Metadata& config = checkpoint.config();
   const std::string folder = text_directory(checkpoint);
-  std::error_code ignored;
-  if (!std::filesystem::exists(folder + "/tokenizer.json", ignored)) {
+  if (tokenizer_file(folder).empty()) {
     log_warning(checkpoint.path() + ": no tokenizer.json, so the GGUF file has no tokenizer");
     return add_special_ids(config, nullptr, writer);
   }

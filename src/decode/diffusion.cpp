@@ -97,8 +97,8 @@ void DiffusionDecoder::skip_step() {
 }
 
 void DiffusionDecoder::plan_schedule() {
+  const std::vector<int32_t> masked = masked_within(0, size());
   for (; step_ < params_.steps; skip_step()) {
-    const std::vector<int32_t> masked = masked_within(0, size());
     if (params_.algorithm == DiffusionAlgorithm::origin) {
       // Who is decided is known before the pass, so that only their logits are wanted.
       std::vector<int32_t> chosen =

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <iterator>
 #include <utility>
 
@@ -36,20 +37,23 @@ std::optional<T> find_name(const std::array<std::pair<std::string_view, T>, N>& 
   return std::nullopt;
 }
 
-Result<void> at_least(const char* field, int64_t value, int64_t low) {
-  if (value >= low) return {};
-  return usage_error(fmt::format("{} is {}; at least {} is needed", field, value, low));
+Result<void> in_whole_range(const char* field, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return {};
+  return usage_error(fmt::format("{} is {}, outside {}..{}", field, value, low, high));
 }
 
 }  // namespace
 
 Result<void> validate(const DiffusionParams& params) {
   constexpr double kSmallestEps = 1e-6;
-  DUNLIN_RETURN_IF_ERROR(at_least("max_tokens", params.max_tokens, 0));
-  DUNLIN_RETURN_IF_ERROR(at_least("steps", params.steps, 1));
-  DUNLIN_RETURN_IF_ERROR(at_least("block_length", params.block_length, 1));
-  DUNLIN_RETURN_IF_ERROR(at_least("refresh_every", params.refresh_every, 0));
-  DUNLIN_RETURN_IF_ERROR(at_least("top_k", params.top_k, 0));
+  // A step has 4 bytes, even one that decides nothing; and blocks are counted by a sum with their
+  // length.
+  constexpr int64_t kMost = 1 << 20;
+  DUNLIN_RETURN_IF_ERROR(in_whole_range("max_tokens", params.max_tokens, 0, INT32_MAX));
+  DUNLIN_RETURN_IF_ERROR(in_whole_range("steps", params.steps, 1, kMost));
+  DUNLIN_RETURN_IF_ERROR(in_whole_range("block_length", params.block_length, 1, kMost));
+  DUNLIN_RETURN_IF_ERROR(in_whole_range("refresh_every", params.refresh_every, 0, kMost));
+  DUNLIN_RETURN_IF_ERROR(in_whole_range("top_k", params.top_k, 0, 1 << 30));
   DUNLIN_RETURN_IF_ERROR(in_range("eps", params.eps, kSmallestEps, 1.0 - kSmallestEps));
   DUNLIN_RETURN_IF_ERROR(in_range("alg_temp", params.alg_temperature, 0.0, 1e6));
   DUNLIN_RETURN_IF_ERROR(

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "base/owned_json.h"
@@ -11,6 +10,7 @@
 #include "tokenizer/harmony/chat_messages.h"
 #include "tokenizer/harmony/render.h"
 #include "tokenizer/jinja/chat_inputs.h"
+#include "tokenizer/tokenizer_parts.h"
 
 namespace dunlin {
 namespace {
@@ -25,9 +25,7 @@ Result<std::shared_ptr<const Tokenizer>> load_tokenizer(const Checkpoint& checkp
     return Tokenizer::from_gguf(checkpoint.header());
   }
   const std::string directory = text_directory(checkpoint);
-  std::error_code ignored;
-  if (!std::filesystem::exists(directory + "/tokenizer.json", ignored))
-    return model_error(directory + ": no tokenizer.json");
+  if (tokenizer_file(directory).empty()) return model_error(directory + ": no tokenizer.json");
   return Tokenizer::from_directory(directory);
 }
 

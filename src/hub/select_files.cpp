@@ -148,6 +148,10 @@ bool is_configuration(const std::string& name) {
   return name.find('/') == std::string::npos && fits_any(name, kPatterns);
 }
 
+bool contains(const Names& names, std::string_view name) {
+  return std::ranges::find(names, name) != names.end();
+}
+
 Names directory_weights(const Names& names) {
   constexpr const char* kSingle = "model.safetensors";
   constexpr const char* kIndex = "model.safetensors.index.json";
@@ -184,6 +188,12 @@ Result<SelectedFiles> select_directory(const HubModel& model, const Names& names
     return select_gguf(model, names);
   }
   std::ranges::copy_if(names, std::back_inserter(selected.names), is_configuration);
+  // In place of a tokenizer.json, as Dream's.
+  if (!contains(names, "tokenizer.json")) {
+    for (const char* name : {"vocab.json", "merges.txt"}) {
+      if (contains(names, name)) selected.names.emplace_back(name);
+    }
+  }
   return selected;
 }
 

@@ -196,6 +196,10 @@ Result<void> compute_diffusion(Model& model, const ArrayFile& reference,
   DUNLIN_ASSIGN_OR_RETURN(const auto prompt_tokens, parameter<int64_t>(reference, "prompt_tokens"));
   DUNLIN_ASSIGN_OR_RETURN(const auto new_tokens, parameter<int64_t>(reference, "max_new_tokens"));
   DUNLIN_ASSIGN_OR_RETURN(const auto mask_id, parameter<int32_t>(reference, "mask_token_id"));
+  if (mask_id < 0 || mask_id >= model.vocabulary) {
+    return model_error(fmt::format("{}: __metadata__.mask_token_id is {}, outside 0..{}",
+                                   reference.path(), mask_id, model.vocabulary - 1));
+  }
   if (prompt_tokens < 1 || new_tokens < 0 || prompt_tokens > std::ssize(input_ids) ||
       new_tokens != std::ssize(input_ids) - prompt_tokens) {
     return model_error(

@@ -253,7 +253,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_json_file(const std::st
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_directory(const std::string& directory) {
   DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, read_tokenizer_directory(directory));
-  return build(std::move(parts), directory + "/tokenizer.json");
+  return build(std::move(parts), tokenizer_file(directory));
 }
 
 Result<std::shared_ptr<const Tokenizer>> Tokenizer::from_gguf(const Metadata& raw) {

@@ -1,5 +1,5 @@
 // Tokenizer: text to token ids and back. Byte-level byte pair encoding with added tokens, from
-// tokenizer.json or from GGUF metadata. Ids equal those of the `tokenizers` package; where the
+// tokenizer.json, from vocab.json and merges.txt, or from GGUF metadata. Ids equal those of the `tokenizers` package; where the
 // pre-tokenizer is not one of the families of splitters/splitter.h, up to code points that Unicode 15 and
 // later added (splitters/pattern.h).
 #pragma once
@@ -33,8 +33,8 @@ class Tokenizer {
   // A tokenizer.json of at most 256 MiB. An unsupported or inconsistent file is an error that names
   // file and field.
   static Result<std::shared_ptr<const Tokenizer>> from_json_file(const std::string& path);
-  // tokenizer.json and, where it exists, tokenizer_config.json (bos, eos, further added tokens) of
-  // a directory.
+  // tokenizer.json, or vocab.json and merges.txt, and tokenizer_config.json (bos, eos, further added
+  // tokens) of a directory, as read_tokenizer_directory() has it.
   static Result<std::shared_ptr<const Tokenizer>> from_directory(const std::string& directory);
   // The text of a tokenizer.json; `origin` names it in errors.
   static Result<std::shared_ptr<const Tokenizer>> from_json_text(std::string_view text,

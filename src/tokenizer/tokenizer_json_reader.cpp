@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <string>
+#include <utility>
 
 #include "tokenizer/byte_alphabet.h"
 #include "tokenizer/json_cursor.h"
@@ -18,6 +19,7 @@ class Reader {
  public:
   explicit Reader(std::string_view text) : cursor_(text) {}
   Result<TokenizerJson> run();
+  Result<Vocabulary> vocabulary();  // where it is the whole text
 
  private:
   Result<void> member();
@@ -49,6 +51,12 @@ Result<TokenizerJson> Reader::run() {
   }
   DUNLIN_RETURN_IF_ERROR(cursor_.end());
   return std::move(result_);
+}
+
+Result<Vocabulary> Reader::vocabulary() {
+  DUNLIN_RETURN_IF_ERROR(cursor_.list('{', '}', [this] { return token(); }));
+  DUNLIN_RETURN_IF_ERROR(cursor_.end());
+  return std::move(result_.vocabulary);
 }
 
 // A value that becomes part of the document.
@@ -123,12 +131,23 @@ Result<void> Reader::merge() {
   return model_error(fmt::format("merge {} has {} parts instead of 2", index, parts));
 }
 
+// JsonCursor wants it.
+Result<void> check_utf8(std::string_view text) {
+  const size_t valid = valid_utf8_prefix(text);
+  if (valid == text.size()) return {};
+  return model_error(fmt::format("not valid JSON at byte {}", valid + 1));
+}
+
 }  // namespace
 
 Result<TokenizerJson> read_tokenizer_json(std::string_view text) {
-  if (const size_t valid = valid_utf8_prefix(text); valid != text.size())
-    return model_error(fmt::format("not valid JSON at byte {}", valid + 1));
+  DUNLIN_RETURN_IF_ERROR(check_utf8(text));
   return Reader(text).run();
+}
+
+Result<Vocabulary> read_vocabulary_json(std::string_view text) {
+  DUNLIN_RETURN_IF_ERROR(check_utf8(text));
+  return Reader(text).vocabulary();
 }
 
 }  // namespace dunlin

@@ -21,4 +21,7 @@ struct TokenizerJson {
 // Errors name the field; the caller adds the file. The document is bounded as json_cursor.h says.
 Result<TokenizerJson> read_tokenizer_json(std::string_view text);
 
+// A vocab.json, which is what model.vocab is in a tokenizer.json. Errors as above.
+Result<Vocabulary> read_vocabulary_json(std::string_view text);
+
 }  // namespace dunlin

@@ -12,12 +12,36 @@ namespace dunlin {
 namespace {
 
 constexpr uint64_t kMaxConfigBytes = uint64_t{16} << 20;  // holds a chat template; Llama 3: 50 KiB
+constexpr const char* kVocabularyFile = "/vocab.json";
+constexpr const char* kMergesFile = "/merges.txt";
+constexpr const char* kConfigFile = "/tokenizer_config.json";
 
 // Files write the tokens of the vocabulary in the byte alphabet, and added tokens as plain text.
 bool is_token_text(std::string_view content, std::string_view token_bytes) {
   if (content == token_bytes) return true;
   std::string bytes;
   return append_from_byte_alphabet(content, bytes) && bytes == token_bytes;
+}
+
+bool is_there(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::exists(path, ignored);
+}
+
+Result<NamedText> read_named(const std::string& path, uint64_t limit) {
+  NamedText named{.origin = path};
+  DUNLIN_ASSIGN_OR_RETURN(named.text, read_text_file(path, limit));
+  return named;
+}
+
+Result<TokenizerParts> read_vocabulary_files(const std::string& directory) {
+  DUNLIN_ASSIGN_OR_RETURN(const NamedText vocabulary,
+                          read_named(directory + kVocabularyFile, kMaxTokenizerJsonBytes));
+  DUNLIN_ASSIGN_OR_RETURN(const NamedText merges,
+                          read_named(directory + kMergesFile, kMaxTokenizerJsonBytes));
+  DUNLIN_ASSIGN_OR_RETURN(const NamedText config,
+                          read_named(directory + kConfigFile, kMaxConfigBytes));
+  return parse_vocab_json(vocabulary, merges, config);
 }
 
 }  // namespace
@@ -49,13 +73,21 @@ std::optional<int32_t> TokenizerParts::added_id(std::string_view content) const 
   return it->second;
 }
 
+std::string tokenizer_file(const std::string& directory) {
+  std::string path = directory + "/tokenizer.json";
+  if (is_there(path)) return path;
+  path = directory + kVocabularyFile;
+  return is_there(path) && is_there(directory + kMergesFile) ? path : std::string();
+}
+
 Result<TokenizerParts> read_tokenizer_directory(const std::string& directory) {
   const std::string path = directory + "/tokenizer.json";
-  const std::string config_path = directory + "/tokenizer_config.json";
+  const std::string config_path = directory + kConfigFile;
+  if (tokenizer_file(directory) == directory + kVocabularyFile)
+    return read_vocabulary_files(directory);
   DUNLIN_ASSIGN_OR_RETURN(const std::string text, read_text_file(path, kMaxTokenizerJsonBytes));
   DUNLIN_ASSIGN_OR_RETURN(TokenizerParts parts, parse_tokenizer_json(text, path));
-  std::error_code missing;
-  if (std::filesystem::exists(config_path, missing)) {
+  if (is_there(config_path)) {
     DUNLIN_ASSIGN_OR_RETURN(const std::string config, read_text_file(config_path, kMaxConfigBytes));
     DUNLIN_RETURN_IF_ERROR(apply_tokenizer_config(config, config_path, parts));
   }

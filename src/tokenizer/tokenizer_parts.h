@@ -54,7 +54,20 @@ Result<TokenizerParts> parse_tokenizer_json(std::string_view text, const std::st
 Result<void> apply_tokenizer_config(std::string_view text, const std::string& origin,
                                     TokenizerParts& parts);
 Result<TokenizerParts> parse_gguf_tokenizer(const Metadata& raw);
-// tokenizer.json and, where it exists, tokenizer_config.json of a directory.
+// A file's text, and its name for errors.
+struct NamedText {
+  std::string text = {};
+  std::string origin = {};
+};
+// vocab.json, merges.txt and tokenizer_config.json, which together stand for a tokenizer.json. Errors: a
+// tokenizer_class whose rules are not known, no added_tokens_decoder.
+Result<TokenizerParts> parse_vocab_json(const NamedText& vocabulary, const NamedText& merges,
+                                        const NamedText& config);
+// The file of a directory that has the vocabulary: tokenizer.json, or where there is none vocab.json
+// with a merges.txt beside it. Empty: neither is there.
+std::string tokenizer_file(const std::string& directory);
+// tokenizer.json, or vocab.json and merges.txt, and tokenizer_config.json of a directory, which only a
+// tokenizer.json can do without.
 Result<TokenizerParts> read_tokenizer_directory(const std::string& directory);
 
 // The tokenizer.ggml.pre that stands for the parts' splitter, normalizer and ignore_merges; nothing

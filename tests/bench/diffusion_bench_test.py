@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
-"""What bench/diffusion_steps, compare_diffusion and diffusion_criteria ask, keep and judge.
+"""What bench/diffusion_steps, compare_diffusion, diffusion_criteria and diffusion_accuracy ask, keep and judge.
 
     diffusion_bench_test.py FOLDER DUNLIN      (bench/, and the real program, whose flags are looked at)
 """
 
+import contextlib
+import csv
+import io
 import json
 import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import types
@@ -75,7 +79,8 @@ if words[0] == "plan":
 prompts = [json.loads(line)["prompt"] for line in open(value("--prompts"))]
 seconds = {1: float(os.environ.get("ANSWER", "9")), 4: 1.0 if value("-np") == "4" else 0.8}.get(len(prompts), 1.0)
 for prompt in prompts:
-    say({"ids": [7] * int(value("-n")), "prompt_ids": [5] * 6, "timings": {"predicted_ms": 1000 * seconds, "load_ms": 3000}})
+    say({"ids": [7] * int(value("-n")), "prompt_ids": [5] * 6, "forward_passes": int(value("--steps")),
+         "timings": {"predicted_ms": 1000 * seconds, "load_ms": 3000}})
 if len(prompts) > 4:
     import time
     time.sleep(float(os.environ.get("WAIT", "1")))
@@ -217,8 +222,8 @@ class CriteriaTest(FakeTest):
     def test_what_is_judged(self):
         result = self.criteria()
         self.assertIn("| answer, exact | 9.00 (9.00 to 9.00) s | under 10 s | met |", result.stdout, result.stderr)
-        self.assertIn("| batch of 4, dual cache, blocks of 8 | 3.20 (3.20 to 3.20) times, 400.00 tokens/s | at least 2 times "
-                      "| met |", result.stdout)
+        self.assertIn("| batch of 4, dual cache, blocks of 8 | 3.20 (3.20 to 3.20) times, 400.00 tokens/s, 2.00 tokens per "
+                      "forward | at least 2 times | met |", result.stdout)
         self.assertIn("| parity at 1e-4 | logits 19 of 20 | at least 95 % of the tensors | met |", result.stdout)
         self.assertIn("| memory over 20 answers |", result.stdout)
         if os.access("/proc/self/clear_refs", os.W_OK):
@@ -237,8 +242,8 @@ class CriteriaTest(FakeTest):
 
     def test_other_modes_of_batches_have_a_roof(self):
         result = self.criteria("--modes", "dual", "--batch-modes", "exact")
-        self.assertIn("| batch of 4, exact | 3.20 (3.20 to 3.20) times, 400.00 tokens/s | roof 4.00 times |  |", result.stdout,
-                      result.stderr)
+        self.assertIn("| batch of 4, exact | 3.20 (3.20 to 3.20) times, 400.00 tokens/s, 2.00 tokens per forward | roof 4.00 "
+                      "times |  |", result.stdout, result.stderr)
         self.assertEqual(self.dunlin.wrong_calls(DUNLIN, TINY, []), [])
 
     def test_memory_that_cannot_be_read_is_no_figure(self):
@@ -261,6 +266,79 @@ class CriteriaTest(FakeTest):
             result = self.criteria(*flags)
             self.assertEqual(result.returncode, 2, flags)
             self.assertIn(message, result.stderr)
+
+
+class AccuracyTest(unittest.TestCase):
+    MASK = 9
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = pathlib.Path(folder.name)
+        self.script = load_script(BENCH / "diffusion_accuracy")
+        # Behind 0 came 1, and behind what was never seen comes the most frequent token, 1: no bigram is right where 0 and 2 take
+        # turns. The model may be.
+        corpus = {"mask_id": self.MASK, "steps": 7, "train": [1, 0] * 100, "held_out": [0, 2] * 200}
+        (self.path / "corpus.json").write_text(json.dumps(corpus))
+
+    def answers(self, right, flags_seen):
+        """Of a model that knows the held-out text or always says 5, and takes two passes."""
+        def run(options, prompts, flags):
+            flags_seen.append(flags)
+            found = []
+            for ids in prompts:
+                parity = next(i % 2 if id == 0 else (i + 1) % 2 for i, id in enumerate(ids) if id != self.MASK)
+                text = [0 if i % 2 == parity else 2 for i in range(2 * len(ids))]
+                said = text if right else [5] * len(text)
+                found.append({"infilled_ids": [said[i] if id == self.MASK else id for i, id in enumerate(ids)],
+                              "ids": said[len(ids):], "forward_passes": 2})
+            return found
+        return run
+
+    def measure(self, right, *words):
+        """(exit code, what was printed, the flags of every run)."""
+        seen = []
+        self.script.run = self.answers(right, seen)
+        out = io.StringIO()
+        command = ["diffusion_accuracy", str(self.path), "--windows", "4", "--window", "64", "--block", "8", *words]
+        with unittest.mock.patch.object(sys, "argv", command), contextlib.redirect_stdout(out), \
+                contextlib.redirect_stderr(io.StringIO()), self.assertRaises(SystemExit) as end:
+            self.script.main()
+        return end.exception.code, out.getvalue(), seen
+
+    def test_infilling_is_judged_against_the_bigrams(self):
+        code, said, seen = self.measure(True, "--out", str(self.path / "out"))
+        self.assertEqual(code, 0, said)
+        # 64 // 7 single tokens of each of four windows.
+        self.assertIn("| 1 | 36 | 100.0 ± 0.0 | 0.0 ± 0.0 | 0.0 ± 0.0 |", said)
+        self.assertIn("| entropy | 32 steps | 16.00 | 100.0 ± 0.0 | 100.0 ± 0.0 |", said)
+        with open(self.path / "out" / "accuracy.csv", newline="") as file:
+            rows = list(csv.DictReader(file))
+        # 4 algorithms at 4 numbers of steps, 2 caches at 3, and 3 caches at 5 thresholds and 5 bounds.
+        self.assertEqual(len(rows), 4 * 4 + 2 * 3 + 3 * (5 + 5))
+        self.assertEqual(len(seen), 2 + 1 + len(rows))
+        self.assertEqual({row["tokens_per_forward"] for row in rows}, {"16.0"})
+        for series in ("origin", "entropy, dual", "threshold", "entropy bound, prefix"):
+            self.assertIn(f">{series}</text>", (self.path / "out" / "accuracy.svg").read_text())
+        self.assertEqual(self.measure(False)[0], 1)
+
+    def test_the_real_program_understands_every_setting(self):
+        # As it is called: without --print-config it would answer.
+        options = types.SimpleNamespace(dunlin=str(DUNLIN), model=TINY, window=64, parallel=2, precision="auto")
+        for series, label, flags in self.script.configurations(32, 8):
+            words = [*self.script.command_of(options, ["-n", "32", *flags]), "--print-config"]
+            done = subprocess.run(words, capture_output=True, text=True, stdin=subprocess.DEVNULL,
+                                  env={**os.environ, "HOME": str(self.path)})
+            self.assertEqual(done.returncode, 0, f"{series}, {label}: {done.stderr}")
+
+    def test_what_is_missing_is_said_at_once(self):
+        for words, message in (([str(self.path / "nothing")], "corpus.json, which tools/train_tiny_dream.py writes"),
+                               ([str(self.path), "--window", "64", "--block", "2"], "more blocks than the fewest steps"),
+                               ([str(self.path), "--dunlin", str(self.path / "dunlin")], "dunlin: No such file")):
+            result = run_script(BENCH / "diffusion_accuracy", *words)
+            self.assertNotEqual(result.returncode, 0)
+            self.assertIn(message, result.stderr)
+            self.assertNotIn("Traceback", result.stderr)
 
 
 if __name__ == "__main__":

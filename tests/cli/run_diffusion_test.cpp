@@ -4,6 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
+#include <string>
+#include <vector>
 
 #include "parity/array_file.h"
 #include "process.h"
@@ -72,6 +75,34 @@ TEST(RunDiffusion, CachesGiveTheIdsAndPassesOfTheReference) {
   }
 }
 
+// The reference's answer with the dual cache, of a model that ends at its fourth token. Blocks behind
+// that of an end token need no pass.
+TEST(RunDiffusion, AnEarlyExitGivesTheSameAnswerInFewerPasses) {
+  const TemporaryFolder folder;
+  Ids wanted = golden_answer("fast.dual.ids");
+  const int32_t end = wanted[3];
+  wanted.erase(std::ranges::find(wanted, end), wanted.end());
+  auto config = nlohmann::json::parse(read_all(kModel + "/config.json"));
+  config["eos_token_id"] = end;
+  write_all(folder.file("config.json"), config.dump());
+  write_all(folder.file("model.safetensors"), read_all(kModel + "/model.safetensors"));
+  const auto passes = [&](const char* exit) {
+    const auto result = run_dunlin(
+        {"run", folder.path(), "--prompt-ids", fmt::format("{}", fmt::join(golden_prompt(), ",")),
+         "--precision", "f32", "-q", "-n", "24", "--alg", "confidence_threshold", "--dlm-cache",
+         "dual", "--block-length", "8", "--json", exit});
+    EXPECT_EQ(result.code, 0) << result.err;
+    if (result.code != 0) return -1;
+    const auto json = result.json();
+    EXPECT_EQ(json["ids"].get<Ids>(), wanted) << exit;
+    EXPECT_EQ(json["finish_reason"], "stop");
+    return json["forward_passes"].get<int>();
+  };
+  const int all = golden("fast.dual.nfe").front();
+  EXPECT_EQ(passes("--early-exit=false"), all);
+  EXPECT_LT(passes("--early-exit"), all);
+}
+
 TEST(RunDiffusion, AnEntropyBoundNeedsNoSteps) {
   const auto passes = [](const char* bound) {
     const auto result = run_ids({"--alg", "entropy_bound", "--entropy-bound", bound, "--json"});
@@ -130,6 +161,26 @@ TEST(RunDiffusion, ManyPromptsAreAnsweredInOrderAsAlone) {
     EXPECT_EQ(lines, first);
   }
   EXPECT_EQ(first[1]["ids"].size(), 4u);
+}
+
+// Two at a time, of which the first takes one pass and the second eleven: the third does not wait for it.
+TEST(RunDiffusion, AnAnswerThatIsDoneMakesRoomForTheNext) {
+  const std::string prompts =
+      "{\"ids\":[3,4],\"max_tokens\":2}\n{\"ids\":[5,6]}\n{\"ids\":[7,8],\"max_tokens\":2}\n";
+  const auto result = run_dunlin({"run", kModel, "--prompts", "-", "-n", "12", "-np", "2",
+                                  "--ignore-eos", "--json", "--stream", "-q"},
+                                 {.text = prompts});
+  ASSERT_EQ(result.code, 0) << result.err;
+  const auto lines = result.json_lines();
+  std::vector<size_t> of_second, of_third;
+  for (size_t i = 0; i < lines.size(); ++i) {
+    if (!lines[i].contains("masked")) continue;
+    if (lines[i]["index"] == 1) of_second.push_back(i);
+    if (lines[i]["index"] == 2) of_third.push_back(i);
+  }
+  EXPECT_EQ(of_second.size(), 11u);
+  ASSERT_EQ(of_third.size(), 1u);
+  EXPECT_LT(of_third.front(), of_second[2]);
 }
 
 TEST(RunDiffusion, AStreamHasALineForEveryPass) {
@@ -264,6 +315,27 @@ TEST(RunDiffusion, TextGoesThroughTokenizerAndTemplate) {
   ASSERT_EQ(cut.code, 0) << cut.err;
   EXPECT_EQ(cut.json()["text"], text.substr(0, text.find(stop)));
   EXPECT_EQ(cut.json()["finish_reason"], "stop");
+}
+
+// Dream is published without a tokenizer.json.
+TEST(RunDiffusion, ReadsVocabularyAndMerges) {
+  const TemporaryFolder folder, out;
+  const std::string prepared = out.file("prepared");
+  write_text_diffusion_model(folder.path(), 3);
+  const auto answer = [](const std::string& model) {
+    const auto result = run_dunlin(
+        {"run", model, "Hello", "-n", "12", "--steps", "3", "-q", "--ignore-eos", "--json"});
+    EXPECT_EQ(result.code, 0) << result.err;
+    return result.code == 0 ? result.json() : nlohmann::json();
+  };
+  const auto with_tokenizer_json = answer(folder.path());
+  write_vocabulary_files(folder.path(), "DreamTokenizer");
+  ASSERT_EQ(run_dunlin({"convert", folder.path(), prepared, "--to", "prepared", "-q"}).code, 0);
+  for (const std::string& model : {folder.path(), prepared}) {
+    const auto json = answer(model);
+    for (const char* field : {"prompt_ids", "ids", "text"})
+      EXPECT_EQ(json[field], with_tokenizer_json[field]) << model << ": " << field;
+  }
 }
 
 TEST(RunDiffusion, ShowsHowTheTextAppears) {

@@ -2,6 +2,7 @@
 #include <filesystem>
 
 #include "checkpoint/tiny_model.h"
+#include "support/text_model_folder.h"
 #include "troubleshooting.h"
 
 namespace dunlin {
@@ -33,6 +34,12 @@ std::vector<MessageCase> text_messages() {
       {"error: text needs a tokenizer; --prompt-ids works without: <folder>: no tokenizer.json",
        [](Folder folder) {
          std::filesystem::remove(text_model(folder) + "/tokenizer.json");
+         return run_hello(folder.path());
+       }},
+      {"error: text needs a tokenizer; --prompt-ids works without: <file>: tokenizer_class is "
+       "\"<name>\"; without a tokenizer.json only <names> are supported",
+       [](Folder folder) {
+         write_vocabulary_files(text_model(folder), "GPT2Tokenizer");
          return run_hello(folder.path());
        }},
       {"error: text needs a tokenizer; --prompt-ids works without: <file>: model.type is "

@@ -182,6 +182,18 @@ TEST_F(WriteGguf, OriginalHasTheTokenizerOfTheFolderAboveIt) {
   EXPECT_FALSE(open(out_)->header().has("tokenizer.ggml.tokens"));
 }
 
+TEST_F(WriteGguf, AVocabularyWithoutTokenizerJsonComesAlong) {
+  const std::string model = folder_ + "/model";
+  fs::create_directories(model);
+  write_text_diffusion_model(model, 3);
+  write_vocabulary_files(model, "DreamTokenizer");
+  const auto written = quantize(model, "COPY");
+  ASSERT_TRUE(written.ok()) << written.error().message;
+  const auto gguf = open(out_);
+  EXPECT_EQ(gguf->header().text("tokenizer.ggml.pre").value(), "qwen2");
+  EXPECT_TRUE(gguf->header().has("tokenizer.chat_template"));
+}
+
 TEST_F(WriteGguf, StopsAndSamplingOfADirectoryComeAlong) {
   ASSERT_TRUE(quantize(test_data("data/llama_plain/model"), "COPY").ok());
   const auto written = open(out_);

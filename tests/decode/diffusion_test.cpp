@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <string>
 #include <utility>
 
@@ -53,6 +54,16 @@ TEST(DiffusionSchedule, AStepThatDecidesNothingMakesNoPass) {
   run(decoder, right_is_surer);
   EXPECT_EQ(decoder.forward_passes(), 15);
   EXPECT_EQ(decoder.decided().size(), 16u);
+}
+
+// The most steps that there can be: all but the last few decide nothing.
+TEST(DiffusionSchedule, ManyStepsAreSkippedAtOnce) {
+  constexpr int64_t kSteps = 1 << 20;
+  DiffusionDecoder decoder = decoder_of({1, 2}, schedule(2, kSteps));
+  run(decoder, right_is_surer);
+  EXPECT_EQ(std::ssize(decoder.decided()), kSteps);
+  EXPECT_LE(decoder.forward_passes(), 2);
+  EXPECT_EQ(decoder.masked(), 0);
 }
 
 TEST(DiffusionSchedule, EveryPassSeesTheWholeCanvasAndWantsTheMasksAlone) {
@@ -241,7 +252,9 @@ TEST(DiffusionErrors, NameTheParameter) {
   EXPECT_EQ(with([](DiffusionParams&) {}), "");
   EXPECT_THAT(with([](auto& p) { p.steps = 0; }), HasSubstr("steps is 0"));
   EXPECT_THAT(with([](auto& p) { p.steps = -4; }), HasSubstr("steps is -4"));
+  EXPECT_THAT(with([](auto& p) { p.steps = (1 << 20) + 1; }), HasSubstr("outside 1..1048576"));
   EXPECT_THAT(with([](auto& p) { p.block_length = 0; }), HasSubstr("block_length is 0"));
+  EXPECT_THAT(with([](auto& p) { p.block_length = INT64_MAX; }), HasSubstr("block_length is 922"));
   EXPECT_THAT(with([](auto& p) { p.max_tokens = 0; }), HasSubstr("max_tokens is 0"));
   EXPECT_THAT(with([](auto& p) { p.max_tokens = -1; }), HasSubstr("max_tokens is -1"));
   EXPECT_THAT(with([](auto& p) { p.eps = 0.0; }), HasSubstr("eps is 0"));

@@ -42,6 +42,15 @@ TEST(SelectFiles, OfADirectoryWhatAModelIsReadFrom) {
   EXPECT_EQ(selected->gguf, "");
 }
 
+TEST(SelectFiles, AVocabularyIsFetchedWhereThereIsNoTokenizerJson) {
+  const Names names = {"added_tokens.json",     "config.json",       "merges.txt",
+                       "model.safetensors",     "modeling_dream.py", "tokenization_dream.py",
+                       "tokenizer_config.json", "vocab.json"};
+  EXPECT_THAT(select("o/n", names)->names,
+              ElementsAre("config.json", "merges.txt", "model.safetensors", "tokenizer_config.json",
+                          "vocab.json"));
+}
+
 TEST(SelectFiles, ShardsComeWithTheirIndexAndNoSecondCopy) {
   const Names names = {"config.json",
                        "chat_template.jinja",

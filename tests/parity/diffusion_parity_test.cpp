@@ -95,6 +95,10 @@ TEST_F(DiffusionParity, MetadataThatIsMissingOrWrongIsNamed) {
   }
   EXPECT_THAT(error([](Arrays&, Texts& texts) { texts["prompt_tokens"] = "10"; }),
               HasSubstr("prompt_tokens 10 and max_new_tokens 24 are not the 33 of input_ids"));
+  for (const char* outside : {"160", "-1"}) {
+    EXPECT_THAT(error([outside](Arrays&, Texts& texts) { texts["mask_token_id"] = outside; }),
+                HasSubstr(std::string("mask_token_id is ") + outside + ", outside 0..159"));
+  }
   EXPECT_THAT(error([](Arrays&, Texts& texts) { texts["block_length"] = "0"; }),
               HasSubstr("block_length is 0"));
 }

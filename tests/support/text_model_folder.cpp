@@ -4,6 +4,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 #include <stdexcept>
+#include <string>
 
 #include "support/harmony_tokenizer.h"
 #include "support/synthetic_model.h"
@@ -63,6 +64,31 @@ void write_text_diffusion_model(const std::string& folder, int mask_id) {
   recipe["config"]["mask_token_id"] = mask_id;
   write_model(folder, recipe);
   write_tokenizer(folder);
+}
+
+void write_vocabulary_files(const std::string& folder, const std::string& tokenizer_class) {
+  const std::string path = folder + "/tokenizer.json";
+  const std::string config_path = folder + "/tokenizer_config.json";
+  std::ifstream file(path);
+  const auto tokenizer = nlohmann::json::parse(file);
+  auto config = nlohmann::json::object();
+  if (std::filesystem::exists(config_path)) {
+    std::ifstream config_file(config_path);
+    config = nlohmann::json::parse(config_file);
+  }
+  config["tokenizer_class"] = tokenizer_class;
+  for (auto token : tokenizer["added_tokens"]) {
+    const std::string id = std::to_string(token["id"].get<int>());
+    token.erase("id");
+    config["added_tokens_decoder"][id] = token;
+  }
+  std::string merges = "#version: 0.2\n";
+  for (const auto& merge : tokenizer["model"]["merges"])
+    merges += merge[0].get<std::string>() + " " + merge[1].get<std::string>() + "\n";
+  write_all(folder + "/vocab.json", tokenizer["model"]["vocab"].dump());
+  write_all(folder + "/merges.txt", merges);
+  write_all(config_path, config.dump());
+  std::filesystem::remove(path);
 }
 
 void write_harmony_model(const std::string& folder) {

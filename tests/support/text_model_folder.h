@@ -20,6 +20,10 @@ void write_harmony_model(const std::string& folder);
 // whose vocabularies have 160 ids and which have no tokenizer.
 void write_ascii_tokenizer(const std::string& folder);
 
+// Writes the tokenizer.json of `folder` as the vocab.json, merges.txt and tokenizer_config.json of a
+// tokenizer that is written in Python, and removes it. What tokenizer_config.json has else stays.
+void write_vocabulary_files(const std::string& folder, const std::string& tokenizer_class);
+
 inline std::string test_data(const std::string& path) {
   return std::string(DUNLIN_SOURCE_DIR "/tests/") + path;
 }
