@@ -11,6 +11,9 @@
 #include "backend/profile.h"
 #include "base/byte_source.h"
 #include "base/thread_pool.h"
+#include "case_runner.h"
+#include "program/ops.h"
+#include "program/recorder.h"
 #include "support/counted_allocations.h"
 #include "tiny_mapped_weights.h"
 #include "tiny_model.h"
@@ -81,6 +84,36 @@ TEST_P(Run, AllocatesNothingWhileWeightsAreRead) {
     session.executable().run(prompt, session.state(), output);
     EXPECT_EQ(allocations.load() - before, 0);
   }
+}
+
+// An embedding times a factor, as models have it that scale their residuals.
+TinyModel scaled_model() {
+  const auto forward = [](Recorder& recorder) {
+    const AxisList vocab{{Axis::vocab, 300}};
+    const AxisList width{{Axis::embed, 64}};
+    const Tensor table = recorder.weights().matrix("embed.weight", vocab, width);
+    const Tensor factor = constant(recorder, {64}, {0.25}, DType::f32);
+    const Tensor x = embed(recorder.tokens(), table) * factor;
+    recorder.output(kLogitsOutput, linear(gather_rows(x, recorder.logit_rows()), table));
+  };
+  TinyModel model;
+  model.program = record("scaled", {}, forward).value();
+  model.weights = case_weights(model.program, Format::f32);
+  return model;
+}
+
+TEST(Factor, AllocatesNothingAndIsNotLeftToTheReference) {
+  const auto backend = make_cpu_backend();
+  const TinyModel model = scaled_model();
+  TinySession session(*backend, model, tiny_options(Precision::automatic, 2));
+  const StepPlan prompt = session.plan({{0, 60, RowClass::prompt}});
+  const StepPlan decode = session.plan({{0, 1, RowClass::generated}});
+  StepOutput output;
+  session.executable().run(prompt, session.state(), output);
+  EXPECT_EQ(allocations_of_run(session, prompt, output), 0);
+  EXPECT_EQ(allocations_of_run(session, decode, output), 0);
+  for (const auto& [operation, kernel] : session.executable().kernels())
+    EXPECT_FALSE(kernel.ends_with("_reference")) << operation;
 }
 
 // A megabyte a thread, which the C library's allocator would keep while the model runs.

@@ -59,6 +59,15 @@ TEST(RunnerCandidates, ElementwiseKernelsRepeatLeadingDimensionsAlone) {
             "an operand is repeated along a dimension that is not a leading one");
 }
 
+TEST(RunnerCandidates, AConstantOfAKnownSizeIsNotLeftToTheReference) {
+  EXPECT_EQ(kernel_refusal([](Tensor x) { return constant(x.recorder(), {8}, {0.5}, DType::f32); }),
+            "");
+  EXPECT_EQ(kernel_refusal([](Tensor x) {
+              return constant(x.recorder(), {Symbol::rows, 8}, {0.5}, DType::f32);
+            }),
+            "its size is not known at compile");
+}
+
 TEST(LeadingRows, FollowFromOneSymbolInFront) {
   const SymbolSizes sizes{.rows = 7, .logit_rows = 2, .sequences = 3, .slots = 9};
   EXPECT_EQ(leading_rows({Symbol::rows, 4, 16}, 1)->count(sizes), 28);

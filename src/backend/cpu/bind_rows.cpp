@@ -1,10 +1,12 @@
 // Binds the operations whose rows are independent of each other.
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "backend/cpu/bind.h"
 #include "backend/cpu/memory_plan.h"
 #include "backend/cpu/row_steps.h"
+#include "backend/reference/basic_ops.h"
 #include "base/check.h"
 
 namespace dunlin::cpu {
@@ -53,6 +55,33 @@ std::unique_ptr<BoundStep> make_element_step(const Binding& binding, const Node&
                                              const char* kernel, int64_t work, Piece piece) {
   return std::make_unique<ElementStep<Piece>>(
       op_name(node.op), kernel, binding.program.type(node.results[0]).dims, work, piece);
+}
+
+// Written in every step, as other values may lie there between two of them.
+class ConstantStep final : public BoundStep {
+ public:
+  ConstantStep(reference::Array values, std::byte* to) : values_(std::move(values)), to_(to) {}
+
+  void run(const RunContext& /*context*/) noexcept override {
+    const int64_t bytes = values_.size() * dtype_bytes(values_.dtype());
+    std::memcpy(to_, values_.bytes(), static_cast<size_t>(bytes));
+  }
+  std::vector<std::pair<std::string, std::string>> kernels() const override {
+    return {{op_name(Op::constant), "constant_copy"}};
+  }
+
+ private:
+  reference::Array values_;
+  std::byte* to_;
+};
+
+std::unique_ptr<BoundStep> bind_constant(const Binding& binding, const Node& node) {
+  const ValueType& type = binding.program.type(node.results[0]);
+  Shape shape;
+  for (const Dim& dim : type.dims) shape.push_back(dim.size);
+  return std::make_unique<ConstantStep>(
+      reference::constant(std::get<ConstAttributes>(node.attributes), type.dtype, shape),
+      binding.addresses[static_cast<size_t>(node.results[0])]);
 }
 
 std::unique_ptr<BoundStep> bind_embed(const Binding& binding, const Node& node) {
@@ -201,6 +230,8 @@ std::unique_ptr<BoundStep> bind_rows(const Binding& binding, const Node& node) {
       return bind_binary(binding, node, binding.kernels.mul);
     case Op::gather_rows:
       return bind_gather_rows(binding, node);
+    case Op::constant:
+      return bind_constant(binding, node);
     default:
       break;
   }

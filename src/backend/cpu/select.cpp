@@ -97,6 +97,8 @@ std::string refuse_kernel(const Program& program, const Node& node) {
                  : "keys and values are not in the KV cache";
     case Op::logits_view:
       return refuse_rows(program, node, 0, 1);
+    case Op::constant:
+      return known(program.type(node.results[0]).dims) ? "" : "its size is not known at compile";
     case Op::gated:
     case Op::state_write:
     case Op::state_read:
