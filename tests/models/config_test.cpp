@@ -24,7 +24,7 @@ class Config : public testing::TestWithParam<std::string> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Config, testing::Values("llama", "qwen2", "Dream"),
+INSTANTIATE_TEST_SUITE_P(All, Config, testing::ValuesIn(dense_families()),
                          [](const auto& info) { return info.param; });
 
 TEST_P(Config, TheTinyOneIsAccepted) {

@@ -2,10 +2,21 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "base/metadata.h"
+#include "models/registry.h"
 
 namespace dunlin {
+
+// The families that tiny_config() is whole for: all but the mixture, which has tests of its own.
+inline std::vector<std::string> dense_families() {
+  std::vector<std::string> families;
+  for (const ModelFamily& family : model_families()) {
+    if (family.model_type != std::string("gpt_oss")) families.emplace_back(family.model_type);
+  }
+  return families;
+}
 
 inline Metadata tiny_config(const std::string& family) {
   Metadata config("some/config.json");

@@ -1,6 +1,7 @@
-// What tests of conversions share: opening what was written, and the bytes of files.
+// What tests of conversions share: the models, opening what was written, and the bytes of files.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -9,11 +10,24 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "base/result.h"
 #include "checkpoint/checkpoint.h"
 
 namespace dunlin {
+
+// The models of tests/data that tools/make_golden.py wrote in both containers.
+inline std::vector<std::string> golden_models() {
+  std::vector<std::string> names;
+  for (const auto& entry : std::filesystem::directory_iterator(DUNLIN_SOURCE_DIR "/tests/data")) {
+    const bool whole = std::filesystem::exists(entry.path() / "recipe.json") &&
+                       std::filesystem::exists(entry.path() / "model");
+    if (whole) names.push_back(entry.path().filename().string());
+  }
+  std::ranges::sort(names);
+  return names;
+}
 
 // Throws std::runtime_error with the error's text.
 inline std::unique_ptr<Checkpoint> open(const std::string& path) {
