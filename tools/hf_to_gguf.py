@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a Hugging Face directory of a small llama, qwen2 or Dream model as GGUF, to test that both containers read alike.
+"""Writes a Hugging Face directory of a small dense model as GGUF, to test that both containers read alike.
 
     pip install -r tools/requirements.txt
     python tools/hf_to_gguf.py IN_DIR OUT.gguf --type F32
@@ -92,8 +92,9 @@ def main():
     parser.add_argument("--pre", help="pre-tokenizer of tokenizer.json")
     arguments = parser.parse_args()
     config = json.loads((arguments.folder / "config.json").read_text())
-    if config["model_type"] not in ("llama", "qwen2", "Dream"):
-        raise SystemExit(f"model_type {config['model_type']} is not llama, qwen2 or Dream")
+    dense = [each for each in model_files.ARCHITECTURES if each != "gpt_oss"]
+    if config["model_type"] not in dense:
+        raise SystemExit(f"model_type {config['model_type']} is none of {', '.join(dense)}")
     writer = gguf.GGUFWriter(arguments.out, model_files.gguf_architecture(config))
     model_files.add_header(writer, config, arguments.folder.name)
     add_tokenizer(writer, arguments.folder, config, arguments.pre)

@@ -42,6 +42,8 @@ GREEDY_TOKENS = 12
 SMALLEST_GAP = 1e-3
 KERNEL_PROMPT = 300  # more rows than any tile, and not a multiple of one
 KERNEL_VOCAB = 384
+# Families with Qwen2's biases and keys of config.json; others have Llama's.
+QWEN2_BLOCKS = ("qwen2", "Dream")
 LLAMA3 = {"rope_type": "llama3", "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 
 
@@ -81,9 +83,8 @@ class Model:
 
     @property
     def family(self):
-        if "dream" in self.name:
-            return "Dream"
-        return "qwen2" if "qwen2" in self.name else "llama"
+        """The model_type: the one that the name holds."""
+        return next(each for each in model_files.ARCHITECTURES if each.lower() in self.name)
 
 
 # fmt: off
@@ -183,7 +184,7 @@ def vector(name, size, offset):
 def tensor_list(model):
     """Every tensor of the model, sorted by name as safetensors files are."""
     width, kv_width = model.heads * model.head_dim, model.kv_heads * model.head_dim
-    qkv_bias, rest_bias = model.bias or model.family != "llama", model.bias
+    qkv_bias, rest_bias = model.bias or model.family in QWEN2_BLOCKS, model.bias
     # Embeddings of deviation 1/8, so that the layers rather than the last token decide tied logits;
     # q and k doubled, so that attention is far from uniform and a wrong rotation shows.
     tensors = [
@@ -216,9 +217,8 @@ def tensor_list(model):
 
 def make_config(model):
     """config.json as transformers 4 or 5 writes it."""
-    architecture = {"Dream": "DreamModel", "qwen2": "Qwen2ForCausalLM", "llama": "LlamaForCausalLM"}
     config = {
-        "architectures": [architecture[model.family]],
+        "architectures": [model_files.ARCHITECTURES[model.family]],
         "model_type": model.family,
         "hidden_size": model.hidden,
         "intermediate_size": model.inter,
@@ -237,16 +237,16 @@ def make_config(model):
         "rms_norm_eps": model.eps,
         "tie_word_embeddings": model.tied,
     }
-    if model.family == "llama":
-        config |= {"attention_bias": model.bias, "mlp_bias": model.bias}
-        if model.head_dim * model.heads != model.hidden or model.style == 5:
-            config["head_dim"] = model.head_dim
-    else:
+    if model.family in QWEN2_BLOCKS:
         config |= {
             "use_sliding_window": False,
             "sliding_window": 16,
             "max_window_layers": model.layers,
         }
+    else:
+        config |= {"attention_bias": model.bias, "mlp_bias": model.bias}
+        if model.head_dim * model.heads != model.hidden or model.style == 5:
+            config["head_dim"] = model.head_dim
     config |= model.extra or {}
     dtype = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}[model.dtype]
     if model.style == 4:

@@ -11,6 +11,13 @@ import re
 import gguf
 import numpy as np
 
+# What config.json calls the model of a model_type.
+ARCHITECTURES = {
+    "llama": "LlamaForCausalLM",
+    "qwen2": "Qwen2ForCausalLM",
+    "gpt_oss": "GptOssForCausalLM",
+    "Dream": "DreamModel",
+}
 GLOBAL_NAMES = {
     "model.embed_tokens.weight": "token_embd.weight",
     "model.norm.weight": "output_norm.weight",
