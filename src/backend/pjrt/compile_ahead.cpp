@@ -12,6 +12,7 @@
 #include "backend/pjrt/compiler.h"
 #include "backend/pjrt/discover.h"
 #include "backend/pjrt/launch.h"
+#include "backend/pjrt/kv_state.h"
 #include "backend/pjrt/layout_probe.h"
 #include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/open_device.h"
