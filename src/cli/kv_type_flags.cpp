@@ -16,10 +16,9 @@ void KvTypeFlags::add_to(Command command, const std::vector<std::string>& words)
                "what keys are kept as (default: auto, as --precision has it) (-ctk)")
           .check(known)
           .default_str("");
-  const Flag flag_v =
-      add_flag(command, "--cache-type-v", values, "what values are kept as (-ctv)")
-          .check(known)
-          .default_str("");
+  const Flag flag_v = add_flag(command, "--cache-type-v", values, "what values are kept as (-ctv)")
+                          .check(known)
+                          .default_str("");
   add_flag(command, "--kv-cache-dtype", both, "sets both of them")
       .check(known)
       .default_str("")
