@@ -32,8 +32,7 @@ constexpr int64_t kStripeBytes = kColumns / 32 * kRecordBytes;
 constexpr int64_t kRowPairs = kColumns / 2 + 16;
 constexpr int64_t kStepRecords = 16;  // 512 columns: two stripes are 32 KB of a 48 KB L1
 
-DUNLIN_TARGET_BEGIN(
-    "avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")
+DUNLIN_TARGET_BEGIN("avx,avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx512bf16")
 // sums[R][S][16] of R rows and S stripes += records [first, end); the first step begins at zero.
 template <int R, int S>
 DUNLIN_INLINE void add_records(const std::byte* weights, const uint32_t* x, int64_t first,
@@ -151,9 +150,9 @@ void free_order(benchmark::State& state, int64_t rows) {
     benchmark::ClobberMemory();
   }
   state.SetBytesProcessed(state.iterations() * layout.bytes());
-  state.counters["FLOP/s"] = benchmark::Counter(
-      static_cast<double>(state.iterations() * 2 * rows * kChannels * kColumns),
-      benchmark::Counter::kIsRate);
+  state.counters["FLOP/s"] =
+      benchmark::Counter(static_cast<double>(state.iterations() * 2 * rows * kChannels * kColumns),
+                         benchmark::Counter::kIsRate);
 }
 
 template <int R, int S>
