@@ -4,7 +4,7 @@
 namespace dunlin {
 
 // A plain read stream, the multiply-add peak, and the peaks of units that multiply matrices, as far
-// as this processor has what they are written for.
+// as this processor has what they are written for; of x86-64 those of free_order.h, too.
 void register_peaks();
 
 }  // namespace dunlin

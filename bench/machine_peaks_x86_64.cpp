@@ -8,6 +8,7 @@
 
 #include "backend/cpu/kernels/target.h"
 #include "base/cpu_features.h"
+#include "free_order.h"
 #include "kernel_data.h"
 #include "machine_peaks.h"
 #include "tile_peak.h"
@@ -97,6 +98,7 @@ void register_peaks() {
     register_peak("tile_peak_bf16_amx", tile_peak<false>);
     register_peak("tile_peak_int8_amx", tile_peak<true>);
   }
+  register_free_order();
 }
 
 }  // namespace dunlin

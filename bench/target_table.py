@@ -21,6 +21,8 @@ class Target:
     command: str
     needs: tuple[str, ...] = ()  # instruction sets that the processor must have
     at_most: bool = False
+    profile: str = "auto"
+    kernels: bool = False  # whether kernels_bench is asked
 
     def verdict(self, figure):
         """Whether the figure meets "goal" or "must", or "NOT MET"."""
@@ -56,6 +58,10 @@ class Results:
             raise measure.Failed(f"{path} is of {head['machine']}, {head['threads']} threads, and this is {machine}, "
                                  f"{threads}: name another --work")
 
+    def has(self, key, rounds):
+        """Whether the row was measured in so many rounds: fewer were a trial."""
+        return key in self.rows and len(self.rows[key]["figures"]) >= rounds
+
     def keep(self, key, figures, note, busy, build):
         self.rows[key] = {"figures": figures, "note": note, "busy": busy, "build": build,
                           "load_average": round(os.getloadavg()[0], 2)}
@@ -84,7 +90,7 @@ def missing_sets(target, sets):
 def table_line(target, row, problem):
     """`row`: as kept, or None; `problem`: why this run has no figure."""
     sign = "≤" if target.at_most else "≥"
-    head = f"| {target.title} | {sign} {target.text(target.must)} | {target.text(target.goal)} "
+    head = f"| {target.title} | {target.profile} | {sign} {target.text(target.must)} | {target.text(target.goal)} "
     if row is None:
         return head + f"| | {problem or 'not measured yet'} | `{target.command}` |\n"
     verdict = target.verdict(statistics.median(row["figures"]))
@@ -99,7 +105,8 @@ def table_line(target, row, problem):
 
 def table(targets, results, problems):
     """Markdown. `problems`: {key: reason} of rows that could not be measured."""
-    text = "| target | must | goal | measured: median (least to largest) | meets | command |\n|---|---|---|---|---|---|\n"
+    text = "| target | profile | must | goal | measured: median (least to largest) | meets | command |\n"
+    text += "|---|---|---|---|---|---|---|\n"
     for target in targets:
         text += table_line(target, results.rows.get(target.key), problems.get(target.key))
     builds = sorted({row["build"] for row in results.rows.values()})

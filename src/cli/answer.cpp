@@ -107,6 +107,7 @@ Json answer_json(const Answer& answer, const Model& model) {
                   {"isa", model.executable->isa()},
                   {"threads", model.executable->threads()},
                   {"kernels", std::move(kernels)}};
+  if (model.options.backend == "cpu") backend["packed_before"] = model.packed_before;
   if (const DevicePrograms programs = model.executable->programs(); made_any(programs)) {
     backend["programs"] = {{"compiled", programs.compiled},
                            {"loaded", programs.loaded},

@@ -42,6 +42,7 @@ template <typename Json>
 Result<std::string> field_of(const Json& result, std::string_view name) {
   const auto it = result.find(std::string(name));
   if (it == result.end() && name.starts_with("type_")) return only_kv_type(result);
+  if (it == result.end() && (name == "n_layers" || name == "disabled")) return std::string();
   if (it == result.end()) return usage_error(fmt::format("{} is missing", name));
   if (name.starts_with("n_")) {
     if (!it->is_number_integer()) return usage_error(fmt::format("{} is not an integer", name));
@@ -203,6 +204,8 @@ std::vector<double> BenchComparison::earlier_rates(const TestFacts& facts) {
 void BenchComparison::warn_of_machine(const TestFacts& there, const TestFacts& here) {
   for (size_t i = 0; i < kMachineFields.size(); ++i) {
     if (there.machine[i] == here.machine[i]) continue;
+    const bool layers = std::string_view(kMachineFields[i]) == "n_layers";
+    if (layers && (there.machine[i].empty() || here.machine[i].empty())) continue;
     const std::string warning =
         fmt::format("{}: {} is {} there and {} here", earlier_.origin(), kMachineFields[i],
                     quoted_text(there.machine[i]), quoted_text(here.machine[i]));

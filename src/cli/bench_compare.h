@@ -22,8 +22,9 @@ inline constexpr std::array<const char*, 10> kTestFields = {
     "model_filename", "model_type", "backends", "precision", "n_threads",
     "n_prompt",       "n_gen",      "n_depth",  "type_k",    "type_v"};
 // A comparison of results that differ in one of these is one of machines or settings: a warning says
-// so.
-inline constexpr std::array<const char*, 3> kMachineFields = {"cpu_info", "isa", "n_ubatch"};
+// so. Older files lack the last two: any number of layers, and nothing disabled.
+inline constexpr std::array<const char*, 5> kMachineFields = {"cpu_info", "isa", "n_ubatch",
+                                                              "n_layers", "disabled"};
 
 double median(std::vector<double> values);  // 0 of none
 

@@ -64,6 +64,13 @@ Json programs_json(const BenchResult& result, const Model& model) {
           {"loaded_while_timed", result.samples.timed_programs.loaded}};
 }
 
+// That were run: --layers may leave some out.
+int64_t layer_count(const Model& model) {
+  const auto all = model.checkpoint->config().integer("num_hidden_layers", 1, 4096);
+  const int64_t count = all.ok() ? *all : 0;
+  return model.options.layers < 0 ? count : std::min(count, model.options.layers);
+}
+
 Json or_null(const std::optional<double>& value) {
   return value.has_value() ? Json(*value) : Json(nullptr);
 }
@@ -175,6 +182,8 @@ Json bench_json(const BenchResult& result, const Model& model, const std::string
           {"n_batch", model.options.rows},
           {"n_ubatch", model.options.rows},
           {"n_threads", executable.threads()},
+          {"n_layers", layer_count(model)},
+          {"disabled", fmt::format("{}", fmt::join(model.options.disabled, ","))},
           {"type_k", kv_type_name(*model.options.kv_type)},
           {"type_v", kv_type_name(*model.options.kv_type)},
           {"n_prompt", result.test.prompt},

@@ -47,10 +47,10 @@ Flag add_layers_flag(Command command, int64_t& layers, const std::string& help) 
   return add_flag(command, "--layers", layers, help).check(in_range(0, 4096)).default_str("");
 }
 
-void add_disable_flag(Command command, std::vector<std::string>& names) {
-  add_flag(command, "--disable", names,
-           "do without these optimisations, or `all` that change no result (dunlin help "
-           "optimizations lists them)")
+Flag add_disable_flag(Command command, std::vector<std::string>& names) {
+  return add_flag(command, "--disable", names,
+                  "do without these optimisations, or `all` that change no result (dunlin help "
+                  "optimizations lists them)")
       .type_name("NAME,...")
       .delimiter(',')
       .check({check_optimization});

@@ -16,7 +16,7 @@ namespace dunlin {
 Flag add_layers_flag(Command command, int64_t& layers, const std::string& help);
 
 // --disable NAME,...; may be repeated. A name that is none is refused with the nearest.
-void add_disable_flag(Command command, std::vector<std::string>& names);
+Flag add_disable_flag(Command command, std::vector<std::string>& names);
 
 // The names of the flag, `all` standing for every optimisation that changes no result.
 std::vector<std::string> disabled_optimizations(const std::vector<std::string>& names);

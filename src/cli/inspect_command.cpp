@@ -5,6 +5,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "backend/cpu/fuse.h"
 #include "base/metadata_json.h"
 #include "checkpoint/chat_template_source.h"
 #include "checkpoint/prepared_files.h"
@@ -30,6 +31,7 @@ struct InspectFlags {
   std::string mesh;
   int64_t shard = 0;
   int64_t layers = -1;
+  std::vector<std::string> disable;
   bool json = false, tensors = false, chat_template = false, program = false, verify = false;
 };
 
@@ -168,6 +170,23 @@ void print_summary(const Checkpoint& checkpoint, const std::string& family) {
              object_table(model["tokenizer"]));
 }
 
+// What the CPU back end makes of the Program: a line for each step, with the rewrites that made it and
+// the nodes that it runs.
+std::string steps_text(const Program& program, const std::vector<std::string>& disabled) {
+  std::vector<std::vector<std::string>> rows;
+  for (const cpu::FusedStep& step : cpu::fuse(program, disabled)) {
+    std::string name = op_name(program.nodes[static_cast<size_t>(step.node)].op);
+    for (const char* rewrite : step.rewrites()) name += fmt::format("+{}", rewrite);
+    std::vector<std::string> nodes;
+    for (const int32_t number : step.nodes())
+      nodes.push_back(program.nodes[static_cast<size_t>(number)].name);
+    rows.push_back({name, fmt::format("{}", fmt::join(nodes, ", "))});
+  }
+  const std::vector<TableColumn> columns = {{"step"}, {"nodes"}};
+  return fmt::format("steps of the back end cpu: {}\n{}", rows.size(),
+                     aligned_table(columns, rows));
+}
+
 // Reads all weights.
 Result<void> verify_checksums(const Checkpoint& checkpoint) {
   const auto prepared = checkpoint.prepared_files();
@@ -195,7 +214,8 @@ Result<void> inspect(const InspectFlags& flags) {
   if (flags.program) {
     DUNLIN_ASSIGN_OR_RETURN(const Program program,
                             record_model(checkpoint->config(), {.layers = flags.layers}));
-    fmt::print("{}", print(program));
+    fmt::print("{}\n{}", print(program),
+               steps_text(program, disabled_optimizations(flags.disable)));
   } else if (flags.chat_template) {
     DUNLIN_ASSIGN_OR_RETURN(const std::string source, chat_template_source(*checkpoint));
     fmt::print("{}{}", source, source.ends_with('\n') ? "" : "\n");
@@ -223,9 +243,10 @@ void add_inspect_command(Command app, int& exit_code) {
   Flag tensors = add_switch(command, "--tensors", flags->tensors,
                             "list the tensors: shape, format, bytes, offset in the file");
   Flag source = add_switch(command, "--template", flags->chat_template, "print the chat template");
-  const Flag program = add_switch(
-      command, "--program", flags->program,
-      "print the Program: every operation of the forward pass (docs/decisions/0001-program.md)");
+  const Flag program = add_switch(command, "--program", flags->program,
+                                  "print the Program: every operation of the forward pass "
+                                  "(docs/decisions/0001-program.md), and "
+                                  "the steps that the CPU back end fuses them into");
   Flag verify = add_switch(command, "--verify", flags->verify,
                            "of a prepared directory: compare every byte with its checksum");
   Flag mesh = add_flag(command, "--mesh", flags->mesh,
@@ -237,6 +258,7 @@ void add_inspect_command(Command app, int& exit_code) {
       .check(in_range(1, int64_t{1} << 24))
       .needs(mesh);
   add_layers_flag(command, flags->layers, "only the first N layers of the Program").needs(program);
+  add_disable_flag(command, flags->disable).needs(program);
   json.excludes(tensors).excludes(source).excludes(program);
   tensors.excludes(source).excludes(program);
   source.excludes(program);
@@ -246,7 +268,7 @@ void add_inspect_command(Command app, int& exit_code) {
       "Examples:\n"
       "  dunlin inspect model.gguf\n"
       "  dunlin inspect model/ --json | jq '.tensors | length'\n"
-      "  dunlin inspect model/ --program --layers 1\n"
+      "  dunlin inspect model/ --program --layers 1 --disable input_norm\n"
       "  dunlin inspect model-cpu/ --verify\n"
       "  dunlin inspect model/ --mesh model=8 --shard 2");
   command.callback([flags, &exit_code] {

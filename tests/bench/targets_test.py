@@ -55,9 +55,10 @@ class TableTest(unittest.TestCase):
 
     def test_lines(self):
         self.assertEqual(target_table.table_line(row(), kept(0.7, 0.85, 0.95), None),
-                         "| a title | ≥ 0.8 | 0.9 | 0.850 (0.700 to 0.950) | must | `c` |\n")
-        line = target_table.table_line(row(unit="s", at_most=True, must=2.0, goal=None), kept(3.0, note="of load_ms"), None)
-        self.assertEqual(line, "| a title | ≤ 2 s | - | 3.00 (3.00 to 3.00) s | NOT MET; of load_ms | `c` |\n")
+                         "| a title | auto | ≥ 0.8 | 0.9 | 0.850 (0.700 to 0.950) | must | `c` |\n")
+        seconds = row(unit="s", at_most=True, must=2.0, goal=None, profile="fast")
+        line = target_table.table_line(seconds, kept(3.0, note="of load_ms"), None)
+        self.assertEqual(line, "| a title | fast | ≤ 2 s | - | 3.00 (3.00 to 3.00) s | NOT MET; of load_ms | `c` |\n")
         disturbed = target_table.table_line(row(), kept(0.95, busy=0.25), None)
         self.assertIn("| goal, disturbed: other programs took 25 % |", disturbed)
         self.assertIn("| | no kernels_bench |", target_table.table_line(row(), None, "no kernels_bench"))
@@ -95,6 +96,12 @@ class ResultsTest(unittest.TestCase):
         self.assertEqual(rows["k"]["figures"], [1.0, 2.0])
         self.assertEqual((rows["k"]["note"], rows["l"]["busy"]), ("a note", None))
 
+    def test_a_trial_of_few_rounds_is_not_taken_for_more(self):
+        results = self.open()
+        results.keep("k", [1.0] * 5, "", 0.0, "b")
+        self.assertEqual([results.has("k", rounds) for rounds in (4, 5, 6)], [True, True, False])
+        self.assertFalse(results.has("l", 1))
+
     def test_of_another_machine(self):
         self.open().keep("k", [1.0], "", 0.0, "b")
         for machine, threads in (("Another", 2), ("A processor", 1)):
@@ -125,6 +132,7 @@ class RowsTest(unittest.TestCase):
     def test_figures_of_the_table(self):
         known = {target.key: (target.must, target.goal) for target in target_rows.all_targets()}
         for key, figures in {"decode-1B-Q4_0": (0.88, 0.95), "decode-8B-MXFP4": (0.85, 0.92), "peer-1B-Q4_0-Q6_K": (1.5, 1.8),
+                             "peer-best-8B": (1.0, 1.15),
                              "depth-8B-8192": (0.80, 0.87), "depth-1B-llama": (2.5, None), "prefill-exact-8B": (0.45, 0.60),
                              "prefill-best-1B": (1.8, None), "batch-1B-32": (10, 14), "batch-best-8B": (1.5, None),
                              "attention-64-8192": (0.16, 0.30), "smollm2-batch-32": (2.0, 4.0), "start-8B": (2.0, 1.0),
@@ -146,7 +154,7 @@ class RowsTest(unittest.TestCase):
         self.addCleanup(folder.cleanup)
         path = pathlib.Path(folder.name) / "compare.json"
         path.write_text(json.dumps({"threads": 2, "rounds": 2, "precision": "auto", "pairs": pairs, **more}))
-        return types.SimpleNamespace(compare_json=path, context=types.SimpleNamespace(threads=2), busy=[])
+        return types.SimpleNamespace(compare_json=path, context=types.SimpleNamespace(threads=2), busy=[], rounds=2)
 
     PAIRS = [
         {"model": "llama-3.2-1b Q4_0", "test": "prefill 512", "peer": "slow", "weights": "Q4", "problem": None,
@@ -173,6 +181,29 @@ class RowsTest(unittest.TestCase):
             self.assertEqual(bench.each_round(lambda: 3.0), [3.0, 3.0])
         self.assertEqual(bench.busy, [0.0, 0.5])
 
+    def started(self, starts):
+        """A bench of two rounds, of whose starts each is (whether packed before, load_ms, prompt_ms)."""
+        answers = iter(starts)
+
+        def answer(command, pinned):
+            packed, load_ms, prompt_ms = next(answers)
+            return {"timings": {"load_ms": load_ms, "prompt_ms": prompt_ms}, "backend": {"packed_before": packed}}
+
+        context = types.SimpleNamespace(dunlin="dunlin", threads=2, execute_json=answer)
+        bench = target_rows.Bench(context, 2, "kernels_bench", None)
+        bench.model = lambda shape, types: "model.gguf"
+        return bench
+
+    def test_a_second_start_ends_with_its_first_token(self):
+        bench = self.started([(False, 90000.0, 700.0), (True, 400.0, 300.0), (True, 500.0, 100.0)])
+        self.assertEqual(target_rows.second_start(bench)[0], [0.7, 0.6])
+        with self.assertRaisesRegex(Unavailable, "did not come from the cache"):
+            target_rows.second_start(self.started([(False, 90000.0, 700.0)] * 3))
+
+    def test_rows_that_ask_kernels_bench_say_so(self):
+        asking = {target.key for target in target_rows.all_targets() if target.kernels}
+        self.assertEqual(asking, {target.key for target in target_rows.all_targets() if "kernels_bench" in target.command})
+
     def test_a_kernel_that_there_is_not(self):
         context = types.SimpleNamespace(execute=lambda command, pinned: "")
         bench = target_rows.Bench(context, 5, sys.executable, None)
@@ -186,6 +217,7 @@ class RowsTest(unittest.TestCase):
         for bench, message in ((self.bench([]), "have no prefill 512"), (self.bench(self.PAIRS, threads=1), "1 threads"),
                                (self.bench(self.PAIRS[1:]), "have no Q4_0"),
                                (self.bench(self.PAIRS, rounds=5), "of a run that was ended: 2 of 5 rounds of llama-3.2-1b"),
+                               (self.bench(self.PAIRS, rounds=1), "of 1 rounds: bench/compare --rounds 2"),
                                (self.bench(self.PAIRS, precision="int8"), "precision int8"), (self.bench([{}]), "not of")):
             with self.assertRaisesRegex(Unavailable, message):
                 target_rows.against_best_peer(bench, "llama-3.2-1b", target_rows.PREFILL)
@@ -242,12 +274,22 @@ class ScriptTest(unittest.TestCase):
     def test_a_row_that_fails_is_said_and_tried_again(self):
         (self.path / "result").write_text("not JSON")
         failed = self.run_script("--rows", "decode-1B-Q4_0")
-        self.assertEqual(failed.returncode, 0)
+        self.assertEqual(failed.returncode, 2)
         self.assertIn("dunlin printed no JSON", failed.stdout)
         (self.path / "result").write_text('{"results": []}')
         self.assertIn("ValueError", self.run_script("--rows", "decode-1B-Q4_0").stdout)
         self.fraction(0.96)
-        self.assertIn("| goal", self.run_script("--rows", "decode-1B-Q4_0").stdout)
+        measured = self.run_script("--rows", "decode-1B-Q4_0")
+        self.assertEqual(measured.returncode, 0)
+        self.assertIn("| goal", measured.stdout)
+
+    def test_a_program_that_is_missing_is_told_before_hours_are_spent(self):
+        (self.path / "dunlin").write_text(DUNLIN.replace('"scalar", "avx2"', '"scalar", "avx2", "amx"'))
+        flags = ("--rows", "decode-1B-Q4_0,prefill-exact-1B", "--kernels-bench", self.path / "kernels_bench")
+        result = self.run_script(*flags)
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("kernels_bench is not built, which prefill-exact-1B need", result.stderr)
+        self.assertFalse((self.path / "calls").exists())
 
     def test_rows_that_there_are_not(self):
         result = self.run_script("--rows", "decode-2B-*")

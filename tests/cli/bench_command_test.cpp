@@ -67,6 +67,20 @@ TEST_F(BenchTest, JsonHasTheFieldsInTheirUnits) {
               0.01 * tg["weights_gb_s"].get<double>());
 }
 
+TEST_F(BenchTest, SaysHowManyLayersRanAndWhatWasLeftOut) {
+  const std::vector<std::string> small = {"-p", "4", "-n", "0", "-r", "1", "-t", "1", "-o", "json"};
+  const ProcessResult whole = bench(small);
+  ASSERT_EQ(whole.code, 0) << whole.err;
+  EXPECT_GT(whole.json()[0]["n_layers"], 1);
+  EXPECT_EQ(whole.json()[0]["disabled"], "");
+  std::vector<std::string> less = small;
+  less.insert(less.end(), {"--layers", "1", "--disable", "gqa,memory_reuse"});
+  const ProcessResult part = bench(less);
+  ASSERT_EQ(part.code, 0) << part.err;
+  EXPECT_EQ(part.json()[0]["n_layers"], 1);
+  EXPECT_EQ(part.json()[0]["disabled"], "gqa,memory_reuse");
+}
+
 // A token of a mixture reads the experts that it chooses, here 4 of 6.
 TEST_F(BenchTest, OfAMixtureTheChosenExpertsAreRead) {
   const ProcessResult result =

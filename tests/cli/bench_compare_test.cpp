@@ -155,6 +155,24 @@ TEST_F(BenchCompareTest, AnotherMachineIsSaidOnce) {
                   "old.json: isa is \"avx512\" there and \"avx2\" here"));
 }
 
+TEST_F(BenchCompareTest, OtherLayersAndOptimizationsAreSaid) {
+  const auto warnings_of = [this](const Json& there, const Json& here) {
+    warnings_.clear();
+    BenchComparison comparison(earlier(Json::array({there})), 0.05);
+    EXPECT_FALSE(comparison.add(here)["ratio"].is_null());
+    return warnings_;
+  };
+  const Json whole = with(with(result({100}), "n_layers", 16), "disabled", "");
+  EXPECT_THAT(warnings_of(whole, with(whole, "n_layers", 2)),
+              ElementsAre("old.json: n_layers is \"16\" there and \"2\" here"));
+  EXPECT_THAT(warnings_of(whole, with(whole, "disabled", "gqa")),
+              ElementsAre("old.json: disabled is \"\" there and \"gqa\" here"));
+  // Of a file from before both.
+  EXPECT_THAT(warnings_of(result({100}), whole), IsEmpty());
+  EXPECT_THAT(warnings_of(result({100}), with(whole, "disabled", "gqa")),
+              ElementsAre("old.json: disabled is \"\" there and \"gqa\" here"));
+}
+
 TEST_F(BenchCompareTest, ResultsOfATestCountAsOne) {
   BenchComparison comparison(
       earlier({{"schema_version", 1}, {"results", {result({10, 20}), result({30})}}}), 0.05);

@@ -83,7 +83,31 @@ TEST(Inspect, TextFormsShowTensorsTemplateAndProgram) {
   EXPECT_THAT(program, testing::Not(HasSubstr("layers.1.")));
   EXPECT_THAT(inspect({"--program"}).out, HasSubstr("layers.1."));
   EXPECT_EQ(inspect({"--program", "--json"}).code, 2);
+  EXPECT_EQ(inspect({"--disable", "input_norm"}).code, 2);
   EXPECT_EQ(run_dunlin({"inspect", folder.file("missing")}).code, 3);
+}
+
+// The recorded operations, then the steps: with all rewrites, and without one.
+TEST(Inspect, AProgramIsShownBeforeAndAfterFusion) {
+  const std::vector<std::string> command = {"inspect", test_data("data/llama_plain/model.gguf"),
+                                            "--program", "--layers", "1"};
+  const ProcessResult fused = run_dunlin(command);
+  ASSERT_EQ(fused.code, 0) << fused.err;
+  const size_t steps = fused.out.find("\nsteps of the back end cpu: 9\n");
+  ASSERT_NE(steps, std::string::npos) << fused.out;
+  EXPECT_LT(fused.out.find(" = rms_norm("), steps);
+  EXPECT_THAT(fused.out.substr(steps),
+              testing::ContainsRegex("\nlinear[+]shared_input[+]input_norm +layers.0.rms_norm, "
+                                     "layers.0.attend.q_proj, layers.0.attend.k_proj, "
+                                     "layers.0.attend.v_proj\n"));
+  std::vector<std::string> plain = command;
+  plain.insert(plain.end(), {"--disable", "all"});
+  const std::string text = run_dunlin(plain).out;
+  const size_t nodes = text.find("\nsteps of the back end cpu: ");
+  ASSERT_NE(nodes, std::string::npos) << text;
+  EXPECT_EQ(text.substr(0, nodes), fused.out.substr(0, steps));
+  EXPECT_THAT(text.substr(nodes), testing::ContainsRegex("\nrms_norm +layers.0.rms_norm\n"));
+  EXPECT_THAT(text.substr(nodes), testing::Not(HasSubstr("+")));
 }
 
 }  // namespace

@@ -48,12 +48,14 @@ TEST_F(PackCacheCommand, TheSecondRunSaysWhereItsWeightsAreFrom) {
   ASSERT_EQ(first.code, 0) << first.err;
   EXPECT_THAT(first.err, HasSubstr("MB of weights\n"));
   EXPECT_EQ(first.json()["ids"].size(), 4u);
+  EXPECT_EQ(first.json()["backend"]["packed_before"], false);
   ASSERT_EQ(files(cache_).size(), 1u);
   const std::string entry = files(cache_)[0];
   EXPECT_THAT(first.err, HasSubstr("cache    kept in " + entry));
   const ProcessResult second = run({"--load-mode", "mmap"});
   EXPECT_THAT(second.err, HasSubstr("MB of packed weights from the cache\n"));
   EXPECT_THAT(second.err, HasSubstr("cache    from " + entry));
+  EXPECT_EQ(second.json()["backend"]["packed_before"], true);
   EXPECT_EQ(second.json()["ids"], first.json()["ids"]);
   EXPECT_EQ(run({}).json()["ids"], first.json()["ids"]);
 
@@ -61,6 +63,7 @@ TEST_F(PackCacheCommand, TheSecondRunSaysWhereItsWeightsAreFrom) {
   const ProcessResult third = run({"--load-mode", "mmap"});
   EXPECT_EQ(third.code, 0);
   EXPECT_THAT(third.err, HasSubstr("cache    packed again: " + entry));
+  EXPECT_EQ(third.json()["backend"]["packed_before"], false);
   EXPECT_THAT(third.err, Not(HasSubstr("warning: packed")));
   EXPECT_EQ(third.json()["ids"], first.json()["ids"]);
 }

@@ -155,6 +155,57 @@ TEST(GatedLinears, LeavesAThirdLinearOfTheSameX) {
               ElementsAre("embed", "linear shared_input", "gated", "mul"));
 }
 
+Tensor normed(Recorder& recorder, Tensor x) {
+  return tap(rms_norm(x, recorder.weights().vector("norm", {{Axis::embed, kWidth}}), {}), "norm");
+}
+
+TEST(InputNorm, IsWithTheLinearThatReadsIt) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    return linear(normed(recorder, x), matrix(recorder, "w", kWidth, kWidth));
+  };
+  const Program program = record_over_x(forward);
+  EXPECT_THAT(steps_of(program), ElementsAre("embed", "linear input_norm"));
+  EXPECT_EQ(program.nodes[static_cast<size_t>(fuse(program)[1].norm)].op, Op::rms_norm);
+}
+
+TEST(InputNorm, IsWithAllLinearsOfAStep) {
+  const Program program = record_over_x([](Recorder& recorder, Tensor x) {
+    return linear(feed_forward(recorder, normed(recorder, x)),
+                  matrix(recorder, "down", kWidth, kFfn)) +
+           x;
+  });
+  EXPECT_THAT(
+      steps_of(program),
+      ElementsAre("embed", "linear shared_input gated_linears input_norm", "linear residual_add"));
+}
+
+TEST(InputNorm, LeavesANormThatATapAsksFor) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    return linear(normed(recorder, x), matrix(recorder, "w", kWidth, kWidth));
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward, {"norm"})),
+              ElementsAre("embed", "rms_norm", "linear"));
+}
+
+TEST(InputNorm, LeavesANormThatOthersRead) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor norm = normed(recorder, x);
+    return linear(norm, matrix(recorder, "w", kWidth, kWidth)) + norm;
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)),
+              ElementsAre("embed", "rms_norm", "linear residual_add"));
+}
+
+// Without shared_input they run one by one.
+TEST(InputNorm, LeavesANormOfLinearsThatRunApart) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    return feed_forward(recorder, normed(recorder, x));
+  };
+  const std::vector<std::string> disabled = {"shared_input"};
+  for (const FusedStep& step : fuse(record_over_x(forward), disabled))
+    EXPECT_EQ(step.norm, kNoNode);
+}
+
 std::vector<std::string> attention_steps(const std::vector<std::string>& taps, bool stateful) {
   Result<Program> program =
       record("test", {.taps = taps, .stateful = stateful}, [&](Recorder& recorder) {
@@ -200,19 +251,15 @@ TEST(Views, AreNoSteps) {
   EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "add", "mul"));
 }
 
-TEST(Llama, HasSevenStepsPerLayer) {
+TEST(Llama, HasFiveStepsPerLayer) {
   const std::vector<std::string> steps = steps_of(tiny_model("llama", "F32").program);
-  const std::vector<std::string> layer{"rms_norm",
-                                       "linear shared_input",
-                                       "attention rope_attention",
-                                       "linear residual_add",
-                                       "rms_norm",
-                                       "linear shared_input gated_linears",
-                                       "linear residual_add"};
+  const std::vector<std::string> layer{
+      "linear shared_input input_norm", "attention rope_attention", "linear residual_add",
+      "linear shared_input gated_linears input_norm", "linear residual_add"};
   std::vector<std::string> expected{"rope_angles", "embed"};
   expected.insert(expected.end(), layer.begin(), layer.end());
   expected.insert(expected.end(), layer.begin(), layer.end());
-  expected.insert(expected.end(), {"gather_rows", "rms_norm", "linear"});
+  expected.insert(expected.end(), {"gather_rows", "linear input_norm"});
   EXPECT_EQ(steps, expected);
 }
 

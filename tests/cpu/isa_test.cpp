@@ -119,7 +119,7 @@ TEST(Executable, ReportsWhatItChose) {
   EXPECT_GT(executable.workspace_bytes(), 0u);
   const auto kernels = executable.kernels();
   using Pair = std::pair<std::string, std::string>;
-  EXPECT_THAT(kernels, testing::Contains(Pair("linear+shared_input q4_min generated",
+  EXPECT_THAT(kernels, testing::Contains(Pair("linear+shared_input+input_norm q4_min generated",
                                               "linear_int8_q4_min_scalar")));
   EXPECT_THAT(kernels,
               testing::Contains(Pair("linear+residual_add q6 prompt", "linear_bf16_q6_scalar")));

@@ -199,13 +199,16 @@ TEST(Fusions, AreTheNodesThatRunWithAnother) {
   const auto fusions = make_cpu_backend()->fusions(model.program, {});
   const std::vector<FusedNode> layer = {{"shared_input", "layers.0.attend.k_proj"},
                                         {"shared_input", "layers.0.attend.v_proj"},
+                                        {"input_norm", "layers.0.rms_norm"},
                                         {"rope_attention", "layers.0.attend.rope"},
                                         {"rope_attention", "layers.0.attend.rope_2"},
                                         {"residual_add", "layers.0.add"},
                                         {"shared_input", "layers.0.feed_forward.up_proj"},
                                         {"gated_linears", "layers.0.feed_forward.gated"},
+                                        {"input_norm", "layers.0.rms_norm_2"},
                                         {"residual_add", "layers.0.add_2"}};
-  ASSERT_EQ(fusions.size(), 2 * layer.size());
+  ASSERT_EQ(fusions.size(), 2 * layer.size() + 1);
+  EXPECT_EQ(fusions.back(), (FusedNode{"input_norm", "rms_norm"}));
   EXPECT_TRUE(std::equal(layer.begin(), layer.end(), fusions.begin()));
 }
 

@@ -75,13 +75,16 @@ TEST(Profile, EveryNodeThatIsNoViewBelongsToOneStep) {
 TEST(Profile, StepsNameTheirRewritesAndWeights) {
   const RecordedRow recorded(tiny_model("llama", "BF16"), Precision::automatic);
   std::vector<std::string> weights;
+  int of_attention = 0;
   for (const ProfiledStep& step : recorded.profile().steps()) {
-    if (step.operation == "linear+shared_input") {
-      EXPECT_THAT(step.weights, SizeIs(3));
-      EXPECT_THAT(step.nodes, SizeIs(3));
+    if (step.operation == "linear+shared_input+input_norm") {
+      ++of_attention;
+      EXPECT_THAT(step.weights, SizeIs(4));
+      EXPECT_THAT(step.nodes, SizeIs(4));
     }
     weights.insert(weights.end(), step.weights.begin(), step.weights.end());
   }
+  EXPECT_EQ(of_attention, 2);
   for (const char* name :
        {"model.embed_tokens.weight", "model.layers.1.self_attn.k_proj.weight",
         "model.layers.0.mlp.down_proj.weight", "model.layers.1.input_layernorm.weight"}) {
@@ -190,7 +193,8 @@ TEST(Profile, OfAMixtureTheChosenExpertsAreRead) {
 }
 
 TEST(Profile, StepsWithoutWeightsMoveTheirOperandsAndResults) {
-  const RecordedRow recorded(tiny_model("llama", "BF16"), Precision::automatic);
+  // Routers and experts read one norm.
+  const RecordedRow recorded(tiny_model("gpt_oss", "BF16"), Precision::automatic);
   const auto norms = recorded.of("rms_norm");
   ASSERT_FALSE(norms.empty());
   EXPECT_EQ(norms[0].bytes, 2 * 256 * 4);

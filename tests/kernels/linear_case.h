@@ -69,7 +69,8 @@ class LinearTest : public testing::TestWithParam<std::tuple<int, int64_t>> {
                          const Run& run) const {
     const AlignedMemory activations(activation_bytes(arithmetic, run.rows, columns_));
     const int64_t cut = run.rows / 2;  // rows in any order
-    prepare({x_.data(), columns_, run.rows, columns_, cut, run.rows, activations.get()});
+    prepare({x_.data() + cut * columns_, columns_, run.rows, columns_, cut, run.rows,
+             activations.get(), cut});
     prepare({x_.data(), columns_, run.rows, columns_, 0, cut, activations.get()});
     const AlignedMemory workspace(kLinearWorkspaceBytes);
     std::vector<float> y(static_cast<size_t>(run.rows * channels_), -1.0f);

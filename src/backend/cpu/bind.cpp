@@ -63,7 +63,15 @@ std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep&
   for (const LinearPart& part : step.linears) {
     settings.matrices.push_back(bind_matrix(binding, part));
   }
-  settings.x = binding.f32(node.operands[0]);
+  ValueId x = node.operands[0];
+  if (step.norm != kNoNode) {
+    const Node& norm = binding.node(step.norm);
+    settings.norm = binding.kernels.rms_norm;
+    settings.norm_weight = binding.f32(norm.operands[1]);
+    settings.eps = std::get<RmsNormAttributes>(norm.attributes).eps;
+    x = norm.operands[0];
+  }
+  settings.x = binding.f32(x);
   settings.columns = dims.back().size;
   settings.rows = *leading_rows(dims, 1);
   std::ranges::copy(binding.kernels.prepare, settings.prepare);

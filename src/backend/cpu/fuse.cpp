@@ -77,6 +77,19 @@ void gated_linears(Fusion& fusion, const char* name) {
   }
 }
 
+// After what joins linears: the step's, which all read x, must be the only ones that do.
+void input_norm(Fusion& fusion, const char* name) {
+  for (FusedStep& step : fusion.steps()) {
+    if (step.node == kNoNode || step.linears.empty()) continue;
+    const ValueId x = fusion.node(step.node).operands[0];
+    FusedStep* norm = fusion.step_of(x, Op::rms_norm);
+    if (norm == nullptr || !fusion.read_times(x, step.linears.size())) continue;
+    step.norm = norm->node;
+    step.absorbed.push_back({name, norm->node});
+    fusion.remove(*norm);
+  }
+}
+
 void rope_attention(Fusion& fusion, const char* name) {
   for (FusedStep& step : fusion.steps()) {
     if (step.node == kNoNode || fusion.node(step.node).op != Op::attention) continue;
@@ -100,6 +113,7 @@ std::vector<Rewrite>& all_rewrites() {
       {"gated_linears",
        "the activation follows its gate and up projections at once (needs shared_input)",
        gated_linears},
+      {"input_norm", "linears norm their input while they prepare it", input_norm},
       {"rope_attention", "attention rotates q and k itself", rope_attention},
   };
   return all;
@@ -121,7 +135,7 @@ std::vector<int32_t> FusedStep::nodes() const {
     numbers.push_back(part.linear);
     numbers.push_back(part.residual_add);
   }
-  numbers.insert(numbers.end(), {gated, rope_q, rope_k});
+  numbers.insert(numbers.end(), {norm, gated, rope_q, rope_k});
   if (linears.empty()) numbers.push_back(node);
   std::erase(numbers, kNoNode);
   std::ranges::sort(numbers);

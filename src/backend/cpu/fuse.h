@@ -4,6 +4,7 @@
 //   residual_add      x + linear(..): the addition happens where the linear stores its result
 //   shared_input      linears that read one x prepare it once and run in one parallel region
 //   gated_linears     act(gate x) * (up x) within the region of the two linears
+//   input_norm        linears norm their x themselves, some rows at a time, while they prepare it
 //   rope_attention    rotation of q and k, the write to the KV cache and attention in one step
 //
 // A value that someone else reads, a tap for example, keeps its nodes apart.
@@ -37,6 +38,7 @@ struct AbsorbedNode {
 struct FusedStep {
   int32_t node = kNoNode;
   std::vector<LinearPart> linears;
+  int32_t norm = kNoNode;    // of what the linears read
   int32_t gated = kNoNode;   // over linears[0] (gate) and linears[1] (up)
   int32_t rope_q = kNoNode;  // of an attention
   int32_t rope_k = kNoNode;
@@ -82,6 +84,10 @@ class Fusion {
 
   // The only reader of a value is one node, and it is no output.
   bool read_once(ValueId id) const { return reads_[static_cast<size_t>(id)] == 1; }
+  // `times` nodes read it, no others, and it is no output. At least so many do.
+  bool read_times(ValueId id, size_t times) const {
+    return static_cast<size_t>(reads_[static_cast<size_t>(id)]) == times;
+  }
   // The step that computes a value as a node of `op` run by a kernel; null where there is none.
   FusedStep* step_of(ValueId id, Op op);
   // The number of the node that computes a value.

@@ -1,4 +1,4 @@
-// Prepares x once per class and arithmetic, then splits stripes of 16 output channels over the
+// Norms and prepares x once per class and arithmetic, then splits stripes of 16 output channels over the
 // threads: neighbouring stripes stay together, so each worker streams through one range of weights.
 #include "backend/cpu/linear_step.h"
 
@@ -86,25 +86,69 @@ void LinearStep::add_block(const RowRun& run, const RunContext& context, int64_t
   blocks_.push_back(block);
 }
 
+// Memory for a tile of normed rows, while nothing is multiplied yet.
+int64_t LinearStep::workspace_bytes() const {
+  if (settings_.norm.run == nullptr) return kLinearWorkspaceBytes;
+  const int64_t normed = kRowTile * settings_.columns * static_cast<int64_t>(sizeof(float));
+  return std::max(kLinearWorkspaceBytes, normed);
+}
+
+// Rows of few tiles are normed one by one first, each into the memory of its tile's number: a tile would
+// keep one thread busy while others wait.
 void LinearStep::prepare(const RunContext& context) const noexcept {
+  const int64_t columns = settings_.columns;
+  const bool normed = settings_.norm.run != nullptr;
   for (const Block& block : blocks_) {
-    for (size_t a = 0; a < kArithmetics; ++a) {
-      if (block.activations[a] == nullptr) continue;
-      PrepareArgs args{};
-      args.x = settings_.x + block.first * settings_.columns;
-      args.x_stride = settings_.columns;
-      args.rows = block.rows;
-      args.columns = settings_.columns;
-      args.out = block.activations[a];
-      const auto prepare_tiles = [&](int64_t begin, int64_t end, int /*worker*/) {
-        PrepareArgs part = args;
-        part.row_begin = begin * kRowTile;
-        part.row_end = std::min(block.rows, end * kRowTile);
-        settings_.prepare[a].run(part);
-      };
-      const int64_t tiles = (block.rows + kRowTile - 1) / kRowTile;
-      for_tasks(context, tiles, std::min(block.rows, kRowTile) * settings_.columns, prepare_tiles);
+    const int64_t tiles = (block.rows + kRowTile - 1) / kRowTile;
+    const bool norm_first = normed && tiles <= context.pool.threads();
+    const auto memory_of = [&](int64_t tile) { return context.workspace(static_cast<int>(tile)); };
+    if (norm_first) {
+      for_tasks(context, block.rows, columns, [&](int64_t begin, int64_t end, int /*worker*/) {
+        for (int64_t row = begin; row < end; ++row)
+          norm_rows(block, row, row + 1, memory_of(row / kRowTile));
+      });
     }
+    const auto prepare_tiles = [&](int64_t begin, int64_t end, int worker) {
+      for (int64_t tile = begin; tile < end; ++tile) {
+        const int64_t first = tile * kRowTile;
+        const int64_t last = std::min(block.rows, first + kRowTile);
+        const float* x = settings_.x + (block.first + first) * columns;
+        if (normed) {
+          std::byte* const memory = norm_first ? memory_of(tile) : context.workspace(worker);
+          if (!norm_first) norm_rows(block, first, last, memory);
+          x = reinterpret_cast<const float*>(memory);
+        }
+        prepare_rows(block, first, last, x);
+      }
+    };
+    for_tasks(context, tiles, std::min(block.rows, kRowTile) * columns, prepare_tiles);
+  }
+}
+
+void LinearStep::norm_rows(const Block& block, int64_t first, int64_t end,
+                           std::byte* memory) const noexcept {
+  const int64_t columns = settings_.columns;
+  auto* const normed = reinterpret_cast<float*>(memory);
+  for (int64_t row = first; row < end; ++row) {
+    settings_.norm.run(settings_.x + (block.first + row) * columns, settings_.norm_weight, columns,
+                       settings_.eps, normed + row % kRowTile * columns);
+  }
+}
+
+void LinearStep::prepare_rows(const Block& block, int64_t first, int64_t end,
+                              const float* x) const noexcept {
+  for (size_t a = 0; a < kArithmetics; ++a) {
+    if (block.activations[a] == nullptr) continue;
+    PrepareArgs args{};
+    args.x = x;
+    args.x_stride = settings_.columns;
+    args.rows = block.rows;
+    args.columns = settings_.columns;
+    args.row_begin = first;
+    args.row_end = end;
+    args.out = block.activations[a];
+    args.x_row = first;
+    settings_.prepare[a].run(args);
   }
 }
 
@@ -229,6 +273,7 @@ std::vector<std::pair<std::string, std::string>> LinearStep::kernels() const {
     names.emplace_back(settings_.name + " " + form + " generated",
                        matrix.kernel[index(RowClass::generated)].name);
   }
+  if (settings_.norm.run != nullptr) names.emplace_back("rms_norm", settings_.norm.name);
   if (settings_.gated.run != nullptr) names.emplace_back("gated", settings_.gated.name);
   return names;
 }

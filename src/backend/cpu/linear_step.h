@@ -1,5 +1,5 @@
-// The steps of `linear`: one or several over the same x, each with bias and residual, or a gate and
-// an up projection with their activation.
+// The steps of `linear`: one or several over the same x, which may be normed first, each with bias and
+// residual, or a gate and an up projection with their activation.
 #pragma once
 
 #include <optional>
@@ -30,6 +30,11 @@ struct LinearSettings {
   LeadingRows rows;
   Kernel<PrepareFunction> prepare[kArithmetics];  // by Arithmetic
 
+  // Of x, before it is prepared; without a function: x is as the linears read it.
+  Kernel<RmsNormFunction> norm;
+  const float* norm_weight = nullptr;  // [columns]
+  float eps = 0;
+
   // y of the first matrix is replaced by act(gate) * up, where there is a gate; `gated_y` may be it.
   Kernel<GatedFunction> gated;
   float alpha = 0;
@@ -45,7 +50,7 @@ class LinearStep final : public BoundStep {
   void run(const RunContext& context) noexcept override;
   std::optional<StepWork> work(const RunContext& context) const noexcept override;
   int64_t scratch_bytes() const override { return scratch_bytes_; }
-  int64_t workspace_bytes() const override { return kLinearWorkspaceBytes; }
+  int64_t workspace_bytes() const override;
   std::vector<std::pair<std::string, std::string>> kernels() const override;
 
  private:
@@ -60,6 +65,10 @@ class LinearStep final : public BoundStep {
   void cut_into_blocks(const RunContext& context) noexcept;
   void add_block(const RowRun& run, const RunContext& context, int64_t* used) noexcept;
   void prepare(const RunContext& context) const noexcept;
+  // Rows [first, end) of a block and one tile, into memory for a tile of them.
+  void norm_rows(const Block& block, int64_t first, int64_t end, std::byte* memory) const noexcept;
+  // Such rows for all arithmetics; `x` is the first.
+  void prepare_rows(const Block& block, int64_t first, int64_t end, const float* x) const noexcept;
   void multiply(const RunContext& context) const noexcept;
   int64_t row_parts(int64_t rows, int threads) const noexcept;
   // Tasks are stripes: of all matrices in turn, or of gate and up at once.

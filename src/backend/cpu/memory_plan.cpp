@@ -77,8 +77,9 @@ class Planner {
     buffer.last = std::max(buffer.last, step);
   }
 
-  // The sum of a linear that ends in an addition is never stored.
+  // The sum of a linear that ends in an addition is never stored, nor the norm of a linear's input.
   static bool stores(const FusedStep& step, int32_t number) {
+    if (number == step.norm) return false;
     return std::ranges::none_of(step.linears, [number](const LinearPart& part) {
       return part.linear == number && part.residual_add != kNoNode;
     });

@@ -22,13 +22,14 @@ namespace dunlin {
 // instruction set and depends on `rows`, so preparing and multiplying name the same rows, columns
 // and table. Rows may be prepared in any order.
 struct PrepareArgs {
-  const float* x;
+  const float* x;    // row x_row, and behind it the others up to row_end
   int64_t x_stride;  // floats between rows
   int64_t rows;      // all rows of the multiplication
   int64_t columns;   // K; a multiple of 32 for int8
   int64_t row_begin;
   int64_t row_end;
   std::byte* out;  // activation_bytes(arithmetic, rows, columns)
+  int64_t x_row = 0;
 };
 using PrepareFunction = void(const PrepareArgs&) noexcept;
 int64_t activation_bytes(Arithmetic arithmetic, int64_t rows, int64_t columns);

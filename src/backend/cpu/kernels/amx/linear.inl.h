@@ -47,7 +47,7 @@ inline void prepare_tiles(const PrepareArgs& args) noexcept {
   const int64_t blocks = padded_columns(args.columns) / 32;
   const int64_t row_end = args.row_end == args.rows ? (args.rows + 15) / 16 * 16 : args.row_end;
   for (int64_t row = args.row_begin; row < row_end; ++row) {
-    const float* x = args.x + row * args.x_stride;
+    const float* x = args.x + (row - args.x_row) * args.x_stride;
     std::byte* lines = args.out + row / 16 * blocks * kTileBytes + row % 16 * 64;
     for (int64_t block = 0; block < blocks; ++block) {
       const int64_t left = row < args.rows ? args.columns - 32 * block : 0;

@@ -59,8 +59,10 @@ inline void prepare_int8_tiles(const PrepareArgs& args) noexcept {
     const int64_t last = next < args.row_end ? next : args.row_end;
     for (int64_t block = 0; block < blocks; ++block) {
       Int8Tile<R>* tile = tiles + first / R * blocks + block;
-      for (int64_t row = first; row < last; ++row)
-        fill_int8_row<R>(args.x + row * args.x_stride + 32 * block, row % R, tile);
+      for (int64_t row = first; row < last; ++row) {
+        const float* x = args.x + (row - args.x_row) * args.x_stride + 32 * block;
+        fill_int8_row<R>(x, row % R, tile);
+      }
     }
     first = last;
   }
@@ -109,7 +111,7 @@ inline void prepare_wide_tiles(const PrepareArgs& args) noexcept {
   WideRow* rows = reinterpret_cast<WideRow*>(args.out);
   WideTile<R>* tiles = reinterpret_cast<WideTile<R>*>(args.out + wide_tiles_at(args.rows));
   for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-    fill_wide_row<R>(args.x + row * args.x_stride, args.columns, row % R, tiles + row / R * blocks,
-                     rows + row);
+    const float* x = args.x + (row - args.x_row) * args.x_stride;
+    fill_wide_row<R>(x, args.columns, row % R, tiles + row / R * blocks, rows + row);
   }
 }

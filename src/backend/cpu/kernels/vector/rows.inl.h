@@ -7,7 +7,7 @@ void prepare_floats(const PrepareArgs& args) noexcept {
   const int64_t stride = float_row_stride(args.columns);
   const int64_t padded = padded_columns(args.columns);
   for (int64_t row = args.row_begin; row < args.row_end; ++row) {
-    const float* x = args.x + row * args.x_stride;
+    const float* x = args.x + (row - args.x_row) * args.x_stride;
     float* out = reinterpret_cast<float*>(args.out) + row * stride;
     Floats smallest = broadcast(__builtin_inff());
     Floats largest = zero();
