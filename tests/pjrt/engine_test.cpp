@@ -148,6 +148,23 @@ TEST(PjrtEngine, SeededSamplingIsTheSameAgain) {
   EXPECT_EQ(driver.answer(request).ids, driver.answer(request).ids);
 }
 
+// They are the largest output of a step: a greedy answer and the default sampling need none.
+TEST(PjrtEngine, RowsOfLogitsStayOnTheDeviceUnlessSomethingReadsThem) {
+  DUNLIN_NEEDS_PLUGIN();
+  EngineDriver driver("llama_plain", options("pjrt"));
+  Request request = greedy(random_prompt(9, 1), 4);
+  const std::vector<int32_t> ids = driver.answer(request).ids;
+  request.sampling.temperature = 0.5f;
+  request.sampling.top_k = 5;
+  EXPECT_EQ(driver.answer(request).ids.size(), 4u);
+  const uint64_t without_rows = driver.model().executable->workspace_bytes();
+  request.sampling.temperature = 0.0f;
+  request.sampling.logit_bias = {{3, 0.0f}};
+  EXPECT_EQ(driver.answer(request).ids, ids);
+  EXPECT_GE(driver.model().executable->workspace_bytes(),
+            without_rows + static_cast<uint64_t>(driver.model().vocabulary) * sizeof(float));
+}
+
 // In folders of its own, to see what is left for other processes.
 TEST(PjrtEngine, AnotherProcessCompilesNothingAgain) {
   DUNLIN_NEEDS_PLUGIN();
