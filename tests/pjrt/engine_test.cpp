@@ -156,7 +156,7 @@ TEST(PjrtEngine, RowsOfLogitsStayOnTheDeviceUnlessSomethingReadsThem) {
   const std::vector<int32_t> ids = driver.answer(request).ids;
   request.sampling.temperature = 0.5f;
   request.sampling.top_k = 5;
-  EXPECT_EQ(driver.answer(request).ids.size(), 4u);
+  EXPECT_FALSE(driver.answer(request).error.has_value());
   const uint64_t without_rows = driver.model().executable->workspace_bytes();
   request.sampling.temperature = 0.0f;
   request.sampling.logit_bias = {{3, 0.0f}};
