@@ -61,6 +61,11 @@ bool AutoregressiveDecoder::takes_best() const {
   return !params_.custom_sampler && dunlin::takes_best(params_.sampling);
 }
 
+// A custom sampler may look at all of it.
+bool AutoregressiveDecoder::needs_whole_row(int64_t candidates) const {
+  return params_.custom_sampler || dunlin::needs_whole_row(params_.sampling, candidates);
+}
+
 Result<int32_t> AutoregressiveDecoder::draw(const LogitsView& view) {
   // The position of the token that is drawn keys its random number, so it is the same however it
   // came about.

@@ -56,6 +56,8 @@ class AutoregressiveDecoder {
 
   // Whether every token is the best candidate of its logits: a device can choose it by itself then.
   bool takes_best() const;
+  // Whether accept() reads the whole row of a view with so many candidates.
+  bool needs_whole_row(int64_t candidates) const;
   // Tokens that are missing until max_tokens.
   int64_t tokens_left() const { return params_.max_tokens - answer_size(); }
   std::span<const int32_t> stop_ids() const { return params_.stop_ids; }

@@ -12,6 +12,16 @@
 #include "engine/session_file.h"
 
 namespace dunlin {
+namespace {
+
+// That a row of the Program's logits comes with.
+int64_t candidates_of(const Program& program) {
+  const Output* const ids = program.find_output(kCandidateIdsOutput);
+  return ids == nullptr ? 0 : program.type(ids->value).dims.back().size;
+}
+
+}  // namespace
+
 Result<std::unique_ptr<EngineCore>> EngineCore::create(Model& model) {
   DUNLIN_RETURN_IF_ERROR(require_autoregressive(model, kTokenStream));
   const KvCacheOptions options = kv_cache_options(model, model.limits.sequences);
@@ -28,7 +38,8 @@ EngineCore::EngineCore(Model& model, std::unique_ptr<KvState> kv, const KvCacheO
       sessions_(cache_, options.slots),
       scheduler_(model.limits, options.groups, cache_, sessions_),
       builder_(model.program, model.limits),
-      most_steps_(keeps_cache_ ? model.executable->most_steps() : 1) {
+      most_steps_(keeps_cache_ ? model.executable->most_steps() : 1),
+      candidates_(candidates_of(model.program)) {
   const auto sequences = static_cast<size_t>(model.limits.sequences);
   active_.reserve(sequences);
   demands_.reserve(sequences);
@@ -126,6 +137,7 @@ void EngineCore::run_step() {
                  decoder.wants_logits_after(rows[i]) ? LogitRows::last : LogitRows::none);
     if (steps > 1) builder_.repeat(loop_steps_[i], decoder.stop_ids());
   }
+  if (!reads_whole_rows(rows)) builder_.leave_out_whole_rows();
   model_.executable->run(builder_.finish(cache_), *kv_, output_);
   if (output_.failure) {
     ++stats_.steps;
@@ -152,6 +164,17 @@ int64_t EngineCore::plan_loop(std::span<const int64_t> rows) {
     steps = std::max(steps, loop_steps_[i]);
   }
   return steps > 1 && scheduler_.reserve_ahead(demands_, loop_steps_) ? steps : 1;
+}
+
+// Whether a token of the step is drawn from more than the candidates of its row. A row of 128,256 logits
+// is half a megabyte, which a device would send for every token.
+bool EngineCore::reads_whole_rows(std::span<const int64_t> rows) const {
+  for (size_t i = 0; i < active_.size(); ++i) {
+    const AutoregressiveDecoder& decoder = active_[i]->decoder;
+    if (rows[i] > 0 && decoder.wants_logits_after(rows[i]) && decoder.needs_whole_row(candidates_))
+      return true;
+  }
+  return false;
 }
 
 // The device failed: the requests that were in the step do, and no other.

@@ -60,6 +60,7 @@ class EngineCore {
   void add_active(RequestQueue::List::iterator entry);
   void run_step();
   int64_t plan_loop(std::span<const int64_t> rows);
+  bool reads_whole_rows(std::span<const int64_t> rows) const;
   void commit(ActiveRequest& entry, int64_t rows);
   void preempt(RequestQueue::List::iterator entry);
   void finish_step(std::span<const int64_t> rows);
@@ -91,6 +92,7 @@ class EngineCore {
   std::vector<Demand> demands_;                       // of them
   int64_t most_steps_;                                // of a loop; 1: tokens come one by one
   std::vector<int64_t> loop_steps_;                   // of each of `active_` in the next loop
+  int64_t candidates_;                                // of a row of logits
   StepOutput output_;
   std::exception_ptr exception_;  // the first that a caller's function threw in this step
   EngineStats stats_;

@@ -33,6 +33,7 @@ void PlanBuilder::begin() {
   plan_.steps = 1;
   plan_.row_steps.clear();
   plan_.stop_ids.clear();
+  plan_.whole_rows = true;
   slots_.clear();
 }
 

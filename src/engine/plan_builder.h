@@ -32,6 +32,8 @@ class PlanBuilder {
   // add().
   void add_canvas(int32_t slot, std::span<const int32_t> tokens, int64_t first, int64_t length,
                   RowClass row_class, std::span<const int32_t> logit_rows);
+  // Nobody reads whole rows of the step's logits (StepPlan::whole_rows).
+  void leave_out_whole_rows() { plan_.whole_rows = false; }
   // The plan of what was added, with the cache's tables and moves; valid until begin().
   const StepPlan& finish(KvCache& cache);
 

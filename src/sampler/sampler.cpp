@@ -6,6 +6,7 @@
 #include <cmath>
 #include <unordered_map>
 
+#include "base/check.h"
 #include "base/scalar_math.h"
 
 namespace dunlin {
@@ -118,9 +119,17 @@ bool takes_best(const SamplingParams& params) {
   return params.temperature == 0.0f && !adjusts_logits(params);
 }
 
+bool needs_whole_row(const SamplingParams& params, int64_t candidates) {
+  if (candidates == 0 || adjusts_logits(params)) return true;
+  if (params.temperature == 0.0f) return false;
+  return params.top_k == 0 || params.top_k > candidates;
+}
+
 Result<int32_t> Sampler::sample(const LogitsView& view, const SamplingParams& params,
                                 std::span<const int32_t> history, int64_t generated, float u) {
   if (!view.finite) return runtime_error("the model's logits hold a NaN or an infinity");
+  DUNLIN_CHECK(!view.row.empty() || !needs_whole_row(params, std::ssize(view.ids)),
+               "a whole row of logits");
   std::span<const float> row = view.row;
   const bool adjusted = adjusts_logits(params);
   if (adjusted) {
@@ -137,8 +146,9 @@ Result<int32_t> Sampler::sample(const LogitsView& view, const SamplingParams& pa
   // Division by a tiny temperature may overflow; the draw only needs differences to the best, which
   // -inf serves.
   const auto scaled = [&](float logit) { return logit / params.temperature; };
+  const size_t most = std::max(row.size(), view.ids.size());  // there may be candidates alone
   const size_t wanted =
-      params.top_k == 0 ? row.size() : std::min(static_cast<size_t>(params.top_k), row.size());
+      params.top_k == 0 ? most : std::min(static_cast<size_t>(params.top_k), most);
   if (!adjusted && wanted <= view.ids.size()) {
     for (size_t i = 0; i < wanted; ++i)
       candidates_.push_back({view.ids[i], scaled(view.logits[i]), 0.0f});

@@ -28,6 +28,9 @@ Result<void> validate(const SamplingParams& params, int64_t vocabulary);
 // history and u.
 bool takes_best(const SamplingParams& params);
 
+// Whether sample() reads LogitsView::row of a view with so many candidates; false: those are enough.
+bool needs_whole_row(const SamplingParams& params, int64_t candidates);
+
 struct Candidate {
   int32_t id;
   float logit;  // after bias, penalties and temperature
@@ -37,8 +40,8 @@ struct Candidate {
 class Sampler {
  public:
   // `history`: every token of the sequence so far; the last `generated` of them are the answer, to
-  // which the frequency and presence penalties apply. `u` is uniform in [0, 1). A row with a NaN or
-  // infinity is an error of kind runtime.
+  // which the frequency and presence penalties apply. `u` is uniform in [0, 1). The view has its row
+  // where needs_whole_row() says so. A row with a NaN or infinity is an error of kind runtime.
   Result<int32_t> sample(const LogitsView& view, const SamplingParams& params,
                          std::span<const int32_t> history, int64_t generated, float u);
 

@@ -71,6 +71,9 @@ struct StepPlan {
   // Of a loop: a row whose best candidate is one of its ids takes part in no more; -1 where it has
   // fewer. Empty: none has any.
   std::vector<int32_t> stop_ids = {};  // [T, kStopIdsOfRow]
+  // Whether someone reads whole rows of logits (LogitsView::row). False where statistics and candidates
+  // do: a device then keeps the rows to itself.
+  bool whole_rows = true;
 
   int64_t rows() const { return static_cast<int64_t>(tokens.size()); }
   int64_t sequences() const {
@@ -81,7 +84,7 @@ struct StepPlan {
 };
 
 // A row of logits as the sampler reads it: statistics and the best candidates; `row` is the whole
-// row [V].
+// row [V], which may be empty where StepPlan::whole_rows is false.
 struct LogitsView {
   float lse = 0;         // log-sum-exp of the row
   float entropy = 0;     // nats

@@ -79,6 +79,18 @@ TEST(AutoregressiveDecoder, SaysWhatADeviceNeedsToChooseTokens) {
   EXPECT_FALSE(AutoregressiveDecoder({1}, warm).takes_best());
 }
 
+TEST(AutoregressiveDecoder, SaysWhetherItReadsWholeRows) {
+  EXPECT_FALSE(AutoregressiveDecoder({1}, greedy(3)).needs_whole_row(64));
+  EXPECT_TRUE(AutoregressiveDecoder({1}, greedy(3)).needs_whole_row(0));
+  AutoregressiveParams biased = greedy(3);
+  biased.sampling.logit_bias = {{1, 2.0f}};
+  EXPECT_TRUE(AutoregressiveDecoder({1}, biased).needs_whole_row(64));
+  // It may look at all that there is.
+  AutoregressiveParams custom = greedy(3);
+  custom.custom_sampler = [](const SamplerInput&) -> std::optional<int32_t> { return 1; };
+  EXPECT_TRUE(AutoregressiveDecoder({1}, custom).needs_whole_row(64));
+}
+
 TEST(AutoregressiveDecoder, NothingToGenerateIsFinishedAtOnce) {
   const AutoregressiveDecoder decoder({1}, greedy(0));
   EXPECT_EQ(decoder.finished(), FinishReason::length);

@@ -281,6 +281,28 @@ TEST(AheadOfTimeTpu, ALoopOnASliceNeedsWhatAStepNeeds) {
   }
 }
 
+// Flags of libtpu as people write them, where XLA for CUDA takes typed values alone; and one that there
+// is not.
+TEST(AheadOfTimeTpu, TakesFlagsAsTheyAreTyped) {
+  if (!find_plugin("tpu").ok()) GTEST_SKIP() << find_plugin("tpu").error().message;
+  const auto program = record_model(kFourLayers, {.logits_view_k = 64});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const auto with = [&program](const std::vector<std::string>& flags) {
+    AheadOptions options{.pjrt = {.device = "", .xla_options = flags}, .topology = "v5e:1x1"};
+    options.compile.limits = {.rows = 16, .logit_rows = 1, .sequences = 1, .context = 1024};
+    options.only = {"1x1 rows, 1 logit rows, 1024 positions"};
+    return compile_ahead(*program, shapes_of(*program, Format::bf16), options);
+  };
+  const auto taken = with({"xla_tpu_enable_latency_hiding_scheduler=true",
+                           "xla_tpu_scoped_vmem_limit_kib=32768"});
+  EXPECT_TRUE(taken.ok()) << taken.error().message;
+  const auto unknown = with({"xla_tpu_no_such_flag=true"});
+  ASSERT_FALSE(unknown.ok());
+  EXPECT_EQ(unknown.error().kind, ErrorKind::device);
+  EXPECT_NE(unknown.error().message.find("xla_tpu_no_such_flag"), std::string::npos)
+      << unknown.error().message;
+}
+
 // 16 GB of BF16 weights in 16 GB of memory.
 TEST(AheadOfTimeTpu, AModelThatDoesNotFitIsToldSo) {
   if (!find_plugin("tpu").ok()) GTEST_SKIP() << find_plugin("tpu").error().message;

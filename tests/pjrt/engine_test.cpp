@@ -2,8 +2,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <limits>
 
 #include "../engine/engine_driver.h"
 #include "pjrt_device.h"
@@ -146,6 +151,83 @@ TEST(PjrtEngine, SeededSamplingIsTheSameAgain) {
   EngineDriver driver("llama_plain", options("pjrt"));
   const Request request = sampled(random_prompt(9, 1), 10, 77);
   EXPECT_EQ(driver.answer(request).ids, driver.answer(request).ids);
+}
+
+constexpr int32_t kTokenOfNan = 77;
+
+// llama_plain, whose embedding of one token is no number.
+std::filesystem::path folder_with_nan() {
+  namespace fs = std::filesystem;
+  const fs::path folder = fs::path(testing::TempDir()) / "dunlin_pjrt_nan";
+  fs::remove_all(folder);
+  fs::copy(tiny_model_path("llama_plain"), folder);
+  const fs::path path = folder / "model.safetensors";
+  std::ifstream file(path, std::ios::binary);
+  std::string bytes(std::istreambuf_iterator<char>(file), {});
+  // {"model.embed_tokens.weight":{"dtype":"F32","shape":[V,D],"data_offsets":[begin,end]},..}
+  uint64_t header_bytes = 0;
+  std::memcpy(&header_bytes, bytes.data(), sizeof header_bytes);
+  const size_t name = bytes.find("\"model.embed_tokens.weight\"");
+  const auto number_behind = [&bytes, name](const std::string& key, size_t index) {
+    size_t at = bytes.find('[', bytes.find(key, name)) + 1;
+    for (size_t i = 0; i < index; ++i) at = bytes.find(',', at) + 1;
+    return std::stoull(bytes.substr(at));
+  };
+  const uint64_t row = uint64_t{kTokenOfNan} * number_behind("\"shape\"", 1) * sizeof(float);
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const uint64_t first = sizeof header_bytes + header_bytes + number_behind("\"data_offsets\"", 0);
+  std::memcpy(bytes.data() + first + row, &nan, sizeof nan);
+  std::ofstream(path, std::ios::binary) << bytes;
+  return folder;
+}
+
+// Keys and values of a failed request lie in the slot that the next one gets, which is shorter.
+TEST(PjrtEngine, ARequestThatIsNoNumberHarmsNoneThatFollows) {
+  DUNLIN_NEEDS_PLUGIN();
+  const std::filesystem::path folder = folder_with_nan();
+  EngineDriver driver(folder.string(), options("pjrt"));
+  EngineDriver clean("llama_plain", options("pjrt"));
+  std::vector<int32_t> bad = random_prompt(20, 4);
+  bad[17] = kTokenOfNan;
+  Request good = greedy(random_prompt(9, 1), 5);
+  good.sampling.logit_bias = {{kTokenOfNan, -1000.0f}};  // must not be drawn
+  const std::vector<int32_t> expected = clean.answer(good).ids;
+  for (int round = 0; round < 2; ++round) {
+    const Answer failed = driver.answer(greedy(bad, 8));
+    ASSERT_TRUE(failed.error.has_value());
+    EXPECT_NE(failed.error->message.find("NaN"), std::string::npos) << failed.error->message;
+    const Answer answer = driver.answer(good);
+    ASSERT_FALSE(answer.error.has_value()) << answer.error->message;
+    EXPECT_EQ(answer.ids, expected);
+  }
+  std::filesystem::remove_all(folder);
+}
+
+// A slot whose sequences were numbers is not cleared for the next one.
+TEST(PjrtEngine, ASlotIsUsedAgainAsItIs) {
+  DUNLIN_NEEDS_PLUGIN();
+  EngineDriver driver("llama_plain", options("pjrt"));
+  EXPECT_FALSE(driver.answer(greedy(random_prompt(20, 1), 10)).error.has_value());
+  const int64_t compiled = driver.model().executable->programs().compiled;
+  EXPECT_FALSE(driver.answer(greedy(random_prompt(18, 2), 3)).error.has_value());
+  EXPECT_EQ(driver.model().executable->programs().compiled, compiled);
+}
+
+// They are the largest output of a step: a greedy answer and the default sampling need none.
+TEST(PjrtEngine, RowsOfLogitsStayOnTheDeviceUnlessSomethingReadsThem) {
+  DUNLIN_NEEDS_PLUGIN();
+  EngineDriver driver("llama_plain", options("pjrt"));
+  Request request = greedy(random_prompt(9, 1), 4);
+  const std::vector<int32_t> ids = driver.answer(request).ids;
+  request.sampling.temperature = 0.5f;
+  request.sampling.top_k = 5;
+  EXPECT_FALSE(driver.answer(request).error.has_value());
+  const uint64_t without_rows = driver.model().executable->workspace_bytes();
+  request.sampling.temperature = 0.0f;
+  request.sampling.logit_bias = {{3, 0.0f}};
+  EXPECT_EQ(driver.answer(request).ids, ids);
+  EXPECT_GE(driver.model().executable->workspace_bytes(),
+            without_rows + static_cast<uint64_t>(driver.model().vocabulary) * sizeof(float));
 }
 
 // In folders of its own, to see what is left for other processes.

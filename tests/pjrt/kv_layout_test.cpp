@@ -77,6 +77,7 @@ void expect_one_layout(const Program& program, LoweringOptions options, int64_t 
       EXPECT_EQ(times_in(lowered.text, "tf.aliasing_output"), arrays) << bucket.text();
     }
     EXPECT_EQ(times_in(lower_page_copy(types, options), kRowMajor), both);
+    EXPECT_EQ(times_in(lower_place_clear(types, options), kRowMajor), both);
     EXPECT_EQ(times_in(zeros_text(types.front(), options), kRowMajor), pins ? 1 : 0);
   }
 }

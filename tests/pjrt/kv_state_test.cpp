@@ -6,14 +6,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "backend/pjrt/executable.h"
+#include "backend/pjrt/lower/lower.h"
 #include "backend/reference/reference.h"
+#include "base/byte_source.h"
 #include "case_runner.h"
 #include "pjrt_device.h"
 #include "program/ops.h"
@@ -25,16 +29,17 @@ constexpr int64_t kVocabulary = 40;
 constexpr StepLimits kLimits{.rows = 24, .logit_rows = 2, .sequences = 3, .context = 64};
 constexpr int32_t kPagesPerSlot = 4;
 
-void record_layer(Recorder& r, MaskKind mask) {
+void record_layer(Recorder& r, MaskKind mask, int64_t window) {
   const auto input = [&r](const std::string& name, int64_t heads) {
     const WeightScope inputs = r.weights().scope("inputs");
     const Tensor table =
         inputs.matrix(name, {{Axis::vocab, kVocabulary}}, {{Axis::embed, heads * 16}});
     return reshape(embed(r.tokens(), table), {Symbol::rows, heads, 16});
   };
-  const Recorder::KvLayer place = r.kv_layer(0, 2, 16);
+  const Recorder::KvLayer place = r.kv_layer(window, 2, 16);
   AttentionAttributes attributes;
   attributes.mask = mask;
+  attributes.window = window;
   attributes.group = place.group;
   attributes.layer = place.layer;
   r.output("result", attention(input("q", 4), input("k", 2), input("v", 2), {}, attributes));
@@ -64,6 +69,25 @@ std::vector<int32_t> tokens(int32_t first, int32_t count) {
   return ids;
 }
 
+constexpr int32_t kNanToken = int32_t{kVocabulary} - 1;  // which tokens() has no use for
+
+// As case_weights() has them, but the value of one token is no number.
+WeightSource weights_with_nan(const Program& program) {
+  const WeightSource plain = case_weights(program, Format::f32);
+  return [plain](const std::string& name) -> Result<WeightView> {
+    DUNLIN_ASSIGN_OR_RETURN(WeightView view, plain(name));
+    if (name != "inputs.v") return view;
+    const auto columns = static_cast<size_t>(view.columns);
+    std::vector<std::byte> bytes(static_cast<size_t>(view.rows) * columns * sizeof(float));
+    DUNLIN_RETURN_IF_ERROR(view.read_rows(0, view.rows, bytes));
+    const std::vector<float> row(columns, std::numeric_limits<float>::quiet_NaN());
+    std::memcpy(bytes.data() + size_t{kNanToken} * columns * sizeof(float), row.data(),
+                columns * sizeof(float));
+    view.source = memory_source(std::move(bytes), name);
+    return view;
+  };
+}
+
 class PjrtKvStateContract : public testing::TestWithParam<MeshShape> {
  protected:
   void SetUp() override {
@@ -72,16 +96,18 @@ class PjrtKvStateContract : public testing::TestWithParam<MeshShape> {
     compile(MaskKind::full);
   }
 
-  void compile(MaskKind mask) {
-    auto program = record("layer", {}, [mask](Recorder& r) { record_layer(r, mask); });
+  void compile(MaskKind mask, bool with_nan = false, int64_t window = 0) {
+    auto program =
+        record("layer", {}, [mask, window](Recorder& r) { record_layer(r, mask, window); });
     ASSERT_TRUE(program.ok()) << program.error().message;
     program_ = std::move(program).value();
+    const WeightSource weights =
+        with_nan ? weights_with_nan(program_) : case_weights(program_, Format::f32);
     CompileOptions options;
     options.precision = Precision::f32;
     options.limits = kLimits;
-    auto executable = pjrt::PjrtExecutable::create(pjrt::test_client(GetParam().devices()),
-                                                   program_, case_weights(program_, Format::f32),
-                                                   options, {}, "", GetParam());
+    auto executable = pjrt::PjrtExecutable::create(
+        pjrt::test_client(GetParam().devices()), program_, weights, options, {}, "", GetParam());
     ASSERT_TRUE(executable.ok()) << executable.error().message;
     executable_ = std::move(executable).value();
   }
@@ -307,6 +333,29 @@ TEST_P(PjrtKvStateContract, MissingPagesAreNotSeen) {
   EXPECT_EQ(run(*other, plan_of({5}, 40, 0, {1})), without);
 }
 
+// Probabilities of 0 make no number of what an earlier sequence left behind in the slot.
+TEST_P(PjrtKvStateContract, WhatIsNoNumberIsNotLeftToOthers) {
+  for (const int64_t window : {0, 40}) {
+    if (window > 0 && GetParam().devices() > 1) continue;
+    compile(MaskKind::causal, /*with_nan=*/true, window);
+    const auto state = make_state();
+    run(*state, plan_of(tokens(7, 5), 0, 2));  // stays as it is
+    std::vector<int32_t> bad = tokens(1, 12);
+    bad[9] = kNanToken;
+    EXPECT_TRUE(std::isnan(run(*state, plan_of(bad, 0, 1)).back()));
+    const auto alone = make_state();
+    EXPECT_EQ(run(*state, plan_of(tokens(2, 6), 0, 1)), run(*alone, plan_of(tokens(2, 6), 0, 1)));
+    EXPECT_EQ(run(*state, plan_of({5}, 6, 1)), run(*alone, plan_of({5}, 6, 1)));
+    // More of the same sequence, which is then cut to what it was before.
+    std::vector<int32_t> more = tokens(2, 4);
+    more[2] = kNanToken;
+    run(*state, plan_of(more, 7, 1));
+    EXPECT_EQ(run(*state, plan_of({8}, 7, 1)), run(*alone, plan_of({8}, 7, 1)));
+    run(*alone, plan_of(tokens(7, 5), 0, 2));
+    EXPECT_EQ(run(*state, plan_of(tokens(9, 3), 5, 2)), run(*alone, plan_of(tokens(9, 3), 5, 2)));
+  }
+}
+
 // Two prompts and a token in one step: on parts of a batch they are computed side by side.
 TEST_P(PjrtKvStateContract, SequencesOfAStepDoNotSeeEachOther) {
   const auto state = make_state();
@@ -333,6 +382,35 @@ TEST_P(PjrtKvStateContract, SequencesOfAStepDoNotSeeEachOther) {
     EXPECT_THAT(run(*alone, plan), near({rows.begin(), rows.begin() + size}));
     rows.erase(rows.begin(), rows.begin() + size);
   }
+}
+
+// Places 6, 7, 0 and 1 of the second of two slots.
+TEST(PlaceClear, GoesAroundTheEnd) {
+  DUNLIN_NEEDS_PLUGIN();
+  const auto client = pjrt::test_client(1);
+  const pjrt::TensorType type{pjrt::Element::f32, {2, 1, 8, 2}};
+  const pjrt::LoweringOptions options;
+  const auto program = client->compile(pjrt::lower_place_clear({type}, options), {});
+  ASSERT_TRUE(program.ok()) << program.error().message;
+  const std::vector<float> ones(2 * 8 * 2, 1.0f);
+  const auto array = client->upload(type, std::as_bytes(std::span(ones)), 0);
+  ASSERT_TRUE(array.ok()) << array.error().message;
+  const std::vector<int32_t> numbers = {1, 6, 4, 1};
+  const auto list = client->upload({pjrt::Element::i32, {pjrt::kPlaceClearNumbers}},
+                                   std::as_bytes(std::span(numbers)), 0);
+  ASSERT_TRUE(list.ok()) << list.error().message;
+  const auto results = (*program)->execute({{array->id(), list->id()}});
+  ASSERT_TRUE(results.ok()) << results.error().message;
+  std::vector<float> values(ones.size());
+  const auto copied =
+      results->front().front().download(type, std::as_writable_bytes(std::span(values)));
+  ASSERT_TRUE(copied.ok()) << copied.error().message;
+  std::vector<float> expected = ones;
+  for (const size_t place : {6u, 7u, 0u, 1u}) {
+    expected[16 + 2 * place] = 0.0f;
+    expected[16 + 2 * place + 1] = 0.0f;
+  }
+  EXPECT_EQ(values, expected);
 }
 
 const auto mesh_name = [](const auto& parameter) {

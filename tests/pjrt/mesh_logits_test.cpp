@@ -101,6 +101,28 @@ void expect_near(float actual, float expected, const std::string& what) {
   EXPECT_NEAR(actual, expected, 2e-5f * std::max(1.0f, std::abs(expected))) << what;
 }
 
+// A step of which nobody reads whole rows has none, and all else of one that has.
+void expect_rows_stay(PjrtExecutable& executable, const StepOutput& with_rows) {
+  std::vector<std::vector<int32_t>> ids;
+  for (const LogitsView& view : with_rows.logits) ids.emplace_back(view.ids.begin(), view.ids.end());
+  std::vector<float> lse;
+  for (const LogitsView& view : with_rows.logits) lse.push_back(view.lse);
+  StepPlan without_rows = plan();
+  without_rows.whole_rows = false;
+  StepOutput output;
+  executable.run(without_rows, *executable.make_kv_state({}).value(), output);
+  ASSERT_FALSE(output.failure.has_value()) << output.failure->message;
+  ASSERT_EQ(output.logits.size(), ids.size());
+  for (size_t r = 0; r < ids.size(); ++r) {
+    const LogitsView& view = output.logits[r];
+    EXPECT_TRUE(view.row.empty());
+    EXPECT_TRUE(view.finite);
+    EXPECT_EQ(std::vector<int32_t>(view.ids.begin(), view.ids.end()), ids[r]);
+    EXPECT_EQ(view.logits.size(), ids[r].size());
+    EXPECT_EQ(view.lse, lse[r]);
+  }
+}
+
 class MeshLogits : public testing::TestWithParam<MeshShape> {
  protected:
   void SetUp() override { DUNLIN_NEEDS_CPU_PLUGIN(); }
@@ -152,6 +174,7 @@ TEST_P(MeshLogits, AgreeWithTheReference) {
       expect_near(view.entropy, wanted.entropy, it.name + ": entropy");
       expect_near(view.varentropy, wanted.varentropy, it.name + ": varentropy");
     }
+    if (&it == &logits_cases().front()) expect_rows_stay(**actual, of_mesh);
   }
 }
 

@@ -171,6 +171,46 @@ TEST(Sampler, TheBestIsTakenAsItIsWithoutTemperatureBiasAndPenalties) {
   EXPECT_TRUE(with([](SamplingParams& params) { params.top_k = 1; }));
 }
 
+TEST(Sampler, SaysWhatNeedsTheWholeRow) {
+  const auto needs = [](int64_t candidates, const auto& change) {
+    SamplingParams params;  // the best 40
+    change(params);
+    return needs_whole_row(params, candidates);
+  };
+  EXPECT_FALSE(needs(64, [](SamplingParams&) {}));
+  EXPECT_FALSE(needs(40, [](SamplingParams&) {}));
+  EXPECT_TRUE(needs(39, [](SamplingParams&) {}));
+  EXPECT_TRUE(needs(64, [](SamplingParams& params) { params.top_k = 0; }));
+  EXPECT_TRUE(needs(64, [](SamplingParams& params) { params.repeat_penalty = 1.1f; }));
+  EXPECT_FALSE(needs(1, [](SamplingParams& params) { params.temperature = 0.0f; }));
+  EXPECT_TRUE(needs(0, [](SamplingParams& params) { params.temperature = 0.0f; }));
+  EXPECT_TRUE(needs(64, [](SamplingParams& params) {
+    params.temperature = 0.0f;
+    params.logit_bias = {{1, 2.0f}};
+  }));
+}
+
+// The candidates alone give the same token, where nothing looks beyond them.
+TEST(Sampler, ARowMayBeMissingWhereCandidatesAreEnough) {
+  const Row row({0.0f, 4.0f, 2.0f, 3.0f, 1.0f}, 3);
+  LogitsView candidates = row.view();
+  candidates.row = {};
+  for (const int32_t top_k : {1, 2, 3}) {
+    for (const float temperature : {0.0f, 2.0f}) {
+      SamplingParams params = plain(temperature);
+      params.top_k = top_k;
+      ASSERT_FALSE(needs_whole_row(params, 3));
+      for (const float u : {0.0f, 0.3f, 0.6f, 0.99f}) {
+        Sampler whole;
+        Sampler part;
+        const auto expected = whole.sample(row.view(), params, {}, 0, u);
+        EXPECT_EQ(*part.sample(candidates, params, {}, 0, u), *expected);
+        EXPECT_EQ(kept_ids(part), kept_ids(whole));
+      }
+    }
+  }
+}
+
 TEST(Sampler, NonFiniteRowsAreRefused) {
   Row row({0.0f, 1.0f});
   LogitsView view = row.view();

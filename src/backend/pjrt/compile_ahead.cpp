@@ -137,7 +137,8 @@ std::vector<AheadJob> bucket_jobs(const LoweredModel& model, const std::vector<B
   return jobs;
 }
 
-// What an executable runs beside its buckets: arrays that are made, and pages that are copied.
+// What an executable runs beside its buckets: arrays that are made, pages that are copied, and places
+// that are set to zero.
 std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& model) {
   std::vector<AheadJob> jobs;
   const LoweringOptions& lowering = model.lowering;
@@ -155,6 +156,9 @@ std::vector<AheadJob> cache_jobs(const Program& program, const LoweredModel& mod
     if (seen.insert(zeros).second) jobs.push_back({"zeros, " + name, [zeros] { return zeros; }});
     jobs.push_back({"copy of a page, " + name, [arrays, &lowering, group] {
                       return lower_page_copy(arrays, lowering, group);
+                    }});
+    jobs.push_back({"places to zero, " + name, [arrays, &lowering, group] {
+                      return lower_place_clear(arrays, lowering, group);
                     }});
   }
   return jobs;

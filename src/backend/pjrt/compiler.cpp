@@ -153,6 +153,11 @@ Result<const LoadedProgram*> Compiler::page_copy(const std::vector<TensorType>& 
   return other(lower_page_copy(arrays, options_, group));
 }
 
+Result<const LoadedProgram*> Compiler::place_clear(const std::vector<TensorType>& arrays,
+                                                   int32_t group) {
+  return other(lower_place_clear(arrays, options_, group));
+}
+
 Result<Buffer> Compiler::zeros(const TensorType& type) {
   DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, other(zeros_text(type, options_)));
   DUNLIN_ASSIGN_OR_RETURN(auto results, program->execute({{}}));

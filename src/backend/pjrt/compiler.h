@@ -45,6 +45,8 @@ class Compiler {
   Result<const CompiledBucket*> bucket(const Bucket& bucket);
   // Copies a page within the arrays of a KV group, which have these types (lower_page_copy()).
   Result<const LoadedProgram*> page_copy(const std::vector<TensorType>& arrays, int32_t group);
+  // Puts zeros into places of a slot of such arrays (lower_place_clear()).
+  Result<const LoadedProgram*> place_clear(const std::vector<TensorType>& arrays, int32_t group);
   // An array of zeros, on the first device (zeros_text()).
   Result<Buffer> zeros(const TensorType& type);
   // One on every device of the mesh, for a KV array of `group`. `places`: of each device.

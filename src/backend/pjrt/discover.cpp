@@ -96,13 +96,15 @@ std::vector<std::string> package_folders() {
   return folders;
 }
 
-// Pairs of the variable that JAX reads.
+// Pairs of the variable that JAX reads. Of a name that is there twice the first counts.
 std::vector<PluginPlace> named_in_environment() {
   std::vector<PluginPlace> places;
   for (const std::string& pair : split(variable("PJRT_NAMES_AND_LIBRARY_PATHS"), ',')) {
     const size_t colon = pair.find(':');
-    if (colon != std::string::npos)
-      places.push_back({pair.substr(0, colon), pair.substr(colon + 1)});
+    if (colon == std::string::npos) continue;
+    const std::string name = pair.substr(0, colon);
+    if (std::ranges::find(places, name, &PluginPlace::name) == places.end())
+      places.push_back({name, pair.substr(colon + 1)});
   }
   return places;
 }
@@ -157,6 +159,11 @@ Result<PluginPlace> find_plugin(const std::string& device) {
     if (place.name != device) continue;
     if (!place.path.empty()) return place;
     const auto known = std::ranges::find(table(), device, &KnownPlugin::name);
+    if (known == table().end()) {
+      return Error{ErrorKind::device,
+                   fmt::format("--device {}: PJRT_NAMES_AND_LIBRARY_PATHS names it without a path",
+                               device)};
+    }
     return Error{ErrorKind::device,
                  fmt::format("--device {}: no plug-in found; scripts/fetch-pjrt {} fetches one",
                              device, known->fetched_as)};

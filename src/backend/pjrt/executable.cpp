@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <new>
 #include <set>
 #include <span>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "backend/pjrt/layout_probe.h"
 #include "backend/pjrt/loop_steps.h"
 #include "backend/pjrt/row_wise.h"
+#include "backend/pjrt/run_on_state.h"
 #include "backend/weight_shape.h"
 #include "base/log.h"
 #include "program/definitions.h"
@@ -22,40 +24,20 @@ Error lost_state() {
   return {ErrorKind::device, "the KV cache was lost with a program that failed"};
 }
 
-using Arguments = std::vector<std::vector<BufferId>>;  // by device
-using Results = std::vector<std::vector<Buffer>>;
-
-// Arrays [first, last) of the state on every device.
-struct StateRange {
-  std::vector<PjrtKvState::Arrays>& devices;
-  size_t first;
-  size_t last;
-};
-
-// Runs a program that takes arrays of the state behind the arguments `before`, donated, and then
-// `after`; it returns the arrays first. Gives the `outputs` results behind them.
-Result<Results> run_on_state(const LoadedProgram& program, Arguments before,
-                             const StateRange& state, const std::vector<Buffer>& after,
-                             size_t outputs) {
-  for (size_t device = 0; device < before.size(); ++device) {
-    for (size_t i = state.first; i < state.last; ++i)
-      before[device].push_back(state.devices[device][i].id());
-    before[device].push_back(after[device].id());
+// Logits that are numbers tell that the keys and values are that they were made of.
+void note_numbers(const StepPlan& plan, const std::vector<LaunchPlanner::Holding>& holdings,
+                  const std::vector<LogitsView>& logits, PjrtKvState& state) {
+  for (const LaunchPlanner::Holding& it : holdings) {
+    bool told = false;
+    bool finite = true;
+    for (size_t i = 0; i < logits.size(); ++i) {
+      const int32_t row = plan.logit_rows[i % plan.logit_rows.size()];
+      if (row < it.first_row || row >= it.first_row + it.rows) continue;
+      told = true;
+      finite = finite && logits[i].finite;
+    }
+    if (told && finite) state.doubtful_end(it.slot) = 0;
   }
-  auto results = program.execute(before, state.last - state.first + outputs);
-  // Donated or not, the old handles are of no more use; what was written is in the new ones.
-  for (PjrtKvState::Arrays& arrays : state.devices) {
-    for (size_t i = state.first; i < state.last; ++i) arrays[i] = Buffer();
-  }
-  if (!results.ok()) return results.error();
-  for (size_t device = 0; device < before.size(); ++device) {
-    std::vector<Buffer>& values = (*results)[device];
-    for (size_t i = state.first; i < state.last; ++i)
-      state.devices[device][i] = std::move(values[i - state.first]);
-    values.erase(values.begin(),
-                 values.begin() + static_cast<std::ptrdiff_t>(state.last - state.first));
-  }
-  return std::move(results).value();
 }
 
 }  // namespace
@@ -145,93 +127,6 @@ int64_t PjrtExecutable::pages_per_slot(int32_t group) const {
   return planner_.pages_per_slot(group);
 }
 
-Result<std::unique_ptr<KvState>> PjrtExecutable::make_kv_state(
-    const std::vector<int64_t>& pages_per_group) {
-  if (pages_per_group.size() != program_.kv_groups.size()) {
-    return runtime_error(fmt::format("KV state: page counts for {} groups, but the model has {}",
-                                     pages_per_group.size(), program_.kv_groups.size()));
-  }
-  std::vector<KvGroupShape> asked;
-  std::vector<KvGroupShape> shapes;
-  std::vector<KvGroupShape> in_all;  // slots that pad the last parts included
-  for (size_t i = 0; i < pages_per_group.size(); ++i) {
-    const int64_t each = planner_.pages_per_slot(static_cast<int32_t>(i));
-    if (pages_per_group[i] < 0 || pages_per_group[i] % each != 0) {
-      return runtime_error(fmt::format("KV state: {} pages in group {}, which has {} for each slot",
-                                       pages_per_group[i], i, each));
-    }
-    const int64_t slots = pages_per_group[i] / each;
-    asked.push_back({slots, each * kPageTokens});
-  }
-  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, asked));  // from here on no size overflows
-  for (const KvGroupShape& group : asked) {
-    shapes.push_back({planner_.slots_of_part(group.slots), group.positions});
-    in_all.push_back({planner_.parts() * shapes.back().slots, group.positions});
-  }
-  DUNLIN_RETURN_IF_ERROR(kv_bytes_f32(program_, in_all));
-  const LoweringOptions& lowering = compiler_->lowering();
-  const std::vector<TensorType> types = state_types(program_, shapes, lowering);
-  auto arrays = make_arrays(types);
-  if (!arrays.ok()) return arrays.error().with_context("KV state");
-  std::vector<size_t> first_array{0};
-  for (const KvGroup& group : program_.kv_groups) {
-    const int64_t count = arrays_of_group(group, lowering.platform);
-    first_array.push_back(first_array.back() + static_cast<size_t>(count));
-  }
-  return std::unique_ptr<KvState>(std::make_unique<PjrtKvState>(pages_per_group, std::move(shapes),
-                                                                types, std::move(arrays).value(),
-                                                                std::move(first_array)));
-}
-
-// Of zeros, which the devices make: nothing of the size of a cache is sent to them.
-Result<std::vector<PjrtExecutable::Buffers>> PjrtExecutable::make_arrays(
-    const std::vector<TensorType>& types) {
-  std::vector<Buffers> arrays(devices());
-  size_t next = 0;
-  for (size_t group = 0; group < program_.kv_groups.size(); ++group) {
-    const int64_t count =
-        arrays_of_group(program_.kv_groups[group], compiler_->lowering().platform);
-    for (int64_t i = 0; i < count; ++i) {
-      const TensorType& type = types[next++];
-      if (sharding_ == nullptr) {
-        DUNLIN_ASSIGN_OR_RETURN(Buffer array, compiler_->zeros(type));
-        arrays.front().push_back(std::move(array));
-        continue;
-      }
-      DUNLIN_ASSIGN_OR_RETURN(Buffers zeros,
-                              compiler_->zeros(type, static_cast<int32_t>(group), places_));
-      for (size_t device = 0; device < devices(); ++device)
-        arrays[device].push_back(std::move(zeros[device]));
-    }
-  }
-  return arrays;
-}
-
-Result<void> PjrtExecutable::copy_page(const PageMove& move, PjrtKvState& state) {
-  const auto each = static_cast<int32_t>(state.pages_per_slot(move.group));
-  const auto parts = static_cast<int32_t>(planner_.parts());
-  const int32_t from = move.from / each;
-  const int32_t to = move.to / each;
-  const std::vector<int32_t> places = {from / parts, move.from % each * kPageTokens, to / parts,
-                                       move.to % each * kPageTokens};
-  std::vector<std::vector<int32_t>> lists;
-  for (int32_t part = 0; part < parts; ++part) {
-    lists.push_back(places);
-    if (sharding_ == nullptr) continue;
-    lists.back().push_back(from % parts);
-    lists.back().push_back(to % parts == part ? 1 : 0);
-  }
-  const size_t first = state.first_array(move.group);
-  const size_t last = state.last_array(move.group);
-  const std::vector<TensorType> types(state.types().begin() + static_cast<std::ptrdiff_t>(first),
-                                      state.types().begin() + static_cast<std::ptrdiff_t>(last));
-  DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program, compiler_->page_copy(types, move.group));
-  DUNLIN_ASSIGN_OR_RETURN(const Buffers step, upload_lists(lists));
-  const auto rest =
-      run_on_state(*program, Arguments(devices()), {state.devices(), first, last}, step, 0);
-  return rest.ok() ? Result<void>() : rest.error();
-}
-
 Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& launch,
                                         PjrtKvState& state) {
   DUNLIN_ASSIGN_OR_RETURN(const CompiledBucket* compiled, compiler_->bucket(launch.bucket));
@@ -239,14 +134,14 @@ Result<void> PjrtExecutable::run_launch(const StepPlan& plan, const Launch& laun
   for (int64_t part = 0; part < planner_.parts(); ++part)
     lists.push_back(planner_.step_array(plan, launch, part));
   DUNLIN_ASSIGN_OR_RETURN(const Buffers step, upload_lists(lists));
-  Arguments arguments(devices());
+  std::vector<std::vector<BufferId>> arguments(devices());
   for (size_t device = 0; device < devices(); ++device) {
     for (const WeightUse& use : compiled->lowered.weights) {
       for (const Buffer& array : weights_.of(use, device)) arguments[device].push_back(array.id());
     }
     if (!places_.empty()) arguments[device].push_back(places_[device].id());
   }
-  DUNLIN_ASSIGN_OR_RETURN(const Results outputs,
+  DUNLIN_ASSIGN_OR_RETURN(const std::vector<Buffers> outputs,
                           run_on_state(*compiled->program, std::move(arguments),
                                        {state.devices(), 0, state.arrays().size()}, step,
                                        compiled->lowered.outputs.size()));
@@ -286,15 +181,21 @@ Result<void> PjrtExecutable::take_outputs(const Launch& launch, const LoweredPro
   return {};
 }
 
-Result<void> PjrtExecutable::run_step(const StepPlan& plan, PjrtKvState& state) {
+Result<void> PjrtExecutable::run_step(const StepPlan& plan, PjrtKvState& state,
+                                      StepOutput& output) {
   // A plug-in that has gone says more than that its arrays have.
   if (!state.intact()) return compiler_->client().lost().value_or(lost_state());
   for (const PageMove& move : plan.moves) {
     if (move.from != move.to) DUNLIN_RETURN_IF_ERROR(copy_page(move, state));
   }
+  std::vector<LaunchPlanner::Holding> holdings;
+  if (state.groups() > 0) holdings = planner_.holdings(plan, state.shapes());
+  DUNLIN_RETURN_IF_ERROR(clear_behind(holdings, state));
   for (const Launch& launch : planner_.split(plan, state.shapes())) {
     DUNLIN_RETURN_IF_ERROR(run_launch(plan, launch, state));
   }
+  results_.publish(output);
+  note_numbers(plan, holdings, output.logits, state);
   return {};
 }
 
@@ -302,10 +203,16 @@ void PjrtExecutable::run(const StepPlan& plan, KvState& state, StepOutput& outpu
   auto* own_state = dynamic_cast<PjrtKvState*>(&state);
   DUNLIN_CHECK(own_state != nullptr, "a KV state of another back end");
   output.failure.reset();
-  results_.prepare(plan);
-  const auto ran = run_step(plan, *own_state);
-  if (!ran.ok()) output.failure = ran.error();
-  results_.publish(output);
+  try {
+    results_.prepare(plan);
+    const auto ran = run_step(plan, *own_state, output);
+    if (!ran.ok()) output.failure = ran.error();
+  } catch (const std::bad_alloc&) {
+    output.failure = out_of_memory();
+  }
+  if (!output.failure) return;
+  output.logits.clear();
+  output.taps.clear();
 }
 
 std::vector<std::pair<std::string, std::string>> PjrtExecutable::kernels() const {

@@ -55,13 +55,16 @@ class PjrtExecutable final : public Executable {
   Result<Buffers> upload_lists(const std::vector<std::vector<int32_t>>& of_parts) const;
   Result<void> upload_places();
   Result<std::vector<Buffers>> make_arrays(const std::vector<TensorType>& types);
-  Result<void> run_step(const StepPlan& plan, PjrtKvState& state);
+  Result<void> run_step(const StepPlan& plan, PjrtKvState& state, StepOutput& output);
   Result<void> run_launch(const StepPlan& plan, const Launch& launch, PjrtKvState& state);
   Result<void> take_outputs(const Launch& launch, const LoweredProgram& lowered,
                             const std::vector<Buffers>& outputs);
   Result<void> take_chosen(const Launch& launch, const TensorType& type,
                            const std::vector<Buffers>& outputs);
   Result<void> copy_page(const PageMove& move, PjrtKvState& state);
+  Result<void> clear_behind(const std::vector<LaunchPlanner::Holding>& holdings,
+                            PjrtKvState& state);
+  Result<void> clear_places(const LaunchPlanner::Holding& holding, PjrtKvState& state);
 
   Program program_;
   Program expanded_;

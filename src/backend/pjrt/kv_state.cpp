@@ -28,7 +28,10 @@ PjrtKvState::PjrtKvState(std::vector<int64_t> pages, std::vector<KvGroupShape> s
       shapes_(std::move(shapes)),
       types_(std::move(types)),
       arrays_(std::move(arrays)),
-      first_array_(std::move(first_array)) {}
+      first_array_(std::move(first_array)) {
+  if (shapes_.empty()) return;
+  doubtful_ends_.resize(static_cast<size_t>(pages_[0] / (shapes_[0].positions / kPageTokens)));
+}
 
 int64_t PjrtKvState::pages(int32_t group) const {
   return pages_[static_cast<size_t>(group)];

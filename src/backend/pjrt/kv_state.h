@@ -39,6 +39,10 @@ class PjrtKvState final : public KvState {
   // Arrays of one group: [first, last).
   size_t first_array(int32_t group) const { return first_array_[static_cast<size_t>(group)]; }
   size_t last_array(int32_t group) const { return first_array_[static_cast<size_t>(group) + 1]; }
+  // By slot of all parts of the batch: positions from here on hold numbers. Of those before it logits
+  // have not told so: they may be NaN or infinite, and then all that is multiplied by them is, though
+  // the factor be 0. None without groups.
+  int32_t& doubtful_end(int32_t slot) { return doubtful_ends_[static_cast<size_t>(slot)]; }
   // False after a program failed that had taken the arrays: what they held is gone.
   bool intact() const;
 
@@ -48,6 +52,7 @@ class PjrtKvState final : public KvState {
   std::vector<TensorType> types_;
   std::vector<Arrays> arrays_;  // by device
   std::vector<size_t> first_array_;
+  std::vector<int32_t> doubtful_ends_;  // by slot
 };
 
 }  // namespace dunlin::pjrt

@@ -86,6 +86,20 @@ std::vector<LaunchPlanner::Sequence> LaunchPlanner::sequences_of(
   return sequences;
 }
 
+std::vector<LaunchPlanner::Holding> LaunchPlanner::holdings(
+    const StepPlan& plan, const std::vector<KvGroupShape>& groups) const {
+  std::vector<Holding> holdings;
+  for (const Sequence& it : sequences_of(plan, groups)) {
+    holdings.push_back({.slot = it.slot * static_cast<int32_t>(parts_) + it.part,
+                        .first_row = it.first_row,
+                        .rows = it.rows,
+                        .first = plan.positions[static_cast<size_t>(it.first_row)],
+                        .length = it.length,
+                        .longest = it.longest});
+  }
+  return holdings;
+}
+
 int64_t LaunchPlanner::kv_length(int64_t longest) const {
   return grown(kLeastKvLength, longest, whole_pages(limits_.context));
 }

@@ -47,6 +47,19 @@ class LaunchPlanner {
   // have. `groups` are those of a part.
   std::vector<Launch> split(const StepPlan& plan, const std::vector<KvGroupShape>& groups) const;
 
+  // A sequence of a step, and what is its own in its slot.
+  struct Holding {
+    int32_t slot = 0;       // of all parts
+    int32_t first_row = 0;  // in the step
+    int32_t rows = 0;
+    int32_t first = 0;    // position of the first row
+    int32_t length = 0;   // positions it has after the step's writes; of a loop after the first step's
+    int32_t longest = 0;  // after the last step of a loop
+  };
+  // `groups` as above, at least one.
+  std::vector<Holding> holdings(const StepPlan& plan,
+                                const std::vector<KvGroupShape>& groups) const;
+
   // Every bucket that split() needs for steps in which a sequence has one row, or a part of its
   // prompt of which the logits of the last row are wanted, and for loops: what an engine serves
   // with. Others (rows that skip positions, logits of many rows of a prompt) are met when they come.

@@ -42,6 +42,7 @@ void StepResults::prepare(const StepPlan& plan) {
   sizes_.logit_rows = static_cast<int64_t>(plan.logit_rows.size());
   sizes_.sequences = plan.sequences();
   steps_ = plan.steps;
+  whole_rows_ = plan.whole_rows;
   chosen_.clear();
   if (steps_ > 1) {
     chosen_.assign(static_cast<size_t>(steps_ * sizes_.logit_rows), kNoStep);
@@ -60,13 +61,15 @@ void StepResults::prepare(const StepPlan& plan) {
     const ValueType& type = program_.type(program_.outputs[i].value);
     arrays_[i].type = {element_of(type.dtype), {}};
     for (const Dim& dim : type.dims) arrays_[i].type.dims.push_back(sizes_.of(dim));
-    arrays_[i].bytes.assign(static_cast<size_t>(arrays_[i].type.bytes()), std::byte{0});
+    const int64_t bytes = stays_on_device(i) ? 0 : arrays_[i].type.bytes();
+    arrays_[i].bytes.assign(static_cast<size_t>(bytes), std::byte{0});
   }
 }
 
 Result<void> StepResults::add(const Launch& launch, int64_t batch_part,
                               std::span<const OutputArray> outputs) {
   for (size_t i = 0; i < arrays_.size(); ++i) {
+    if (stays_on_device(i)) continue;
     const OutputArray& output = outputs[i];
     const auto order = order_of(launch, batch_part, program_.type(program_.outputs[i].value).dims);
     for (size_t part = 0; part < output.parts.size(); ++part) {
@@ -130,6 +133,10 @@ const StepResults::Array* StepResults::find(const char* name) const {
   return nullptr;
 }
 
+bool StepResults::stays_on_device(size_t output) const {
+  return !whole_rows_ && program_.outputs[output].name == kLogitsOutput;
+}
+
 void StepResults::publish_logits(StepOutput& output) const {
   const Array* logits = find(kLogitsOutput);
   if (logits == nullptr) return;
@@ -144,7 +151,7 @@ void StepResults::publish_logits(StepOutput& output) const {
   };
   for (int64_t r = 0; r < sizes_.logit_rows; ++r) {
     LogitsView view;
-    view.row = row_of(*logits, r, 0.0f);
+    if (whole_rows_) view.row = row_of(*logits, r, 0.0f);
     if (statistics != nullptr) {
       const auto values = row_of(*statistics, r, 0.0f);
       view.lse = values[0];

@@ -23,7 +23,7 @@ class StepResults {
  public:
   explicit StepResults(const Program& program);
 
-  // Sizes of a step's outputs; zeros.
+  // Sizes of a step's outputs; zeros. Rows of logits that nobody reads stay on the device.
   void prepare(const StepPlan& plan);
   // Copies the results of a launch, for one part of the batch, to where they belong. `outputs` are in
   // the Program's order.
@@ -45,6 +45,7 @@ class StepResults {
   // its leading dimension is in the step; empty: what it is here.
   void place(const OutputArray& output, size_t part, std::span<const int32_t> order, Array& into);
   const Array* find(const char* name) const;
+  bool stays_on_device(size_t output) const;
   void publish_logits(StepOutput& output) const;
   void publish_chosen(StepOutput& output) const;
 
@@ -52,6 +53,7 @@ class StepResults {
   SymbolSizes sizes_;
   std::vector<Array> arrays_;  // of each output of the Program
   int64_t steps_ = 1;
+  bool whole_rows_ = true;
   std::vector<int32_t> chosen_;  // of a loop [steps, R]
   std::vector<std::byte> scratch_;
 };

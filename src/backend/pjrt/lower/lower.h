@@ -115,4 +115,11 @@ inline constexpr int64_t kPageCopyNumbers = 6;
 std::string lower_page_copy(const std::vector<TensorType>& arrays, const LoweringOptions& options,
                             int32_t group = 0);
 
+// A program that puts zeros into places of a slot in every array of a group: arguments are the arrays
+// (donated) and an i32 array {slot, first place, places, 1 in the part of the batch that has the slot
+// and 0 elsewhere}, of which each part of the batch has another. Places go around the end.
+inline constexpr int64_t kPlaceClearNumbers = 4;
+std::string lower_place_clear(const std::vector<TensorType>& arrays, const LoweringOptions& options,
+                              int32_t group = 0);
+
 }  // namespace dunlin::pjrt

@@ -1,4 +1,5 @@
-// Copies of pages within the KV arrays, for sequences that share their beginning.
+// Copies of pages within the KV arrays, for sequences that share their beginning, and zeros behind
+// sequences.
 #include "backend/pjrt/lower/lower.h"
 #include "backend/pjrt/sharding/grid.h"
 #include "backend/pjrt/stablehlo/builder.h"
@@ -88,6 +89,37 @@ std::string lower_page_copy(const std::vector<TensorType>& arrays, const Lowerin
                             int32_t group) {
   return options.sharding == nullptr ? copy_on_one_device(arrays, options)
                                      : copy_on_mesh(arrays, options, group);
+}
+
+std::string lower_place_clear(const std::vector<TensorType>& arrays, const LoweringOptions& options,
+                              int32_t group) {
+  const ProgramSharding* const sharding = options.sharding.get();
+  const bool on_mesh = sharding != nullptr;
+  Builder b(on_mesh ? grid_of(sharding->mesh()) : DeviceGrid());
+  const Splits splits = on_mesh ? state_splits(*sharding, group) : Splits();
+  Vars values = donated_arrays(b, arrays, options, splits);
+  const Var list = b.argument({Element::i32, {kPlaceClearNumbers}}, "",
+                              on_mesh ? per_device_splits(sharding->mesh()) : Splits());
+  const Var zero = b.scalar(0);
+  const Vars at = {number(b, list, 0), zero, zero, zero};
+  for (Var& array : values) {
+    const Shape slot{1, array.dim(1), array.dim(2), array.dim(3)};
+    const TensorType places{Element::i32, {array.dim(2)}};
+    const auto everywhere = [&](const Var& x) { return b.broadcast(x, places.dims, {}); };
+    // How far a place lies behind the first one.
+    const Var distance = b.subtract(b.iota(places, 0), everywhere(number(b, list, 1)));
+    const Var before = b.compare("LT", distance, b.constant(places, 0.0));
+    const Var behind =
+        b.select(before, b.plus(distance, static_cast<double>(array.dim(2))), distance);
+    const Var within = b.compare("LT", behind, everywhere(number(b, list, 2)));
+    const Var here = b.compare("NE", everywhere(number(b, list, 3)), b.constant(places, 0.0));
+    const Var cleared = b.broadcast(b.both(within, here), slot, {2});
+    const Var old = b.dynamic_slice(array, at, slot);
+    const Var mixed = b.select(cleared, b.filled_like(old, 0.0), old);
+    array = b.dynamic_update_slice(array, mixed, at);
+  }
+  const std::vector<Splits> result_splits(on_mesh ? values.size() : 0, splits);
+  return b.finish(values, result_splits, kv_attributes(arrays, options));
 }
 
 }  // namespace dunlin::pjrt

@@ -1,0 +1,105 @@
+#!/usr/bin/env python3
+"""What bench/gpu asks, counts and writes, with programs that say what the test wants.
+
+    gpu_test.py FOLDER      (bench/)
+"""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+
+BENCH = pathlib.Path(sys.argv.pop(1)).resolve()
+
+DUNLIN = """#!/bin/sh
+echo "$*" >> "$FAKE/calls"
+case "$1" in
+  version) echo '{"version": "0.1.0", "compiler": "g++ 12.2.0"}' ;;
+  plan) cat "$FAKE/plan"; exit 4 ;;
+  bench) [ -f "$FAKE/bench" ] || { echo 'error: no plug-in' >&2; exit 5; }; cat "$FAKE/bench" ;;
+  *) exit 9 ;;
+esac
+"""
+TEST = """#!/bin/sh
+echo "$(basename "$0") $DUNLIN_TEST_PJRT_DEVICE $*" >> "$FAKE/calls"
+cat "$FAKE/printed"
+exit $(cat "$FAKE/code")
+"""
+PRINTED = """[==========] 25 tests from 3 test suites ran. (1000 ms total)
+[  PASSED  ] 23 tests.
+[  SKIPPED ] 2 tests, listed below:
+[  SKIPPED ] Some.Test
+"""
+
+
+class GpuTest(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.path = pathlib.Path(folder.name)
+        (self.path / "bin").mkdir()
+        for name, text in (("dunlin", DUNLIN), ("pjrt_parity_test", TEST), ("pjrt_cases_test", TEST)):
+            (self.path / "bin" / name).write_text(text)
+            (self.path / "bin" / name).chmod(0o755)
+        (self.path / "llama-3.1-8b-BF16").mkdir()  # nothing has to be written
+        (self.path / "plan").write_text(json.dumps({"decode": {"step": {"memory_seconds": 0.004}}}))
+        (self.path / "bench").write_text(json.dumps({"results": [{"samples_ts": [200.0, 150.0, 190.0]}]}))
+        (self.path / "printed").write_text(PRINTED)
+        (self.path / "code").write_text("0")
+
+    def run_script(self, *flags):
+        command = [sys.executable, BENCH / "gpu", "--card", "h200", "--build", self.path, "--work", self.path, *flags]
+        return subprocess.run([str(word) for word in command], env={**os.environ, "FAKE": str(self.path)}, capture_output=True,
+                              text=True)
+
+    def test_shares_and_counts(self):
+        result = self.run_script()
+        self.assertEqual(result.returncode, 0, result.stderr)
+        # 4 ms of 5, of 6.67 and of 5.26.
+        for name in ("BF16", "int8"):
+            self.assertIn(f"| llama-3.1-8b, {name} | 190.0 (150.0 to 200.0) | 4.000 | 76.0 (60.0 to 80.0) % |", result.stdout)
+        self.assertIn("| pjrt_parity_test | 23 | 2 |\n| pjrt_cases_test | 23 | 2 |", result.stdout)
+        calls = (self.path / "calls").read_text().splitlines()
+        model = self.path / "llama-3.1-8b-BF16"
+        self.assertIn(f"plan {model} --device h200 -c 1024 --parallel 1 --fill 1 --json", calls)
+        self.assertIn(f"bench model {model} --backend pjrt --device gpu -p 0 -n 64 -d 960 -r 5 --quantize int8 --json", calls)
+        self.assertIn("pjrt_parity_test gpu --gtest_filter=-*Slow* --gtest_brief=0", calls)
+
+    def test_what_fails_is_said_and_the_rest_goes_on(self):
+        (self.path / "bench").unlink()
+        result = self.run_script()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("error: no plug-in", result.stderr)
+        self.assertIn("| pjrt_cases_test | 23 | 2 |", result.stdout)
+        (self.path / "bench").write_text('{"results": []}')
+        (self.path / "code").write_text("1")
+        (self.path / "printed").write_text("[  FAILED  ] Some.Test\n")
+        result = self.run_script()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("IndexError", result.stderr)
+        self.assertIn("[  FAILED  ] Some.Test", result.stderr)
+        self.assertNotIn("| pjrt_cases_test |", result.stdout)
+
+    def test_tests_that_all_skip_are_no_success(self):
+        (self.path / "printed").write_text("[  PASSED  ] 0 tests.\n[  SKIPPED ] 25 tests, listed below:\n")
+        result = self.run_script()
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("pjrt_parity_test: no test ran", result.stderr)
+
+    def test_the_minutes_are_kept(self):
+        result = self.run_script("--minutes", "0")
+        self.assertEqual(result.returncode, 1)
+        self.assertIn("pjrt_cases_test: the minutes are over", result.stderr)
+
+    def test_wrong_use(self):
+        (self.path / "bin" / "pjrt_cases_test").unlink()
+        result = self.run_script()
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("no such program; build the preset first", result.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
