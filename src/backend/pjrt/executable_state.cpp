@@ -2,7 +2,6 @@
 // where a sequence left what may be no numbers.
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <utility>
@@ -103,8 +102,9 @@ Result<void> PjrtExecutable::copy_page(const PageMove& move, PjrtKvState& state)
   const auto rest = run_on_state(*program, no_others(devices()), state_of_group(state, move.group),
                                  step, /*outputs=*/0);
   if (!rest.ok()) return rest.error();
+  // A sequence begins there. What another one left may lie on any side of the pages of its window.
   int32_t& end = state.doubtful_end(to);
-  end = std::max(end, state.doubtful_end(from));
+  end = end > 0 ? PjrtKvState::kAnywhere : state.doubtful_end(from);
   return {};
 }
 
@@ -120,20 +120,20 @@ Result<void> PjrtExecutable::clear_behind(const std::vector<LaunchPlanner::Holdi
   return {};
 }
 
-// Of a window all but what the step's first row sees and what the step writes.
 Result<void> PjrtExecutable::clear_places(const LaunchPlanner::Holding& holding,
                                           PjrtKvState& state) {
   const auto parts = static_cast<int32_t>(planner_.parts());
   for (int32_t group = 0; group < state.groups(); ++group) {
-    const int64_t places = state.shapes()[static_cast<size_t>(group)].positions;
-    const int64_t window = program_.kv_groups[static_cast<size_t>(group)].window;
-    const int64_t length = holding.length;
-    const int64_t kept = window == 0 ? length : std::min(length, length - holding.first + window);
-    const auto first = static_cast<int32_t>(length % places);
-    const auto count = static_cast<int32_t>(std::max<int64_t>(0, places - kept));
+    const auto index = static_cast<size_t>(group);
+    const PlaceRange places =
+        doubtful_places(holding, state.doubtful_end(holding.slot), state.shapes()[index].positions,
+                        program_.kv_groups[index].window);
+    if (places.count == 0) continue;
     std::vector<std::vector<int32_t>> lists;
-    for (int32_t part = 0; part < parts; ++part)
-      lists.push_back({holding.slot / parts, first, count, holding.slot % parts == part ? 1 : 0});
+    for (int32_t part = 0; part < parts; ++part) {
+      lists.push_back({holding.slot / parts, places.first, places.count,
+                       holding.slot % parts == part ? 1 : 0});
+    }
     DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program,
                             compiler_->place_clear(types_of_group(state, group), group));
     DUNLIN_ASSIGN_OR_RETURN(const Buffers step, upload_lists(lists));

@@ -21,6 +21,17 @@ Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupSh
   return Error{ErrorKind::does_not_fit, "KV state: the pages do not fit into memory"};
 }
 
+PlaceRange doubtful_places(const LaunchPlanner::Holding& sequence, int64_t doubtful_end,
+                           int64_t positions, int64_t window) {
+  // As KvCache::reserve() frees pages for the step, whose first row is at this position.
+  const int64_t behind = std::max<int64_t>(0, sequence.first - window + 1);
+  const int64_t oldest = window == 0 ? 0 : behind / kPageTokens * kPageTokens;
+  const int64_t others = positions - (sequence.length - oldest);
+  const int64_t count = std::min(doubtful_end - sequence.length, others);
+  return {static_cast<int32_t>(sequence.length % positions),
+          static_cast<int32_t>(std::max<int64_t>(0, count))};
+}
+
 PjrtKvState::PjrtKvState(std::vector<int64_t> pages, std::vector<KvGroupShape> shapes,
                          std::vector<TensorType> types, std::vector<Arrays> arrays,
                          std::vector<size_t> first_array)

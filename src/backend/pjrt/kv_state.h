@@ -5,11 +5,13 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "backend/api.h"
 #include "backend/pjrt/bucket.h"
 #include "backend/pjrt/client/client.h"
+#include "backend/pjrt/launch.h"
 
 namespace dunlin::pjrt {
 
@@ -17,8 +19,24 @@ namespace dunlin::pjrt {
 // more than a number holds.
 Result<int64_t> kv_bytes_f32(const Program& program, const std::vector<KvGroupShape>& shapes);
 
+// Places of a slot: `count` of them from `first` on, around the end.
+struct PlaceRange {
+  int32_t first = 0;
+  int32_t count = 0;
+  friend bool operator==(const PlaceRange&, const PlaceRange&) = default;
+};
+
+// Places of the sequence's slot that do not belong to it and may hold what is no number
+// (PjrtKvState::doubtful_end). `positions`: places of a slot; `window`: of the group, 0 for none.
+// Pages of a window that the cache still has are never among them, so that the sequence can be cut to
+// where they are enough (KvCache::truncate()).
+PlaceRange doubtful_places(const LaunchPlanner::Holding& sequence, int64_t doubtful_end,
+                           int64_t positions, int64_t window);
+
 class PjrtKvState final : public KvState {
  public:
+  // As doubtful_end(): of any place.
+  static constexpr int32_t kAnywhere = std::numeric_limits<int32_t>::max();
   using Arrays = std::vector<Buffer>;  // of one device
 
   // `pages` of each group in all. Shapes and types are those of a device, `arrays` of each device, in
