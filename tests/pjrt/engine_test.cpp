@@ -213,6 +213,23 @@ TEST(PjrtEngine, ASlotIsUsedAgainAsItIs) {
   EXPECT_EQ(driver.model().executable->programs().compiled, compiled);
 }
 
+// Nor is that of a request that was cancelled within its prompt: logits that nobody asked for have told.
+TEST(PjrtEngine, ASlotIsUsedAgainAsItIsAfterACancelledPrompt) {
+  DUNLIN_NEEDS_PLUGIN();
+  EngineDriver driver("llama_plain", options("pjrt"));
+  const Request longer = greedy(random_prompt(60, 1), 2);  // two steps for its prompt
+  const Request shorter = greedy(random_prompt(9, 2), 3);
+  const std::vector<int32_t> ids = driver.answer(shorter).ids;
+  EXPECT_FALSE(driver.answer(longer).error.has_value());
+  const int64_t compiled = driver.model().executable->programs().compiled;
+  const auto cancelled = driver.submit(longer);
+  driver.engine().step();
+  driver.engine().cancel(driver.last_id());
+  EXPECT_EQ(driver.answer(shorter).ids, ids);
+  EXPECT_FALSE(cancelled->reason.has_value());
+  EXPECT_EQ(driver.model().executable->programs().compiled, compiled);
+}
+
 // They are the largest output of a step: a greedy answer and the default sampling need none.
 TEST(PjrtEngine, RowsOfLogitsStayOnTheDeviceUnlessSomethingReadsThem) {
   DUNLIN_NEEDS_PLUGIN();

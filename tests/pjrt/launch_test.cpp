@@ -114,6 +114,14 @@ TEST_F(Launches, APromptIsALaunchOfItsOwn) {
   EXPECT_THAT(field(prompt, &StepLayout::logit_rows), ElementsAre(16));
 }
 
+TEST_F(Launches, LogitsThatNobodyAsksForAreThoseOfTheLastRow) {
+  add(3, 10, 17);
+  plan_.logit_rows.clear();
+  const Launch launch = planner_.split(plan_, groups_)[0];
+  EXPECT_THAT(launch.logit_rows, ElementsAre(-1));
+  EXPECT_THAT(field(launch, &StepLayout::logit_rows), ElementsAre(16));
+}
+
 TEST_F(Launches, BucketsStayWithinTheLimits) {
   add(5, 4990, 1);
   add(4, 0, 90);

@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <new>
 #include <set>
@@ -24,17 +24,27 @@ Error lost_state() {
   return {ErrorKind::device, "the KV cache was lost with a program that failed"};
 }
 
-// Logits that are numbers tell that the keys and values are that they were made of.
+// A NaN behind the head is in every logit, also of a Program that has no statistics of them.
+bool are_numbers(const LogitsView& view) {
+  return view.finite && (view.row.empty() || !std::isnan(view.row.front()));
+}
+
+// Logits that are numbers tell that the keys and values are that they were made of: those of a
+// sequence's last row of all of them, since blocks of rows go no further than they see; those of any
+// row where it sees the rows behind it, too (StepPlan::lengths).
 void note_numbers(const StepPlan& plan, const std::vector<LaunchPlanner::Holding>& holdings,
-                  const std::vector<LogitsView>& logits, PjrtKvState& state) {
-  for (const LaunchPlanner::Holding& it : holdings) {
-    bool told = false;
+                  const StepResults& results, const std::vector<LogitsView>& logits,
+                  PjrtKvState& state) {
+  for (size_t s = 0; s < holdings.size(); ++s) {
+    const LaunchPlanner::Holding& it = holdings[s];
+    const int32_t last = it.first_row + it.rows - 1;
+    bool told = results.unasked_finite(s);
     bool finite = true;
     for (size_t i = 0; i < logits.size(); ++i) {
       const int32_t row = plan.logit_rows[i % plan.logit_rows.size()];
-      if (row < it.first_row || row >= it.first_row + it.rows) continue;
-      told = true;
-      finite = finite && logits[i].finite;
+      if (row < it.first_row || row > last) continue;
+      told = told || row == last || !plan.lengths.empty();
+      finite = finite && are_numbers(logits[i]);
     }
     if (told && finite) state.doubtful_end(it.slot) = 0;
   }
@@ -195,7 +205,7 @@ Result<void> PjrtExecutable::run_step(const StepPlan& plan, PjrtKvState& state,
     DUNLIN_RETURN_IF_ERROR(run_launch(plan, launch, state));
   }
   results_.publish(output);
-  note_numbers(plan, holdings, output.logits, state);
+  note_numbers(plan, holdings, results_, output.logits, state);
   return {};
 }
 

@@ -66,7 +66,8 @@ class LaunchPlanner {
   // Only for a Program that is row-wise.
   std::vector<Bucket> buckets(const std::vector<KvGroupShape>& groups) const;
 
-  // The contents of the step array of a launch (StepLayout), for one part of the batch.
+  // The contents of the step array of a launch (StepLayout), for one part of the batch. Logit rows that
+  // are padding are the last row of a sequence that is alone in the launch.
   std::vector<int32_t> step_array(const StepPlan& plan, const Launch& launch,
                                   int64_t part = 0) const;
 

@@ -8,6 +8,8 @@
 namespace dunlin::pjrt {
 namespace {
 
+constexpr size_t kFinite = 4;  // the number of a row's statistics that says so: 0 or 1
+
 DType dtype_of(Element element) {
   if (element == Element::i32) return DType::i32;
   return element == Element::i1 ? DType::boolean : DType::f32;
@@ -43,6 +45,7 @@ void StepResults::prepare(const StepPlan& plan) {
   sizes_.sequences = plan.sequences();
   steps_ = plan.steps;
   whole_rows_ = plan.whole_rows;
+  unasked_finite_.assign(static_cast<size_t>(sizes_.sequences), false);
   chosen_.clear();
   if (steps_ > 1) {
     chosen_.assign(static_cast<size_t>(steps_ * sizes_.logit_rows), kNoStep);
@@ -77,6 +80,7 @@ Result<void> StepResults::add(const Launch& launch, int64_t batch_part,
       DUNLIN_RETURN_IF_ERROR(output.parts[part]->download(output.type, scratch_));
       place(output, part, order, arrays_[i]);
     }
+    if (program_.outputs[i].name == kStatisticsOutput) note_unasked(launch, batch_part, order);
   }
   return {};
 }
@@ -126,6 +130,16 @@ void StepResults::place(const OutputArray& output, size_t part, std::span<const 
   }
 }
 
+void StepResults::note_unasked(const Launch& launch, int64_t batch_part,
+                               std::span<const int32_t> order) {
+  const auto members = Launch::of_part(launch.sequences, launch.bucket.sequences(), batch_part);
+  const bool asked = std::ranges::any_of(order, [](int32_t row) { return row >= 0; });
+  if (asked || order.empty() || members.size() != 1 || members.front() < 0) return;
+  float finite = 0.0f;
+  std::memcpy(&finite, scratch_.data() + kFinite * sizeof finite, sizeof finite);
+  unasked_finite_[static_cast<size_t>(members.front())] = finite != 0.0f;
+}
+
 const StepResults::Array* StepResults::find(const char* name) const {
   for (size_t i = 0; i < arrays_.size(); ++i) {
     if (program_.outputs[i].name == name) return &arrays_[i];
@@ -157,7 +171,7 @@ void StepResults::publish_logits(StepOutput& output) const {
       view.lse = values[0];
       view.entropy = values[2];
       view.varentropy = values[3];
-      view.finite = values[4] != 0.0f;
+      view.finite = values[kFinite] != 0.0f;
     }
     if (ids != nullptr) view.ids = row_of(*ids, r, int32_t{0});
     if (candidates != nullptr) view.logits = row_of(*candidates, r, 0.0f);

@@ -31,6 +31,10 @@ class StepResults {
   // The same of a loop: i32 [steps of the bucket, rows], kNoStep or kNotFinite where there is no id.
   Result<void> add_chosen(const Launch& launch, int64_t batch_part, const TensorType& type,
                           const Buffer& chosen);
+  // Whether the logits of the last row of sequence number `s` of the step are numbers, where a launch
+  // gave them though nobody asked for any of it (LaunchPlanner::step_array()). Else false, as of a
+  // Program without statistics of logits.
+  bool unasked_finite(size_t s) const { return unasked_finite_[s]; }
   // Points `output` at the results, which stay until the next prepare().
   void publish(StepOutput& output) const;
 
@@ -46,6 +50,8 @@ class StepResults {
   void place(const OutputArray& output, size_t part, std::span<const int32_t> order, Array& into);
   const Array* find(const char* name) const;
   bool stays_on_device(size_t output) const;
+  // From statistics of logits in `scratch_`, whose rows are `order` in the step.
+  void note_unasked(const Launch& launch, int64_t batch_part, std::span<const int32_t> order);
   void publish_logits(StepOutput& output) const;
   void publish_chosen(StepOutput& output) const;
 
@@ -54,7 +60,8 @@ class StepResults {
   std::vector<Array> arrays_;  // of each output of the Program
   int64_t steps_ = 1;
   bool whole_rows_ = true;
-  std::vector<int32_t> chosen_;  // of a loop [steps, R]
+  std::vector<int32_t> chosen_;       // of a loop [steps, R]
+  std::vector<bool> unasked_finite_;  // by sequence
   std::vector<std::byte> scratch_;
 };
 

@@ -59,7 +59,10 @@ class StepArray {
   void set_logit_row(int64_t r) {
     const int32_t from = logit_rows_[static_cast<size_t>(r)];
     set_float(layout_.temperatures, r, 1.0f);
-    if (from < 0) return;
+    if (from < 0) {
+      set(layout_.logit_rows, r, last_row());
+      return;
+    }
     const auto index = static_cast<size_t>(from);
     const auto row = std::ranges::find(rows_, plan_.logit_rows[index]);
     set(layout_.logit_rows, r, static_cast<int32_t>(row - rows_.begin()));
@@ -72,6 +75,13 @@ class StepArray {
   std::vector<int32_t> take() { return std::move(values_); }
 
  private:
+  // Of the only sequence: its logits, which nobody asked for, tell whether all of it is numbers
+  // (StepResults::unasked_finite). Of several sequences the first row.
+  int32_t last_row() const {
+    if (launch_.bucket.sequences() != 1) return 0;
+    const auto padding = std::ranges::find(rows_, -1);
+    return std::max(0, static_cast<int32_t>(padding - rows_.begin()) - 1);
+  }
   void set_row_of_loop(int64_t row, size_t from) {
     set(layout_.row_steps, row, plan_.row_steps.empty() ? plan_.steps : plan_.row_steps[from]);
     for (int64_t i = 0; i < kStopIdsOfRow; ++i) {
