@@ -128,7 +128,7 @@ TinyModel wide_norm_model() {
   return model;
 }
 
-// A linear norms what its sum is added to.
+// A linear norms what its sum is added to, another what would be scaled in place before it runs.
 TinyModel parallel_norm_model() {
   const auto forward = [](Recorder& recorder) {
     const AxisList width{{Axis::embed, 64}};
@@ -137,7 +137,10 @@ TinyModel parallel_norm_model() {
     const Tensor square = weights.matrix("square", {{Axis::ffn, 64}}, width);
     const Tensor x = embed(recorder.tokens(), table);
     const Tensor sum = x + linear(rms_norm(x, weights.vector("norm", width), {}), square);
-    const Tensor last = rms_norm(gather_rows(sum, recorder.logit_rows()),
+    const Tensor normed = rms_norm(sum, weights.vector("second_norm", width), {});
+    const Tensor scaled = sum * weights.vector("scale", width);
+    const Tensor y = scaled + linear(normed, square);
+    const Tensor last = rms_norm(gather_rows(y, recorder.logit_rows()),
                                  weights.vector("last_norm", width), {});
     recorder.output(kLogitsOutput, linear(last, table));
   };
