@@ -7,7 +7,8 @@ mixtures of experts for those that read weights: tests/fuzz/corpus/{safetensors,
 The texts are cut from the golden data of tests/tokenizer, tests/jinja and tests/harmony. All are small, so that the fuzzer gets through
 many of them:
 
-    tokenizer_json     each family's tokenizer.json with a vocabulary of letters, and one with patterns of its own
+    tokenizer_json     each family's tokenizer.json with a vocabulary of letters, and one with patterns of its own; one as
+                       vocab.json, merges.txt and tokenizer_config.json, with a zero byte between them
     tokenizer_encode   two bytes that say where the text is cut, then texts of the corpus, a dozen in each
     chat_template      a template, a zero byte, and the conversation that it renders; constructs of Jinja, forty in each, and
                        some that are errors
@@ -57,6 +58,16 @@ def with_small_vocabulary(document):
     return {**document, "model": model, "added_tokens": added}
 
 
+def three_files(document):
+    """The same tokenizer as the files of one that is written in Python."""
+    decoder = {str(token["id"]): {key: value for key, value in token.items() if key != "id"} for token in document["added_tokens"]}
+    names = [token["content"] for token in document["added_tokens"] if token["special"]]
+    config = {"tokenizer_class": "DreamTokenizer", "added_tokens_decoder": decoder, "bos_token": names[0], "eos_token": names[-1],
+              "unk_token": None, "add_bos_token": False}
+    merges = "#version: 0.2\n" + "".join(" ".join(pair) + "\n" for pair in MERGES)
+    return "\0".join([dump(document["model"]["vocab"]), merges, dump(config)])
+
+
 def tokenizer_json_seeds(data):
     for path in sorted(data.glob("small_*/tokenizer.json")):
         yield path.parent.name.removeprefix("small_"), dump(with_small_vocabulary(read(path)))
@@ -65,6 +76,7 @@ def tokenizer_json_seeds(data):
     for case in read(data / "pre_tokenizers.json"):
         if case["name"] in kept:
             yield case["name"], dump({**base, "pre_tokenizer": case["pre_tokenizer"]})
+    yield "three_files", three_files(with_small_vocabulary(read(data / "small_qwen2" / "tokenizer.json")))
 
 
 def as_bytes(text):

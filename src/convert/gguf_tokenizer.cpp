@@ -64,7 +64,7 @@ Result<void> add_tokens(const Metadata& config, TokenizerParts parts, GgufWriter
         "{}: the pre_tokenizer of its tokenizer.json has no name in GGUF files", config.origin()));
   }
   if (parts.vocabulary.size() > rows) {
-    return model_error(fmt::format("{}: vocab_size is {}, but tokenizer.json has ids up to {}",
+    return model_error(fmt::format("{}: vocab_size is {}, but its tokenizer has ids up to {}",
                                    config.origin(), rows, parts.vocabulary.size() - 1));
   }
   if (const auto index = parts.vocabulary.build_index(); !index.ok())

@@ -140,18 +140,14 @@ void DiffusionDecoder::plan_entropy() {
 }
 
 void DiffusionDecoder::plan_blocks() {
-  while (block_ < blocks_) {
+  for (; block_ < blocks_; ++block_, block_step_ = 0) {
     const int64_t begin = prompt_size_ + block_ * params_.block_length;
     const int64_t end = std::min(begin + params_.block_length, size());
     const std::vector<int32_t> masked = masked_within(begin, end);
-    if (masked.empty() || (!adaptive() && block_step_ >= steps_of_block())) {
-      ++block_;
-      block_step_ = 0;
-    } else if (plan_within_block(begin, end, masked)) {
+    while (!masked.empty() && (adaptive() || block_step_ < steps_of_block())) {
+      const bool passes = plan_within_block(begin, end, masked);
       ++block_step_;
-      return;
-    } else {
-      ++block_step_;
+      if (passes) return;
       skip_step();
     }
   }

@@ -222,6 +222,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(TokenizerParts parts,
   if (const auto index = parts.vocabulary.build_index(); !index.ok())
     return index.error().with_context(origin);
   const MergeList merges = std::move(parts.merges);
+  const std::string merges_origin = parts.merges_origin.empty() ? origin : parts.merges_origin;
   const bool drops_unknown_bytes = parts.drops_unknown_bytes;
   const std::shared_ptr<Tokenizer> tokenizer(new Tokenizer(std::move(parts)));
   // A special token never comes out of merging: text that is not allowed to name it cannot spell it
@@ -229,7 +230,7 @@ Result<std::shared_ptr<const Tokenizer>> Tokenizer::build(TokenizerParts parts,
   // out first.
   const auto built =
       tokenizer->merger_.build(tokenizer->vocabulary_, merges, tokenizer->is_special_);
-  if (!built.ok()) return built.error().with_context(origin);
+  if (!built.ok()) return built.error().with_context(merges_origin);
   if (!drops_unknown_bytes && !tokenizer->merger_.has_all_bytes()) {
     return model_error(
         fmt::format("{}: model.vocab has no token for some bytes, and model.unk_token or "

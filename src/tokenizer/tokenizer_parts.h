@@ -23,6 +23,7 @@ namespace dunlin {
 struct TokenizerParts {
   Vocabulary vocabulary;  // all tokens, added ones too; no index yet
   MergeList merges;
+  std::string merges_origin;  // their file, for errors; empty: that of the vocabulary
   std::vector<AddedToken> added_tokens;
   std::map<std::string, int32_t, std::less<>> added_ids;  // of added_tokens, by content
   // Of a known family, or else of patterns: one of them is set.
@@ -54,6 +55,7 @@ Result<TokenizerParts> parse_tokenizer_json(std::string_view text, const std::st
 Result<void> apply_tokenizer_config(std::string_view text, const std::string& origin,
                                     TokenizerParts& parts);
 Result<TokenizerParts> parse_gguf_tokenizer(const Metadata& raw);
+
 // A file's text, and its name for errors.
 struct NamedText {
   std::string text = {};

@@ -23,7 +23,8 @@ namespace {
 constexpr std::array<std::string_view, 3> kClassesOfQwen2 = {"DreamTokenizer", "Qwen2Tokenizer",
                                                              "Qwen2TokenizerFast"};
 
-Result<void> check_class(std::string_view text) {
+// What the configuration says of the rules. Errors: a class that is not known.
+Result<void> read_rules(std::string_view text, TokenizerParts& parts) {
   DUNLIN_ASSIGN_OR_RETURN(const TokenizerJson read, read_tokenizer_json(text));
   const nlohmann::json& config = read.document.value;
   const std::string name = text_member(config, "tokenizer_class");
@@ -35,6 +36,9 @@ Result<void> check_class(std::string_view text) {
   // Without them the marks of a chat would be read as text.
   if (member(config, "added_tokens_decoder") == nullptr)
     return model_error("added_tokens_decoder is missing; vocab.json has no special tokens");
+  parts.splitter = &kQwen2Splitter;
+  parts.nfc = true;
+  parts.drops_unknown_bytes = member(config, "unk_token") == nullptr;
   return {};
 }
 
@@ -59,17 +63,16 @@ Result<void> read_merge_lines(std::string_view text, MergeList& merges) {
 
 Result<TokenizerParts> parse_vocab_json(const NamedText& vocabulary, const NamedText& merges,
                                         const NamedText& config) {
-  if (const auto known = check_class(config.text); !known.ok())
-    return known.error().with_context(config.origin);
   TokenizerParts parts;
+  if (const auto rules = read_rules(config.text, parts); !rules.ok())
+    return rules.error().with_context(config.origin);
   auto tokens = read_vocabulary_json(vocabulary.text);
   if (!tokens.ok()) return tokens.error().with_context(vocabulary.origin);
   parts.vocabulary = std::move(tokens).value();
   if (parts.vocabulary.size() == 0) return model_error(vocabulary.origin + ": no tokens");
   if (const auto read = read_merge_lines(merges.text, parts.merges); !read.ok())
     return read.error().with_context(merges.origin);
-  parts.splitter = &kQwen2Splitter;
-  parts.nfc = true;
+  parts.merges_origin = merges.origin;
   DUNLIN_RETURN_IF_ERROR(apply_tokenizer_config(config.text, config.origin, parts));
   return parts;
 }

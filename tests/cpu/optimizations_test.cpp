@@ -15,6 +15,9 @@
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/memory_plan.h"
+#include "case_runner.h"
+#include "program/ops.h"
+#include "program/recorder.h"
 #include "tiny_model.h"
 
 namespace dunlin::cpu {
@@ -106,6 +109,75 @@ TEST(Optimizations, LeaveScalarKernelsAndNoFusion) {
     }
     EXPECT_TRUE(backend->fusions(model.program, options).empty());
   }
+}
+
+constexpr int64_t kWideRow = 8448;  // floats: 16 such rows do not fit into kLinearWorkspaceBytes
+
+// One linear over normed rows, of [300,kWideRow].
+TinyModel wide_norm_model() {
+  const auto forward = [](Recorder& recorder) {
+    const AxisList width{{Axis::embed, kWideRow}};
+    const Tensor table = recorder.weights().matrix("table", {{Axis::vocab, 300}}, width);
+    const Tensor factors = recorder.weights().vector("norm", width);
+    const Tensor x = gather_rows(embed(recorder.tokens(), table), recorder.logit_rows());
+    recorder.output(kLogitsOutput, linear(rms_norm(x, factors, {}), table));
+  };
+  TinyModel model;
+  model.program = record("wide_norm", {}, forward).value();
+  model.weights = case_weights(model.program, Format::bf16);
+  return model;
+}
+
+// A linear norms what its sum is added to, another what would be scaled in place before it runs.
+TinyModel parallel_norm_model() {
+  const auto forward = [](Recorder& recorder) {
+    const AxisList width{{Axis::embed, 64}};
+    const WeightScope weights = recorder.weights();
+    const Tensor table = weights.matrix("table", {{Axis::vocab, 300}}, width);
+    const Tensor square = weights.matrix("square", {{Axis::ffn, 64}}, width);
+    const Tensor x = embed(recorder.tokens(), table);
+    const Tensor sum = x + linear(rms_norm(x, weights.vector("norm", width), {}), square);
+    const Tensor normed = rms_norm(sum, weights.vector("second_norm", width), {});
+    const Tensor scaled = sum * weights.vector("scale", width);
+    const Tensor y = scaled + linear(normed, square);
+    const Tensor last = rms_norm(gather_rows(y, recorder.logit_rows()),
+                                 weights.vector("last_norm", width), {});
+    recorder.output(kLogitsOutput, linear(last, table));
+  };
+  TinyModel model;
+  model.program = record("parallel_norm", {}, forward).value();
+  model.weights = case_weights(model.program, Format::q8_0);
+  return model;
+}
+
+// Two tiles of rows: more than there are threads, as many, and fewer.
+TEST(InputNorm, HasTheBitsOfANormApart) {
+  for (const TinyModel& model : {wide_norm_model(), parallel_norm_model()}) {
+    for (const FusedStep& step : fuse(model.program))
+      EXPECT_EQ(step.norm != kNoNode, !step.linears.empty()) << model.program.model;
+    const auto wanted = bits(model, without({"input_norm"}, Precision::automatic));
+    EXPECT_EQ(bits(model, without({"input_norm", kMemoryReuse}, Precision::automatic)), wanted);
+    for (const int threads : {1, 2, 3}) {
+      CompileOptions options = without({}, Precision::automatic);
+      options.threads = threads;
+      EXPECT_EQ(bits(model, options), wanted) << model.program.model << ' ' << threads;
+    }
+  }
+}
+
+TEST(InputNorm, OfWideRowsHasMemoryForATileOfThem) {
+  const TinyModel model = wide_norm_model();
+  const auto backend = make_cpu_backend();
+  const CompileOptions options = without({}, Precision::automatic);
+  const auto planned = [&](const CompileOptions& of) {
+    return backend->footprint(model.program, model.weights, of, {}).value();
+  };
+  const Footprint with = planned(options);
+  const Footprint apart = planned(without({"input_norm"}, Precision::automatic));
+  EXPECT_EQ(with.activations + with.workspace,
+            backend->compile(model.program, model.weights, options).value()->workspace_bytes());
+  const int64_t more = options.threads * (16 * kWideRow * 4 - kLinearWorkspaceBytes);
+  EXPECT_EQ(with.workspace, apart.workspace + static_cast<uint64_t>(more));
 }
 
 // The bytes of a table behind its first member.

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 
 #include "decode/diffusion.h"
 #include "diffusion_driver.h"
@@ -75,6 +76,19 @@ TEST(DiffusionBlocks, OtherAlgorithmsFollowTheScheduleOfTheBlock) {
   Ids wanted = block;
   wanted.insert(wanted.end(), block.begin(), block.end());
   EXPECT_EQ(decided(decoder), wanted);
+  EXPECT_EQ(decoder.masked(), 0);
+}
+
+// All but the first and the last decide nothing.
+TEST(DiffusionBlocks, ManyStepsOfABlockAreSkippedAtOnce) {
+  constexpr int64_t kSteps = 1 << 20;
+  DiffusionParams params = schedule(2, kSteps);
+  params.cache = DiffusionCache::dual;
+  params.block_length = 2;
+  DiffusionDecoder decoder = decoder_of({1}, params);
+  run(decoder, right_is_surer);
+  EXPECT_EQ(std::ssize(decoder.decided()), kSteps);
+  EXPECT_EQ(decoder.forward_passes(), 2);
   EXPECT_EQ(decoder.masked(), 0);
 }
 

@@ -5,6 +5,8 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -63,6 +65,35 @@ TEST_F(VocabularyFiles, NeedTheirConfiguration) {
   const auto tokenizer = Tokenizer::from_directory(folder_);
   ASSERT_FALSE(tokenizer.ok());
   EXPECT_THAT(tokenizer.error().message, HasSubstr("tokenizer_config.json"));
+}
+
+// Each file is good by itself.
+TEST_F(VocabularyFiles, AMergeOfNoTokensNamesItsFile) {
+  write_vocabulary_files(folder_, "DreamTokenizer");
+  std::ofstream(folder_ + "/merges.txt", std::ios::app) << "zqzq qzqz\n";
+  const auto tokenizer = Tokenizer::from_directory(folder_);
+  ASSERT_FALSE(tokenizer.ok());
+  EXPECT_THAT(tokenizer.error().message, StartsWith(folder_ + "/merges.txt: merge "));
+  EXPECT_THAT(tokenizer.error().message, HasSubstr("is not in the vocabulary"));
+}
+
+// small_smollm2 lacks two.
+TEST_F(VocabularyFiles, NeedATokenForEveryByteWhereOneStandsForTheUnknown) {
+  std::filesystem::copy_file(golden_path("small_smollm2/tokenizer.json"),
+                             folder_ + "/tokenizer.json",
+                             std::filesystem::copy_options::overwrite_existing);
+  write_vocabulary_files(folder_, "DreamTokenizer");
+  const auto dropped = Tokenizer::from_directory(folder_);
+  EXPECT_TRUE(dropped.ok()) << dropped.error().message;
+  const std::string path = folder_ + "/tokenizer_config.json";
+  std::ifstream file(path);
+  auto config = nlohmann::json::parse(file);
+  config["unk_token"] = "<|endoftext|>";
+  std::ofstream(path) << config.dump();
+  const auto tokenizer = Tokenizer::from_directory(folder_);
+  ASSERT_FALSE(tokenizer.ok());
+  EXPECT_THAT(tokenizer.error().message, StartsWith(folder_ + "/vocab.json: "));
+  EXPECT_THAT(tokenizer.error().message, HasSubstr("no token for some bytes"));
 }
 
 constexpr const char* kDream =

@@ -1,5 +1,6 @@
-// Norms and prepares x once per class and arithmetic, then splits stripes of 16 output channels over the
-// threads: neighbouring stripes stay together, so each worker streams through one range of weights.
+// Norms x once per class and prepares it once per class and arithmetic, then splits stripes of 16
+// output channels over the threads: neighbouring stripes stay together, so each worker streams
+// through one range of weights.
 #include "backend/cpu/linear_step.h"
 
 #include <algorithm>
@@ -93,8 +94,8 @@ int64_t LinearStep::workspace_bytes() const {
   return std::max(kLinearWorkspaceBytes, normed);
 }
 
-// Rows of few tiles are normed one by one first, each into the memory of its tile's number: a tile would
-// keep one thread busy while others wait.
+// Rows of few tiles are normed one by one first, each into the workspace that has its tile's number: a
+// tile would keep one thread busy while others wait.
 void LinearStep::prepare(const RunContext& context) const noexcept {
   const int64_t columns = settings_.columns;
   const bool normed = settings_.norm.run != nullptr;
