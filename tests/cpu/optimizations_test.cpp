@@ -140,8 +140,8 @@ TinyModel parallel_norm_model() {
     const Tensor normed = rms_norm(sum, weights.vector("second_norm", width), {});
     const Tensor scaled = sum * weights.vector("scale", width);
     const Tensor y = scaled + linear(normed, square);
-    const Tensor last = rms_norm(gather_rows(y, recorder.logit_rows()),
-                                 weights.vector("last_norm", width), {});
+    const Tensor last =
+        rms_norm(gather_rows(y, recorder.logit_rows()), weights.vector("last_norm", width), {});
     recorder.output(kLogitsOutput, linear(last, table));
   };
   TinyModel model;

@@ -293,8 +293,8 @@ TEST(AheadOfTimeTpu, TakesFlagsAsTheyAreTyped) {
     options.only = {"1x1 rows, 1 logit rows, 1024 positions"};
     return compile_ahead(*program, shapes_of(*program, Format::bf16), options);
   };
-  const auto taken = with({"xla_tpu_enable_latency_hiding_scheduler=true",
-                           "xla_tpu_scoped_vmem_limit_kib=32768"});
+  const auto taken =
+      with({"xla_tpu_enable_latency_hiding_scheduler=true", "xla_tpu_scoped_vmem_limit_kib=32768"});
   EXPECT_TRUE(taken.ok()) << taken.error().message;
   const auto unknown = with({"xla_tpu_no_such_flag=true"});
   ASSERT_FALSE(unknown.ok());

@@ -116,11 +116,11 @@ TEST_P(AttentionBlocks, RowsAreThoseOfSmallerSteps) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Masks, AttentionBlocks,
-    testing::Values(BlocksCase{"causal"}, BlocksCase{"full", MaskKind::full},
-                    BlocksCase{"window_and_sinks", MaskKind::causal, 200, true}),
-    [](const auto& parameter) { return parameter.param.name; });
+INSTANTIATE_TEST_SUITE_P(Masks, AttentionBlocks,
+                         testing::Values(BlocksCase{"causal"}, BlocksCase{"full", MaskKind::full},
+                                         BlocksCase{"window_and_sinks", MaskKind::causal, 200,
+                                                    true}),
+                         [](const auto& parameter) { return parameter.param.name; });
 
 // No more scores are held than of 512 rows over 512 places, whatever the prompt.
 TEST(AttentionBlocksText, ScoresAreThoseOfABlock) {

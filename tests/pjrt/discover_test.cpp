@@ -88,7 +88,8 @@ TEST_F(Discover, ThePackageOfJaxIsFound) {
 TEST_F(Discover, ThePythonOfAShellIsFollowed) {
   make("system/bin/python3.11");
   fs::create_directories(fs::path(root_) / "env/bin");
-  fs::create_symlink(fs::path(root_) / "system/bin/python3.11", fs::path(root_) / "env/bin/python3");
+  fs::create_symlink(fs::path(root_) / "system/bin/python3.11",
+                     fs::path(root_) / "env/bin/python3");
   const std::string library = make("system/lib/python3.11/site-packages/libtpu/libtpu.so");
   set("PATH", root_ + "/env/bin");
   EXPECT_EQ(path_of("tpu"), library);

@@ -106,8 +106,8 @@ class PjrtKvStateContract : public testing::TestWithParam<MeshShape> {
     CompileOptions options;
     options.precision = Precision::f32;
     options.limits = kLimits;
-    auto executable = pjrt::PjrtExecutable::create(
-        pjrt::test_client(GetParam().devices()), program_, weights, options, {}, "", GetParam());
+    auto executable = pjrt::PjrtExecutable::create(pjrt::test_client(GetParam().devices()),
+                                                   program_, weights, options, {}, "", GetParam());
     ASSERT_TRUE(executable.ok()) << executable.error().message;
     executable_ = std::move(executable).value();
   }

@@ -104,7 +104,8 @@ void expect_near(float actual, float expected, const std::string& what) {
 // A step of which nobody reads whole rows has none, and all else of one that has.
 void expect_rows_stay(PjrtExecutable& executable, const StepOutput& with_rows) {
   std::vector<std::vector<int32_t>> ids;
-  for (const LogitsView& view : with_rows.logits) ids.emplace_back(view.ids.begin(), view.ids.end());
+  for (const LogitsView& view : with_rows.logits)
+    ids.emplace_back(view.ids.begin(), view.ids.end());
   std::vector<float> lse;
   for (const LogitsView& view : with_rows.logits) lse.push_back(view.lse);
   StepPlan without_rows = plan();

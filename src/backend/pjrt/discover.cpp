@@ -160,9 +160,9 @@ Result<PluginPlace> find_plugin(const std::string& device) {
     if (!place.path.empty()) return place;
     const auto known = std::ranges::find(table(), device, &KnownPlugin::name);
     if (known == table().end()) {
-      return Error{ErrorKind::device,
-                   fmt::format("--device {}: PJRT_NAMES_AND_LIBRARY_PATHS names it without a path",
-                               device)};
+      return Error{
+          ErrorKind::device,
+          fmt::format("--device {}: PJRT_NAMES_AND_LIBRARY_PATHS names it without a path", device)};
     }
     return Error{ErrorKind::device,
                  fmt::format("--device {}: no plug-in found; scripts/fetch-pjrt {} fetches one",

@@ -131,8 +131,8 @@ Result<void> PjrtExecutable::clear_places(const LaunchPlanner::Holding& holding,
     if (places.count == 0) continue;
     std::vector<std::vector<int32_t>> lists;
     for (int32_t part = 0; part < parts; ++part) {
-      lists.push_back({holding.slot / parts, places.first, places.count,
-                       holding.slot % parts == part ? 1 : 0});
+      lists.push_back(
+          {holding.slot / parts, places.first, places.count, holding.slot % parts == part ? 1 : 0});
     }
     DUNLIN_ASSIGN_OR_RETURN(const LoadedProgram* program,
                             compiler_->place_clear(types_of_group(state, group), group));

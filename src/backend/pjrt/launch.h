@@ -52,8 +52,9 @@ class LaunchPlanner {
     int32_t slot = 0;       // of all parts
     int32_t first_row = 0;  // in the step
     int32_t rows = 0;
-    int32_t first = 0;    // position of the first row
-    int32_t length = 0;   // positions it has after the step's writes; of a loop after the first step's
+    int32_t first = 0;  // position of the first row
+    int32_t length =
+        0;  // positions it has after the step's writes; of a loop after the first step's
     int32_t longest = 0;  // after the last step of a loop
   };
   // `groups` as above, at least one.

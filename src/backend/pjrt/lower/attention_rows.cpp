@@ -148,8 +148,8 @@ class Attention {
     block.positions = b_.dynamic_slice(queries.positions, {zero, first}, {q[0], kBlockOfRows});
     if (queries.sinks) {
       const Var sinks = b_.reshape(*queries.sinks, {q[0], q[1], group, rows});
-      const Var of_block = b_.dynamic_slice(sinks, {zero, zero, zero, first},
-                                            {q[0], q[1], group, kBlockOfRows});
+      const Var of_block =
+          b_.dynamic_slice(sinks, {zero, zero, zero, first}, {q[0], q[1], group, kBlockOfRows});
       block.sinks = b_.reshape(of_block, {q[0], q[1], group * kBlockOfRows});
     }
     return block;
