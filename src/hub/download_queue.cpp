@@ -31,6 +31,7 @@ class Queue {
       ended_.wait_for(lock, std::chrono::milliseconds(100));
       progress(arrived_);
     }
+    progress(arrived_);  // all may have ended before the first wait
     if (error_) return *error_;
     return {};
   }

@@ -14,7 +14,7 @@ struct QueuedDownload {
 };
 
 // The first error stops the others. `progress` gets the bytes that have arrived so far, from the
-// calling thread, ten times a second.
+// calling thread, ten times a second and at the end.
 Result<void> download_all(const std::vector<QueuedDownload>& downloads, const HttpOptions& http,
                           const std::function<void(int64_t bytes)>& progress);
 

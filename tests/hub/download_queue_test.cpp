@@ -9,7 +9,7 @@ namespace {
 using DownloadQueue = HubTest;
 
 // A download that ends before the next has a thread once left the queue waiting for a thread that
-// was never begun.
+// was never begun. One that all downloads were done with before it waited told nobody how much there is.
 TEST_F(DownloadQueue, EndsHoweverSoonItsDownloadsDo) {
   std::vector<QueuedDownload> downloads(4);
   for (size_t i = 0; i < downloads.size(); ++i) {
@@ -17,8 +17,8 @@ TEST_F(DownloadQueue, EndsHoweverSoonItsDownloadsDo) {
                          .lock = fmt::format("{}/{}.lock", folder_, i),
                          .present = [] { return true; }};
   }
-  int64_t arrived = 0;
   for (int round = 0; round < 300; ++round) {
+    int64_t arrived = 0;
     const auto done = download_all(downloads, http(), [&](int64_t bytes) { arrived = bytes; });
     ASSERT_TRUE(done.ok()) << done.error().message;
     ASSERT_EQ(arrived, 40);
