@@ -1,9 +1,7 @@
 // What a writer copies: operator new of this binary notes the largest block.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <span>
 #include <sstream>
@@ -12,30 +10,23 @@
 
 #include "artifact/writer.h"
 #include "support/counted_allocations.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
-
 class ArtifactMemory : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = (fs::temp_directory_path() / "dunlin_artifact_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string content(const std::string& name) const {
     std::ostringstream text;
-    text << std::ifstream(folder_ + "/" + name, std::ios::binary).rdbuf();
+    text << std::ifstream(folder_.file(name), std::ios::binary).rdbuf();
     return text.str();
   }
 
   // A chunk of these bytes and a short one, in fills of `step` bytes. The largest block that the fills asked
   // for.
   std::size_t write(const std::string& name, std::span<const std::byte> bytes, size_t step) const {
-    auto writer = ArtifactWriter::create(folder_ + "/" + name, {.kind = "test", .key = ""});
+    auto writer = ArtifactWriter::create(folder_.file(name), {.kind = "test", .key = ""});
     EXPECT_TRUE(writer.ok());
     const size_t chunk = writer->reserve_chunk("long", bytes.size()).value();
     const size_t other = writer->reserve_chunk("short", 64).value();
@@ -50,7 +41,7 @@ class ArtifactMemory : public testing::Test {
     return largest;
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 // As the cache of packed weights writes them.

@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include "artifact/reader.h"
 #include "artifact/writer.h"
 #include "support/faulty_disk.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -31,13 +31,6 @@ std::string text_of(const Bytes& bytes) {
 
 class Artifact : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = (fs::temp_directory_path() / "dunlin_artifact_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    path_ = folder_ + "/a";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string content() const {
     std::ostringstream text;
     text << std::ifstream(path_, std::ios::binary).rdbuf();
@@ -45,7 +38,7 @@ class Artifact : public testing::Test {
   }
   std::vector<std::string> files() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_))
+    for (const auto& entry : fs::directory_iterator(folder_.path()))
       names.push_back(entry.path().filename().string());
     std::ranges::sort(names);
     return names;
@@ -74,8 +67,8 @@ class Artifact : public testing::Test {
     return {};
   }
 
-  std::string folder_;
-  std::string path_;
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("a");
 };
 
 TEST_F(Artifact, IsReadAsItWasWritten) {
@@ -202,7 +195,8 @@ TEST_F(Artifact, AnotherKindVersionOrFormatIsSaid) {
   newer[8] = 2;
   EXPECT_THAT(read_all(newer).error().message, HasSubstr("version 2"));
   EXPECT_THAT(read_all(std::string(100, 'x')).error().message, HasSubstr("not a file"));
-  EXPECT_THAT(ArtifactReader::open(folder_, "test").error().message, HasSubstr(folder_));
+  EXPECT_THAT(ArtifactReader::open(folder_.path(), "test").error().message,
+              HasSubstr(folder_.path()));
   EXPECT_THAT(ArtifactReader::open(path_ + "b", "test").error().message, HasSubstr("No such file"));
 }
 
@@ -223,8 +217,8 @@ TEST_F(Artifact, IsRecognisedWhenItIsDamaged) {
   }
   for (size_t length = 0; length < good.size(); ++length)
     EXPECT_EQ(recognised(good.substr(0, length)), length >= 12) << length;
-  EXPECT_FALSE(is_artifact(folder_, "test"));
-  EXPECT_FALSE(is_artifact(folder_ + "/none", "test"));
+  EXPECT_FALSE(is_artifact(folder_.path(), "test"));
+  EXPECT_FALSE(is_artifact(folder_.file("none"), "test"));
 }
 
 // A table with a checksum that agrees may still say anything.
@@ -277,16 +271,16 @@ TEST_F(Artifact, OneWriterAtATime) {
 }
 
 TEST_F(Artifact, LinksAreFollowedAndOtherThingsRefused) {
-  ASSERT_TRUE(write(folder_ + "/real", "old").ok());
+  ASSERT_TRUE(write(folder_.file("real"), "old").ok());
   fs::create_symlink("real", path_);
   ASSERT_TRUE(write(path_, "new").ok());
   EXPECT_TRUE(fs::is_symlink(path_));
-  EXPECT_EQ(ArtifactReader::open(folder_ + "/real", "test")->key(), "new");
+  EXPECT_EQ(ArtifactReader::open(folder_.file("real"), "test")->key(), "new");
   EXPECT_THAT(write("/dev/full").error().message, HasSubstr("not a regular file"));
-  EXPECT_THAT(write(folder_).error().message, HasSubstr("not a regular file"));
-  EXPECT_THAT(write(folder_ + "/none/a").error().message, HasSubstr("No such file"));
-  EXPECT_EQ(::mkfifo((folder_ + "/fifo").c_str(), 0600), 0);
-  EXPECT_THAT(write(folder_ + "/fifo").error().message, HasSubstr("not a regular file"));
+  EXPECT_THAT(write(folder_.path()).error().message, HasSubstr("not a regular file"));
+  EXPECT_THAT(write(folder_.file("none/a")).error().message, HasSubstr("No such file"));
+  EXPECT_EQ(::mkfifo(folder_.file("fifo").c_str(), 0600), 0);
+  EXPECT_THAT(write(folder_.file("fifo")).error().message, HasSubstr("not a regular file"));
 }
 
 TEST_F(Artifact, AFullDiskIsAnErrorAndTheOldFileStays) {

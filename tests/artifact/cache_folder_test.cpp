@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -14,6 +13,7 @@
 #include <vector>
 
 #include "base/atomic_file.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -24,13 +24,6 @@ using testing::HasSubstr;
 
 class CacheFolderTest : public testing::Test {
  protected:
-  void SetUp() override {
-    above_ = (fs::temp_directory_path() / "dunlin_cache_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(above_.data()), nullptr);
-    cache_ = CacheFolder(above_ + "/deep/cache", ".entry");
-  }
-  void TearDown() override { fs::remove_all(above_); }
-
   // A file of 100 bytes that was used so many hours ago.
   void put(const std::string& path, int hours) const {
     std::ofstream(path) << std::string(100, 'x');
@@ -44,8 +37,8 @@ class CacheFolderTest : public testing::Test {
     return names;
   }
 
-  std::string above_;
-  CacheFolder cache_{"", ".entry"};
+  TemporaryFolder above_;
+  CacheFolder cache_{above_.file("deep/cache"), ".entry"};
 };
 
 TEST_F(CacheFolderTest, IsMadeForItsOwnerAlone) {
@@ -60,7 +53,7 @@ TEST_F(CacheFolderTest, IsMadeForItsOwnerAlone) {
 }
 
 TEST_F(CacheFolderTest, AFileInItsPlaceIsNamed) {
-  std::ofstream(above_ + "/deep") << "a file";
+  std::ofstream(above_.file("deep")) << "a file";
   const auto created = cache_.create();
   ASSERT_FALSE(created.ok());
   EXPECT_THAT(created.error().message, HasSubstr(cache_.path()));

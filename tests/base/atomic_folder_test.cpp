@@ -11,6 +11,8 @@
 #include <fstream>
 #include <vector>
 
+#include "support/temporary_folder.h"
+
 namespace dunlin {
 namespace {
 
@@ -21,13 +23,6 @@ using testing::IsEmpty;
 
 class AtomicFolderTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_folder_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    path_ = folder_ + "/a";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   static std::vector<std::string> names(const std::string& folder) {
     std::vector<std::string> found;
     for (const auto& entry : fs::directory_iterator(folder))
@@ -37,8 +32,8 @@ class AtomicFolderTest : public testing::Test {
   }
   static void put(const std::string& path) { std::ofstream(path) << "text"; }
 
-  std::string folder_;
-  std::string path_;
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("a");
 };
 
 TEST_F(AtomicFolderTest, AppearsWithItsFiles) {
@@ -48,7 +43,7 @@ TEST_F(AtomicFolderTest, AppearsWithItsFiles) {
   put(folder->temporary() + "/two");
   EXPECT_FALSE(fs::exists(path_));
   ASSERT_TRUE(folder->commit().ok());
-  EXPECT_THAT(names(folder_), ElementsAre("a"));
+  EXPECT_THAT(names(folder_.path()), ElementsAre("a"));
   EXPECT_THAT(names(path_), ElementsAre("one", "two"));
 }
 
@@ -63,14 +58,15 @@ TEST_F(AtomicFolderTest, TakesThePlaceOfAnEmptyFolderOnly) {
   EXPECT_EQ(full.error().message, path_ + ": is there already");
   EXPECT_EQ(AtomicFolder::create(path_ + "/file").error().message,
             path_ + "/file: is there already");
-  fs::create_directory(folder_ + "/empty");
+  fs::create_directory(folder_.file("empty"));
   for (const char* target : {"nowhere", "empty"}) {
-    fs::create_symlink(target, folder_ + "/link");
-    EXPECT_FALSE(AtomicFolder::create(folder_ + "/link").ok()) << target;
-    fs::remove(folder_ + "/link");
+    fs::create_symlink(target, folder_.file("link"));
+    EXPECT_FALSE(AtomicFolder::create(folder_.file("link")).ok()) << target;
+    fs::remove(folder_.file("link"));
   }
-  EXPECT_THAT(AtomicFolder::create(folder_ + "/none/b").error().message, HasSubstr("No such file"));
-  EXPECT_THAT(names(folder_), ElementsAre("a", "empty"));
+  EXPECT_THAT(AtomicFolder::create(folder_.file("none/b")).error().message,
+              HasSubstr("No such file"));
+  EXPECT_THAT(names(folder_.path()), ElementsAre("a", "empty"));
 }
 
 TEST_F(AtomicFolderTest, WithoutCommitNothingIsLeft) {
@@ -81,7 +77,7 @@ TEST_F(AtomicFolderTest, WithoutCommitNothingIsLeft) {
     EXPECT_THAT(AtomicFolder::create(path_).error().message,
                 HasSubstr("another process is writing it"));
   }
-  EXPECT_THAT(names(folder_), IsEmpty());
+  EXPECT_THAT(names(folder_.path()), IsEmpty());
 }
 
 TEST_F(AtomicFolderTest, WhatAKilledFillerLeftIsTakenOver) {
@@ -90,14 +86,14 @@ TEST_F(AtomicFolderTest, WhatAKilledFillerLeftIsTakenOver) {
   if (child == 0) {
     const auto folder = AtomicFolder::create(path_);
     put(folder->temporary() + "/half");
-    put(folder_ + "/ready");
+    put(folder_.file("ready"));
     ::pause();
     ::_exit(1);
   }
-  while (!fs::exists(folder_ + "/ready")) ::usleep(1000);
+  while (!fs::exists(folder_.file("ready"))) ::usleep(1000);
   ::kill(child, SIGKILL);
   ::waitpid(child, nullptr, 0);
-  EXPECT_THAT(names(folder_), ElementsAre("a.tmp", "ready"));
+  EXPECT_THAT(names(folder_.path()), ElementsAre("a.tmp", "ready"));
   auto folder = AtomicFolder::create(path_);
   ASSERT_TRUE(folder.ok()) << folder.error().message;
   put(folder->temporary() + "/whole");

@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/counted_source.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -29,16 +30,9 @@ std::shared_ptr<const ByteSource> memory_of(const std::string& text) {
 
 class ByteSourceTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = testing::TempDir() + "dunlin_base_XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  std::string path(const std::string& name) const { return folder_.file(name); }
 
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
-
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 // Both kinds of source, over the same text, are bounded in the same way.
@@ -133,7 +127,7 @@ TEST_F(ByteSourceTest, OnlyRegularFilesOpen) {
   ASSERT_EQ(::mkfifo(path("fifo").c_str(), 0600), 0);
   fs::create_symlink("loop", path("loop"));
   for (const std::string& name :
-       {path("fifo"), folder_, std::string("/dev/zero"), path("loop"), path("absent")}) {
+       {path("fifo"), folder_.path(), std::string("/dev/zero"), path("loop"), path("absent")}) {
     const auto result = open_file(name);
     ASSERT_FALSE(result.ok()) << name;
     EXPECT_EQ(result.error().kind, ErrorKind::model);
@@ -154,7 +148,7 @@ TEST_F(ByteSourceTest, WritingReplacesTheWholeFile) {
   ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("a long first version")).ok());
   ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("second")).ok());
   EXPECT_EQ(*read_text_file(path("a"), 100), "second");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()),
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()),
             1);  // no temporary is left
 }
 
@@ -164,7 +158,7 @@ TEST_F(ByteSourceTest, FailedWriteLeavesNothingBehind) {
   ASSERT_FALSE(onto_folder.ok());
   EXPECT_EQ(onto_folder.error().kind, ErrorKind::runtime);
   EXPECT_FALSE(write_file_atomically(path("absent/a"), bytes_of("x")).ok());
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()), 1);
 }
 
 }  // namespace

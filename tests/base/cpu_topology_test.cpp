@@ -3,16 +3,15 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <vector>
 
 #include "base/cpu_features.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -23,15 +22,8 @@ using testing::IsEmpty;
 
 class CpuTopologyTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_topology_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    files_ = {.sys = folder_ + "/sys", .proc = folder_ + "/proc"};
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   void put(const std::string& path, const std::string& text) const {
-    const fs::path file = fs::path(folder_) / path;
+    const fs::path file = folder_.file(path);
     fs::create_directories(file.parent_path());
     std::ofstream(file) << text << "\n";
   }
@@ -64,8 +56,8 @@ class CpuTopologyTest : public testing::Test {
     put_node(1, "2-3,6-7", 8192);
   }
 
-  std::string folder_;
-  TopologyFiles files_;
+  TemporaryFolder folder_;
+  const TopologyFiles files_ = {.sys = folder_.file("sys"), .proc = folder_.file("proc")};
 };
 
 TEST_F(CpuTopologyTest, CountsSocketsCoresAndNodes) {

@@ -3,29 +3,20 @@
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <string>
 
 #include "base/disk_space.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
-
 class MappedFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_mapped_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    path_ = folder_ + "/a";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  std::string folder_, path_;
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("a");
 };
 
 TEST_F(MappedFileTest, HoldsTheBytesOfTheFile) {
@@ -44,23 +35,23 @@ TEST_F(MappedFileTest, HoldsTheBytesOfTheFile) {
 TEST_F(MappedFileTest, RefusesWhatIsNoFile) {
   EXPECT_EQ(MappedFile::open(path_).error().kind, ErrorKind::model);
   EXPECT_NE(MappedFile::open(path_).error().message.find("No such file"), std::string::npos);
-  EXPECT_FALSE(MappedFile::open(folder_).ok());
+  EXPECT_FALSE(MappedFile::open(folder_.path()).ok());
   ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
   EXPECT_FALSE(MappedFile::open(path_).ok());
-  std::ofstream(folder_ + "/empty").close();
-  const auto empty = MappedFile::open(folder_ + "/empty");
+  std::ofstream(folder_.file("empty")).close();
+  const auto empty = MappedFile::open(folder_.file("empty"));
   EXPECT_TRUE(empty->bytes().empty());
   empty->read_ahead();
 }
 
 TEST_F(MappedFileTest, DiskSpaceIsComparedWithWhatIsToBeWritten) {
-  EXPECT_TRUE(check_disk_space("out", folder_, 0).ok());
-  const auto refused = check_disk_space("out", folder_, uint64_t{1} << 62);
+  EXPECT_TRUE(check_disk_space("out", folder_.path(), 0).ok());
+  const auto refused = check_disk_space("out", folder_.path(), uint64_t{1} << 62);
   ASSERT_FALSE(refused.ok());
   EXPECT_EQ(refused.error().kind, ErrorKind::does_not_fit);
   EXPECT_TRUE(refused.error().message.starts_with("out: 4611686018427.4 MB are still"))
       << refused.error().message;
-  EXPECT_TRUE(check_disk_space("out", folder_ + "/none", uint64_t{1} << 62).ok());  // not known
+  EXPECT_TRUE(check_disk_space("out", folder_.file("none"), uint64_t{1} << 62).ok());  // not known
 }
 
 }  // namespace

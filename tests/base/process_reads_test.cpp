@@ -2,26 +2,22 @@
 #include "base/process_reads.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
-#include <string>
+
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
-
 TEST(ProcessReads, TakesTheBytesOfStorage) {
-  std::string folder = testing::TempDir() + "dunlin_reads_XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  EXPECT_EQ(process_reads(folder).bytes, 0u);
-  fs::create_directories(folder + "/self");
-  std::ofstream(folder + "/self/io")
+  const TemporaryFolder folder;
+  EXPECT_EQ(process_reads(folder.path()).bytes, 0u);
+  std::filesystem::create_directory(folder.file("self"));
+  std::ofstream(folder.file("self/io"))
       << "rchar: 323934931\nwchar: 323929600\nsyscr: 632687\nread_bytes: 4096\nwrite_bytes: 77\n";
-  EXPECT_EQ(process_reads(folder).bytes, 4096u);
-  fs::remove_all(folder);
+  EXPECT_EQ(process_reads(folder.path()).bytes, 4096u);
 }
 
 TEST(ProcessReads, OnlyGrows) {

@@ -11,6 +11,8 @@
 #include <fstream>
 #include <string>
 
+#include "support/temporary_folder.h"
+
 namespace dunlin {
 namespace {
 
@@ -20,15 +22,8 @@ constexpr uint64_t kMegabyte = 1 << 20;
 
 class SystemMemory : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_memory_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    files_ = {.proc = folder_ + "/proc", .cgroup = folder_ + "/cgroup"};
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   void put(const std::string& path, const std::string& text) const {
-    const fs::path file = fs::path(folder_) / path;
+    const fs::path file = folder_.file(path);
     fs::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
@@ -38,8 +33,8 @@ class SystemMemory : public testing::Test {
                             std::to_string(free_bytes / 1024) + " kB\n");
   }
 
-  std::string folder_;
-  SystemFiles files_;
+  TemporaryFolder folder_;
+  const SystemFiles files_ = {.proc = folder_.file("proc"), .cgroup = folder_.file("cgroup")};
 };
 
 // As the C library counts its pages, and swap besides.

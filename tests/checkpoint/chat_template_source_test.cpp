@@ -3,13 +3,12 @@
 #include "checkpoint/chat_template_source.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <stdexcept>
 #include <string>
 
+#include "support/temporary_folder.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -18,19 +17,15 @@ namespace {
 class ChatTemplateSource : public testing::Test {
  protected:
   void SetUp() override {
-    std::string pattern = testing::TempDir() + "dunlin_template_XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
     write("config.json", tiny_config());
     write("model.safetensors", safetensors_file(tiny_tensors(false, false)));
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   void write(const std::string& name, const std::string& text) const {
-    std::ofstream(folder_ + "/" + name, std::ios::binary) << text;
+    std::ofstream(folder_.file(name), std::ios::binary) << text;
   }
   Result<std::string> source() const {
-    const auto checkpoint = open_checkpoint(folder_);
+    const auto checkpoint = open_checkpoint(folder_.path());
     if (!checkpoint.ok()) throw std::runtime_error(checkpoint.error().message);
     return chat_template_source(**checkpoint);
   }
@@ -39,7 +34,7 @@ class ChatTemplateSource : public testing::Test {
     expect_model_error([this] { return source(); }, "tokenizer_config.json", problem);
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(ChatTemplateSource, IsATextOrTheDefaultOfAList) {

@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "checkpoint/gguf_reader.h"
+#include "support/temporary_folder.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -21,14 +22,7 @@ namespace fs = std::filesystem;
 
 class GgufWriterTest : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = testing::TempDir() + "dunlin_writer_XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string path(const std::string& name) const { return folder_.file(name); }
   GgufWriter writer() const {
     auto writer = GgufWriter::create(path("a.gguf"));
     if (!writer.ok()) throw std::runtime_error(writer.error().message);
@@ -36,10 +30,10 @@ class GgufWriterTest : public testing::Test {
   }
   size_t files() const {
     return static_cast<size_t>(
-        std::distance(fs::directory_iterator(folder_), fs::directory_iterator()));
+        std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()));
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 std::vector<std::byte> counting_bytes(size_t count) {

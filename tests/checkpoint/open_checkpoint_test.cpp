@@ -4,13 +4,13 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
 
 #include "checkpoint/checkpoint.h"
+#include "support/temporary_folder.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -20,14 +20,7 @@ namespace fs = std::filesystem;
 
 class OpenCheckpoint : public testing::Test {
  protected:
-  void SetUp() override {
-    std::string pattern = testing::TempDir() + "dunlin_checkpoint_XXXXXX";
-    ASSERT_NE(::mkdtemp(pattern.data()), nullptr);
-    folder_ = pattern;
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  std::string path(const std::string& name) const { return folder_ + "/" + name; }
+  std::string path(const std::string& name) const { return folder_.file(name); }
   void write(const std::string& name, const std::string& bytes) const {
     std::ofstream(path(name), std::ios::binary) << bytes;
   }
@@ -72,21 +65,21 @@ class OpenCheckpoint : public testing::Test {
   const std::string kFirst = "model-00001-of-00002.safetensors";
   const std::string kSecond = "model-00002-of-00002.safetensors";
   const std::string kIndex = "model.safetensors.index.json";
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(OpenCheckpoint, DirectoryOfOneFile) {
   write_model(true);
-  expect_model(folder_, true);
+  expect_model(folder_.path(), true);
   expect_model(path("config.json"), true);
   expect_model(path("model.safetensors"), true);
-  EXPECT_EQ(std::string((*open_checkpoint(folder_))->container()), "safetensors");
-  EXPECT_TRUE((*open_checkpoint(folder_))->header().values().empty());
+  EXPECT_EQ(std::string((*open_checkpoint(folder_.path()))->container()), "safetensors");
+  EXPECT_TRUE((*open_checkpoint(folder_.path()))->header().values().empty());
 }
 
 TEST_F(OpenCheckpoint, DirectoryOfShards) {
   write_shards();
-  expect_model(folder_);
+  expect_model(folder_.path());
   expect_model(path(kIndex));
 }
 
@@ -106,7 +99,7 @@ TEST_F(OpenCheckpoint, BothContainersGiveOneConfiguration) {
                          .u32("tokenizer.ggml.eos_token_id", 2)
                          .u32("tokenizer.ggml.bos_token_id", 1)
                          .build());
-  EXPECT_EQ((*open_checkpoint(folder_))->config().values(),
+  EXPECT_EQ((*open_checkpoint(folder_.path()))->config().values(),
             (*open_checkpoint(path("tiny.gguf")))->config().values());
 }
 
@@ -114,13 +107,13 @@ TEST_F(OpenCheckpoint, SymbolicLinksAreFollowed) {
   write_model();
   fs::rename(path("model.safetensors"), path("blob"));
   fs::create_symlink("blob", path("model.safetensors"));
-  expect_model(folder_);
+  expect_model(folder_.path());
 }
 
 TEST_F(OpenCheckpoint, TiedModelIgnoresItsHead) {
   write("config.json", tiny_config("llama", false, true));
   write("model.safetensors", safetensors_file(tiny_tensors(false, false)));  // with lm_head.weight
-  const auto checkpoint = open_checkpoint(folder_);
+  const auto checkpoint = open_checkpoint(folder_.path());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
   EXPECT_FALSE((*checkpoint)->has_weight("lm_head.weight"));
   EXPECT_FALSE((*checkpoint)->weight("lm_head.weight").ok());
@@ -132,19 +125,19 @@ TEST_F(OpenCheckpoint, RotaryBuffersOfOldFilesAreIgnored) {
   tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = {{3}, {1, 2, 3}};
   write("config.json", tiny_config());
   write("model.safetensors", safetensors_file(tensors));
-  expect_model(folder_);
+  expect_model(folder_.path());
 }
 
 TEST_F(OpenCheckpoint, TensorTypeMayDifferFromTheConfiguration) {
   write_model();
   replace_in("config.json", "\"head_dim\"", "\"torch_dtype\": \"bfloat16\", \"head_dim\"");
-  expect_model(folder_);
+  expect_model(folder_.path());
 }
 
 TEST_F(OpenCheckpoint, ShapesAreCheckedAgainstTheConfiguration) {
   write_model();
   replace_in("config.json", "\"vocab_size\": 12", "\"vocab_size\": 13");
-  expect_error(folder_, "model.safetensors",
+  expect_error(folder_.path(), "model.safetensors",
                "has the shape [12, 8]; the configuration gives [13, 8]");
 }
 
@@ -153,7 +146,7 @@ TEST_F(OpenCheckpoint, TensorOfAnotherModel) {
   tensors["model.layers.0.self_attn.q_norm.weight"] = {{3}, {1, 2, 3}};
   write("config.json", tiny_config());
   write("model.safetensors", safetensors_file(tensors));
-  expect_error(folder_, "model.safetensors", "q_norm.weight is not part of");
+  expect_error(folder_.path(), "model.safetensors", "q_norm.weight is not part of");
 }
 
 TEST_F(OpenCheckpoint, ZeroSizeWeight) {
@@ -161,7 +154,7 @@ TEST_F(OpenCheckpoint, ZeroSizeWeight) {
   tensors["model.norm.weight"] = {{0}, {}};
   write("config.json", tiny_config());
   write("model.safetensors", safetensors_file(tensors));
-  expect_error(folder_, "model.safetensors", "has the shape [0]");
+  expect_error(folder_.path(), "model.safetensors", "has the shape [0]");
 }
 
 TEST_F(OpenCheckpoint, MissingPath) {
@@ -173,12 +166,13 @@ TEST_F(OpenCheckpoint, EmptyPath) {
 }
 
 TEST_F(OpenCheckpoint, EmptyDirectory) {
-  expect_error(folder_, folder_, "no config.json");
+  expect_error(folder_.path(), folder_.path(), "no config.json");
 }
 
 TEST_F(OpenCheckpoint, DirectoryWithoutWeights) {
   write("config.json", tiny_config());
-  expect_error(folder_, folder_, "neither model.safetensors nor model.safetensors.index.json");
+  expect_error(folder_.path(), folder_.path(),
+               "neither model.safetensors nor model.safetensors.index.json");
 }
 
 TEST_F(OpenCheckpoint, UnknownFile) {
@@ -190,9 +184,9 @@ TEST_F(OpenCheckpoint, Pickles) {
   for (const char* name : {"consolidated.00.pth", "pytorch_model.bin", "model.pt", "model.pkl"}) {
     write(name, "not even a pickle");
     expect_error(path(name), name, "convert the model to safetensors");
-    expect_error(folder_, name, "convert the model to safetensors");
+    expect_error(folder_.path(), name, "convert the model to safetensors");
     write("config.json", tiny_config());
-    expect_error(folder_, name, "convert the model to safetensors");
+    expect_error(folder_.path(), name, "convert the model to safetensors");
     fs::remove(path("config.json"));
     fs::remove(path(name));
   }
@@ -205,14 +199,14 @@ TEST_F(OpenCheckpoint, SymbolicLinkLoop) {
   write_model();
   fs::remove(path("model.safetensors"));
   fs::create_symlink("model.safetensors", path("model.safetensors"));
-  expect_error(folder_, "model.safetensors", "symbolic links");
+  expect_error(folder_.path(), "model.safetensors", "symbolic links");
 }
 
 TEST_F(OpenCheckpoint, Fifo) {
   ASSERT_EQ(::mkfifo(path("a.gguf").c_str(), 0600), 0);
   expect_error(path("a.gguf"), "a.gguf", "not a regular file");
   ASSERT_EQ(::mkfifo(path("config.json").c_str(), 0600), 0);
-  expect_error(folder_, "config.json", "not a regular file");
+  expect_error(folder_.path(), "config.json", "not a regular file");
 }
 
 TEST_F(OpenCheckpoint, DirectoryInPlaceOfAFile) {
@@ -221,7 +215,7 @@ TEST_F(OpenCheckpoint, DirectoryInPlaceOfAFile) {
   write_model();
   fs::remove(path("model.safetensors"));
   fs::create_directory(path("model.safetensors"));
-  expect_error(folder_, "model.safetensors", "not a regular file");
+  expect_error(folder_.path(), "model.safetensors", "not a regular file");
 }
 
 TEST_F(OpenCheckpoint, EndlessDevice) {
@@ -229,19 +223,19 @@ TEST_F(OpenCheckpoint, EndlessDevice) {
   write_model();
   fs::remove(path("config.json"));
   fs::create_symlink("/dev/zero", path("config.json"));
-  expect_error(folder_, "config.json", "not a regular file");
+  expect_error(folder_.path(), "config.json", "not a regular file");
 }
 
 TEST_F(OpenCheckpoint, LargeConfig) {
   write_model();
   write("config.json", tiny_config() + std::string(10 << 20, ' '));
-  expect_error(folder_, "config.json", "bytes, more than");
+  expect_error(folder_.path(), "config.json", "bytes, more than");
 }
 
 TEST_F(OpenCheckpoint, BrokenGenerationConfig) {
   write_model();
   write("generation_config.json", "{");
-  expect_error(folder_, "generation_config.json", "not valid JSON");
+  expect_error(folder_.path(), "generation_config.json", "not valid JSON");
 }
 
 TEST_F(OpenCheckpoint, ShardNamesThatLeaveTheDirectory) {
@@ -250,17 +244,17 @@ TEST_F(OpenCheckpoint, ShardNamesThatLeaveTheDirectory) {
         "model.safetensors.index.json", "a.bin", "a\\u0000.safetensors"}) {
     write_shards();
     replace_in(kIndex, "\"" + kFirst + "\"", std::string("\"") + name + "\"");
-    expect_error(folder_, kIndex, "is not the name of a safetensors file beside the index");
+    expect_error(folder_.path(), kIndex, "is not the name of a safetensors file beside the index");
   }
   write_shards();
   replace_in(kIndex, "\"" + kFirst + "\"", "[1]");
-  expect_error(folder_, kIndex, "is not the name of a safetensors file beside the index");
+  expect_error(folder_.path(), kIndex, "is not the name of a safetensors file beside the index");
 }
 
 TEST_F(OpenCheckpoint, MissingShard) {
   write_shards();
   fs::remove(path(kSecond));
-  expect_error(folder_, kSecond, "No such file");
+  expect_error(folder_.path(), kSecond, "No such file");
 }
 
 TEST_F(OpenCheckpoint, AShardThatWasCut) {
@@ -271,7 +265,7 @@ TEST_F(OpenCheckpoint, AShardThatWasCut) {
          {whole - 1, whole / 2, std::uintmax_t{9}, std::uintmax_t{0}}) {
       write_shards();
       fs::resize_file(path(shard), length);
-      expect_error(folder_, shard, " bytes");
+      expect_error(folder_.path(), shard, " bytes");
     }
   }
 }
@@ -281,31 +275,31 @@ TEST_F(OpenCheckpoint, TensorInTwoShards) {
     write_shards();
     write(shard,
           safetensors_file(tiny_tensors(false, false)));  // also what the index puts elsewhere
-    expect_error(folder_, shard, "is in this file, but");
+    expect_error(folder_.path(), shard, "is in this file, but");
   }
 }
 
 TEST_F(OpenCheckpoint, TensorMissingFromItsShard) {
   write_shards();
   replace_in(kIndex, "\"weight_map\": {", "\"weight_map\": {\"absent\": \"" + kFirst + "\", ");
-  expect_error(folder_, kFirst, "the tensor \"absent\" is missing");
+  expect_error(folder_.path(), kFirst, "the tensor \"absent\" is missing");
 }
 
 TEST_F(OpenCheckpoint, IndexWithoutMap) {
   write_shards();
   for (const char* text : {"{}", "{\"weight_map\": []}", "{\"weight_map\": null}"}) {
     write(kIndex, text);
-    expect_error(folder_, kIndex, "weight_map is not an object");
+    expect_error(folder_.path(), kIndex, "weight_map is not an object");
   }
   write(kIndex, "{\"weight_map\": " + std::string(10000, '['));
-  expect_error(folder_, kIndex, "nested deeper");
+  expect_error(folder_.path(), kIndex, "nested deeper");
 }
 
 TEST_F(OpenCheckpoint, IndexThatNamesItself) {
   write_shards();
   fs::remove(path(kFirst));
   fs::create_symlink(kIndex, path(kFirst));
-  expect_error(folder_, kFirst, "safetensors file");
+  expect_error(folder_.path(), kFirst, "safetensors file");
 }
 
 TEST_F(OpenCheckpoint, FileThatShrinksAfterOpening) {

@@ -2,11 +2,9 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
@@ -18,6 +16,7 @@
 
 #include "base/log.h"
 #include "checkpoint/pack_cache.h"
+#include "support/temporary_folder.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -69,17 +68,12 @@ class PackCacheFixture : public testing::Test {
   }
 
   void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_pack_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    model_ = folder_ + "/model.gguf";
-    cache_ = folder_ + "/deep/packed";
     put(model_, tiny_gguf().build());
     checkpoint_ = open_checkpoint(model_).value();
     set_warning_sink([this](const std::string& message) { warnings_.push_back(message); });
   }
   void TearDown() override {
     set_warning_sink([](const std::string&) {});
-    std::filesystem::remove_all(folder_);
   }
 
   PackCacheSettings settings() const { return {.folder = cache_, .least_bytes = 0}; }
@@ -121,7 +115,9 @@ class PackCacheFixture : public testing::Test {
     return cache_ + "/" + files().at(0);
   }
 
-  std::string folder_, model_, cache_;
+  TemporaryFolder folder_;
+  const std::string model_ = folder_.file("model.gguf");
+  const std::string cache_ = folder_.file("deep/packed");
   std::unique_ptr<Checkpoint> checkpoint_;
   std::vector<std::string> warnings_;
 };

@@ -118,7 +118,7 @@ TEST_F(PackCacheLater, WhoeverEndsTheModelWaitsForIt) {
 TEST_F(PackCacheLater, WhatIsNotWaitedForIsDropped) {
   // Stopped in one of the first calls of the disk: of the folders, the file, its header, a piece.
   for (int stopped_in = 0; stopped_in < 5; ++stopped_in) {
-    std::filesystem::remove_all(folder_ + "/deep");
+    std::filesystem::remove_all(folder_.file("deep"));
     std::vector<std::string> notes;
     std::atomic<bool> open = false;
     std::atomic<int> calls = 0;
@@ -164,7 +164,7 @@ TEST_F(PackCacheLater, AProcessThatIsKilledLeavesNothingThatIsFound) {
       EXPECT_TRUE(keep_later()) << call;  // over what was left
     }
     EXPECT_THAT(files(), Each(Not(HasSubstr(".tmp")))) << call;
-    std::filesystem::remove_all(folder_ + "/deep");
+    std::filesystem::remove_all(folder_.file("deep"));
   }
   EXPECT_GE(killed, 8);
   EXPECT_THAT(warnings_, IsEmpty());
@@ -181,7 +181,7 @@ TEST_F(PackCacheLater, EveryErrorIsOneWarningAndLeavesNothing) {
   }
   int failed = 0;
   for (int64_t call = 0; call < calls; ++call) {
-    std::filesystem::remove_all(folder_ + "/deep");
+    std::filesystem::remove_all(folder_.file("deep"));
     warnings_.clear();
     PackCache fresh = cache();
     {

@@ -120,8 +120,8 @@ TEST_F(PackCacheTest, OtherWeightsAreAnotherEntry) {
 
 TEST_F(PackCacheTest, AModelMayMove) {
   ASSERT_TRUE(keep());
-  fs::rename(model_, folder_ + "/moved.gguf");
-  checkpoint_ = open_checkpoint(folder_ + "/moved.gguf").value();
+  fs::rename(model_, folder_.file("moved.gguf"));
+  checkpoint_ = open_checkpoint(folder_.file("moved.gguf")).value();
   EXPECT_TRUE(finds());
 }
 
@@ -141,9 +141,9 @@ TEST_F(PackCacheTest, AFileThatWasWrittenAgainIsAnotherModel) {
   fs::last_write_time(model_, written);
   EXPECT_TRUE(finds());
   // Another file of the same bytes and time in its place.
-  put(folder_ + "/other", content);
-  fs::last_write_time(folder_ + "/other", written);
-  fs::rename(folder_ + "/other", model_);
+  put(folder_.file("other"), content);
+  fs::last_write_time(folder_.file("other"), written);
+  fs::rename(folder_.file("other"), model_);
   EXPECT_FALSE(finds());
   // The same file with other weights, and nothing else to tell.
   fs::remove_all(cache_);
@@ -259,7 +259,7 @@ TEST_F(PackCacheTest, ADirectoryInItsPlaceIsOneWarning) {
 }
 
 TEST_F(PackCacheTest, AFolderThatCannotBeMadeIsOneWarning) {
-  put(folder_ + "/deep", "a file");
+  put(folder_.file("deep"), "a file");
   EXPECT_FALSE(keep());
   EXPECT_THAT(warnings_, ElementsAre(HasSubstr("packed weights are not kept: " + cache_)));
 }
@@ -313,7 +313,7 @@ TEST_F(PackCacheTest, EveryCallOfTheDiskMayFail) {
   }
   int failed = 0;
   for (int64_t call = 0; call < calls; ++call) {
-    fs::remove_all(folder_ + "/deep");
+    fs::remove_all(folder_.file("deep"));
     warnings_.clear();
     bool kept = false;
     {
@@ -342,7 +342,7 @@ TEST_F(PackCacheTest, AWriterThatIsKilledLeavesNothingThatIsFound) {
     if (!files().empty()) {
       EXPECT_TRUE(finds()) << call;
     }
-    fs::remove_all(folder_ + "/deep");
+    fs::remove_all(folder_.file("deep"));
   }
   EXPECT_THAT(warnings_, IsEmpty());
 }

@@ -2,10 +2,8 @@
 // is wrong with such a directory.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <bit>
-#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <limits>
@@ -16,12 +14,12 @@
 #include "checkpoint/quantization_config.h"
 #include "checkpoint/scale_tensors.h"
 #include "formats/float8.h"
+#include "support/temporary_folder.h"
 #include "tiny_model.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
 constexpr const char* kQuery = "model.layers.0.self_attn.q_proj.weight";  // [12, 8]
@@ -80,14 +78,11 @@ class QuantizedDirectory : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([this](const std::string& text) { warnings_.push_back(text); });
-    folder_ = testing::TempDir() + "dunlin_quantized_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
     for (const auto& [name, tensor] : tiny_tensors(false, false))
       tensors_[name] = {"F32", tensor.shape, bytes_of(tensor.values, "F32")};
   }
   void TearDown() override {
     set_warning_sink([](const std::string&) {});
-    fs::remove_all(folder_);
   }
 
   // The query matrix as elements 1, 2, .. 7, 1, .. and these scales.
@@ -106,9 +101,10 @@ class QuantizedDirectory : public testing::Test {
   Result<std::unique_ptr<Checkpoint>> open(const json& quantization) const {
     json config = json::parse(tiny_config());
     if (!quantization.is_null()) config["quantization_config"] = quantization;
-    std::ofstream(folder_ + "/config.json") << config.dump();
-    std::ofstream(folder_ + "/model.safetensors", std::ios::binary) << quantized_file_of(tensors_);
-    return open_checkpoint(folder_);
+    std::ofstream(folder_.file("config.json")) << config.dump();
+    std::ofstream(folder_.file("model.safetensors"), std::ios::binary)
+        << quantized_file_of(tensors_);
+    return open_checkpoint(folder_.path());
   }
 
   // Opens, and reads the query matrix.
@@ -134,7 +130,7 @@ class QuantizedDirectory : public testing::Test {
   }
 
   void expect_error(const json& quantization, const std::string& problem) const {
-    expect_model_error([&] { return read(quantization); }, folder_, problem);
+    expect_model_error([&] { return read(quantization); }, folder_.path(), problem);
   }
 
   static std::vector<float> counting(size_t count, float step = 0.25f) {
@@ -143,7 +139,7 @@ class QuantizedDirectory : public testing::Test {
     return values;
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
   QuantizedTensors tensors_;
   std::vector<float> elements_;
   std::vector<std::string> warnings_;

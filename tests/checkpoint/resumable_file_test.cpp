@@ -2,12 +2,13 @@
 #include "checkpoint/resumable_file.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <stdexcept>
+
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -20,13 +21,6 @@ std::span<const std::byte> bytes_of(const std::string& text) {
 
 class ResumableFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_resumable_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    path_ = folder_ + "/a";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string content(const std::string& path) const {
     std::ostringstream text;
     text << std::ifstream(path, std::ios::binary).rdbuf();
@@ -51,7 +45,8 @@ class ResumableFileTest : public testing::Test {
     ASSERT_TRUE(file.write(bytes_of("thr")).ok());
   }
 
-  std::string folder_, path_;
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("a");
 };
 
 TEST_F(ResumableFileTest, GoesOnAfterTheWholeParts) {
@@ -68,7 +63,7 @@ TEST_F(ResumableFileTest, GoesOnAfterTheWholeParts) {
     ASSERT_TRUE(file.commit().ok());
   }
   EXPECT_EQ(content(path_), "headonetwo2three");
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder_), fs::directory_iterator()), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder_.path()), fs::directory_iterator()), 1);
   EXPECT_FALSE(ResumableFile::is_unfinished(path_));
 }
 
@@ -122,17 +117,17 @@ TEST_F(ResumableFileTest, AnotherKeyFirstPartOrSizeBeginsAnew) {
 
 TEST_F(ResumableFileTest, WithoutAKeyOrAPartNothingStays) {
   leave("");
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
   {
     const ResumableFile file = open("key");
   }  // the header alone is worth nothing
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
   leave("key");
   {
     ResumableFile file = open("key");
     file.discard();
   }
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
 TEST_F(ResumableFileTest, TakesAllPartsOfARunThatWasEndedBeforeTheLastStep) {

@@ -8,6 +8,7 @@
 #include <stdexcept>
 
 #include "checkpoint/safetensors_reader.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -16,20 +17,14 @@ namespace fs = std::filesystem;
 
 class SafetensorsWriterTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_writer_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
-  std::string path() const { return folder_ + "/model.safetensors"; }
+  std::string path() const { return folder_.file("model.safetensors"); }
   SafetensorsWriter writer() const {
     auto writer = SafetensorsWriter::create(path());
     if (!writer.ok()) throw std::runtime_error(writer.error().message);
     return std::move(*writer);
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(SafetensorsWriterTest, TensorsComeBack) {
@@ -71,7 +66,7 @@ TEST_F(SafetensorsWriterTest, AnUnfinishedFileLeavesNothing) {
     ASSERT_TRUE(writer.begin_data().ok());
     ASSERT_TRUE(writer.write(std::vector<std::byte>(100)).ok());
   }
-  EXPECT_TRUE(fs::is_empty(folder_));
+  EXPECT_TRUE(fs::is_empty(folder_.path()));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

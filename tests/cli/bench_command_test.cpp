@@ -13,6 +13,7 @@
 #include "base/cpu_features.h"
 #include "planner/cpu_rates.h"
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -13,6 +12,7 @@
 
 #include "base/steady_clock.h"
 #include "cli/trace_file.h"
+#include "support/temporary_folder.h"
 #include "trace_events.h"
 
 namespace dunlin {
@@ -121,20 +121,13 @@ TEST(KernelsText, IsOfTheRowsThatTheRunHas) {
 
 class TraceFileTest : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_trace_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    path_ = folder_ + "/trace.json";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
   nlohmann::json trace() const {
     std::ifstream file(path_);
     return nlohmann::json::parse(file, nullptr, /*allow_exceptions=*/false);
   }
 
-  std::string folder_;
-  std::string path_;
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("trace.json");
 };
 
 TEST_F(TraceFileTest, StepsNestInRunsAndRunsInTests) {
@@ -192,7 +185,7 @@ TEST_F(TraceFileTest, ItIsThereWholeOrNotAtAll) {
     ASSERT_TRUE(file.ok());
     ASSERT_TRUE(file->begin_process("model", 1).ok());
   }
-  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
   auto empty = TraceFile::create(path_);
   ASSERT_TRUE(empty.ok());
   ASSERT_TRUE(empty->finish(nlohmann::ordered_json::object()).ok());

@@ -9,6 +9,7 @@
 
 #include "process.h"
 #include "processor_time.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 #include "trace_events.h"
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

@@ -10,6 +10,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "support/temporary_folder.h"
+
 namespace dunlin {
 namespace {
 
@@ -18,15 +20,8 @@ using testing::IsEmpty;
 
 class ChatHistory : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = (std::filesystem::temp_directory_path() / "dunlin_history_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    path_ = folder_ + "/state/dunlin/chat_history";
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string folder_;
-  std::string path_;
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("state/dunlin/chat_history");
 };
 
 TEST_F(ChatHistory, KeepsEntriesWithTheirLinesInOrder) {
@@ -42,12 +37,12 @@ TEST_F(ChatHistory, OnlyTheUserReadsIt) {
   struct stat info = {};
   ASSERT_EQ(::stat(path_.c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600u);
-  ASSERT_EQ(::stat((folder_ + "/state/dunlin").c_str(), &info), 0);
+  ASSERT_EQ(::stat(folder_.file("state/dunlin").c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0700u);
 }
 
 TEST_F(ChatHistory, IsCutToTheNewest) {
-  std::filesystem::create_directories(folder_ + "/state/dunlin");
+  std::filesystem::create_directories(folder_.file("state/dunlin"));
   {
     std::ofstream file(path_);
     for (size_t i = 0; i < 2 * kMostHistoryEntries; ++i) file << i << '\n';
@@ -64,7 +59,7 @@ TEST_F(ChatHistory, IsCutToTheNewest) {
 }
 
 TEST_F(ChatHistory, SeveralChatsAddAtATime) {
-  std::filesystem::create_directories(folder_ + "/state/dunlin");
+  std::filesystem::create_directories(folder_.file("state/dunlin"));
   {
     std::ofstream file(path_);
     for (size_t i = 0; i < 2 * kMostHistoryEntries - 50; ++i) file << "old\n";
@@ -87,8 +82,8 @@ TEST_F(ChatHistory, SeveralChatsAddAtATime) {
 
 TEST_F(ChatHistory, WhatCannotBeKeptIsAnError) {
   EXPECT_FALSE(append_history("/proc/none/chat_history", "x").ok());
-  EXPECT_FALSE(append_history(folder_, "x").ok());
-  EXPECT_THAT(read_history(folder_), IsEmpty());
+  EXPECT_FALSE(append_history(folder_.path(), "x").ok());
+  EXPECT_THAT(read_history(folder_.path()), IsEmpty());
   EXPECT_THAT(read_history("/dev/zero"), IsEmpty());
 }
 

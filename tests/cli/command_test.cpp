@@ -6,7 +6,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <optional>
 #include <string>
 #include <utility>
@@ -30,6 +29,7 @@
 #include "cli/reasoning_flags.h"
 #include "cli/settings_file.h"
 #include "cli/value_layers.h"
+#include "support/saved_environment.h"
 
 #ifdef CLI11_VERSION
 #error "a header of src/cli includes CLI11; cli/parser.h alone may"
@@ -223,11 +223,10 @@ TEST_F(Commands, AVariableFillsInWhatTheLineLeavesOpen) {
   const auto add = [&unused](Command program, int& exit_code) {
     add_commands(program, unused, exit_code);
   };
-  ::setenv("DUNLIN_ARG_MAX_TOKENS", "9", 1);
+  const SavedEnvironment environment("DUNLIN_ARG_MAX_TOKENS", "9");
   EXPECT_FALSE(parse_line({"run", "small"}).has_value());
   EXPECT_EQ(values_.tokens, 64);
   const CommandLine line = complete_command_line(add, {"run", "small"}).value();
-  ::unsetenv("DUNLIN_ARG_MAX_TOKENS");
   EXPECT_EQ(line.origins.at("--max-tokens"), "DUNLIN_ARG_MAX_TOKENS");
   EXPECT_FALSE(parse(tree_.root(), line, /*run=*/true).has_value());
   EXPECT_EQ(values_.tokens, 9);

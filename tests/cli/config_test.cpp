@@ -7,6 +7,7 @@
 #include <sstream>
 
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

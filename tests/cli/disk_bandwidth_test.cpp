@@ -3,12 +3,12 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
+
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -17,18 +17,12 @@ using testing::HasSubstr;
 
 class DiskBandwidth : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_disk_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
-
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 // A temporary folder may lie in memory, which is no disk and is told.
 TEST_F(DiskBandwidth, IsMeasuredOrRefusedAndLeavesNothing) {
-  const std::string place = folder_ + "/deep/packed";
+  const std::string place = folder_.file("deep/packed");
   const auto speed = measure_disk_gb_s(place, (5 << 20) + 4096, 0);
   if (speed.ok()) {
     EXPECT_GT(*speed, 0);
@@ -40,17 +34,17 @@ TEST_F(DiskBandwidth, IsMeasuredOrRefusedAndLeavesNothing) {
 }
 
 TEST_F(DiskBandwidth, AFolderThatCannotBeMadeIsNamed) {
-  std::ofstream(folder_ + "/file") << "x";
-  const auto speed = measure_disk_gb_s(folder_ + "/file/packed", 1 << 20, 0);
+  std::ofstream(folder_.file("file")) << "x";
+  const auto speed = measure_disk_gb_s(folder_.file("file/packed"), 1 << 20, 0);
   ASSERT_FALSE(speed.ok());
-  EXPECT_THAT(speed.error().message, HasSubstr(folder_ + "/file/packed"));
+  EXPECT_THAT(speed.error().message, HasSubstr(folder_.file("file/packed")));
 }
 
 TEST_F(DiskBandwidth, ADiskThatIsTooSmallIsNotFilled) {
-  const auto speed = measure_disk_gb_s(folder_, uint64_t{1} << 60, 0);
+  const auto speed = measure_disk_gb_s(folder_.path(), uint64_t{1} << 60, 0);
   ASSERT_FALSE(speed.ok());
   EXPECT_EQ(speed.error().kind, ErrorKind::does_not_fit);
-  EXPECT_TRUE(std::filesystem::is_empty(folder_));
+  EXPECT_TRUE(std::filesystem::is_empty(folder_.path()));
 }
 
 }  // namespace

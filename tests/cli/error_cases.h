@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "process.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 

@@ -7,6 +7,7 @@
 
 #include "process.h"
 #include "support/harmony_tokenizer.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 #include "terminal_session.h"
 #include "tokenizer/tokenizer.h"

@@ -11,6 +11,7 @@
 
 #include "convert/imatrix.h"
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

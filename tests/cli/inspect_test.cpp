@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

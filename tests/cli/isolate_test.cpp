@@ -12,6 +12,7 @@
 
 #include "../pjrt/faulty_plugin.h"
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

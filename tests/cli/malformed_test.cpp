@@ -10,6 +10,7 @@
 #include "checkpoint/tiny_model.h"
 #include "malformed_files.h"
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "process.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {

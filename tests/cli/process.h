@@ -33,21 +33,6 @@ ProcessResult run_program(const std::string& program, const std::vector<std::str
                           const ProcessInput& input = {});
 ProcessResult run_dunlin(const std::vector<std::string>& arguments, const ProcessInput& input = {});
 
-// A folder that is removed with the object.
-class TemporaryFolder {
- public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
-  const std::string& path() const { return path_; }
-  std::string file(const std::string& name) const { return path_ + "/" + name; }
-
- private:
-  std::string path_;
-};
-
 std::string read_all(const std::string& path);
 void write_all(const std::string& path, const std::string& text);
 

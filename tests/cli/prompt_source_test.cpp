@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

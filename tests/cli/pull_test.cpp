@@ -18,6 +18,7 @@
 #include "hub/checksum.h"
 #include "process.h"
 #include "support/stand_in_hub.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

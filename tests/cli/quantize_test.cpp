@@ -9,6 +9,7 @@
 
 #include "error_cases.h"
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

@@ -10,6 +10,7 @@
 
 #include "parity/array_file.h"
 #include "process.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {

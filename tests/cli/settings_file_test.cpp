@@ -4,14 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
+
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -114,20 +115,18 @@ TEST_F(SettingsFile, WhatIsNoTomlIsNamedWithItsLine) {
 
 // The user's own file, another one, or none.
 TEST_F(SettingsFile, TheFileIsNamedOrTheUsersOrNone) {
-  std::string folder = testing::TempDir() + "dunlin_settings_XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  ::setenv("XDG_CONFIG_HOME", folder.c_str(), 1);
+  const TemporaryFolder folder;
+  const SavedEnvironment environment("XDG_CONFIG_HOME", folder.path());
   EXPECT_THAT(read_settings(std::nullopt, program_).value(), IsEmpty());
-  fs::create_directory(folder + "/dunlin");
-  std::ofstream(folder + "/dunlin/config.toml") << "stop = 'users'\n";
-  std::ofstream(folder + "/other.toml") << "stop = 'other'\n";
+  std::filesystem::create_directory(folder.file("dunlin"));
+  std::ofstream(folder.file("dunlin/config.toml")) << "stop = 'users'\n";
+  std::ofstream(folder.file("other.toml")) << "stop = 'other'\n";
   EXPECT_THAT(read_settings(std::nullopt, program_).value().at(0).values, ElementsAre("users"));
-  EXPECT_THAT(read_settings(folder + "/other.toml", program_).value().at(0).values,
+  EXPECT_THAT(read_settings(folder.file("other.toml"), program_).value().at(0).values,
               ElementsAre("other"));
   EXPECT_THAT(read_settings("", program_).value(), IsEmpty());
-  EXPECT_THAT(read_settings(folder + "/none.toml", program_).error().message,
+  EXPECT_THAT(read_settings(folder.file("none.toml"), program_).error().message,
               HasSubstr("none.toml: No such file"));
-  fs::remove_all(folder);
 }
 
 }  // namespace

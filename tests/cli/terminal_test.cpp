@@ -8,6 +8,7 @@
 #include <filesystem>
 #include <sstream>
 
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 #include "terminal_session.h"
 

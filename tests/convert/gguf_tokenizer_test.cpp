@@ -5,20 +5,19 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "base/log.h"
 #include "checkpoint/gguf_reader.h"
 #include "convert/hf_tokenizer.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 #include "tokenizer/tokenizer.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -31,16 +30,10 @@ Metadata config_with(int64_t vocabulary, std::vector<int64_t> ends = {}) {
 
 class GgufTokenizer : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_tokenizer_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   // The header of a file to which `add` has added keys.
   template <typename Add>
   Result<Metadata> header_with(Add add) const {
-    const std::string path = folder_ + "/a.gguf";
+    const std::string path = folder_.file("a.gguf");
     DUNLIN_ASSIGN_OR_RETURN(GgufWriter writer, GgufWriter::create(path));
     DUNLIN_RETURN_IF_ERROR(add(writer));
     DUNLIN_RETURN_IF_ERROR(writer.begin_data());
@@ -57,7 +50,7 @@ class GgufTokenizer : public testing::Test {
     });
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 nlohmann::json read_json(const std::string& path) {
@@ -115,12 +108,12 @@ TEST_F(GgufTokenizer, AndBackInADirectoryTheIdsStay) {
     const auto header = header_of(small(name), config_with(1000));
     ASSERT_TRUE(header.ok()) << name << ": " << header.error().message;
     TokenizerParts parts = parse_gguf_tokenizer(*header).value();
-    std::ofstream(folder_ + "/tokenizer_config.json")
+    std::ofstream(folder_.file("tokenizer_config.json"))
         << hf_tokenizer_config_text(parts, "{{ messages }}\n");
     const auto text = hf_tokenizer_text(std::move(parts));
     ASSERT_TRUE(text.ok()) << text.error().message;
-    std::ofstream(folder_ + "/tokenizer.json") << *text;
-    const auto written = Tokenizer::from_directory(folder_);
+    std::ofstream(folder_.file("tokenizer.json")) << *text;
+    const auto written = Tokenizer::from_directory(folder_.path());
     ASSERT_TRUE(written.ok()) << name << ": " << written.error().message;
     const auto original = Tokenizer::from_gguf(*header).value();
     EXPECT_EQ((*written)->bos_id(), original->bos_id()) << name;
@@ -141,9 +134,10 @@ TEST_F(GgufTokenizer, AndBackInADirectoryTheIdsStay) {
       EXPECT_EQ((*written)->token_bytes(id), original->token_bytes(id)) << name << ' ' << id;
       EXPECT_EQ((*written)->is_special(id), original->is_special(id)) << name << ' ' << id;
     }
-    EXPECT_EQ(read_json(folder_ + "/tokenizer_config.json")["chat_template"], "{{ messages }}\n");
+    EXPECT_EQ(read_json(folder_.file("tokenizer_config.json"))["chat_template"],
+              "{{ messages }}\n");
     // What the published file of the family says.
-    const auto document = read_json(folder_ + "/tokenizer.json");
+    const auto document = read_json(folder_.file("tokenizer.json"));
     const auto published = read_json(small(name) + "/tokenizer.json");
     EXPECT_EQ(document["normalizer"], published["normalizer"]) << name;
     for (const auto& [token, id] : published["model"]["vocab"].items())
@@ -173,8 +167,8 @@ TEST_F(GgufTokenizer, WhatGgufCannotSayIsAnError) {
 
   auto document = read_json(small("small_llama3") + "/tokenizer.json");
   document["model"]["ignore_merges"] = false;
-  std::ofstream(folder_ + "/tokenizer.json") << document.dump();
-  const auto unnamed = header_of(folder_, config_with(1000));
+  std::ofstream(folder_.file("tokenizer.json")) << document.dump();
+  const auto unnamed = header_of(folder_.path(), config_with(1000));
   ASSERT_FALSE(unnamed.ok());
   EXPECT_EQ(unnamed.error().kind, ErrorKind::model);
   EXPECT_THAT(unnamed.error().message, HasSubstr("has no name in GGUF"));

@@ -4,16 +4,15 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 #include <limits>
 
 #include "checkpoint/gguf_writer.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::ElementsAre;
 using testing::HasSubstr;
 
@@ -25,13 +24,6 @@ struct Entry {
 
 class Imatrix : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_imatrix_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    path_ = folder_ + "/imatrix.gguf";
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   void write(const std::vector<Entry>& entries, const std::string& type = "imatrix") const {
     auto writer = GgufWriter::create(path_);
     writer->set_text("general.type", type);
@@ -46,7 +38,8 @@ class Imatrix : public testing::Test {
     ASSERT_TRUE(writer->finish().ok());
   }
 
-  std::string folder_, path_;
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("imatrix.gguf");
 };
 
 TEST_F(Imatrix, SumsAreDividedByTheirCounts) {
@@ -86,7 +79,7 @@ TEST_F(Imatrix, WhatIsWrittenIsReadBack) {
   EXPECT_EQ(read->datasets, wanted.datasets);
   EXPECT_EQ(read->chunks, 3);
   EXPECT_EQ(read->chunk_size, 512);
-  EXPECT_EQ(write_imatrix(wanted, folder_ + "/none/file").error().kind, ErrorKind::runtime);
+  EXPECT_EQ(write_imatrix(wanted, folder_.file("none/file")).error().kind, ErrorKind::runtime);
 }
 
 TEST_F(Imatrix, EncodedMatricesGetTheirColumns) {

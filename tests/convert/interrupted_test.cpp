@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <chrono>
 #include <cstdlib>
@@ -22,6 +21,7 @@
 #include "models/registry.h"
 #include "support/conversion.h"
 #include "support/faulty_disk.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -110,17 +110,12 @@ class Interrupted : public testing::TestWithParam<Kind> {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // the model has no tokenizer
-    folder_ = testing::TempDir() + "dunlin_interrupted_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    in_ = folder_ + "/in.gguf";
     fs::copy_file(test_data("data/llama_plain/model.gguf"), in_);
-    fs::create_directory(folder_ + "/work");
-    out_ = folder_ + "/work/" + GetParam().out;
+    fs::create_directory(work_);
     ASSERT_TRUE(write().ok());
     whole_ = files();
     clear();
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   Result<size_t> write(const ConvertProgress& progress = nothing) const {
     return GetParam().write(in_, out_, progress);
@@ -134,9 +129,10 @@ class Interrupted : public testing::TestWithParam<Kind> {
   // Below work/.
   Files files() const {
     Files found;
-    for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/work"))
+    for (const auto& entry : fs::recursive_directory_iterator(work_))
       if (entry.is_regular_file())
-        found[fs::relative(entry.path(), folder_).string()] = content_of(entry.path().string());
+        found[fs::relative(entry.path(), folder_.path()).string()] =
+            content_of(entry.path().string());
     return found;
   }
   // What marks unfinished output is removed after the output has its name.
@@ -148,8 +144,8 @@ class Interrupted : public testing::TestWithParam<Kind> {
     return found;
   }
   void clear() const {
-    fs::remove_all(folder_ + "/work");
-    fs::create_directory(folder_ + "/work");
+    fs::remove_all(work_);
+    fs::create_directory(work_);
   }
   bool is_out_absent() const { return !fs::exists(out_); }
   // The next run ends well, whatever has been left.
@@ -175,7 +171,10 @@ class Interrupted : public testing::TestWithParam<Kind> {
     return count;
   }
 
-  std::string folder_, in_, out_;
+  TemporaryFolder folder_;
+  const std::string in_ = folder_.file("in.gguf");
+  const std::string work_ = folder_.file("work");
+  const std::string out_ = work_ + "/" + GetParam().out;
   Files whole_;
 };
 
@@ -305,7 +304,7 @@ TEST_P(InterruptedParts, DamageOfWhatIsLeftIsFound) {
   const size_t intact = write().value();
   clear();
   ASSERT_FALSE(write_half().ok());
-  for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/work")) {
+  for (const auto& entry : fs::recursive_directory_iterator(work_)) {
     if (!entry.path().string().ends_with(".gguf.tmp") &&
         !entry.path().string().ends_with(".safetensors.tmp"))
       continue;
@@ -320,7 +319,7 @@ TEST_P(InterruptedParts, DamageOfWhatIsLeftIsFound) {
 TEST_P(InterruptedParts, AListThatIsCutOrLiesIsNoHarm) {
   ASSERT_FALSE(write_half().ok());
   std::string path;
-  for (const auto& entry : fs::recursive_directory_iterator(folder_ + "/work"))
+  for (const auto& entry : fs::recursive_directory_iterator(work_))
     if (entry.path().extension() == ".parts") path = entry.path().string();
   ASSERT_FALSE(path.empty());
   const Files half = files();
@@ -328,8 +327,8 @@ TEST_P(InterruptedParts, AListThatIsCutOrLiesIsNoHarm) {
   for (size_t length = 0; length < list.size(); length += 13) {
     clear();
     for (const auto& [name, content] : half) {
-      fs::create_directories(fs::path(folder_ + "/" + name).parent_path());
-      std::ofstream(folder_ + "/" + name, std::ios::binary) << content;
+      fs::create_directories(fs::path(folder_.file(name)).parent_path());
+      std::ofstream(folder_.file(name), std::ios::binary) << content;
     }
     std::ofstream(path, std::ios::binary | std::ios::trunc) << list.substr(0, length);
     const auto done = write();
@@ -359,10 +358,9 @@ class InterruptedSettings : public testing::Test {};
 
 TEST_F(InterruptedSettings, AnotherTypeBeginsAnewAndRemovesTheOld) {
   set_warning_sink([](const std::string&) {});
-  std::string folder = testing::TempDir() + "dunlin_interrupted_XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
+  const TemporaryFolder folder;
   const std::string in = test_data("data/llama_plain/model.gguf");
-  const std::string out = folder + "/out.gguf";
+  const std::string out = folder.file("out.gguf");
   ASSERT_TRUE(quantize(in, out, "Q4_0", nothing).ok());
   const std::string whole = content_of(out);
   fs::remove(out);
@@ -372,15 +370,14 @@ TEST_F(InterruptedSettings, AnotherTypeBeginsAnewAndRemovesTheOld) {
   ASSERT_FALSE(quantize(in, out, "Q8_0", stop).ok());
   EXPECT_EQ(quantize(in, out, "Q4_0", nothing).value(), 0u);
   EXPECT_TRUE(content_of(out) == whole);
-  EXPECT_EQ(std::distance(fs::directory_iterator(folder), fs::directory_iterator()), 1);
+  EXPECT_EQ(std::distance(fs::directory_iterator(folder.path()), fs::directory_iterator()), 1);
   // An error that the same run would meet again leaves nothing.
   fs::remove(out);
   const auto refuse = [](uint64_t done, uint64_t total) -> Result<void> {
     return done > total / 2 ? Result<void>(model_error("no")) : Result<void>();
   };
   EXPECT_EQ(quantize(in, out, "Q4_0", refuse).error().message, "no");
-  EXPECT_TRUE(fs::is_empty(folder));
-  fs::remove_all(folder);
+  EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
 }  // namespace

@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -27,6 +26,7 @@
 #include "convert/write_gguf.h"
 #include "convert/write_hf.h"
 #include "support/conversion.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -52,16 +52,13 @@ class QuantizeOnLoad : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // these models have no tokenizer
-    folder_ = testing::TempDir() + "dunlin_on_load_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   // What `dunlin quantize` writes; the path.
   std::string quantise(const std::string& in, const QuantizeType& type, int threads = 2) const {
     const auto checkpoint = open(in);
     const auto pool = ThreadPool::create(threads);
-    std::string out = folder_ + "/out";
+    std::string out = folder_.file("out");
     fs::remove_all(out);
     if (type.is_scaled()) {
       std::vector<Fallback> fallbacks;
@@ -77,7 +74,7 @@ class QuantizeOnLoad : public testing::Test {
     return out;
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 std::string model(const std::string& name, const char* container) {
@@ -167,7 +164,7 @@ void write_merged(const Checkpoint& checkpoint, const std::string& path) {
 }
 
 TEST_F(QuantizeOnLoad, WeightsThatShareATensorAreEncodedToo) {
-  const std::string merged = folder_ + "/merged.gguf";
+  const std::string merged = folder_.file("merged.gguf");
   write_merged(*open(model("gpt_oss_bf16", "model.gguf")), merged);
   const auto apart = quantize_on_load(open(model("gpt_oss_bf16", "model.gguf")), "Q8_0").value();
   const auto loaded = quantize_on_load(open(merged), "Q8_0");
@@ -285,7 +282,7 @@ TEST_F(ScaledDirectory, ConfigurationsAreWhatOtherProgramsRead) {
 
 // Keys that nothing here reads, and the files beside config.json.
 TEST_F(ScaledDirectory, TheRestOfADirectoryIsKept) {
-  const std::string in = folder_ + "/in";
+  const std::string in = folder_.file("in");
   fs::copy(model("llama3_scaled_tied", "model"), in);
   auto config = config_of(in);
   config["of_somebody_else"] = {{"deep", {1, 2}}};
@@ -343,7 +340,7 @@ TEST_F(ScaledDirectory, ADirectoryOfScalesBecomesPlainInGguf) {
   ASSERT_TRUE(choose_formats(in->config(), {.type = find_quantize_type("COPY")}, tensors).ok());
   EXPECT_TRUE(refuse_requantizing(tensors).ok());
   const auto pool = ThreadPool::create(2);
-  const std::string gguf = folder_ + "/out.gguf";
+  const std::string gguf = folder_.file("out.gguf");
   ASSERT_TRUE(write_gguf(*in, tensors, {}, gguf, **pool, nothing).ok());
   const auto written = open(gguf);
   const std::string name = "model.layers.0.mlp.down_proj.weight";

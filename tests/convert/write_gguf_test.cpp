@@ -5,7 +5,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -17,6 +16,7 @@
 #include "convert/choose_formats.h"
 #include "convert/gguf_tensors.h"
 #include "support/conversion.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -43,15 +43,11 @@ class WriteGguf : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // these models have no tokenizer
-    folder_ = testing::TempDir() + "dunlin_convert_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    out_ = folder_ + "/out.gguf";
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   std::vector<std::string> files() const {
     std::vector<std::string> names;
-    for (const auto& entry : fs::directory_iterator(folder_))
+    for (const auto& entry : fs::directory_iterator(folder_.path()))
       names.push_back(entry.path().filename().string());
     std::ranges::sort(names);
     return names;
@@ -77,8 +73,8 @@ class WriteGguf : public testing::Test {
     return write(*checkpoint, tensors, progress);
   }
 
-  std::string folder_;
-  std::string out_;
+  TemporaryFolder folder_;
+  const std::string out_ = folder_.file("out.gguf");
 };
 
 TEST_F(WriteGguf, DirectoriesEqualTheFilesOfTheGgufPackage) {
@@ -162,7 +158,7 @@ TEST_F(WriteGguf, ExpertsThatWereInterruptedGoOn) {
 
 // gpt-oss's original/ has weights only.
 TEST_F(WriteGguf, OriginalHasTheTokenizerOfTheFolderAboveIt) {
-  const std::string model = folder_ + "/model";
+  const std::string model = folder_.file("model");
   const std::string weights = model + "/original";
   fs::create_directories(weights);
   write_text_model(model);
@@ -180,7 +176,7 @@ TEST_F(WriteGguf, OriginalHasTheTokenizerOfTheFolderAboveIt) {
 }
 
 TEST_F(WriteGguf, AVocabularyWithoutTokenizerJsonComesAlong) {
-  const std::string model = folder_ + "/model";
+  const std::string model = folder_.file("model");
   fs::create_directories(model);
   write_text_diffusion_model(model, 3);
   write_vocabulary_files(model, "DreamTokenizer");
@@ -261,7 +257,7 @@ TEST_F(WriteGguf, PartsOfASplitFileBecomeOne) {
   const auto whole = open(test_data("data/qwen2_untied/model.gguf"));
   const auto tensors = gguf_tensors(*whole).value();
   const auto write_part = [&](int number, size_t begin, size_t end) {
-    auto writer = GgufWriter::create(fmt::format("{}/m-0000{}-of-00002.gguf", folder_, number));
+    auto writer = GgufWriter::create(folder_.file(fmt::format("m-0000{}-of-00002.gguf", number)));
     if (number == 1) {
       for (const auto& [key, value] : whole->header().values()) {
         if (const auto* text = std::get_if<std::string>(&value)) writer->set_text(key, *text);
@@ -282,7 +278,7 @@ TEST_F(WriteGguf, PartsOfASplitFileBecomeOne) {
   };
   write_part(1, 0, 5);
   write_part(2, 5, tensors.size());
-  const std::string first = folder_ + "/m-00001-of-00002.gguf";
+  const std::string first = folder_.file("m-00001-of-00002.gguf");
   ASSERT_TRUE(quantize(first, "COPY").ok());
   const auto joined = open(out_);
   EXPECT_FALSE(joined->header().has("split.count"));
@@ -339,7 +335,7 @@ TEST_F(WriteGguf, ProgressCountsAllBytesAndItsErrorLeavesNothing) {
 }
 
 TEST_F(WriteGguf, AMissingWeightIsAnError) {
-  const std::string folder = folder_ + "/model";
+  const std::string folder = folder_.file("model");
   fs::copy(test_data("data/llama3_scaled/model"), folder, fs::copy_options::recursive);
   std::ifstream file(folder + "/config.json");
   std::string config{std::istreambuf_iterator<char>(file), {}};
@@ -357,7 +353,7 @@ TEST_F(WriteGguf, AMissingWeightIsAnError) {
 
 // Every projection of a mixture has a bias: a file without one could not be loaded.
 TEST_F(WriteGguf, AMissingBiasOfAMixtureIsAnError) {
-  const std::string folder = folder_ + "/model";
+  const std::string folder = folder_.file("model");
   fs::copy(test_data("data/gpt_oss_mxfp4/model"), folder, fs::copy_options::recursive);
   std::ifstream file(folder + "/model.safetensors", std::ios::binary);
   std::string bytes{std::istreambuf_iterator<char>(file), {}};
@@ -374,7 +370,7 @@ TEST_F(WriteGguf, AMissingBiasOfAMixtureIsAnError) {
 }
 
 TEST_F(WriteGguf, AScalingWithoutAFormIsAnError) {
-  const std::string folder = folder_ + "/model";
+  const std::string folder = folder_.file("model");
   fs::copy(test_data("data/qwen2_tied/model"), folder, fs::copy_options::recursive);
   std::ifstream file(folder + "/config.json");
   std::string config{std::istreambuf_iterator<char>(file), {}};

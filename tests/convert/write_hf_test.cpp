@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -24,6 +23,7 @@
 #include "convert/llama3_scaling.h"
 #include "convert/write_gguf.h"
 #include "support/conversion.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
@@ -54,12 +54,7 @@ class WriteHf : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // these models have no tokenizer
-    folder_ = testing::TempDir() + "dunlin_convert_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    gguf_ = folder_ + "/model.gguf";
-    out_ = folder_ + "/model";
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   // Writes a GGUF file of the model, of quantize's type.
   void make_gguf(const std::string& name, const char* type = "COPY") const {
@@ -84,7 +79,9 @@ class WriteHf : public testing::Test {
     return found;
   }
 
-  std::string folder_, gguf_, out_;
+  TemporaryFolder folder_;
+  std::string gguf_ = folder_.file("model.gguf");
+  const std::string out_ = folder_.file("model");
 };
 
 TEST_F(WriteHf, ThereAndBackAreTheSameBits) {
@@ -178,7 +175,7 @@ TEST_F(WriteHf, MixturesThereAndBackAreTheSameBits) {
     make_gguf(name);
     // Ours, and one that another program wrote, where routers are F32 and experts may lie in halves.
     for (const std::string& gguf :
-         {folder_ + "/model.gguf", test_data("data/" + name + "/model.gguf")}) {
+         {folder_.file("model.gguf"), test_data("data/" + name + "/model.gguf")}) {
       gguf_ = gguf;
       for (const uint64_t shard_bytes : {uint64_t{1}, UINT64_MAX}) {
         fs::remove_all(out_);
@@ -199,7 +196,7 @@ TEST_F(WriteHf, MixturesThereAndBackAreTheSameBits) {
         EXPECT_TRUE(stored_tensors(out_ + "/model.safetensors") == stored_tensors(file)) << gguf;
       }
     }
-    gguf_ = folder_ + "/model.gguf";
+    gguf_ = folder_.file("model.gguf");
   }
 }
 
@@ -308,7 +305,7 @@ TEST_F(WriteHf, VectorsTakeTheFormatOfTheMatricesWhereThatIsExact) {
     tensor.view.format = Format::f32;
   }
   const auto pool = ThreadPool::create(1);
-  const std::string other = folder_ + "/other.gguf";
+  const std::string other = folder_.file("other.gguf");
   ASSERT_TRUE(write_gguf(*in, altered, {}, other, **pool, nothing).ok());
   gguf_ = other;
   ASSERT_TRUE(write().ok());

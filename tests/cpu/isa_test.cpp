@@ -5,10 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <vector>
 
 #include "backend/cpu/cpu_backend.h"
+#include "support/saved_environment.h"
 #include "tiny_model.h"
 
 namespace dunlin::cpu {
@@ -99,12 +99,13 @@ TEST(ChooseIsa, RefusesWithTheListOfWhatThereIs) {
 }
 
 TEST(SelectIsa, ReadsTheEnvironmentUnlessTheOptionSaysOtherwise) {
-  ASSERT_EQ(setenv("DUNLIN_ISA", "scalar", 1), 0);
+  SavedEnvironment environment;
+  environment.set("DUNLIN_ISA", "scalar");
   EXPECT_EQ(select_isa("").value(), Isa::scalar);
-  ASSERT_EQ(setenv("DUNLIN_ISA", "mmx", 1), 0);
+  environment.set("DUNLIN_ISA", "mmx");
   EXPECT_THAT(select_isa("").error().message, HasSubstr("DUNLIN_ISA: \"mmx\""));
   EXPECT_EQ(select_isa("scalar").value(), Isa::scalar);
-  ASSERT_EQ(unsetenv("DUNLIN_ISA"), 0);
+  environment.unset("DUNLIN_ISA");
   EXPECT_EQ(select_isa("").value(), cpu_features().best);
 }
 

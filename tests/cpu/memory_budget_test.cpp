@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <filesystem>
@@ -11,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "support/temporary_folder.h"
 #include "tiny_mapped_weights.h"
 
 namespace dunlin::cpu {
@@ -21,22 +21,16 @@ using testing::HasSubstr;
 
 class WeightsBudget : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_budget_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    files_ = {.proc = folder_ + "/proc", .cgroup = folder_ + "/cgroup"};
-    put("proc/meminfo", "MemAvailable:    8192 kB\n");
-  }
-  void TearDown() override { fs::remove_all(folder_); }
+  void SetUp() override { put("proc/meminfo", "MemAvailable:    8192 kB\n"); }
 
   void put(const std::string& path, const std::string& text) const {
-    const fs::path file = fs::path(folder_) / path;
+    const fs::path file = folder_.file(path);
     fs::create_directories(file.parent_path());
     std::ofstream(file) << text;
   }
 
-  std::string folder_;
-  SystemFiles files_;
+  TemporaryFolder folder_;
+  const SystemFiles files_ = {.proc = folder_.file("proc"), .cgroup = folder_.file("cgroup")};
 };
 
 TEST_F(WeightsBudget, AnEighthOfTheMemoryStaysFree) {
@@ -85,7 +79,7 @@ TEST_F(WeightsBudget, AVariableThatIsNoSizeIsRefused) {
 }
 
 TEST_F(WeightsBudget, ASystemThatSaysNothingHasNoLimit) {
-  fs::remove(folder_ + "/proc/meminfo");
+  fs::remove(folder_.file("proc/meminfo"));
   EXPECT_EQ(weights_budget(1, files_).value(), UINT64_MAX);
 }
 

@@ -1,13 +1,13 @@
 #include "tiny_mapped_weights.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <fstream>
 #include <utility>
 #include <vector>
+
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -39,10 +39,8 @@ std::shared_ptr<const TinyMappedWeights> TinyMappedWeights::create(const Backend
       backend.packer(model.program, model.weights, {.precision = precision, .threads = 1}).value();
   const auto weights = std::make_shared<TinyMappedWeights>();
   weights->packing_ = backend.packing();
-  std::string path = testing::TempDir() + "dunlin_weights_XXXXXX";
-  const int descriptor = ::mkstemp(path.data());
-  EXPECT_GE(descriptor, 0);
-  ::close(descriptor);
+  const TemporaryFolder folder;  // the mapping outlives the file's name
+  const std::string path = folder.file("weights");
   std::ofstream file(path, std::ios::binary);
   uint64_t offset = 0;
   const std::vector<std::vector<std::byte>> parts = packed_parts(*packer);
@@ -55,7 +53,6 @@ std::shared_ptr<const TinyMappedWeights> TinyMappedWeights::create(const Backend
   file.close();
   weights->file_ = MappedFile::open(path).value();
   EXPECT_EQ(weights->file_.bytes().size(), offset);
-  ::unlink(path.c_str());
   return weights;
 }
 
@@ -79,14 +76,6 @@ CompileOptions offloaded_options(std::shared_ptr<const TinyMappedWeights> weight
   options.load_mode = LoadMode::mmap;
   options.offload.on = true;
   return options;
-}
-
-MemoryBudget::MemoryBudget(const std::string& bytes) {
-  ::setenv("DUNLIN_MEMORY_BUDGET", bytes.c_str(), 1);
-}
-
-MemoryBudget::~MemoryBudget() {
-  ::unsetenv("DUNLIN_MEMORY_BUDGET");
 }
 
 }  // namespace dunlin

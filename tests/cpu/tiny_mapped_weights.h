@@ -8,6 +8,7 @@
 
 #include "backend/api.h"
 #include "base/mapped_file.h"
+#include "support/saved_environment.h"
 #include "tiny_model.h"
 
 namespace dunlin {
@@ -45,10 +46,10 @@ CompileOptions offloaded_options(std::shared_ptr<const TinyMappedWeights> weight
 // DUNLIN_MEMORY_BUDGET during its life.
 class MemoryBudget {
  public:
-  explicit MemoryBudget(const std::string& bytes);
-  ~MemoryBudget();
-  MemoryBudget(const MemoryBudget&) = delete;
-  MemoryBudget& operator=(const MemoryBudget&) = delete;
+  explicit MemoryBudget(const std::string& bytes) : environment_("DUNLIN_MEMORY_BUDGET", bytes) {}
+
+ private:
+  SavedEnvironment environment_;
 };
 
 }  // namespace dunlin

@@ -1,12 +1,10 @@
 // Models from the pack cache: the bits are those of the model that was packed, whatever is in the cache.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
 #include <cstdint>
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <string>
@@ -21,6 +19,8 @@
 #include "parity/parity.h"
 #include "support/conversion.h"
 #include "support/faulty_disk.h"
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -33,11 +33,6 @@ using Ids = std::vector<int32_t>;
 class PackedModel : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_packed_model_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    folder_ = fs::canonical(folder_).string();  // as the system lists what is mapped
-    model_ = folder_ + "/model";
-    cache_ = folder_ + "/packed";
     fs::copy(tiny_model_path("llama_plain"), model_);
     // Of these models without a tokenizer nothing else is of interest.
     set_warning_sink([this](const std::string& message) {
@@ -46,7 +41,6 @@ class PackedModel : public testing::Test {
   }
   void TearDown() override {
     set_warning_sink([](const std::string&) {});
-    fs::remove_all(folder_);
   }
 
   PackCacheSettings settings() const { return {.folder = cache_, .least_bytes = 0}; }
@@ -69,7 +63,7 @@ class PackedModel : public testing::Test {
   // Every value of a golden's prompt and continuation, as a file.
   std::string values(const std::string& name, const PackCacheSettings& cache,
                      LoadMode mode = LoadMode::automatic, bool offload = false) const {
-    const std::string dump = folder_ + "/dump.safetensors";
+    const std::string dump = folder_.file("dump.safetensors");
     const std::string data = std::string(DUNLIN_SOURCE_DIR) + "/tests/data/" + name;
     const auto report = compare_with_reference(data + "/model", data + "/golden.safetensors",
                                                {.precision = Precision::automatic,
@@ -94,7 +88,11 @@ class PackedModel : public testing::Test {
     return content_of("/proc/self/maps").find(cache_ + "/") != std::string::npos;
   }
 
-  std::string folder_, model_, cache_;
+  TemporaryFolder folder_;
+  // As the system lists what is mapped.
+  const std::string root_ = fs::canonical(folder_.path()).string();
+  const std::string model_ = root_ + "/model";
+  const std::string cache_ = root_ + "/packed";
   std::vector<std::string> warnings_;
 };
 
@@ -187,11 +185,10 @@ TEST_F(PackedModel, OffloadMapsWhatIsKeptOrKeepsIt) {
     ASSERT_EQ(entries().size(), 1u) << name;
     const std::string entry = content_of(entries()[0]);
     for (const char* budget : {"0", "100K"}) {
-      ::setenv("DUNLIN_MEMORY_BUDGET", budget, 1);
+      const SavedEnvironment environment("DUNLIN_MEMORY_BUDGET", budget);
       EXPECT_TRUE(values(name, settings(), LoadMode::automatic, true) == wanted) << name;
       fs::remove_all(cache_);
       EXPECT_TRUE(values(name, settings(), LoadMode::automatic, true) == wanted) << name;
-      ::unsetenv("DUNLIN_MEMORY_BUDGET");
       ASSERT_EQ(entries().size(), 1u) << name;
       EXPECT_TRUE(content_of(entries()[0]) == entry) << name;
     }

@@ -2,9 +2,7 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <utility>
@@ -12,11 +10,11 @@
 #include "artifact/layout.h"
 #include "engine_driver.h"
 #include "hash_model.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
 using testing::HasSubstr;
 using Ids = std::vector<int32_t>;
 
@@ -34,16 +32,10 @@ Request in_saved_session(Request request, SessionId session) {
 
 class SessionFile : public testing::Test {
  protected:
-  void SetUp() override {
-    folder_ = (fs::temp_directory_path() / "dunlin_session_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   // The bytes of an artifact that `fill` adds chunks to.
   template <typename F>
   std::string artifact(F&& fill) const {
-    const std::string path = folder_ + "/session";
+    const std::string path = folder_.file("session");
     auto writer = ArtifactWriter::create(path, {.kind = kKind, .key = ""});
     fill(*writer);
     EXPECT_TRUE(writer->commit().ok());
@@ -81,7 +73,7 @@ class SessionFile : public testing::Test {
     return driver.answer(in_saved_session(sampled(std::move(tokens), 8, 2), session));
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(SessionFile, AnotherEngineContinuesWhatOneHeld) {

@@ -14,7 +14,7 @@ TEST_F(DownloadQueue, EndsHoweverSoonItsDownloadsDo) {
   std::vector<QueuedDownload> downloads(4);
   for (size_t i = 0; i < downloads.size(); ++i) {
     downloads[i].what = {.file = {.size = 10, .etag = std::string(64, 'a')},
-                         .lock = fmt::format("{}/{}.lock", folder_, i),
+                         .lock = folder_.file(fmt::format("{}.lock", i)),
                          .present = [] { return true; }};
   }
   for (int round = 0; round < 300; ++round) {

@@ -5,9 +5,9 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
 
 #include "support/http_server.h"
+#include "support/saved_environment.h"
 
 namespace dunlin {
 namespace {
@@ -45,8 +45,6 @@ class Bytes final : public HttpBody {
 
 class Http : public testing::Test {
  protected:
-  void SetUp() override { ::setenv("no_proxy", "127.0.0.1", 1); }
-
   static HttpOptions options() {
     return {.stall_timeout = std::chrono::seconds(1),
             .attempts = 3,
@@ -62,6 +60,9 @@ class Http : public testing::Test {
     auto client = HttpClient::create(options);
     return client->send(request, body);
   }
+
+  // A proxy of the machine has no business between two ports of it.
+  const SavedEnvironment environment_{"no_proxy", "127.0.0.1"};
 };
 
 TEST_F(Http, BodyHeadersAndStatusAreGiven) {

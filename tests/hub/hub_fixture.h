@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -14,7 +13,9 @@
 
 #include "hub/hf_cache.h"
 #include "hub/pull.h"
+#include "support/saved_environment.h"
 #include "support/stand_in_hub.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 
@@ -39,18 +40,12 @@ inline std::string pattern_bytes(size_t size, uint32_t seed = 1) {
 class HubTest : public testing::Test {
  protected:
   void SetUp() override {
-    // A proxy of the machine has no business between two ports of it.
-    ::setenv("no_proxy", "127.0.0.1", 1);
-    folder_ = (std::filesystem::temp_directory_path() / "dunlin_hub_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    cache_ = folder_ + "/hub";
     hub_.add("README.md", "# A model\n");
     hub_.add("config.json", "{\"model_type\": \"llama\"}\n");
     hub_.add("tokenizer.json", pattern_bytes(3000, 7));
     hub_.add("pytorch_model.bin", "PK", /*large=*/true);
     hub_.add("model.safetensors", weights_, /*large=*/true);
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
   HubSettings settings() const {
     return {.endpoint = hub_.url(), .cache = cache_, .stall_timeout = std::chrono::seconds(1)};
@@ -88,9 +83,12 @@ class HubTest : public testing::Test {
            !std::filesystem::exists(cache.folder() + "/refs");
   }
 
+  // A proxy of the machine has no business between two ports of it.
+  SavedEnvironment environment_{"no_proxy", "127.0.0.1"};
   const std::string weights_ = pattern_bytes(300'000);
   StandInHub hub_;
-  std::string folder_, cache_;
+  TemporaryFolder folder_;
+  const std::string cache_ = folder_.file("hub");
 };
 
 }  // namespace dunlin

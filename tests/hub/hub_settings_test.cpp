@@ -4,11 +4,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <map>
-#include <optional>
+#include <string>
+
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -32,32 +33,18 @@ constexpr const char* kNames[] = {"HF_ENDPOINT",
 
 class HubSettingsTest : public testing::Test {
  protected:
-  void SetUp() override {
-    for (const char* name : kNames) {
-      const char* const value = std::getenv(name);
-      before_[name] = value == nullptr ? std::nullopt : std::optional<std::string>(value);
-    }
-    folder_ = (std::filesystem::temp_directory_path() / "dunlin_hub_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-  }
-  void TearDown() override {
-    for (const auto& [name, value] : before_) {
-      value ? ::setenv(name.c_str(), value->c_str(), 1) : ::unsetenv(name.c_str());
-    }
-    std::filesystem::remove_all(folder_);
-  }
-  static Result<HubSettings> with(const std::map<std::string, std::string>& variables) {
-    for (const char* name : kNames) ::unsetenv(name);
-    for (const auto& [name, value] : variables) ::setenv(name.c_str(), value.c_str(), 1);
+  Result<HubSettings> with(const std::map<std::string, std::string>& variables) {
+    for (const char* name : kNames) environment_.unset(name);
+    for (const auto& [name, value] : variables) environment_.set(name, value);
     return hub_settings();
   }
-  static std::string cache(const std::map<std::string, std::string>& variables) {
+  std::string cache(const std::map<std::string, std::string>& variables) {
     const auto settings = with(variables);
     return settings.ok() ? settings->cache : settings.error().message;
   }
 
-  std::map<std::string, std::optional<std::string>> before_;
-  std::string folder_;
+  SavedEnvironment environment_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(HubSettingsTest, TheCacheIsWhereHuggingfaceHubHasIt) {
@@ -75,13 +62,16 @@ TEST_F(HubSettingsTest, TheCacheIsWhereHuggingfaceHubHasIt) {
 }
 
 TEST_F(HubSettingsTest, TheTokenComesFromTheVariableThenTheFile) {
-  std::ofstream(folder_ + "/token") << "hf_file\n";
-  EXPECT_EQ(with({{"HF_HOME", folder_}})->token, "hf_file");
-  EXPECT_EQ(with({{"HF_HOME", folder_}, {"HF_TOKEN", " hf_variable\n"}})->token, "hf_variable");
-  EXPECT_EQ(with({{"HF_HOME", folder_}, {"HUGGING_FACE_HUB_TOKEN", "hf_old"}})->token, "hf_old");
-  EXPECT_EQ(with({{"HF_HOME", folder_}, {"HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"}})->token, "");
-  EXPECT_EQ(with({{"HF_HOME", folder_ + "/none"}})->token, "");
-  EXPECT_EQ(with({{"HF_HOME", "/none"}, {"HF_TOKEN_PATH", folder_ + "/token"}})->token, "hf_file");
+  std::ofstream(folder_.file("token")) << "hf_file\n";
+  EXPECT_EQ(with({{"HF_HOME", folder_.path()}})->token, "hf_file");
+  EXPECT_EQ(with({{"HF_HOME", folder_.path()}, {"HF_TOKEN", " hf_variable\n"}})->token,
+            "hf_variable");
+  EXPECT_EQ(with({{"HF_HOME", folder_.path()}, {"HUGGING_FACE_HUB_TOKEN", "hf_old"}})->token,
+            "hf_old");
+  EXPECT_EQ(with({{"HF_HOME", folder_.path()}, {"HF_HUB_DISABLE_IMPLICIT_TOKEN", "1"}})->token, "");
+  EXPECT_EQ(with({{"HF_HOME", folder_.file("none")}})->token, "");
+  EXPECT_EQ(with({{"HF_HOME", "/none"}, {"HF_TOKEN_PATH", folder_.file("token")}})->token,
+            "hf_file");
   // Not a header more, and never shown.
   const auto forged = with({{"HOME", "/h"}, {"HF_TOKEN", "hf_x\r\nHost: evil"}});
   ASSERT_FALSE(forged.ok());
@@ -90,7 +80,7 @@ TEST_F(HubSettingsTest, TheTokenComesFromTheVariableThenTheFile) {
 }
 
 TEST_F(HubSettingsTest, TheEndpointIsAnAddress) {
-  const auto endpoint = [](const std::string& value) {
+  const auto endpoint = [this](const std::string& value) {
     const auto settings = with({{"HOME", "/h"}, {"HF_ENDPOINT", value}});
     return settings.ok() ? settings->endpoint : "error: " + settings.error().message;
   };

@@ -1,10 +1,10 @@
 // A store as ollama writes it: `ollama pull` of one model, and stores that were changed.
 #include "hub/ollama_store.h"
 
-#include <cstdlib>
-
 #include "hub/find_model.h"
 #include "hub_fixture.h"
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -16,18 +16,10 @@ using testing::HasSubstr;
 class OllamaTest : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = (fs::temp_directory_path() / "dunlin_ollama_XXXXXX").string();
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    const char* const before = std::getenv("OLLAMA_MODELS");
-    if (before != nullptr) before_ = before;
-    ::setenv("OLLAMA_MODELS", folder_.c_str(), 1);
-    put(folder_ + "/blobs/sha256-" + digest_, "GGUF");
+    environment_.set("OLLAMA_MODELS", folder_.path());
+    put(blob_, "GGUF");
     write("registry.ollama.ai/library/tiny/latest",
           {"model", "template", "system", "params", "license"});
-  }
-  void TearDown() override {
-    before_ ? ::setenv("OLLAMA_MODELS", before_->c_str(), 1) : ::unsetenv("OLLAMA_MODELS");
-    fs::remove_all(folder_);
   }
   void write(const std::string& name, const std::vector<std::string>& layers) const {
     std::vector<std::string> texts;
@@ -36,29 +28,30 @@ class OllamaTest : public testing::Test {
         "digest": "sha256:{}", "size": 4}})",
                                   layer, digest_));
     }
-    put(folder_ + "/manifests/" + name,
+    put(folder_.file("manifests/" + name),
         fmt::format(R"({{"schemaVersion": 2, "config": {{}}, "layers": [{}]}})",
                     fmt::join(texts, ", ")));
   }
   std::string error_of(const std::string& name) const {
-    const auto model = OllamaStore(folder_).open(name);
+    const auto model = OllamaStore(folder_.path()).open(name);
     if (model.ok()) return "none";
     EXPECT_EQ(model.error().kind, ErrorKind::model);
     return model.error().message;
   }
 
   const std::string digest_ = std::string(64, 'a');
-  std::string folder_;
-  std::optional<std::string> before_;
+  TemporaryFolder folder_;
+  const std::string blob_ = folder_.file("blobs/sha256-" + digest_);
+  SavedEnvironment environment_;
 };
 
 TEST_F(OllamaTest, TheWeightsAreReadInPlace) {
   write("registry.ollama.ai/someone/tiny/1b", {"model"});
   write("hf.co/org/tiny-GGUF/Q4_K_M", {"model"});
-  const OllamaStore store(folder_);
+  const OllamaStore store(folder_.path());
   const auto model = store.open("tiny");
   ASSERT_TRUE(model.ok()) << model.error().message;
-  EXPECT_EQ(model->gguf, folder_ + "/blobs/sha256-" + digest_);
+  EXPECT_EQ(model->gguf, blob_);
   EXPECT_THAT(model->unused, ElementsAre("template", "system", "params"));
   for (const char* name : {"tiny:latest", "library/tiny", "registry.ollama.ai/library/tiny:latest",
                            "someone/tiny:1b", "hf.co/org/tiny-GGUF:Q4_K_M"}) {
@@ -71,8 +64,8 @@ TEST_F(OllamaTest, TheWeightsAreReadInPlace) {
 }
 
 TEST_F(OllamaTest, StoresThatMakeNoSenseAreErrors) {
-  EXPECT_THAT(error_of("none"), HasSubstr("not in ollama's store " + folder_));
-  const std::string manifest = folder_ + "/manifests/registry.ollama.ai/library/bad/latest";
+  EXPECT_THAT(error_of("none"), HasSubstr("not in ollama's store " + folder_.path()));
+  const std::string manifest = folder_.file("manifests/registry.ollama.ai/library/bad/latest");
   for (const auto& [text, message] : std::vector<std::pair<std::string, std::string>>{
            {"", "not valid JSON"},
            {"{}", "layers is not an array"},
@@ -88,20 +81,20 @@ TEST_F(OllamaTest, StoresThatMakeNoSenseAreErrors) {
   EXPECT_THAT(error_of("bad"), HasSubstr("has an adapter, which is not supported"));
   write("registry.ollama.ai/library/bad/latest", {"model", "model"});
   EXPECT_THAT(error_of("bad"), HasSubstr("more than one layer with weights"));
-  fs::remove_all(folder_ + "/blobs");
+  fs::remove_all(folder_.file("blobs"));
   EXPECT_THAT(error_of("tiny"), HasSubstr("blobs/sha256-aaaa"));
 }
 
 TEST_F(OllamaTest, NamesAreFoundWhereTheyAreNoPaths) {
   const auto found = find_model("ollama:tiny");
   ASSERT_TRUE(found.ok()) << found.error().message;
-  EXPECT_EQ(found->path, folder_ + "/blobs/sha256-" + digest_);
+  EXPECT_EQ(found->path, blob_);
   EXPECT_THAT(found->note, HasSubstr("template, system, params of tiny are not used"));
   EXPECT_EQ(find_model("tiny")->path, found->path);
   EXPECT_EQ(find_model("other")->path, "other");
   EXPECT_THAT(find_model("ollama:other").error().message, HasSubstr("not in ollama's store"));
-  EXPECT_EQ(find_model(folder_)->path, folder_);
-  ::setenv("OLLAMA_MODELS", (folder_ + "/none").c_str(), 1);
+  EXPECT_EQ(find_model(folder_.path())->path, folder_.path());
+  environment_.set("OLLAMA_MODELS", folder_.file("none"));
   EXPECT_EQ(find_model("tiny")->path, "tiny");
 }
 
@@ -109,15 +102,8 @@ class FindModelTest : public HubTest {
  protected:
   void SetUp() override {
     HubTest::SetUp();
-    const char* const before = std::getenv("HF_HUB_CACHE");
-    if (before != nullptr) before_ = before;
-    ::setenv("HF_HUB_CACHE", cache_.c_str(), 1);
+    environment_.set("HF_HUB_CACHE", cache_);
   }
-  void TearDown() override {
-    before_ ? ::setenv("HF_HUB_CACHE", before_->c_str(), 1) : ::unsetenv("HF_HUB_CACHE");
-    HubTest::TearDown();
-  }
-  std::optional<std::string> before_;
 };
 
 TEST_F(FindModelTest, AModelThatWasPulledHasItsName) {

@@ -17,10 +17,6 @@ using testing::HasSubstr;
 class PullTest : public HubTest {
  protected:
   PullTest() : tiny_(cache_of(StandInHub::kRepo)) {}
-  void SetUp() override {
-    HubTest::SetUp();
-    tiny_ = HfCache(cache_, StandInHub::kRepo);
-  }
   HfCache cache_of(const std::string& repo) const { return {cache_, repo}; }
 
   std::string etag(const std::string& name) {
@@ -336,7 +332,7 @@ TEST_F(PullTest, TwoAtOnceFetchEachFileOnce) {
 
 TEST_F(PullTest, AFolderOfOnesOwnHoldsTheFilesThemselves) {
   PullRequest local = request();
-  local.local_dir = folder_ + "/model";
+  local.local_dir = folder_.file("model");
   const auto path = pull(local);
   ASSERT_TRUE(path.ok()) << path.error().message;
   EXPECT_EQ(*path, local.local_dir);

@@ -3,13 +3,14 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
-#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 #include <thread>
 #include <type_traits>
 
 #include "library_models.h"
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace {
 
@@ -85,16 +86,15 @@ TEST(Library, APackCacheThatIsOfNoUseIsAWarning) {
     Engine engine = load();
     return answer(engine, greedy({3, 4, 5}, 6));
   }();
-  const std::string folder = testing::TempDir() + "dunlin_library_open_to_all";
-  std::filesystem::create_directory(folder);
-  std::filesystem::permissions(folder, std::filesystem::perms::all);
+  const dunlin::TemporaryFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
   testing::internal::CaptureStderr();
-  Engine engine = load(ids_model(), {.pack_cache = folder});
+  Engine engine = load(ids_model(), {.pack_cache = folder.path()});
   const std::string printed = testing::internal::GetCapturedStderr();
-  EXPECT_NE(printed.find("warning: packed weights are not kept: " + folder), std::string::npos)
+  EXPECT_NE(printed.find("warning: packed weights are not kept: " + folder.path()),
+            std::string::npos)
       << printed;
   EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)), wanted);
-  std::filesystem::remove_all(folder);
 }
 
 TEST(Library, OffloadHasTheSameTokens) {
@@ -102,16 +102,15 @@ TEST(Library, OffloadHasTheSameTokens) {
     Engine engine = load();
     return answer(engine, greedy({3, 4, 5}, 6));
   }();
-  const std::string folder = testing::TempDir() + "dunlin_library_packed";
-  std::filesystem::remove_all(folder);
-  ::setenv("DUNLIN_MEMORY_BUDGET", "0", 1);
-  for (int start = 0; start < 2; ++start) {
-    Engine engine = load(ids_model(), {.pack_cache = folder, .offload = true});
-    EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)), wanted) << start;
-    EXPECT_FALSE(std::filesystem::is_empty(folder)) << start;
+  {
+    const dunlin::TemporaryFolder folder;
+    const dunlin::SavedEnvironment environment("DUNLIN_MEMORY_BUDGET", "0");
+    for (int start = 0; start < 2; ++start) {
+      Engine engine = load(ids_model(), {.pack_cache = folder.path(), .offload = true});
+      EXPECT_EQ(answer(engine, greedy({3, 4, 5}, 6)), wanted) << start;
+      EXPECT_FALSE(std::filesystem::is_empty(folder.path())) << start;
+    }
   }
-  ::unsetenv("DUNLIN_MEMORY_BUDGET");
-  std::filesystem::remove_all(folder);
   const auto nowhere = Engine::load(ids_model(), {.offload = true});
   ASSERT_FALSE(nowhere.ok());
   EXPECT_EQ(nowhere.error().kind, ErrorKind::usage);

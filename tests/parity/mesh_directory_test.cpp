@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -27,6 +26,7 @@
 #include "models/registry.h"
 #include "parity/parity.h"
 #include "support/conversion.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -38,11 +38,7 @@ class MeshDirectory : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // these models have no tokenizer
-    folder_ = testing::TempDir() + "dunlin_mesh_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    out_ = folder_ + "/out";
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   static Result<size_t> shard(const std::string& in, const std::string& out,
                               const MeshShape& shape) {
@@ -71,14 +67,15 @@ class MeshDirectory : public testing::Test {
 
   // Every value of the golden's prompt and continuation, as a file.
   std::string values(const std::string& model, const std::string& golden) const {
-    const std::string dump = folder_ + "/dump.safetensors";
+    const std::string dump = folder_.file("dump.safetensors");
     const auto report = compare_with_reference(
         model, golden, {.precision = Precision::automatic, .threads = 2, .dump = dump});
     EXPECT_TRUE(report.ok()) << report.error().message;
     return content_of(dump);
   }
 
-  std::string folder_, out_;
+  TemporaryFolder folder_;
+  const std::string out_ = folder_.file("out");
 };
 
 TEST_F(MeshDirectory, PreparedDirectoriesHoldTheSameModel) {
@@ -108,7 +105,7 @@ TEST_F(MeshDirectory, PreparedDirectoriesHoldTheSameModel) {
 }
 
 TEST_F(MeshDirectory, PreparedDirectoriesOfBlocksHoldTheSameModel) {
-  const std::string in = folder_ + "/quantised.gguf";
+  const std::string in = folder_.file("quantised.gguf");
   ASSERT_TRUE(
       quantize_model(model_path("kernel_llama3_6_2", Container::directory), in, "Q8_0").ok());
   for (const MeshShape& shape : {MeshShape{.model = 3}, MeshShape{.fsdp = 2, .model = 16}}) {
@@ -120,8 +117,8 @@ TEST_F(MeshDirectory, PreparedDirectoriesOfBlocksHoldTheSameModel) {
 
 // Rows there begin with their scales, which are those of the model for every row and column.
 TEST_F(MeshDirectory, PreparedDirectoriesOfScaledWeightsHoldTheSameModel) {
-  const std::string again = folder_ + "/again";
-  const std::string direct = folder_ + "/direct";
+  const std::string again = folder_.file("again");
+  const std::string direct = folder_.file("direct");
   for (const std::string& folder : quantized_folders()) {
     const std::string in = folder + "/model";
     const auto source = open_checkpoint(in).value();
@@ -212,8 +209,8 @@ TEST_F(MeshDirectory, AnotherMeshReadsItsSharesToo) {
     EXPECT_TRUE(done.ok()) << done.error().message;
   }
   // And is written for it, to the same files as from the model but for its path and time.
-  const std::string direct = folder_ + "/direct";
-  const std::string again = folder_ + "/again";
+  const std::string direct = folder_.file("direct");
+  const std::string again = folder_.file("again");
   ASSERT_TRUE(shard(in, direct, {.fsdp = 2, .model = 3}).ok());
   ASSERT_TRUE(shard(out_, again, {.fsdp = 2, .model = 3}).ok());
   expect_same_weights(in, again);

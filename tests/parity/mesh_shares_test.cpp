@@ -20,6 +20,7 @@
 #include "golden_models.h"
 #include "mesh_shares.h"
 #include "models/registry.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -31,14 +32,11 @@ class MeshShares : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // these models have no tokenizer
-    folder_ = testing::TempDir() + "dunlin_mesh_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   // The kernel model in a type of quantize.
   std::unique_ptr<Checkpoint> quantized(const char* type) const {
-    const std::string path = folder_ + "/quantised.gguf";
+    const std::string path = folder_.file("quantised.gguf");
     const auto done =
         quantize_model(model_path("kernel_llama3_6_2", Container::directory), path, type);
     EXPECT_TRUE(done.ok()) << done.error().message;
@@ -53,7 +51,7 @@ class MeshShares : public testing::Test {
     return name;
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 // A sharded safetensors file is among them.
@@ -107,7 +105,7 @@ TEST_F(MeshShares, DevicesReadTheirSharesOfScaledGoldens) {
 TEST_F(MeshShares, DevicesReadTheirSharesOfScaledTypes) {
   const std::string in = model_path("kernel_llama3_6_2", Container::directory);
   for (const char* type : {"I8", "F8_E4M3", "F8_E4M3_B128", "F8_E5M2"}) {
-    const std::string out = folder_ + "/" + type;
+    const std::string out = folder_.file(type);
     const auto made = scale_model(in, out, type);
     ASSERT_TRUE(made.ok()) << made.error().message;
     const auto checkpoint = open_checkpoint(out).value();
@@ -278,19 +276,19 @@ TEST_F(MeshShares, ADeviceReadsItsShareOfALargeModel) {
   }
   add("model.norm.weight", {kWidth});
   add("lm_head.weight", {kVocab, kWidth});
-  std::ofstream(folder_ + "/config.json") <<
+  std::ofstream(folder_.file("config.json")) <<
       R"({"model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_size": 8192,
           "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64,
           "num_key_value_heads": 8, "vocab_size": 128256, "max_position_embeddings": 8192,
           "rms_norm_eps": 1e-5, "rope_theta": 500000.0, "hidden_act": "silu",
           "tie_word_embeddings": false})";
   const std::string text = header.dump();
-  const std::string file = folder_ + "/model.safetensors";
+  const std::string file = folder_.file("model.safetensors");
   std::ofstream(file, std::ios::binary) << raw<uint64_t>(text.size()) + text;
   if (::truncate(file.c_str(), static_cast<off_t>(8 + text.size()) + end) != 0)
     GTEST_SKIP() << "the file system has no files of that size";
 
-  const auto checkpoint = open_checkpoint(folder_);
+  const auto checkpoint = open_checkpoint(folder_.path());
   ASSERT_TRUE(checkpoint.ok()) << checkpoint.error().message;
   const Program program = record_model((*checkpoint)->config(), {}).value();
   const WeightSource weights = [&](const std::string& name) { return (*checkpoint)->weight(name); };

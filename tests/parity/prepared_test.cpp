@@ -3,10 +3,8 @@
 #include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <span>
@@ -34,6 +32,8 @@
 #include "models/registry.h"
 #include "parity/parity.h"
 #include "support/conversion.h"
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -48,11 +48,7 @@ class Prepared : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // these models have no tokenizer
-    folder_ = testing::TempDir() + "dunlin_prepared_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
-    out_ = folder_ + "/out";
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   Result<size_t> prepare(const std::string& in, Precision precision = Precision::automatic,
                          const std::string& packing = "") const {
@@ -74,7 +70,7 @@ class Prepared : public testing::Test {
   std::string values(const std::string& model, const std::string& golden, Precision precision,
                      const std::string& isa = "", LoadMode load_mode = LoadMode::copy,
                      bool offload = false) const {
-    const std::string dump = folder_ + "/dump.safetensors";
+    const std::string dump = folder_.file("dump.safetensors");
     const auto report = compare_with_reference(model, golden,
                                                {.precision = precision,
                                                 .load_mode = load_mode,
@@ -127,7 +123,8 @@ class Prepared : public testing::Test {
     return checkpoint->prepared_files()->check([](double) {});
   }
 
-  std::string folder_, out_;
+  TemporaryFolder folder_;
+  const std::string out_ = folder_.file("out");
 };
 
 TEST_F(Prepared, EveryGoldenModelOfBothContainersHasTheSameBits) {
@@ -147,10 +144,9 @@ TEST_F(Prepared, WeightsThatAreReadWhileItRunsHaveTheSameBits) {
       ASSERT_TRUE(prepare(in, precision).ok()) << model;
       const std::string wanted = values(in, golden_path(model), precision);
       for (const char* budget : {"0", "100K"}) {
-        ::setenv("DUNLIN_MEMORY_BUDGET", budget, 1);
+        const SavedEnvironment environment("DUNLIN_MEMORY_BUDGET", budget);
         EXPECT_TRUE(values(out_, golden_path(model), precision, "", LoadMode::mmap, true) == wanted)
             << model << " " << budget;
-        ::unsetenv("DUNLIN_MEMORY_BUDGET");
       }
     }
   }
@@ -221,7 +217,7 @@ TEST_F(Prepared, EveryInstructionSetReadsTheSameFile) {
 }
 
 TEST_F(Prepared, EveryFormatOfSmallRowsHasTheSameBits) {
-  const std::string quantised = folder_ + "/quantised.gguf";
+  const std::string quantised = folder_.file("quantised.gguf");
   for (const char* type : {"F16", "BF16", "Q8_0", "Q5_0", "Q5_1", "Q4_0", "Q4_1", "MXFP4"}) {
     ASSERT_TRUE(quantize(model_path("llama_plain", Container::directory), quantised, type).ok());
     for (const Precision precision : {Precision::automatic, Precision::f32})
@@ -324,7 +320,7 @@ TEST_F(Prepared, WeightsOfAnotherModelAreRefused) {
 }
 
 TEST_F(Prepared, WhatDoesNotSuitNamesTheCommand) {
-  const std::string in = folder_ + "/f16.gguf";
+  const std::string in = folder_.file("f16.gguf");
   ASSERT_TRUE(quantize(model_path("llama_plain", Container::directory), in, "F16").ok());
   const auto load = [this](ModelOptions options) {
     const auto model = load_model(out_, options);
@@ -401,10 +397,10 @@ TEST_F(SlowPrepared, KernelModelsOfBothContainersHaveTheSameBits) {
 }
 
 TEST_F(SlowPrepared, EveryTypeHasTheSameBits) {
-  const std::string quantised = folder_ + "/quantised.gguf";
+  const std::string quantised = folder_.file("quantised.gguf");
   for (const QuantizeType& type : quantize_types()) {
     const std::string in = model_path("kernel_llama3_6_2", Container::directory);
-    const std::string out = type.is_scaled() ? folder_ + "/scaled" : quantised;
+    const std::string out = type.is_scaled() ? folder_.file("scaled") : quantised;
     const auto written =
         type.is_scaled() ? quantize_scaled(in, out, type) : quantize(in, out, type.name);
     ASSERT_TRUE(written.ok()) << type.name << ": " << written.error().message;

@@ -6,13 +6,13 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <map>
-#include <optional>
 #include <string>
 #include <vector>
+
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -25,34 +25,18 @@ using testing::HasSubstr;
 class Discover : public testing::Test {
  protected:
   void SetUp() override {
-    root_ = testing::TempDir() + "dunlin_discover_XXXXXX";
-    ASSERT_NE(::mkdtemp(root_.data()), nullptr);
     for (const char* name : {"PJRT_NAMES_AND_LIBRARY_PATHS", "TPU_LIBRARY_PATH", "PYTHONPATH",
                              "VIRTUAL_ENV", "CONDA_PREFIX", "PATH", "HOME", "DUNLIN_CACHE"}) {
-      const char* const value = std::getenv(name);
-      before_[name] = value == nullptr ? std::nullopt : std::optional<std::string>(value);
-      ::setenv(name, "", /*overwrite=*/1);
+      set(name, "");
     }
-    set("HOME", root_ + "/home");
-    set("DUNLIN_CACHE", root_ + "/cache");
-  }
-  void TearDown() override {
-    for (const auto& [name, value] : before_) {
-      if (value) {
-        ::setenv(name.c_str(), value->c_str(), /*overwrite=*/1);
-      } else {
-        ::unsetenv(name.c_str());
-      }
-    }
-    fs::remove_all(root_);
+    set("HOME", root_.file("home"));
+    set("DUNLIN_CACHE", root_.file("cache"));
   }
 
-  static void set(const char* name, const std::string& value) {
-    ::setenv(name, value.c_str(), /*overwrite=*/1);
-  }
+  void set(const std::string& name, const std::string& value) { environment_.set(name, value); }
   // An empty file below the folder.
   std::string make(const std::string& path) const {
-    const fs::path file = fs::path(root_) / path;
+    const fs::path file = root_.file(path);
     fs::create_directories(file.parent_path());
     std::ofstream(file) << "";
     return file.string();
@@ -62,8 +46,8 @@ class Discover : public testing::Test {
     return place.ok() ? place->path : "error: " + place.error().message;
   }
 
-  std::string root_;
-  std::map<std::string, std::optional<std::string>> before_;
+  TemporaryFolder root_;
+  SavedEnvironment environment_;
 };
 
 TEST_F(Discover, APathIsTakenAsItIs) {
@@ -74,10 +58,10 @@ TEST_F(Discover, APathIsTakenAsItIs) {
 TEST_F(Discover, ThePackageOfJaxIsFound) {
   const std::string library = "jax_plugins/xla_cuda13/xla_cuda_plugin.so";
   const std::string in_environment = make("venv/lib/python3.11/site-packages/" + library);
-  set("VIRTUAL_ENV", root_ + "/venv");
+  set("VIRTUAL_ENV", root_.file("venv"));
   EXPECT_EQ(path_of("gpu"), in_environment);
   const std::string on_path = make("packages/" + library);
-  set("PYTHONPATH", root_ + "/none:" + root_ + "/packages");
+  set("PYTHONPATH", root_.file("none") + ":" + root_.file("packages"));
   EXPECT_EQ(path_of("gpu"), on_path);
   // What was fetched comes first.
   const std::string fetched = make("cache/pjrt/cuda/" + library);
@@ -87,11 +71,10 @@ TEST_F(Discover, ThePackageOfJaxIsFound) {
 // An environment's python3 is a link to the system's, whose packages it may see.
 TEST_F(Discover, ThePythonOfAShellIsFollowed) {
   make("system/bin/python3.11");
-  fs::create_directories(fs::path(root_) / "env/bin");
-  fs::create_symlink(fs::path(root_) / "system/bin/python3.11",
-                     fs::path(root_) / "env/bin/python3");
+  fs::create_directories(root_.file("env/bin"));
+  fs::create_symlink(root_.file("system/bin/python3.11"), root_.file("env/bin/python3"));
   const std::string library = make("system/lib/python3.11/site-packages/libtpu/libtpu.so");
-  set("PATH", root_ + "/env/bin");
+  set("PATH", root_.file("env/bin"));
   EXPECT_EQ(path_of("tpu"), library);
 }
 
@@ -129,13 +112,13 @@ TEST_F(Discover, WhatIsMissingIsAnErrorThatSaysWhatToDo) {
 
 TEST_F(Discover, ToolsOfCudaLieBesideThePlugin) {
   const std::string plugin = make("packages/jax_plugins/xla_cuda13/xla_cuda_plugin.so");
-  EXPECT_EQ(find_cuda_tools(plugin).find(root_), std::string::npos);
+  EXPECT_EQ(find_cuda_tools(plugin).find(root_.path()), std::string::npos);
   make("packages/nvidia/cu13/bin/ptxas");
-  EXPECT_EQ(find_cuda_tools(plugin), root_ + "/packages/nvidia/cu13");
-  set("PYTHONPATH", root_ + "/more");
+  EXPECT_EQ(find_cuda_tools(plugin), root_.file("packages/nvidia/cu13"));
+  set("PYTHONPATH", root_.file("more"));
   make("more/nvidia/cuda_nvcc/bin/ptxas");
   EXPECT_EQ(find_cuda_tools("/elsewhere/jax_plugins/xla_cuda12/plugin.so"),
-            root_ + "/more/nvidia/cuda_nvcc");
+            root_.file("more/nvidia/cuda_nvcc"));
 }
 
 }  // namespace

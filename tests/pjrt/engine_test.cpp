@@ -3,15 +3,17 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <string>
 
 #include "../engine/engine_driver.h"
 #include "pjrt_device.h"
+#include "support/saved_environment.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -156,12 +158,9 @@ TEST(PjrtEngine, SeededSamplingIsTheSameAgain) {
 constexpr int32_t kTokenOfNan = 77;
 
 // llama_plain, whose embedding of one token is no number.
-std::filesystem::path folder_with_nan() {
-  namespace fs = std::filesystem;
-  const fs::path folder = fs::path(testing::TempDir()) / "dunlin_pjrt_nan";
-  fs::remove_all(folder);
-  fs::copy(tiny_model_path("llama_plain"), folder);
-  const fs::path path = folder / "model.safetensors";
+void write_model_with_nan(const TemporaryFolder& folder) {
+  std::filesystem::copy(tiny_model_path("llama_plain"), folder.path());
+  const std::string path = folder.file("model.safetensors");
   std::ifstream file(path, std::ios::binary);
   std::string bytes(std::istreambuf_iterator<char>(file), {});
   // {"model.embed_tokens.weight":{"dtype":"F32","shape":[V,D],"data_offsets":[begin,end]},..}
@@ -178,14 +177,14 @@ std::filesystem::path folder_with_nan() {
   const uint64_t first = sizeof header_bytes + header_bytes + number_behind("\"data_offsets\"", 0);
   std::memcpy(bytes.data() + first + row, &nan, sizeof nan);
   std::ofstream(path, std::ios::binary) << bytes;
-  return folder;
 }
 
 // Keys and values of a failed request lie in the slot that the next one gets, which is shorter.
 TEST(PjrtEngine, ARequestThatIsNoNumberHarmsNoneThatFollows) {
   DUNLIN_NEEDS_PLUGIN();
-  const std::filesystem::path folder = folder_with_nan();
-  EngineDriver driver(folder.string(), options("pjrt"));
+  const TemporaryFolder folder;
+  write_model_with_nan(folder);
+  EngineDriver driver(folder.path(), options("pjrt"));
   EngineDriver clean("llama_plain", options("pjrt"));
   std::vector<int32_t> bad = random_prompt(20, 4);
   bad[17] = kTokenOfNan;
@@ -200,7 +199,6 @@ TEST(PjrtEngine, ARequestThatIsNoNumberHarmsNoneThatFollows) {
     ASSERT_FALSE(answer.error.has_value()) << answer.error->message;
     EXPECT_EQ(answer.ids, expected);
   }
-  std::filesystem::remove_all(folder);
 }
 
 // A slot whose sequences were numbers is not cleared for the next one.
@@ -247,12 +245,11 @@ TEST(PjrtEngine, RowsOfLogitsStayOnTheDeviceUnlessSomethingReadsThem) {
             without_rows + static_cast<uint64_t>(driver.model().vocabulary) * sizeof(float));
 }
 
-// In folders of its own, to see what is left for other processes.
+// In a folder of its own, to see what is left for other processes.
 TEST(PjrtEngine, AnotherProcessCompilesNothingAgain) {
   DUNLIN_NEEDS_PLUGIN();
-  std::string folder = testing::TempDir() + "dunlin_compiled_XXXXXX";
-  ASSERT_NE(::mkdtemp(folder.data()), nullptr);
-  ::setenv("DUNLIN_COMPILE_CACHE", folder.c_str(), 1);
+  const TemporaryFolder folder;
+  const SavedEnvironment environment("DUNLIN_COMPILE_CACHE", folder.path());
   const auto answer = [](DevicePrograms& programs) {
     EngineDriver driver("llama_plain", options("pjrt"));
     const Answer result = driver.answer(greedy(random_prompt(9, 1), 10));
@@ -263,8 +260,6 @@ TEST(PjrtEngine, AnotherProcessCompilesNothingAgain) {
   DevicePrograms second;
   const std::vector<int32_t> compiled = answer(first);
   EXPECT_EQ(answer(second), compiled);
-  ::setenv("DUNLIN_COMPILE_CACHE", "", 1);
-  std::filesystem::remove_all(folder);
   // Two of steps, a prompt's and a token's, and one for arrays of zeros.
   EXPECT_EQ(first.compiled, 3);
   EXPECT_EQ(first.loaded, 0);

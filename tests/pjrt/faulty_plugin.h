@@ -7,11 +7,12 @@
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
 #include <thread>
+
+#include "support/saved_environment.h"
 
 namespace dunlin {
 
@@ -23,14 +24,11 @@ class PluginFault {
 
   // "CALL NUMBER ACTION"
   explicit PluginFault(const std::string& what, Counts counts = Counts::all) {
-    ::setenv("DUNLIN_TEST_FAULT", what.c_str(), 1);
-    ::setenv("DUNLIN_TEST_FAULT_FILE", file_.c_str(), 1);
-    if (counts == Counts::once_started) ::setenv("DUNLIN_TEST_FAULT_START", start_.c_str(), 1);
+    environment_.set("DUNLIN_TEST_FAULT", what);
+    environment_.set("DUNLIN_TEST_FAULT_FILE", file_);
+    if (counts == Counts::once_started) environment_.set("DUNLIN_TEST_FAULT_START", start_);
   }
   ~PluginFault() {
-    for (const char* name :
-         {"DUNLIN_TEST_FAULT", "DUNLIN_TEST_FAULT_FILE", "DUNLIN_TEST_FAULT_START"})
-      ::unsetenv(name);
     std::filesystem::remove(file_);
     std::filesystem::remove(start_);
   }
@@ -68,6 +66,7 @@ class PluginFault {
   std::string file_ =
       testing::TempDir() + "dunlin_fault_" + std::to_string(static_cast<long>(::getpid()));
   std::string start_ = file_ + ".start";
+  SavedEnvironment environment_;
 };
 
 // Whether a process has ended, waited for or not.

@@ -20,6 +20,7 @@
 #include "backend/pjrt/compiler.h"
 #include "base/log.h"
 #include "pjrt_device.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -32,14 +33,10 @@ using testing::IsEmpty;
 class ProgramCacheTest : public testing::Test {
  protected:
   void SetUp() override {
-    above_ = testing::TempDir() + "dunlin_programs_XXXXXX";
-    ASSERT_NE(::mkdtemp(above_.data()), nullptr);
-    folder_ = above_ + "/deep/compiled";
     set_warning_sink([this](const std::string& message) { warnings_.push_back(message); });
   }
   void TearDown() override {
     set_warning_sink([](const std::string&) {});
-    fs::remove_all(above_);
   }
 
   // Of an entry, beginning at `offset` from its end.
@@ -52,8 +49,8 @@ class ProgramCacheTest : public testing::Test {
     ASSERT_TRUE(file.flush().good());
   }
 
-  std::string above_;
-  std::string folder_;
+  TemporaryFolder above_;
+  const std::string folder_ = above_.file("deep/compiled");
   std::vector<std::string> warnings_;
 };
 
@@ -119,7 +116,7 @@ TEST_F(ProgramCacheTest, AnEntryUnderAnotherNameIsNotTaken) {
 }
 
 TEST_F(ProgramCacheTest, AFolderThatCannotBeMadeIsOneWarning) {
-  fs::create_directory(above_ + "/deep");
+  fs::create_directory(above_.file("deep"));
   std::ofstream(folder_) << "a file";
   ProgramCache cache(folder_, "compiler");
   for (const char* program : {"one", "two"}) {

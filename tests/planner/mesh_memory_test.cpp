@@ -2,7 +2,6 @@
 // `convert --to prepared --mesh` writes.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <filesystem>
@@ -21,6 +20,7 @@
 #include "planner/memory.h"
 #include "program/sharding.h"
 #include "support/synthetic_model.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -42,14 +42,11 @@ class MeshMemory : public testing::Test {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // these models have no tokenizer
-    folder_ = testing::TempDir() + "dunlin_memory_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
   }
-  void TearDown() override { fs::remove_all(folder_); }
 
   // All BF16: 768 wide, 2048 in the ffn, 6 heads of 128, two layers.
   std::string kernel_model() const {
-    const std::string out = folder_ + "/kernel";
+    const std::string out = folder_.file("kernel");
     if (fs::exists(out)) return out;
     fs::create_directory(out);
     const auto written = write_synthetic_directory(
@@ -64,7 +61,7 @@ class MeshMemory : public testing::Test {
     return std::move(quantised).value();
   }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 struct MeshPlanning {
@@ -163,7 +160,7 @@ TEST_F(MeshMemory, IsThatOfTheFilesThatAreWritten) {
     const auto checkpoint = kernel_in(type);
     const MeshPlanning planning(*checkpoint);
     const auto packer = ShardPacker::create(*checkpoint, planning.program, shape).value();
-    const std::string out = folder_ + "/" + type;
+    const std::string out = folder_.file(type);
     const auto written =
         write_shards(*checkpoint, *packer, out, [](uint64_t, uint64_t) { return Result<void>(); });
     ASSERT_TRUE(written.ok()) << written.error().message;

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "golden_data.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 #include "tokenizer/tokenizer.h"
 #include "tokenizer/tokenizer_parts.h"
@@ -24,24 +24,21 @@ using testing::StartsWith;
 class VocabularyFiles : public testing::Test {
  protected:
   void SetUp() override {
-    folder_ = testing::TempDir() + "dunlin_vocabulary_XXXXXX";
-    ASSERT_NE(::mkdtemp(folder_.data()), nullptr);
     std::filesystem::copy_file(golden_path("small_qwen2/tokenizer.json"),
-                               folder_ + "/tokenizer.json");
+                               folder_.file("tokenizer.json"));
   }
-  void TearDown() override { std::filesystem::remove_all(folder_); }
 
-  std::string folder_;
+  TemporaryFolder folder_;
 };
 
 TEST_F(VocabularyFiles, GiveTheIdsOfATokenizerJson) {
   for (const char* name : {"DreamTokenizer", "Qwen2Tokenizer"}) {
     SCOPED_TRACE(name);
     std::filesystem::copy_file(golden_path("small_qwen2/tokenizer.json"),
-                               folder_ + "/tokenizer.json",
+                               folder_.file("tokenizer.json"),
                                std::filesystem::copy_options::overwrite_existing);
-    write_vocabulary_files(folder_, name);
-    const auto tokenizer = Tokenizer::from_directory(folder_);
+    write_vocabulary_files(folder_.path(), name);
+    const auto tokenizer = Tokenizer::from_directory(folder_.path());
     ASSERT_TRUE(tokenizer.ok()) << tokenizer.error().message;
     expect_golden_ids(**tokenizer, "small_qwen2");
     EXPECT_EQ((*tokenizer)->vocab_size(), small_tokenizer("small_qwen2")->vocab_size());
@@ -52,47 +49,47 @@ TEST_F(VocabularyFiles, GiveTheIdsOfATokenizerJson) {
 }
 
 TEST_F(VocabularyFiles, ATokenizerJsonComesFirst) {
-  EXPECT_EQ(tokenizer_file(folder_), folder_ + "/tokenizer.json");
-  write_vocabulary_files(folder_, "DreamTokenizer");
-  EXPECT_EQ(tokenizer_file(folder_), folder_ + "/vocab.json");
-  std::filesystem::remove(folder_ + "/merges.txt");
-  EXPECT_EQ(tokenizer_file(folder_), "");
+  EXPECT_EQ(tokenizer_file(folder_.path()), folder_.file("tokenizer.json"));
+  write_vocabulary_files(folder_.path(), "DreamTokenizer");
+  EXPECT_EQ(tokenizer_file(folder_.path()), folder_.file("vocab.json"));
+  std::filesystem::remove(folder_.file("merges.txt"));
+  EXPECT_EQ(tokenizer_file(folder_.path()), "");
 }
 
 TEST_F(VocabularyFiles, NeedTheirConfiguration) {
-  write_vocabulary_files(folder_, "DreamTokenizer");
-  std::filesystem::remove(folder_ + "/tokenizer_config.json");
-  const auto tokenizer = Tokenizer::from_directory(folder_);
+  write_vocabulary_files(folder_.path(), "DreamTokenizer");
+  std::filesystem::remove(folder_.file("tokenizer_config.json"));
+  const auto tokenizer = Tokenizer::from_directory(folder_.path());
   ASSERT_FALSE(tokenizer.ok());
   EXPECT_THAT(tokenizer.error().message, HasSubstr("tokenizer_config.json"));
 }
 
 // Each file is good by itself.
 TEST_F(VocabularyFiles, AMergeOfNoTokensNamesItsFile) {
-  write_vocabulary_files(folder_, "DreamTokenizer");
-  std::ofstream(folder_ + "/merges.txt", std::ios::app) << "zqzq qzqz\n";
-  const auto tokenizer = Tokenizer::from_directory(folder_);
+  write_vocabulary_files(folder_.path(), "DreamTokenizer");
+  std::ofstream(folder_.file("merges.txt"), std::ios::app) << "zqzq qzqz\n";
+  const auto tokenizer = Tokenizer::from_directory(folder_.path());
   ASSERT_FALSE(tokenizer.ok());
-  EXPECT_THAT(tokenizer.error().message, StartsWith(folder_ + "/merges.txt: merge "));
+  EXPECT_THAT(tokenizer.error().message, StartsWith(folder_.file("merges.txt") + ": merge "));
   EXPECT_THAT(tokenizer.error().message, HasSubstr("is not in the vocabulary"));
 }
 
 // small_smollm2 lacks two.
 TEST_F(VocabularyFiles, NeedATokenForEveryByteWhereOneStandsForTheUnknown) {
   std::filesystem::copy_file(golden_path("small_smollm2/tokenizer.json"),
-                             folder_ + "/tokenizer.json",
+                             folder_.file("tokenizer.json"),
                              std::filesystem::copy_options::overwrite_existing);
-  write_vocabulary_files(folder_, "DreamTokenizer");
-  const auto dropped = Tokenizer::from_directory(folder_);
+  write_vocabulary_files(folder_.path(), "DreamTokenizer");
+  const auto dropped = Tokenizer::from_directory(folder_.path());
   EXPECT_TRUE(dropped.ok()) << dropped.error().message;
-  const std::string path = folder_ + "/tokenizer_config.json";
+  const std::string path = folder_.file("tokenizer_config.json");
   std::ifstream file(path);
   auto config = nlohmann::json::parse(file);
   config["unk_token"] = "<|endoftext|>";
   std::ofstream(path) << config.dump();
-  const auto tokenizer = Tokenizer::from_directory(folder_);
+  const auto tokenizer = Tokenizer::from_directory(folder_.path());
   ASSERT_FALSE(tokenizer.ok());
-  EXPECT_THAT(tokenizer.error().message, StartsWith(folder_ + "/vocab.json: "));
+  EXPECT_THAT(tokenizer.error().message, StartsWith(folder_.file("vocab.json") + ": "));
   EXPECT_THAT(tokenizer.error().message, HasSubstr("no token for some bytes"));
 }
 
