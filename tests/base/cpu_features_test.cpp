@@ -14,6 +14,8 @@
 #include <thread>
 #include <vector>
 
+#include "support/temporary_folder.h"
+
 namespace dunlin {
 namespace {
 
@@ -122,25 +124,20 @@ TEST(CpuFeatures, CoresAreWithinTheAffinityMask) {
 
 class CgroupTest : public testing::Test {
  protected:
-  void SetUp() override {
-    root_ = std::filesystem::path(testing::TempDir()) / "dunlin_cgroup_test";
-    std::filesystem::remove_all(root_);
-  }
-  void TearDown() override { std::filesystem::remove_all(root_); }
-
-  void write(const std::string& path, const std::string& text) {
-    std::filesystem::create_directories((root_ / path).parent_path());
-    std::ofstream(root_ / path) << text;
+  void write(const std::string& path, const std::string& text) const {
+    const std::filesystem::path file = root_.file(path);
+    std::filesystem::create_directories(file.parent_path());
+    std::ofstream(file) << text;
   }
 
-  std::filesystem::path root_;
+  TemporaryFolder root_;
 };
 
 TEST_F(CgroupTest, Version2TakesTheTightestParent) {
   write("cpu.max", "max 100000\n");
   write("box/cpu.max", "150000 100000\n");
   write("box/job/cpu.max", "400000 100000\n");
-  const auto quota = cgroup_cpu_quota("0::/box/job\n", root_.string());
+  const auto quota = cgroup_cpu_quota("0::/box/job\n", root_.path());
   ASSERT_TRUE(quota.has_value());
   EXPECT_DOUBLE_EQ(*quota, 1.5);
 }
@@ -150,18 +147,17 @@ TEST_F(CgroupTest, Version1ReadsTheCpuHierarchy) {
   write("cpu,cpuacct/box/cpu.cfs_period_us", "100000\n");
   write("cpu,cpuacct/cpu.cfs_quota_us", "-1\n");
   write("cpu,cpuacct/cpu.cfs_period_us", "100000\n");
-  const auto quota = cgroup_cpu_quota("5:memory:/x\n4:cpu,cpuacct:/box\n", root_.string());
+  const auto quota = cgroup_cpu_quota("5:memory:/x\n4:cpu,cpuacct:/box\n", root_.path());
   ASSERT_TRUE(quota.has_value());
   EXPECT_DOUBLE_EQ(*quota, 3.0);
 }
 
 TEST_F(CgroupTest, NoLimitOrNoFilesGiveNothing) {
-  EXPECT_EQ(cgroup_cpu_quota("0::/box\n", root_.string()), std::nullopt);
+  EXPECT_EQ(cgroup_cpu_quota("0::/box\n", root_.path()), std::nullopt);
   write("box/cpu.max", "max 100000\n");
-  EXPECT_EQ(cgroup_cpu_quota("0::/box\n", root_.string()), std::nullopt);
+  EXPECT_EQ(cgroup_cpu_quota("0::/box\n", root_.path()), std::nullopt);
   write("box/cpu.max", "rubbish");
-  EXPECT_EQ(cgroup_cpu_quota("0::/box\n:\nno colon\n1:cpu:relative\n", root_.string()),
-            std::nullopt);
+  EXPECT_EQ(cgroup_cpu_quota("0::/box\n:\nno colon\n1:cpu:relative\n", root_.path()), std::nullopt);
 }
 
 }  // namespace

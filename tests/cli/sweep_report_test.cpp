@@ -8,6 +8,8 @@
 #include <filesystem>
 #include <fstream>
 
+#include "support/temporary_folder.h"
+
 namespace dunlin {
 namespace {
 
@@ -69,11 +71,10 @@ TEST(SweepReport, SaysWhatHappened) {
 
 class SweepFile : public testing::Test {
  protected:
-  void TearDown() override { std::filesystem::remove(path_); }
   void write(const std::string& text) const { std::ofstream(path_, std::ios::binary) << text; }
 
-  std::string path_ = testing::TempDir() + "sweep_" +
-                      testing::UnitTest::GetInstance()->current_test_info()->name() + ".json";
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("sweep.json");
 };
 
 TEST_F(SweepFile, IsReadAsItWasWritten) {

@@ -3,7 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -12,6 +11,7 @@
 #include <vector>
 
 #include "base/mapped_file.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin::cpu {
 namespace {
@@ -48,10 +48,8 @@ TEST(Ranges, AreJoinedWhereTheyMeet) {
 }
 
 TEST(SystemPager, LeavesTheBytesAlone) {
-  std::string path = testing::TempDir() + "dunlin_pages_XXXXXX";
-  const int descriptor = ::mkstemp(path.data());
-  ASSERT_GE(descriptor, 0);
-  ::close(descriptor);
+  const TemporaryFolder folder;
+  const std::string path = folder.file("pages");
   std::string text;
   for (int i = 0; i < 100'000; ++i) text += std::to_string(i);  // some pages, and a part of one
   std::ofstream(path, std::ios::binary) << text;
@@ -79,7 +77,6 @@ TEST(SystemPager, LeavesTheBytesAlone) {
     }
     EXPECT_TRUE(pager->hold({}));
   }
-  ::unlink(path.c_str());
 }
 
 }  // namespace

@@ -3,16 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
-
 #include "engine_driver.h"
 #include "support/harmony_tokenizer.h"
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace dunlin {
 namespace {
 
-namespace fs = std::filesystem;
 using Ids = std::vector<int32_t>;
 using Json = nlohmann::ordered_json;
 using Tokens = std::vector<std::string_view>;
@@ -25,15 +23,12 @@ struct Spoken {
 class EngineHarmony : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    folder_ = new fs::path(fs::path(testing::TempDir()) / "dunlin_engine_harmony");
-    fs::remove_all(*folder_);
-    fs::create_directories(*folder_);
-    write_harmony_model(*folder_);
-    driver_ = new EngineDriver(*folder_, {.threads = 1, .context = 512, .sequences = 2});
+    folder_ = new TemporaryFolder;
+    write_harmony_model(folder_->path());
+    driver_ = new EngineDriver(folder_->path(), {.threads = 1, .context = 512, .sequences = 2});
   }
   static void TearDownTestSuite() {
     delete driver_;
-    fs::remove_all(*folder_);
     delete folder_;
   }
 
@@ -72,11 +67,11 @@ class EngineHarmony : public testing::Test {
     return spoken;
   }
 
-  static fs::path* folder_;
+  static TemporaryFolder* folder_;
   static EngineDriver* driver_;
 };
 
-fs::path* EngineHarmony::folder_ = nullptr;
+TemporaryFolder* EngineHarmony::folder_ = nullptr;
 EngineDriver* EngineHarmony::driver_ = nullptr;
 
 TEST_F(EngineHarmony, ThePromptIsRenderedNatively) {

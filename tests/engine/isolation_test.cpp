@@ -12,11 +12,10 @@
 
 #include "engine_driver.h"
 #include "hash_model.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
-
-namespace fs = std::filesystem;
 
 using Ids = std::vector<int32_t>;
 
@@ -24,12 +23,10 @@ constexpr const char* kIsolatedModel = "llama_plain";
 constexpr int32_t kNanToken = 77;
 
 // The tiny model with a NaN in the embedding of one token.
-fs::path model_with_nan() {
-  const fs::path folder = fs::path(testing::TempDir()) / "dunlin_engine_nan";
-  fs::remove_all(folder);
-  fs::copy(tiny_model_path(kIsolatedModel), folder);
-  const fs::path path = folder / "model.safetensors";
-  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+void write_model_with_nan(const TemporaryFolder& folder) {
+  std::filesystem::copy(tiny_model_path(kIsolatedModel), folder.path());
+  std::fstream file(folder.file("model.safetensors"),
+                    std::ios::in | std::ios::out | std::ios::binary);
   uint64_t header_bytes = 0;
   file.read(reinterpret_cast<char*>(&header_bytes), sizeof header_bytes);
   std::string header(header_bytes, ' ');
@@ -41,19 +38,19 @@ fs::path model_with_nan() {
   file.seekp(static_cast<std::streamoff>(8 + header_bytes + row));
   const uint32_t nan = 0x7fc00000u;
   file.write(reinterpret_cast<const char*>(&nan), sizeof nan);
-  return folder;
 }
 
 // Also a later request that gets the pages with the NaNs in them, and one that shares a page's
 // beginning with the failed one.
 TEST(NotANumber, FailsTheRequestAlone) {
-  const fs::path folder = model_with_nan();
+  const TemporaryFolder folder;
+  write_model_with_nan(folder);
   for (const char* backend : {"cpu", "reference"}) {
     for (const Precision precision : {Precision::automatic, Precision::exact, Precision::f32}) {
       const ModelOptions options = {
           .backend = backend, .precision = precision, .threads = 1, .context = 64, .sequences = 3};
       EngineDriver clean(kIsolatedModel, options);
-      EngineDriver driver(folder.string(), options);
+      EngineDriver driver(folder.path(), options);
       for (int round = 0; round < 3; ++round) {
         Ids bad_prompt = random_prompt(20, 4);
         bad_prompt[17] = kNanToken;
@@ -76,7 +73,6 @@ TEST(NotANumber, FailsTheRequestAlone) {
       }
     }
   }
-  fs::remove_all(folder);
 }
 
 TEST(NotANumber, FailsInTheMiddleOfAnAnswer) {

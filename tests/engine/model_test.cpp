@@ -12,6 +12,7 @@
 #include "base/byte_source.h"
 #include "engine/kv_options.h"
 #include "engine_driver.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -73,22 +74,20 @@ TEST(LoadModel, AMissingFileIsNamed) {
 
 // Biases that config.json does not have would be left out of what the model computes.
 TEST(LoadModel, AWeightThatTheConfigurationLeavesOutIsNamed) {
-  const std::string folder = testing::TempDir() + "dunlin_unread_weight";
-  std::filesystem::remove_all(folder);
-  std::filesystem::copy(tiny_model_path("llama_tied_bias"), folder);
-  std::ifstream file(folder + "/config.json");
+  const TemporaryFolder folder;
+  std::filesystem::copy(tiny_model_path("llama_tied_bias"), folder.path());
+  std::ifstream file(folder.file("config.json"));
   std::string config{std::istreambuf_iterator<char>(file), {}};
   const std::string with = "\"mlp_bias\": true";
   config.replace(config.find(with), with.size(), "\"mlp_bias\": false");
-  std::ofstream(folder + "/config.json") << config;
-  const auto model = load_model(folder, {});
+  std::ofstream(folder.file("config.json")) << config;
+  const auto model = load_model(folder.path(), {});
   ASSERT_FALSE(model.ok());
   EXPECT_EQ(model.error().kind, ErrorKind::model);
   EXPECT_NE(model.error().message.find("_proj.bias is not read by a llama model"),
             std::string::npos)
       << model.error().message;
   EXPECT_TRUE(load_model(tiny_model_path("llama_tied_bias"), {.layers = 1}).ok());
-  std::filesystem::remove_all(folder);
 }
 
 // llama_plain as if it were trained for a longer context; of its options the error, and what was read.
@@ -98,19 +97,17 @@ struct Refused {
 };
 
 Refused refused(const char* trained, const ModelOptions& options) {
-  const std::string folder = testing::TempDir() + "dunlin_long_context";
-  std::filesystem::remove_all(folder);
-  std::filesystem::copy(tiny_model_path("llama_plain"), folder);
-  std::ifstream file(folder + "/config.json");
+  const TemporaryFolder folder;
+  std::filesystem::copy(tiny_model_path("llama_plain"), folder.path());
+  std::ifstream file(folder.file("config.json"));
   std::string config{std::istreambuf_iterator<char>(file), {}};
   const std::string found = "\"max_position_embeddings\": 512";
   config.replace(config.find(found), found.size(),
                  std::string("\"max_position_embeddings\": ") + trained);
-  std::ofstream(folder + "/config.json") << config;
+  std::ofstream(folder.file("config.json")) << config;
   const uint64_t before = file_reads().bytes;
-  const auto model = load_model(folder, options);
+  const auto model = load_model(folder.path(), options);
   const uint64_t read = file_reads().bytes - before;
-  std::filesystem::remove_all(folder);
   EXPECT_FALSE(model.ok());
   return {model.ok() ? Error{} : model.error(), read};
 }

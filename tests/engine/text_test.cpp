@@ -6,6 +6,7 @@
 #include <filesystem>
 
 #include "engine_driver.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -15,16 +16,14 @@ namespace fs = std::filesystem;
 class EngineText : public testing::Test {
  protected:
   static void SetUpTestSuite() {
-    folder_ = new fs::path(fs::path(testing::TempDir()) / "dunlin_engine_text");
-    fs::remove_all(*folder_);
-    fs::copy(tiny_model_path("llama_plain"), *folder_);
+    folder_ = new TemporaryFolder;
+    fs::copy(tiny_model_path("llama_plain"), folder_->path());
     fs::copy(fs::path(DUNLIN_SOURCE_DIR) / "tests/tokenizer/data/small_gpt2/tokenizer.json",
-             *folder_);
-    driver_ = new EngineDriver(*folder_, {.threads = 1, .context = 128, .sequences = 2});
+             folder_->path());
+    driver_ = new EngineDriver(folder_->path(), {.threads = 1, .context = 128, .sequences = 2});
   }
   static void TearDownTestSuite() {
     delete driver_;
-    fs::remove_all(*folder_);
     delete folder_;
   }
 
@@ -39,11 +38,11 @@ class EngineText : public testing::Test {
     return driver_->model().text.tokenizer->decode(ids, /*skip_special=*/true);
   }
 
-  static fs::path* folder_;
+  static TemporaryFolder* folder_;
   static EngineDriver* driver_;
 };
 
-fs::path* EngineText::folder_ = nullptr;
+TemporaryFolder* EngineText::folder_ = nullptr;
 EngineDriver* EngineText::driver_ = nullptr;
 
 TEST_F(EngineText, PiecesJoinToTheDecodedIds) {

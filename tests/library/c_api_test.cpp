@@ -8,6 +8,7 @@
 
 #include "c_api_driver.h"
 #include "library_models.h"
+#include "support/temporary_folder.h"
 
 namespace {
 
@@ -108,35 +109,34 @@ TEST(CApiLoad, KeysAndValuesAreKeptAsTheOptionsSay) {
 }
 
 TEST(CApiLoad, APackCacheThatIsOfNoUseIsAWarning) {
-  const std::string folder = testing::TempDir() + "dunlin_c_api_open_to_all";
-  std::filesystem::create_directory(folder);
-  std::filesystem::permissions(folder, std::filesystem::perms::all);
+  const dunlin::TemporaryFolder folder;
+  std::filesystem::permissions(folder.path(), std::filesystem::perms::all);
   dunlin_load_options options = one_thread();
-  options.pack_cache = folder.c_str();
+  options.pack_cache = folder.path().c_str();
   testing::internal::CaptureStderr();
   EXPECT_TRUE(load(ids_model(), options) != nullptr);
   const std::string printed = testing::internal::GetCapturedStderr();
-  EXPECT_NE(printed.find("warning: packed weights are not kept: " + folder), std::string::npos)
+  EXPECT_NE(printed.find("warning: packed weights are not kept: " + folder.path()),
+            std::string::npos)
       << printed;
-  std::filesystem::remove_all(folder);
 }
 
 TEST(CApiLoad, OffloadMapsWhatThePackCacheKeeps) {
-  const std::string folder = testing::TempDir() + "dunlin_c_api_packed";
-  std::filesystem::remove_all(folder);
+  const dunlin::TemporaryFolder folder;
+  const std::string packed = folder.file("packed");
   dunlin_load_options options = one_thread();
   options.offload = 1;
   dunlin_engine* engine = nullptr;
   EXPECT_EQ(dunlin_engine_load(ids_model().c_str(), &options, &engine), DUNLIN_ERROR_USAGE);
   EXPECT_NE(std::string(dunlin_last_error()).find("cannot be mapped"), std::string::npos);
-  options.pack_cache = folder.c_str();
+  options.pack_cache = packed.c_str();
   EXPECT_TRUE(load(ids_model(), options) != nullptr);
-  EXPECT_FALSE(std::filesystem::is_empty(folder));  // though it is small
+  EXPECT_FALSE(std::filesystem::is_empty(packed));  // though it is small
   // A header from before it knows neither.
   options.struct_size = offsetof(dunlin_load_options, offload);
-  std::filesystem::remove_all(folder);
+  std::filesystem::remove_all(packed);
   EXPECT_TRUE(load(ids_model(), options) != nullptr);
-  EXPECT_FALSE(std::filesystem::exists(folder));  // too small to be kept
+  EXPECT_FALSE(std::filesystem::exists(packed));  // too small to be kept
 }
 
 TEST(CApiText, GoesThroughTheCallersBuffers) {

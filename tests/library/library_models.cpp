@@ -1,34 +1,24 @@
 #include "library_models.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "support/temporary_folder.h"
 #include "support/text_model_folder.h"
 
 namespace {
 
 constexpr const char* kPattern = R"(\p{N}|\s?[^\s\p{N}]+|\s+)";
 
-// A text model until the process ends. Tests run at the same time: each has folders of its own.
+// A text model until the process ends.
 struct TextModelFolder {
-  explicit TextModelFolder(const std::string& name,
-                           void (*write)(const std::string& folder) = dunlin::write_text_model)
-      : path(testing::TempDir() + "dunlin_library_" + name + "_" + std::to_string(getpid())) {
-    std::filesystem::create_directories(path);
-    write(path);
+  explicit TextModelFolder(void (*write)(const std::string& folder) = dunlin::write_text_model) {
+    write(folder.path());
   }
-  ~TextModelFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  TextModelFolder(const TextModelFolder&) = delete;
-  TextModelFolder& operator=(const TextModelFolder&) = delete;
 
-  const std::string path;
+  const dunlin::TemporaryFolder folder;
 };
 
 }  // namespace
@@ -38,19 +28,19 @@ std::string ids_model() {
 }
 
 std::string text_model() {
-  static const TextModelFolder folder("text");
-  return folder.path;
+  static const TextModelFolder kModel;
+  return kModel.folder.path();
 }
 
 std::string harmony_model() {
-  static const TextModelFolder folder("harmony", dunlin::write_harmony_model);
-  return folder.path;
+  static const TextModelFolder kModel(dunlin::write_harmony_model);
+  return kModel.folder.path();
 }
 
 std::string pattern_model() {
-  static const TextModelFolder folder("pattern");
+  static const TextModelFolder kModel;
   static const bool written = [] {
-    const std::string path = folder.path + "/tokenizer.json";
+    const std::string path = kModel.folder.file("tokenizer.json");
     auto tokenizer = nlohmann::ordered_json::parse(std::ifstream(path));
     tokenizer["pre_tokenizer"]["pretokenizers"] = {{{"type", "Split"},
                                                     {"pattern", {{"Regex", kPattern}}},
@@ -64,5 +54,5 @@ std::string pattern_model() {
     return true;
   }();
   EXPECT_TRUE(written);
-  return folder.path;
+  return kModel.folder.path();
 }

@@ -5,16 +5,15 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <filesystem>
 #include <limits>
+
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
 
 class ArrayFileTest : public testing::Test {
  protected:
-  void TearDown() override { std::filesystem::remove(path_); }
-
   Result<ArrayFile> open_bytes(const std::string& bytes) {
     write_file_atomically(path_, std::as_bytes(std::span(bytes))).value();
     return ArrayFile::open(path_);
@@ -35,8 +34,8 @@ class ArrayFileTest : public testing::Test {
     EXPECT_NE(file.error().message.find(part), std::string::npos) << file.error().message;
   }
 
-  std::string path_ = testing::TempDir() +
-                      testing::UnitTest::GetInstance()->current_test_info()->name() + ".arrays";
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("arrays");
 };
 
 std::string tensor(const std::string& dtype, const std::string& shape, const std::string& offsets) {

@@ -5,12 +5,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <set>
 
 #include "backend/cpu/fuse.h"
 #include "golden_models.h"
 #include "parity/array_file.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -78,7 +78,6 @@ class BisectTest : public testing::Test {
     for (const char* name : {"input_ids", "logits"}) arrays[name] = golden.read(name).value();
     write_array_file(path_, arrays).value();
   }
-  void TearDown() override { std::filesystem::remove(path_); }
 
   ParityReport compare(const ParityOptions& options = {}) {
     return compare_with_reference(model(), path_, options).value();
@@ -101,9 +100,8 @@ class BisectTest : public testing::Test {
   }
   static std::string model() { return model_path(kBisectedModel, Container::directory); }
 
-  const std::string path_ = testing::TempDir() +
-                            testing::UnitTest::GetInstance()->current_test_info()->name() +
-                            "_bisect.safetensors";
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("reference.safetensors");
   std::vector<Names> tried_;
 };
 
@@ -199,13 +197,13 @@ TEST(TruncatedModel, IsComparedUpToItsLastLayer) {
 
 TEST(TruncatedModel, NeedsAReferenceOfItsInside) {
   const auto file = ArrayFile::open(golden_path(kBisectedModel)).value();
-  const std::string path = testing::TempDir() + "logits_alone.safetensors";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("logits_alone.safetensors");
   write_array_file(path, {{"input_ids", file.read("input_ids").value()},
                           {"logits", file.read("logits").value()}})
       .value();
   const auto report =
       compare_with_reference(model_path(kBisectedModel, Container::directory), path, {.layers = 1});
-  std::filesystem::remove(path);
   ASSERT_FALSE(report.ok());
   EXPECT_THAT(report.error().message, HasSubstr("cut by --layers"));
 }

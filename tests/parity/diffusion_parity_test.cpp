@@ -5,12 +5,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <functional>
 
 #include "golden_models.h"
 #include "parity/array_file.h"
 #include "parity/parity.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -23,8 +23,6 @@ constexpr const char* kModel = "dream_plain";
 
 class DiffusionParity : public testing::Test {
  protected:
-  void TearDown() override { std::filesystem::remove(path_); }
-
   Result<ParityReport> compare(const std::function<void(Arrays&, Texts&)>& change,
                                const DiffusionOverrides& overrides = {}) {
     const auto golden = ArrayFile::open(golden_path(kModel)).value();
@@ -46,9 +44,8 @@ class DiffusionParity : public testing::Test {
     return report.ok() ? "" : report.error().message;
   }
 
-  std::string path_ = testing::TempDir() +
-                      testing::UnitTest::GetInstance()->current_test_info()->name() +
-                      ".safetensors";
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("golden.safetensors");
 };
 
 TEST_F(DiffusionParity, EveryLoopIsComputed) {

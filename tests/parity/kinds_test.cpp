@@ -5,7 +5,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <filesystem>
 #include <map>
 #include <string>
 #include <utility>
@@ -14,6 +13,7 @@
 #include "golden_models.h"
 #include "parity/array_file.h"
 #include "parity/parity.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -79,8 +79,6 @@ TEST(ParityKinds, SummariesCountAndKeepTheLargestDifference) {
 
 class ParityKindsOfAModel : public testing::Test {
  protected:
-  void TearDown() override { std::filesystem::remove(path_); }
-
   // Of dream_plain against its golden, one value of which was moved by `change`.
   Counts compare(const std::string& changed, float change) {
     const auto golden = ArrayFile::open(golden_path("dream_plain")).value();
@@ -95,9 +93,8 @@ class ParityKindsOfAModel : public testing::Test {
     return report.ok() ? counts_of(report->rows) : Counts();
   }
 
-  std::string path_ = testing::TempDir() +
-                      testing::UnitTest::GetInstance()->current_test_info()->name() +
-                      ".safetensors";
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("golden.safetensors");
 };
 
 // Two layers: of each two norms and seven projections.

@@ -10,6 +10,7 @@
 #include "golden_models.h"
 #include "parity/array_file.h"
 #include "parity/parity.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -20,8 +21,6 @@ constexpr const char* kMutatedModel = "llama_plain";
 
 class Mutation : public testing::Test {
  protected:
-  void TearDown() override { std::filesystem::remove(path_); }
-
   Result<ParityReport> compare(const std::function<void(Arrays&)>& change) {
     const auto golden = ArrayFile::open(golden_path(kMutatedModel)).value();
     Arrays arrays;
@@ -37,9 +36,8 @@ class Mutation : public testing::Test {
     return compare(change).value().first_failure().value_or("");
   }
 
-  std::string path_ = testing::TempDir() +
-                      testing::UnitTest::GetInstance()->current_test_info()->name() +
-                      ".safetensors";
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("golden.safetensors");
 };
 
 TEST_F(Mutation, TheUnchangedGoldenPasses) {
@@ -132,7 +130,7 @@ TEST_F(Mutation, UnknownTensorsAreReported) {
 }
 
 TEST_F(Mutation, ADumpHoldsTheEnginesOwnValues) {
-  const std::string dump = testing::TempDir() + "parity_dump.safetensors";
+  const std::string dump = folder_.file("dump.safetensors");
   const auto options = ParityOptions{.backend = "reference", .dump = dump};
   const std::string model = model_path(kMutatedModel, Container::directory);
   ASSERT_TRUE(compare_with_reference(model, golden_path(kMutatedModel), options).ok());
@@ -140,14 +138,11 @@ TEST_F(Mutation, ADumpHoldsTheEnginesOwnValues) {
   const auto golden = ArrayFile::open(golden_path(kMutatedModel)).value();
   EXPECT_EQ(ours.read("logits").value().shape, golden.read("logits").value().shape);
   EXPECT_EQ(ours.read("greedy_ids").value().integers, golden.read("greedy_ids").value().integers);
-  std::filesystem::remove(dump);
 }
 
 TEST_F(Mutation, ADumpReplacesAnOlderDumpAndNothingElse) {
   namespace fs = std::filesystem;
-  const fs::path folder = fs::path(testing::TempDir()) / "parity_dump_targets";
-  fs::remove_all(folder);
-  fs::create_directory(folder);
+  const fs::path folder = folder_.path();
   fs::copy(model_path(kMutatedModel, Container::directory), folder / "model");
   fs::copy(model_path(kMutatedModel, Container::gguf), folder / "model.gguf");
   fs::copy(golden_path(kMutatedModel), folder / "golden.safetensors");
@@ -169,12 +164,11 @@ TEST_F(Mutation, ADumpReplacesAnOlderDumpAndNothingElse) {
   }
   EXPECT_TRUE(dump_to("dump.safetensors", "model").ok());
   EXPECT_TRUE(dump_to("dump.safetensors", "model.gguf").ok());
-  fs::remove_all(folder);
 }
 
 TEST_F(Mutation, APromptAloneIsEnoughForADumpThatIsAReference) {
-  const std::string prompt = testing::TempDir() + "parity_prompt.safetensors";
-  const std::string dump = testing::TempDir() + "parity_dump_of_prompt.safetensors";
+  const std::string prompt = folder_.file("prompt.safetensors");
+  const std::string dump = folder_.file("dump.safetensors");
   const auto golden = ArrayFile::open(golden_path(kMutatedModel)).value();
   ASSERT_TRUE(write_array_file(prompt, {{"input_ids", golden.read("input_ids").value()}}).ok());
   const std::string model = model_path(kMutatedModel, Container::directory);
@@ -185,8 +179,6 @@ TEST_F(Mutation, APromptAloneIsEnoughForADumpThatIsAReference) {
   ASSERT_TRUE(report.ok()) << report.error().message;
   EXPECT_TRUE(report->pass());
   EXPECT_EQ(report->rows.size(), 1u);
-  std::filesystem::remove(prompt);
-  std::filesystem::remove(dump);
 }
 
 }  // namespace

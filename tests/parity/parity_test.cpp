@@ -4,7 +4,6 @@
 #include "parity/parity.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -13,6 +12,7 @@
 
 #include "base/cpu_features.h"
 #include "golden_models.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -109,23 +109,19 @@ INSTANTIATE_TEST_SUITE_P(Tiny, SecondThreshold,
 
 // 24 tokens and 12 more, of a model whose configuration says 30.
 TEST(ParityContext, MayBeLongerThanTheModelWasTrainedFor) {
-  namespace fs = std::filesystem;
-  const fs::path folder =
-      fs::path(testing::TempDir()) / ("dunlin_short_context_" + std::to_string(getpid()));
-  fs::remove_all(folder);
-  fs::copy(model_path("llama_plain", Container::directory), folder);
-  std::ifstream file(folder / "config.json");
+  const TemporaryFolder folder;
+  std::filesystem::copy(model_path("llama_plain", Container::directory), folder.path());
+  std::ifstream file(folder.file("config.json"));
   nlohmann::json config = nlohmann::json::parse(file);
   config["max_position_embeddings"] = 30;
-  std::ofstream(folder / "config.json") << config.dump();
+  std::ofstream(folder.file("config.json")) << config.dump();
   for (const char* backend : {"reference", "cpu"}) {
     const auto report =
-        compare_with_reference(folder, golden_path("llama_plain"), {.backend = backend});
+        compare_with_reference(folder.path(), golden_path("llama_plain"), {.backend = backend});
     ASSERT_TRUE(report.ok()) << report.error().message;
     EXPECT_TRUE(report->pass()) << *report->first_failure();
     EXPECT_EQ(report->rows.back().name, "greedy_logits");
   }
-  fs::remove_all(folder);
 }
 
 TEST(ParityModels, AreAllThere) {

@@ -2,7 +2,6 @@
 // from the weights that torch dequantises (tools/make_quantized_goldens.py); and every instruction
 // set gives the bits of the reference in each precision.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -10,19 +9,16 @@
 #include "base/log.h"
 #include "golden_models.h"
 #include "parity/parity.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
-
-namespace fs = std::filesystem;
 
 class Quantized : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     set_warning_sink([](const std::string&) {});  // scales of activations
-    dump_ = fs::path(testing::TempDir()) / ("dunlin_quantized_" + std::to_string(getpid()));
   }
-  void TearDown() override { fs::remove(dump_); }
 
   static Result<ParityReport> compare(const std::string& golden, const BackendChoice& choice,
                                       const ParityOptions& options) {
@@ -48,7 +44,8 @@ class Quantized : public testing::TestWithParam<std::string> {
     }
   }
 
-  std::string dump_;
+  TemporaryFolder folder_;
+  const std::string dump_ = folder_.file("dump.safetensors");
 };
 
 TEST_P(Quantized, LogitsAreThoseOfTheDequantisedModel) {
@@ -73,7 +70,9 @@ TEST_P(Quantized, EveryInstructionSetHasTheBitsOfTheReference) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Models, Quantized, testing::ValuesIn(quantized_folders()),
-                         [](const auto& info) { return fs::path(info.param).filename().string(); });
+                         [](const auto& info) {
+                           return std::filesystem::path(info.param).filename().string();
+                         });
 
 TEST(QuantizedModels, AreAllThere) {
   EXPECT_EQ(quantized_folders().size(), 5u);

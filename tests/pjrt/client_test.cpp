@@ -6,7 +6,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <filesystem>
 #include <fstream>
 
 #include "backend/pjrt/client/hlo_summary.h"
@@ -15,6 +14,7 @@
 #include "backend/pjrt/open_device.h"
 #include "backend/pjrt/stablehlo/builder.h"
 #include "pjrt_device.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin::pjrt {
 namespace {
@@ -61,10 +61,9 @@ TEST(Plugin, WhatIsNoPluginIsAnErrorThatNamesIt) {
   EXPECT_EQ(missing.error().kind, ErrorKind::device);
   EXPECT_THAT(missing.error().message, HasSubstr("/no/such/plugin.so"));
 
-  const std::string text = testing::TempDir() + "dunlin_no_plugin.so";
-  std::ofstream(text) << "no library";
-  EXPECT_FALSE(Plugin::load(text).ok());
-  std::filesystem::remove(text);
+  const TemporaryFolder folder;
+  std::ofstream(folder.file("text.so")) << "no library";
+  EXPECT_FALSE(Plugin::load(folder.file("text.so")).ok());
 
   const auto library = Plugin::load("libm.so.6");
   ASSERT_FALSE(library.ok());

@@ -14,6 +14,7 @@
 
 #include "../engine/engine_driver.h"
 #include "pjrt_device.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -199,12 +200,12 @@ TEST(EngineLoop, WhatIsNotGreedyComesTokenByToken) {
 TEST(EngineLoop, AStopStringEndsTheAnswerBeforeIt) {
   DUNLIN_NEEDS_PLUGIN();
   namespace fs = std::filesystem;
-  const fs::path folder = fs::path(testing::TempDir()) / "dunlin_pjrt_loop_text";
-  fs::remove_all(folder);
-  fs::copy(tiny_model_path("llama_plain"), folder);
-  fs::copy(fs::path(DUNLIN_SOURCE_DIR) / "tests/tokenizer/data/small_gpt2/tokenizer.json", folder);
-  EngineDriver single(folder.string(), options(1));
-  EngineDriver looped(folder.string(), options(8));
+  const TemporaryFolder folder;
+  fs::copy(tiny_model_path("llama_plain"), folder.path());
+  fs::copy(fs::path(DUNLIN_SOURCE_DIR) / "tests/tokenizer/data/small_gpt2/tokenizer.json",
+           folder.path());
+  EngineDriver single(folder.path(), options(1));
+  EngineDriver looped(folder.path(), options(8));
   Answer all;
   uint32_t seed = 0;  // of a prompt that is answered with text, not with special tokens alone
   while (all.text.size() < 8 && ++seed < 20)
@@ -217,7 +218,6 @@ TEST(EngineLoop, AStopStringEndsTheAnswerBeforeIt) {
   EXPECT_EQ(answer.text, expected.text);
   EXPECT_EQ(answer.ids, expected.ids);
   EXPECT_EQ(answer.reason, expected.reason);
-  fs::remove_all(folder);
 }
 
 // A request that its own events cancel gets no more of them, though the device had more tokens.

@@ -3,7 +3,6 @@
 #include "parity/parity.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstdint>
@@ -21,6 +20,7 @@
 #include "parity/array_file.h"
 #include "pjrt_device.h"
 #include "program/mesh.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -153,9 +153,9 @@ TEST_P(PjrtPackedParity, LogitsAreThoseOfTheDecodedWeights) {
   DUNLIN_NEEDS_PLUGIN();
   const Encoded& it = GetParam();
   if (it.mesh.devices() > 1 && !pjrt::on_cpu()) GTEST_SKIP() << "one device";
-  const std::string folder = testing::TempDir() + "dunlin_packed_" + std::to_string(getpid());
-  const std::string prompt = folder + "_prompt.safetensors";
-  const std::string expected = folder + "_expected.safetensors";
+  const TemporaryFolder folder;
+  const std::string prompt = folder.file("prompt.safetensors");
+  const std::string expected = folder.file("expected.safetensors");
   const auto golden = ArrayFile::open(golden_path(it.model));
   ASSERT_TRUE(golden.ok()) << golden.error().message;
   ASSERT_TRUE(write_array_file(prompt, {{"input_ids", golden->read("input_ids").value()}}).ok());
@@ -172,8 +172,6 @@ TEST_P(PjrtPackedParity, LogitsAreThoseOfTheDecodedWeights) {
                                               .precision = Precision::f32,
                                               .quantize = it.type,
                                               .tolerance = pjrt::tolerance().parity});
-  std::filesystem::remove(prompt);
-  std::filesystem::remove(expected);
   ASSERT_TRUE(report.ok()) << report.error().message;
   ASSERT_EQ(report->rows.size(), 1u);
   const ParityRow& row = report->rows.front();

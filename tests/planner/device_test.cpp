@@ -4,10 +4,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <filesystem>
 #include <fstream>
 #include <utility>
 #include <vector>
+
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -118,10 +119,9 @@ class DeviceFile : public testing::Test {
     EXPECT_FALSE(result.ok()) << text;
     return result.ok() ? "" : result.error().message;
   }
-  void TearDown() override { std::filesystem::remove(path_); }
 
-  std::string path_ = testing::TempDir() + "/device_test_" +
-                      testing::UnitTest::GetInstance()->current_test_info()->name() + ".json";
+  TemporaryFolder folder_;
+  const std::string path_ = folder_.file("device.json");
 };
 
 TEST_F(DeviceFile, HoldsADevice) {

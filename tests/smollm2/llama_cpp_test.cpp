@@ -14,13 +14,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
 #include <span>
 
 #include "engine/engine.h"
 #include "parity/array_file.h"
 #include "parity/parity.h"
 #include "smollm2.h"
+#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -30,11 +30,6 @@ using Ids = std::vector<int32_t>;
 
 class SmolLm2LlamaCpp : public SmolLm2 {
  protected:
-  void TearDown() override {
-    std::filesystem::remove(reference_);
-    std::filesystem::remove(dump_);
-  }
-
   // Logits [steps][V] after the prompt and after each of `ids` but the last, in one row.
   std::vector<float> forced_logits(const Ids& prompt, const Ids& ids, Precision precision) {
     std::map<std::string, Array> arrays;
@@ -51,8 +46,9 @@ class SmolLm2LlamaCpp : public SmolLm2 {
     return ArrayFile::open(dump_).value().read("greedy_logits").value().floats;
   }
 
-  const std::string reference_ = testing::TempDir() + "smollm2_forced.safetensors";
-  const std::string dump_ = testing::TempDir() + "smollm2_dump.safetensors";
+  TemporaryFolder folder_;
+  const std::string reference_ = folder_.file("forced.safetensors");
+  const std::string dump_ = folder_.file("dump.safetensors");
 };
 
 Ids encode_prompt(const Json& test) {

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "support/temporary_folder.h"
+
 namespace dunlin {
 namespace {
 
@@ -44,16 +46,10 @@ std::vector<std::string> file_names(const fs::path& folder) {
 
 class SyntheticModel : public testing::TestWithParam<std::string> {
  protected:
-  void SetUp() override {
-    folder_ = fs::path(testing::TempDir()) / ("synthetic_" + GetParam());
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
-  }
-  void TearDown() override { fs::remove_all(folder_); }
-
   std::string recipe() const { return kData / GetParam() / "recipe.json"; }
 
-  fs::path folder_;
+  TemporaryFolder temporary_;
+  const fs::path folder_ = temporary_.path();
 };
 
 class CommittedModel : public SyntheticModel {};
@@ -92,13 +88,13 @@ INSTANTIATE_TEST_SUITE_P(, LargeModel, testing::ValuesIn(model_names(false)),
                          [](const auto& info) { return info.param; });
 
 TEST(SyntheticRecipe, ErrorNamesTheFile) {
-  const std::string path = testing::TempDir() + "broken_recipe.json";
+  const TemporaryFolder folder;
+  const std::string path = folder.file("broken_recipe.json");
   std::ofstream(path) << R"({"seed": 1, "dtype": "F32"})";
-  const auto status = write_synthetic_gguf(path, testing::TempDir() + "broken.gguf");
+  const auto status = write_synthetic_gguf(path, folder.file("broken.gguf"));
   ASSERT_FALSE(status.ok());
   EXPECT_NE(status.error().message.find(path), std::string::npos) << status.error().message;
   EXPECT_NE(status.error().message.find("shards"), std::string::npos) << status.error().message;
-  fs::remove(path);
 }
 
 }  // namespace
