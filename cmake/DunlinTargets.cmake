@@ -147,6 +147,7 @@ function(dunlin_test NAME)
   target_link_libraries(${NAME} PRIVATE dunlin_flags ${ARG_DEPS} ${ARG_EXTERNAL} GTest::gtest GTest::gmock
                                         GTest::gtest_main)
   target_compile_definitions(${NAME} PRIVATE "DUNLIN_SOURCE_DIR=\"${PROJECT_SOURCE_DIR}\"")
+  target_include_directories(${NAME} PRIVATE "${PROJECT_SOURCE_DIR}/tests")  # support/, helpers of other folders
   if(ARG_OPTIMISED)
     target_compile_options(${NAME} PRIVATE -O1)
   else()

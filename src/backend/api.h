@@ -66,7 +66,7 @@ int64_t kv_pages(const KvGroup& group, const StepLimits& limits);
 
 // How weights that lie packed in files reach memory.
 enum class LoadMode {
-  automatic,  // copy; of a PackedWeightStore mmap from kMappedBytes on
+  automatic,  // copy; of a PackedWeightStore mmap from kMappedBytes on; XLA for CPU as it can
   copy,       // read into memory of their own, checksums compared
   mmap,  // mapped: pages are read when they are first used, and are shared with other processes
 };

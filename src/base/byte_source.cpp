@@ -10,6 +10,7 @@
 
 #include "base/atomic_file.h"
 #include "base/file_descriptor.h"
+#include "base/mapped_file.h"
 
 namespace dunlin {
 namespace {
@@ -20,16 +21,18 @@ std::string system_error(int code) {
   return std::strerror(code);
 }
 
+void count_read(uint64_t bytes) {
+  reads_of_files.bytes.fetch_add(bytes, std::memory_order_relaxed);
+  reads_of_files.reads.fetch_add(1, std::memory_order_relaxed);
+}
+
 class FileSource final : public ByteSource {
  public:
   FileSource(FileDescriptor fd, uint64_t size, std::string path)
       : fd_(std::move(fd)), size_(size), path_(std::move(path)) {}
 
   Result<void> read_at(uint64_t offset, std::span<std::byte> into) const override {
-    if (offset > size_ || into.size() > size_ - offset) {
-      return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the file's {} bytes",
-                                     path_, into.size(), offset, size_));
-    }
+    DUNLIN_RETURN_IF_ERROR(check_range(offset, into.size()));
     while (!into.empty()) {
       const ssize_t count =
           ::pread(fd_.get(), into.data(), into.size(), static_cast<off_t>(offset));
@@ -37,8 +40,7 @@ class FileSource final : public ByteSource {
       if (count < 0) return model_error(fmt::format("{}: {}", path_, system_error(errno)));
       if (count == 0)
         return model_error(fmt::format("{}: the file became shorter while it was read", path_));
-      reads_of_files.bytes.fetch_add(static_cast<uint64_t>(count), std::memory_order_relaxed);
-      reads_of_files.reads.fetch_add(1, std::memory_order_relaxed);
+      count_read(static_cast<uint64_t>(count));
       into = into.subspan(static_cast<size_t>(count));
       offset += static_cast<uint64_t>(count);
     }
@@ -47,7 +49,23 @@ class FileSource final : public ByteSource {
   uint64_t size() const override { return size_; }
   const std::string& name() const override { return path_; }
 
+  // A file system that maps no files is no error.
+  Result<std::optional<HeldBytes>> hold_at(uint64_t offset, uint64_t bytes) const override {
+    DUNLIN_RETURN_IF_ERROR(check_range(offset, bytes));
+    auto part = MappedFile::part(fd_, offset, bytes, path_);
+    if (!part.ok()) return std::optional<HeldBytes>();
+    count_read(bytes);
+    const auto map = std::make_shared<const MappedFile>(std::move(part).value());
+    return std::optional(HeldBytes{.bytes = map->bytes(), .owner = map});
+  }
+
  private:
+  Result<void> check_range(uint64_t offset, uint64_t bytes) const {
+    if (offset <= size_ && bytes <= size_ - offset) return {};
+    return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the file's {} bytes",
+                                   path_, bytes, offset, size_));
+  }
+
   FileDescriptor fd_;
   uint64_t size_;
   std::string path_;
@@ -75,6 +93,11 @@ class MemorySource final : public ByteSource {
 };
 
 }  // namespace
+
+Result<std::optional<HeldBytes>> ByteSource::hold_at(uint64_t /*offset*/,
+                                                     uint64_t /*bytes*/) const {
+  return std::optional<HeldBytes>();
+}
 
 Result<void> ByteSource::read_lines(const ByteLines& lines, std::byte* into,
                                     size_t into_step) const {

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,13 @@ struct ByteLines {
   size_t count = 0;
 };
 
+// Bytes where they lie in memory. They stay, and stay the same as long as nobody writes to the file that
+// they are of, while `owner` is held.
+struct HeldBytes {
+  std::span<const std::byte> bytes = {};
+  std::shared_ptr<const void> owner = {};
+};
+
 class ByteSource {
  public:
   virtual ~ByteSource() = default;
@@ -33,11 +41,15 @@ class ByteSource {
   // Puts line i at `into` + i * `into_step`. Errors are those of read_at(), which reads each line here.
   // A source whose bytes are stored in another order reads many lines at a time.
   virtual Result<void> read_lines(const ByteLines& lines, std::byte* into, size_t into_step) const;
+  // The bytes from `offset` on without a copy; nothing where a source has to read them, which the caller
+  // then does. Errors are those of read_at().
+  virtual Result<std::optional<HeldBytes>> hold_at(uint64_t offset, uint64_t bytes) const;
   virtual uint64_t size() const = 0;            // bytes
   virtual const std::string& name() const = 0;  // path, or a label for memory
 };
 
-// A regular file opened read-only. Directories, FIFOs and devices are refused.
+// A regular file opened read-only. Directories, FIFOs and devices are refused. What is held of it is
+// mapped: a file that becomes shorter then ends the process (SIGBUS) where it is read.
 Result<std::shared_ptr<const ByteSource>> open_file(const std::string& path);
 
 struct ReadCount {
@@ -45,7 +57,7 @@ struct ReadCount {
   std::atomic<uint64_t> reads = 0;
 };
 
-// What this process has read of all files that open_file() opened. Mapped files are not counted.
+// What this process has read of all files that open_file() opened; what is held counts as read.
 const ReadCount& file_reads();
 
 // Bytes held in memory, for tests and tools.

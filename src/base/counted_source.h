@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -28,6 +29,14 @@ class CountedSource final : public ByteSource {
     count_->bytes += lines.count * lines.bytes;
     count_->reads += lines.count;
     return source_->read_lines(lines, into, into_step);
+  }
+  Result<std::optional<HeldBytes>> hold_at(uint64_t offset, uint64_t bytes) const override {
+    auto held = source_->hold_at(offset, bytes);
+    if (held.ok() && *held) {
+      count_->bytes += bytes;
+      ++count_->reads;
+    }
+    return held;
   }
   uint64_t size() const override { return source_->size(); }
   const std::string& name() const override { return source_->name(); }

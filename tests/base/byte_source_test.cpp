@@ -33,6 +33,7 @@ class ByteSourceTest : public testing::Test {
   std::string path(const std::string& name) const { return folder_.file(name); }
 
   TemporaryFolder folder_;
+  std::array<std::byte, 4> four_{};
 };
 
 // Both kinds of source, over the same text, are bounded in the same way.
@@ -65,6 +66,39 @@ TEST_F(ByteSourceTest, FileIsReadInsideItsBytes) {
   ASSERT_TRUE(file.ok()) << file.error().message;
   EXPECT_EQ((*file)->name(), path("a"));
   expect_bounded_reads(**file, "0123456789");
+}
+
+// It stays when the source and the file's name are gone, and is bounded as reads are.
+TEST_F(ByteSourceTest, AFileHoldsItsBytes) {
+  const std::string text = std::string(5000, '.') + "0123456789";
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of(text)).ok());
+  auto file = open_file(path("a")).value();
+  const uint64_t before = file_reads().bytes;
+  const auto held = file->hold_at(5002, 4);
+  ASSERT_TRUE(held.ok()) << held.error().message;
+  ASSERT_TRUE(held->has_value());
+  EXPECT_EQ(file_reads().bytes - before, 4u);
+  EXPECT_TRUE((*file->hold_at(5010, 0))->bytes.empty());
+  for (const uint64_t offset : {uint64_t{5007}, uint64_t{5011}, UINT64_MAX - 3})
+    EXPECT_EQ(file->hold_at(offset, 4).error().message,
+              file->read_at(offset, four_).error().message);
+  file.reset();
+  fs::remove(path("a"));
+  const std::span<const std::byte> bytes = (*held)->bytes;
+  EXPECT_EQ(std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size()), "2345");
+}
+
+TEST_F(ByteSourceTest, MemoryIsReadAndNotHeld) {
+  EXPECT_FALSE(memory_of("0123456789")->hold_at(0, 4)->has_value());
+}
+
+TEST_F(ByteSourceTest, WhatIsHeldOfACountedSourceCounts) {
+  ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("0123456789")).ok());
+  const auto count = std::make_shared<ReadCount>();
+  EXPECT_TRUE(CountedSource(open_file(path("a")).value(), count).hold_at(1, 7)->has_value());
+  EXPECT_FALSE(CountedSource(memory_of("0123456789"), count).hold_at(1, 7)->has_value());
+  EXPECT_EQ(count->bytes, 7u);
+  EXPECT_EQ(count->reads, 1u);
 }
 
 // Two characters of every fifth, three apart in what they become.

@@ -5,8 +5,14 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <fstream>
+#include <iterator>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <thread>
 
 #include "backend/pjrt/client/hlo_summary.h"
 #include "backend/pjrt/client/plugin.h"
@@ -35,6 +41,11 @@ std::vector<float> download(const Buffer& buffer, const TensorType& type) {
   EXPECT_TRUE(copied.ok()) << copied.error().message;
   return values;
 }
+
+struct AlignedFloats {
+  AlignedFloats() { std::iota(std::begin(values), std::end(values), 1.0f); }
+  alignas(64) float values[32];
+};
 
 TEST(OpenDevice, AMeshOfMoreVirtualDevicesThanAnyoneMakesIsRefused) {
   DUNLIN_NEEDS_CPU_PLUGIN();
@@ -112,6 +123,30 @@ TEST(Client, NumbersOfFourBitsArriveWithTheirSign) {
     const auto results = (*program)->execute({{argument.id()}});
     ASSERT_TRUE(results.ok()) << results.error().message;
     EXPECT_EQ(download((*results)[0][0], {Element::f32, {3, 5}}), expected);
+  }
+}
+
+// As PluginCalls::share() has it, until the array is gone. What is not aligned is copied.
+TEST(Client, ArraysOfTheHostAreSharedWithTheCpu) {
+  DUNLIN_NEEDS_CPU_PLUGIN();
+  const auto client = test_client();
+  const TensorType type{Element::f32, {16}};
+  for (const size_t skipped : {size_t{0}, size_t{1}}) {
+    const auto memory = std::make_shared<AlignedFloats>();
+    const std::span<const float> floats = std::span(memory->values).subspan(skipped, 16);
+    auto shared = client->share(type, {.bytes = std::as_bytes(floats), .owner = memory}, 0);
+    ASSERT_TRUE(shared.ok()) << shared.error().message;
+    EXPECT_EQ(download(*shared, type), std::vector<float>(floats.begin(), floats.end()));
+    const bool in_place = shared->address().value() == reinterpret_cast<uintptr_t>(floats.data());
+    EXPECT_EQ(in_place, skipped == 0);
+    if (in_place) EXPECT_GT(memory.use_count(), 1);
+    {
+      const Buffer gone = std::move(shared).value();
+    }
+    // Threads of XLA may still be at it.
+    for (int i = 0; i < 1000 && memory.use_count() > 1; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_EQ(memory.use_count(), 1);
   }
 }
 

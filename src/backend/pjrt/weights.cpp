@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -119,36 +120,89 @@ Result<DevicesOfShares> devices_of_shares(const WeightDeclaration& weight, const
   return devices;
 }
 
-// Of one weight: by device, its arrays.
-Result<std::vector<std::vector<Buffer>>> upload_weight(const Client& client, const Program& program,
-                                                       const WeightView& view, const WeightUse& use,
-                                                       const ProgramSharding* sharding,
-                                                       WeightReader& reader, ThreadPool& pool) {
-  const auto index = static_cast<size_t>(use.weight);
-  const std::vector<TensorType> types = weight_types(program, use, sharding);
-  DevicesOfShares shares;
-  if (sharding == nullptr) {
-    shares[{IndexRuns::all(view.rows), IndexRuns::all(view.columns)}].push_back(0);
-  } else {
-    DUNLIN_ASSIGN_OR_RETURN(shares, devices_of_shares(program.weights[index],
-                                                      sharding->weights[index], view, *sharding));
+// XLA for CPU copies what does not start at a multiple of this.
+constexpr uintptr_t kSharedAlignment = 64;
+
+// The one array of a use where it lies in memory as it is, nothing where it has to be read or copied.
+Result<std::optional<HeldBytes>> held_array(const BoxOfWeight& stored, const WeightUse& use,
+                                            const TensorType& type) {
+  const auto& [view, box] = stored;
+  const bool as_stored =
+      use.form.kind == DeviceForm::Kind::values && stored_as(view.format, type.element);
+  const bool one_piece = box.columns.is_all_of(view.columns) && box.rows.runs.size() == 1 &&
+                         box.rows.runs.front().count == box.rows.extent;
+  if (!as_stored || !one_piece) return std::optional<HeldBytes>();
+  DUNLIN_ASSIGN_OR_RETURN(auto held, view.hold_rows(box.rows.runs.front().begin, box.rows.extent));
+  if (held && reinterpret_cast<uintptr_t>(held->bytes.data()) % kSharedAlignment != 0) held.reset();
+  return held;
+}
+
+// Brings weights to the devices, one after the other.
+class WeightUploader {
+ public:
+  WeightUploader(const Client& client, const Program& program, const std::vector<WeightView>& views,
+                 const ProgramSharding* sharding, bool may_share, ThreadPool& pool)
+      : client_(client),
+        program_(program),
+        views_(views),
+        sharding_(sharding),
+        may_share_(may_share && client.platform() == "cpu"),
+        pool_(pool),
+        reader_(views) {}
+
+  using Arrays = std::vector<std::vector<Buffer>>;  // by device
+  Result<Arrays> upload(const WeightUse& use) {
+    DUNLIN_ASSIGN_OR_RETURN(const DevicesOfShares shares, shares_of(use.weight));
+    Arrays arrays(sharding_ == nullptr ? 1 : static_cast<size_t>(sharding_->devices()));
+    for (const auto& [share, devices] : shares) {
+      DUNLIN_ASSIGN_OR_RETURN(const BoxOfWeight stored,
+                              reader_.box_of(use.weight, {share.first, share.second}));
+      DUNLIN_RETURN_IF_ERROR(upload_share(use, stored, devices, arrays));
+    }
+    return arrays;
   }
-  std::vector<std::vector<Buffer>> arrays(
-      sharding == nullptr ? 1 : static_cast<size_t>(sharding->devices()));
-  for (const auto& [share, devices] : shares) {
-    DUNLIN_ASSIGN_OR_RETURN(const BoxOfWeight stored,
-                            reader.box_of(use.weight, {share.first, share.second}));
-    DUNLIN_ASSIGN_OR_RETURN(const HostArrays bytes,
-                            read_arrays(stored.view, stored.box, use, types, pool));
+
+ private:
+  Result<DevicesOfShares> shares_of(WeightId weight) const {
+    const auto index = static_cast<size_t>(weight);
+    const WeightView& view = views_[index];
+    if (sharding_ != nullptr)
+      return devices_of_shares(program_.weights[index], sharding_->weights[index], view,
+                               *sharding_);
+    DevicesOfShares shares;
+    shares[{IndexRuns::all(view.rows), IndexRuns::all(view.columns)}].push_back(0);
+    return shares;
+  }
+
+  Result<void> upload_share(const WeightUse& use, const BoxOfWeight& stored,
+                            const std::vector<int64_t>& devices, Arrays& into) {
+    const std::vector<TensorType> types = weight_types(program_, use, sharding_);
+    std::optional<HeldBytes> held;
+    if (may_share_) {
+      DUNLIN_ASSIGN_OR_RETURN(held, held_array(stored, use, types.front()));
+    }
+    HostArrays bytes;
+    if (!held) {
+      DUNLIN_ASSIGN_OR_RETURN(bytes, read_arrays(stored.view, stored.box, use, types, pool_));
+    }
     for (const int64_t device : devices) {
       for (size_t i = 0; i < types.size(); ++i) {
-        DUNLIN_ASSIGN_OR_RETURN(Buffer buffer, client.upload(types[i], bytes[i], device));
-        arrays[static_cast<size_t>(device)].push_back(std::move(buffer));
+        DUNLIN_ASSIGN_OR_RETURN(Buffer buffer, held ? client_.share(types[i], *held, device)
+                                                    : client_.upload(types[i], bytes[i], device));
+        into[static_cast<size_t>(device)].push_back(std::move(buffer));
       }
     }
+    return {};
   }
-  return arrays;
-}
+
+  const Client& client_;
+  const Program& program_;
+  const std::vector<WeightView>& views_;
+  const ProgramSharding* sharding_;
+  bool may_share_;
+  ThreadPool& pool_;
+  WeightReader reader_;
+};
 
 }  // namespace
 
@@ -161,15 +215,15 @@ Result<DeviceWeights> DeviceWeights::load(const Client& client, const Program& p
   const int threads = options.threads > 0 ? options.threads : cpu_features().cores;
   DUNLIN_ASSIGN_OR_RETURN(const auto pool, ThreadPool::create(std::clamp(threads, 1, 1024)));
   const int64_t devices = sharding == nullptr ? 1 : sharding->devices();
-  WeightReader reader(views);
+  WeightUploader uploader(client, program, views, sharding, options.load_mode != LoadMode::copy,
+                          *pool);
   for (size_t i = 0; i < uses.size(); ++i) {
     const WeightUse& use = uses[i];
-    const WeightView& view = views[static_cast<size_t>(use.weight)];
     const std::string& name = program.weights[static_cast<size_t>(use.weight)].name;
     if (options.progress) {
       options.progress(static_cast<double>(i) / static_cast<double>(uses.size()), name);
     }
-    auto arrays = upload_weight(client, program, view, use, sharding, reader, *pool);
+    auto arrays = uploader.upload(use);
     if (!arrays.ok()) return arrays.error().with_context(name);
     weights.buffers_.emplace(use, std::move(arrays).value());
     weights.bytes_ += static_cast<uint64_t>(weight_bytes(program, use, sharding) * devices);

@@ -20,7 +20,9 @@ class DeviceWeights {
  public:
   // Reads `uses`, brings them into their forms on options.threads threads and uploads them, one tensor
   // at a time, gate and up of one tensor from one reading: for a mesh what each device holds of it,
-  // once for all devices that hold the same. `sharding` is null for one device.
+  // once for all devices that hold the same. `sharding` is null for one device. XLA for CPU computes with
+  // what lies in its file as it is needed, at a multiple of 64 bytes, without a copy, but for
+  // LoadMode::copy.
   static Result<DeviceWeights> load(const Client& client, const Program& program,
                                     const std::vector<WeightView>& views,
                                     const std::vector<WeightUse>& uses,

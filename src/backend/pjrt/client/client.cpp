@@ -67,6 +67,12 @@ Result<Buffer> Client::upload(const TensorType& type, std::span<const std::byte>
   return Buffer(calls_, id);
 }
 
+Result<Buffer> Client::share(const TensorType& type, const HeldBytes& data, int64_t device) const {
+  DUNLIN_CHECK(std::cmp_equal(data.bytes.size(), type.bytes()), "bytes of " + type.text());
+  DUNLIN_ASSIGN_OR_RETURN(const BufferId id, calls_->share(type, data, device));
+  return Buffer(calls_, id);
+}
+
 Result<std::unique_ptr<LoadedProgram>> Client::compile(const std::string& program,
                                                        const CompileSpec& spec) const {
   DUNLIN_ASSIGN_OR_RETURN(const ProgramId id, calls_->compile(program, serialize(spec)));

@@ -85,6 +85,8 @@ class Client {
   // Copies a row-major array to a device; `data` may go when this returns.
   Result<Buffer> upload(const TensorType& type, std::span<const std::byte> data,
                         int64_t device) const;
+  // An array that may lie where the host has it (PluginCalls::share()).
+  Result<Buffer> share(const TensorType& type, const HeldBytes& data, int64_t device) const;
 
   // `program` is StableHLO text.
   Result<std::unique_ptr<LoadedProgram>> compile(const std::string& program,

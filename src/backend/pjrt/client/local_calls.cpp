@@ -166,8 +166,10 @@ std::string LocalCalls::device_kind() const {
   return told.ok() ? std::string(args.device_kind, args.device_kind_size) : std::string();
 }
 
-Result<BufferId> LocalCalls::upload(const TensorType& type, std::span<const std::byte> data,
-                                    int64_t device) {
+Result<LocalCalls::Upload> LocalCalls::begin_upload(const TensorType& type,
+                                                    std::span<const std::byte> data, int64_t device,
+                                                    PJRT_HostBufferSemantics semantics,
+                                                    const std::string& doing) const {
   DUNLIN_CHECK(device >= 0 && std::cmp_less(device, devices_.size()), "a device of the client");
   auto args = DUNLIN_PJRT_ARGS(PJRT_Client_BufferFromHostBuffer_Args);
   args.client = client_;
@@ -179,17 +181,42 @@ Result<BufferId> LocalCalls::upload(const TensorType& type, std::span<const std:
   const Shape strides = element_bits(type.element) < 8 ? row_major_strides(type) : Shape();
   args.byte_strides = strides.empty() ? nullptr : strides.data();
   args.num_byte_strides = strides.size();
-  args.host_buffer_semantics = PJRT_HostBufferSemantics_kImmutableUntilTransferCompletes;
+  args.host_buffer_semantics = semantics;
   args.device = devices_[static_cast<size_t>(device)];
-  const std::string doing = "copy " + type.text() + " to the device";
   DUNLIN_RETURN_IF_ERROR(
       plugin_.check(plugin_.api().PJRT_Client_BufferFromHostBuffer(&args), doing));
-  const auto id = static_cast<BufferId>(reinterpret_cast<uintptr_t>(args.buffer));
-  if (const auto copied = plugin_.await(args.done_with_host_buffer, doing); !copied.ok()) {
-    free_buffer(id);
+  return Upload{.id = static_cast<BufferId>(reinterpret_cast<uintptr_t>(args.buffer)),
+                .done = args.done_with_host_buffer};
+}
+
+Result<BufferId> LocalCalls::upload(const TensorType& type, std::span<const std::byte> data,
+                                    int64_t device) {
+  const std::string doing = "copy " + type.text() + " to the device";
+  DUNLIN_ASSIGN_OR_RETURN(
+      const Upload begun,
+      begin_upload(type, data, device, PJRT_HostBufferSemantics_kImmutableUntilTransferCompletes,
+                   doing));
+  if (const auto copied = plugin_.await(begun.done, doing); !copied.ok()) {
+    free_buffer(begun.id);
     return copied.error();
   }
-  return id;
+  return begun.id;
+}
+
+Result<BufferId> LocalCalls::share(const TensorType& type, const HeldBytes& data, int64_t device) {
+  const std::string doing = "share " + type.text() + " with the device";
+  DUNLIN_ASSIGN_OR_RETURN(
+      const Upload begun,
+      begin_upload(type, data.bytes, device, PJRT_HostBufferSemantics_kImmutableZeroCopy, doing));
+  if (begun.done == nullptr) {  // nobody would say how long the bytes are needed
+    free_buffer(begun.id);
+    return upload(type, data.bytes, device);
+  }
+  if (const auto held = plugin_.hold_until(begun.done, data.owner, doing); !held.ok()) {
+    free_buffer(begun.id);
+    return held.error();
+  }
+  return begun.id;
 }
 
 Result<void> LocalCalls::download(BufferId buffer, const TensorType& type,

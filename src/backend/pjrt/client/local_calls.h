@@ -22,6 +22,7 @@ class LocalCalls final : public PluginCalls {
 
   Result<BufferId> upload(const TensorType& type, std::span<const std::byte> data,
                           int64_t device) override;
+  Result<BufferId> share(const TensorType& type, const HeldBytes& data, int64_t device) override;
   Result<void> download(BufferId buffer, const TensorType& type,
                         std::span<std::byte> into) override;
   Result<uintptr_t> address(BufferId buffer) override;
@@ -48,6 +49,14 @@ class LocalCalls final : public PluginCalls {
   Result<std::vector<DeviceFacts>> find_devices();
   Result<PJRT_DeviceDescription*> describe_device(PJRT_Device* device) const;
   std::string device_kind() const;
+  // A transfer to a device that has begun: `done` when the host's bytes are needed no more.
+  struct Upload {
+    BufferId id;
+    PJRT_Event* done;
+  };
+  Result<Upload> begin_upload(const TensorType& type, std::span<const std::byte> data,
+                              int64_t device, PJRT_HostBufferSemantics semantics,
+                              const std::string& doing) const;
   Result<ProgramId> adopt(PJRT_LoadedExecutable* loaded) const;
 
   const Plugin& plugin_;

@@ -117,10 +117,34 @@ Result<void> Plugin::await(PJRT_Event* event, const std::string& doing) const {
   auto args = DUNLIN_PJRT_ARGS(PJRT_Event_Await_Args);
   args.event = event;
   const auto result = check(api_->PJRT_Event_Await(&args), doing);
-  auto destroy = DUNLIN_PJRT_ARGS(PJRT_Event_Destroy_Args);
-  destroy.event = event;
-  api_->PJRT_Event_Destroy(&destroy);
+  destroy(event);
   return result;
+}
+
+Result<void> Plugin::hold_until(PJRT_Event* event, std::shared_ptr<const void> held,
+                                const std::string& doing) const {
+  struct Holder {
+    const Plugin* plugin;
+    std::shared_ptr<const void> held;
+  };
+  auto holder = std::make_unique<Holder>(Holder{.plugin = this, .held = std::move(held)});
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Event_OnReady_Args);
+  args.event = event;
+  args.user_arg = holder.get();
+  args.callback = [](PJRT_Error* error, void* user) {
+    const std::unique_ptr<Holder> ready(static_cast<Holder*>(user));
+    (void)ready->plugin->check(error, "let an array of the host go");
+  };
+  const auto result = check(api_->PJRT_Event_OnReady(&args), doing);
+  if (result.ok()) (void)holder.release();  // the callback's, which may have run
+  destroy(event);
+  return result;
+}
+
+void Plugin::destroy(PJRT_Event* event) const {
+  auto args = DUNLIN_PJRT_ARGS(PJRT_Event_Destroy_Args);
+  args.event = event;
+  (void)check(api_->PJRT_Event_Destroy(&args), "destroy an event");
 }
 
 }  // namespace dunlin::pjrt

@@ -4,6 +4,7 @@
 
 #include <pjrt_c_api.h>
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -29,9 +30,14 @@ class Plugin {
   Result<void> check(PJRT_Error* error, const std::string& doing) const;
   // Waits for the event and destroys it; null is success.
   Result<void> await(PJRT_Event* event, const std::string& doing) const;
+  // Holds an object until the event is ready, and destroys the event; it is null for no plug-in. After an
+  // error nothing is held.
+  Result<void> hold_until(PJRT_Event* event, std::shared_ptr<const void> held,
+                          const std::string& doing) const;
 
  private:
   Plugin(std::string path, const PJRT_Api* api) : path_(std::move(path)), api_(api) {}
+  void destroy(PJRT_Event* event) const;
 
   std::string path_;
   const PJRT_Api* api_;

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "backend/pjrt/element.h"
+#include "base/byte_source.h"
 #include "base/result.h"
 
 namespace dunlin::pjrt {
@@ -74,6 +75,11 @@ class PluginCalls {
   // Copies a row-major array to a device; `data`, of the bytes of the type, may go when this returns.
   virtual Result<BufferId> upload(const TensorType& type, std::span<const std::byte> data,
                                   int64_t device) = 0;
+  // The same without a copy, of bytes at a multiple of 64 and a device that computes with the host's
+  // memory, as XLA for CPU does: they are let go when nothing uses the array any more. Else a copy.
+  virtual Result<BufferId> share(const TensorType& type, const HeldBytes& data, int64_t device) {
+    return upload(type, data.bytes, device);
+  }
   // Copies a whole array to the host, row-major; `into` has its bytes.
   virtual Result<void> download(BufferId buffer, const TensorType& type,
                                 std::span<std::byte> into) = 0;
