@@ -21,6 +21,10 @@ std::string system_error(int code) {
   return std::strerror(code);
 }
 
+bool in_one_piece(const ByteLines& lines) {
+  return lines.count <= 1 || lines.step == lines.bytes;
+}
+
 void count_read(uint64_t bytes) {
   reads_of_files.bytes.fetch_add(bytes, std::memory_order_relaxed);
   reads_of_files.reads.fetch_add(1, std::memory_order_relaxed);
@@ -50,9 +54,11 @@ class FileSource final : public ByteSource {
   const std::string& name() const override { return path_; }
 
   // A file system that maps no files is no error.
-  Result<std::optional<HeldBytes>> hold_at(uint64_t offset, uint64_t bytes) const override {
-    DUNLIN_RETURN_IF_ERROR(check_range(offset, bytes));
-    auto part = MappedFile::part(fd_, offset, bytes, path_);
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
+    if (!in_one_piece(lines)) return std::optional<HeldBytes>();
+    const uint64_t bytes = uint64_t{lines.count} * lines.bytes;
+    DUNLIN_RETURN_IF_ERROR(check_range(lines.offset, bytes));
+    auto part = MappedFile::part(fd_, lines.offset, bytes, path_);
     if (!part.ok()) return std::optional<HeldBytes>();
     count_read(bytes);
     const auto map = std::make_shared<const MappedFile>(std::move(part).value());
@@ -74,28 +80,38 @@ class FileSource final : public ByteSource {
 class MemorySource final : public ByteSource {
  public:
   MemorySource(std::vector<std::byte> bytes, std::string label)
-      : bytes_(std::move(bytes)), label_(std::move(label)) {}
+      : bytes_(std::make_shared<const std::vector<std::byte>>(std::move(bytes))),
+        label_(std::move(label)) {}
 
   Result<void> read_at(uint64_t offset, std::span<std::byte> into) const override {
-    if (offset > bytes_.size() || into.size() > bytes_.size() - offset) {
-      return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the {} bytes there are",
-                                     label_, into.size(), offset, bytes_.size()));
-    }
-    if (!into.empty()) std::memcpy(into.data(), bytes_.data() + offset, into.size());
+    DUNLIN_RETURN_IF_ERROR(check_range(offset, into.size()));
+    if (!into.empty()) std::memcpy(into.data(), bytes_->data() + offset, into.size());
     return {};
   }
-  uint64_t size() const override { return bytes_.size(); }
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
+    if (!in_one_piece(lines)) return std::optional<HeldBytes>();
+    const uint64_t bytes = uint64_t{lines.count} * lines.bytes;
+    DUNLIN_RETURN_IF_ERROR(check_range(lines.offset, bytes));
+    return std::optional(
+        HeldBytes{.bytes = std::span(*bytes_).subspan(lines.offset, bytes), .owner = bytes_});
+  }
+  uint64_t size() const override { return bytes_->size(); }
   const std::string& name() const override { return label_; }
 
  private:
-  std::vector<std::byte> bytes_;
+  Result<void> check_range(uint64_t offset, uint64_t bytes) const {
+    if (offset <= size() && bytes <= size() - offset) return {};
+    return model_error(fmt::format("{}: {} bytes at offset {} lie beyond the {} bytes there are",
+                                   label_, bytes, offset, size()));
+  }
+
+  std::shared_ptr<const std::vector<std::byte>> bytes_;
   std::string label_;
 };
 
 }  // namespace
 
-Result<std::optional<HeldBytes>> ByteSource::hold_at(uint64_t /*offset*/,
-                                                     uint64_t /*bytes*/) const {
+Result<std::optional<HeldBytes>> ByteSource::hold_lines(const ByteLines& /*lines*/) const {
   return std::optional<HeldBytes>();
 }
 

@@ -30,10 +30,10 @@ class CountedSource final : public ByteSource {
     count_->reads += lines.count;
     return source_->read_lines(lines, into, into_step);
   }
-  Result<std::optional<HeldBytes>> hold_at(uint64_t offset, uint64_t bytes) const override {
-    auto held = source_->hold_at(offset, bytes);
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
+    auto held = source_->hold_lines(lines);
     if (held.ok() && *held) {
-      count_->bytes += bytes;
+      count_->bytes += lines.count * lines.bytes;
       ++count_->reads;
     }
     return held;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <optional>
 #include <span>
 #include <utility>
 
@@ -90,6 +91,31 @@ class JoinedSource final : public ByteSource {
       at += bytes;
     }
     return {};
+  }
+
+  // Some rows of all columns of a part.
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
+    const auto row_bytes = static_cast<uint64_t>(whole_.row_bytes);
+    const auto row = static_cast<int64_t>(lines.offset / row_bytes);
+    const auto column = static_cast<int64_t>(lines.offset % row_bytes);
+    const auto rows = static_cast<int64_t>(lines.count);
+    if (rows == 0 || row + rows > whole_.rows || (rows > 1 && lines.step != row_bytes))
+      return std::optional<HeldBytes>();
+    const int64_t strip = index_of(rows_, row);
+    const Cell& from = cell(strip, index_of(columns_, column));
+    const JoinedPart& part = parts_[static_cast<size_t>(from.part)];
+    const bool all_columns = std::ranges::binary_search(columns_, column) && from.column == 0 &&
+                             std::cmp_equal(part.columns.extent, lines.bytes) &&
+                             part.columns.count() == part.columns.extent &&
+                             part.columns.runs.size() == 1;
+    if (!all_columns || row + rows > rows_[static_cast<size_t>(strip + 1)])
+      return std::optional<HeldBytes>();
+    const int64_t part_row = from.row + row - rows_[static_cast<size_t>(strip)];
+    return part.source->hold_lines(
+        {.offset = part.offset + static_cast<uint64_t>(part_row * part.columns.extent),
+         .step = lines.bytes,
+         .bytes = lines.bytes,
+         .count = lines.count});
   }
   uint64_t size() const override { return static_cast<uint64_t>(whole_.rows * whole_.row_bytes); }
   const std::string& name() const override { return whole_.file; }

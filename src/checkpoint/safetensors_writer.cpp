@@ -10,7 +10,8 @@ namespace dunlin {
 namespace {
 
 // Readers may map the file: the data begin at a multiple of the widest element.
-constexpr size_t kHeaderAlignment = 8;
+// The format wants 8. With 64, tensors of whole cache lines begin at one, and can be used where they lie.
+constexpr size_t kDataAlignment = 64;
 
 uint64_t bytes_of(const std::vector<int64_t>& shape, int64_t element_bytes) {
   auto bytes = static_cast<uint64_t>(element_bytes);
@@ -51,7 +52,9 @@ Result<void> SafetensorsWriter::begin_data() {
     tensor.end = end;
   }
   text += '}';
-  text.resize((text.size() + kHeaderAlignment - 1) / kHeaderAlignment * kHeaderAlignment, ' ');
+  const size_t data =
+      (sizeof(uint64_t) + text.size() + kDataAlignment - 1) / kDataAlignment * kDataAlignment;
+  text.resize(data - sizeof(uint64_t), ' ');
   const uint64_t length = text.size();
   std::string header(reinterpret_cast<const char*>(&length), sizeof length);
   header += text;

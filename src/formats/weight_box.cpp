@@ -220,6 +220,24 @@ Result<void> read_box(const WeightView& view, const WeightBox& box, const TakeBo
   return BoxReader(upright, elements).read(take);
 }
 
+Result<std::optional<HeldBytes>> hold_box(const WeightView& view, const WeightBox& box) {
+  const auto is_one_run = [](const IndexRuns& runs) {
+    return runs.runs.size() == 1 && runs.runs.front().count == runs.extent;
+  };
+  const bool in_order =
+      view.row_map.stride == 1 && view.row_map.rope_head_dim == 0 && !view.columns_apart;
+  if (!in_order || view.scales != nullptr || !is_one_run(box.rows) || !is_one_run(box.columns))
+    return std::optional<HeldBytes>();
+  const auto columns = column_bytes(view.row_form(), box.columns);
+  if (!columns || !is_one_run(*columns)) return std::optional<HeldBytes>();
+  const int64_t row = view.row_map.stored_row(box.rows.runs.front().begin);
+  const int64_t at = row * view.bytes_per_row() + columns->runs.front().begin;
+  return view.source->hold_lines({.offset = view.offset + static_cast<uint64_t>(at),
+                                  .step = static_cast<uint64_t>(view.bytes_per_row()),
+                                  .bytes = static_cast<size_t>(columns->extent),
+                                  .count = static_cast<size_t>(box.rows.extent)});
+}
+
 Result<void> read_box_of_both(const WeightView& both, const WeightBox& box, const TakeBoxes& take) {
   WeightBox rows_of_both{.rows = {.extent = 2 * box.rows.extent}, .columns = box.columns};
   for (const IndexRun& run : box.rows.runs)

@@ -67,16 +67,6 @@ Result<void> WeightView::read_rows(int64_t first, int64_t count, std::span<std::
   return {};
 }
 
-Result<std::optional<HeldBytes>> WeightView::hold_rows(int64_t first, int64_t count) const {
-  DUNLIN_CHECK(first >= 0 && count >= 0 && count <= rows && first <= rows - count,
-               "rows outside the weight");
-  const bool in_order = row_map.stride == 1 && row_map.rope_head_dim == 0;
-  if (!in_order || scales != nullptr || columns_apart) return std::optional<HeldBytes>();
-  const auto bytes = static_cast<uint64_t>(bytes_per_row());
-  const auto stored = static_cast<uint64_t>(row_map.stored_row(first));
-  return source->hold_at(offset + stored * bytes, static_cast<uint64_t>(count) * bytes);
-}
-
 Result<void> WeightView::read_stored(int64_t first, int64_t count,
                                      std::span<std::byte> into) const {
   const size_t bytes = into.size() / static_cast<size_t>(count);

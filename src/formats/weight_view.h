@@ -70,9 +70,6 @@ struct WeightView {
   // Reads canonical rows [first, first + count) into `into` (count * bytes_per_row() bytes), in
   // canonical order, each as row_form() says. Safe from any thread.
   Result<void> read_rows(int64_t first, int64_t count, std::span<std::byte> into) const;
-  // The same rows where they lie in memory; nothing where they have to be read: rows in another order, or
-  // with scales, or of a source that does not hold its bytes.
-  Result<std::optional<HeldBytes>> hold_rows(int64_t first, int64_t count) const;
 
  private:
   Result<void> read_stored(int64_t first, int64_t count, std::span<std::byte> into) const;

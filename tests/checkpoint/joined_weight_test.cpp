@@ -74,6 +74,35 @@ IndexRuns runs(int64_t extent, std::vector<IndexRun> list) {
   return {.extent = extent, .runs = std::move(list)};
 }
 
+// Rows of all columns of a part, as a device of a mesh has them.
+TEST(JoinedWeight, HoldsWhatLiesInOnePart) {
+  const auto joined = join({part_of(runs(4, {{0, 0, 4}}), runs(6, {{0, 0, 6}})),
+                            part_of(runs(4, {{0, 4, 3}}), runs(6, {{0, 0, 6}})),
+                            part_of(IndexRuns::all(kRows), runs(4, {{0, 6, 4}}))});
+  ASSERT_TRUE(joined.ok()) << joined.error().message;
+  const auto held = [&](int64_t row, int64_t column, size_t columns, size_t rows) {
+    return (*joined)
+        ->hold_lines({.offset = static_cast<uint64_t>(row * kRowBytes + column),
+                      .step = kRowBytes,
+                      .bytes = columns,
+                      .count = rows})
+        .value();
+  };
+  const auto second = held(5, 0, 6, 2);
+  ASSERT_TRUE(second.has_value());
+  ASSERT_EQ(second->bytes.size(), 12u);
+  EXPECT_EQ(second->bytes[0], value_at(5, 0));
+  EXPECT_EQ(second->bytes[11], value_at(6, 5));
+  const auto third = held(4, 6, 4, 3);
+  ASSERT_TRUE(third.has_value());
+  EXPECT_EQ(third->bytes[11], value_at(6, 9));
+  EXPECT_FALSE(held(3, 0, 6, 2));          // of two parts
+  EXPECT_FALSE(held(0, 0, 5, 2));          // some columns
+  EXPECT_FALSE(held(0, 1, 6, 1));          // of two parts
+  EXPECT_FALSE(held(0, 0, kRowBytes, 2));  // of two parts
+  EXPECT_FALSE(held(6, 0, 6, 2));          // beyond the end
+}
+
 TEST(JoinedWeight, ReadsEveryRangeOfRows) {
   expect_every_range({part_of(runs(4, {{0, 0, 4}}), IndexRuns::all(kRowBytes)),
                       part_of(runs(4, {{0, 4, 3}}), IndexRuns::all(kRowBytes))});

@@ -68,6 +68,45 @@ TEST(WeightBox, RowsAndColumnsComeWithZerosBetween) {
   EXPECT_EQ(stored_bytes(weight.view, box), 24u);
 }
 
+Values held_values(const WeightView& view, const WeightBox& box) {
+  const auto held = hold_box(view, box);
+  EXPECT_TRUE(held.ok()) << held.error().message;
+  if (!held.ok() || !*held) return {};
+  Values values((*held)->bytes.size() / 4);
+  std::memcpy(values.data(), (*held)->bytes.data(), (*held)->bytes.size());
+  return values;
+}
+
+TEST(WeightBox, IsHeldWhereItLiesInOnePiece) {
+  const WeightBox rows{.rows = {.extent = 2, .runs = {{0, 3, 2}}}, .columns = IndexRuns::all(4)};
+  const WeightBox part_of_a_row{.rows = {.extent = 1, .runs = {{0, 3, 1}}},
+                                .columns = {.extent = 2, .runs = {{0, 1, 2}}}};
+  const Counted weight(8, 4, {.offset = 1});
+  EXPECT_EQ(held_values(weight.view, rows), values_of(weight.view, rows));
+  EXPECT_EQ(held_values(weight.view, part_of_a_row), (Values{17, 18}));
+  for (const WeightBox& apart :
+       {WeightBox{.rows = rows.rows, .columns = part_of_a_row.columns},
+        WeightBox{.rows = {.extent = 3, .runs = {{0, 3, 2}}}, .columns = IndexRuns::all(4)},
+        WeightBox{.rows = {.extent = 2, .runs = {{0, 3, 1}, {1, 5, 1}}},
+                  .columns = IndexRuns::all(4)},
+        WeightBox{.rows = part_of_a_row.rows,
+                  .columns = {.extent = 2, .runs = {{0, 0, 1}, {1, 3, 1}}}}})
+    EXPECT_EQ(held_values(weight.view, apart), Values());
+}
+
+TEST(WeightBox, IsReadWhereItIsStoredInAnotherWay) {
+  const WeightBox box{.rows = {.extent = 2, .runs = {{0, 4, 2}}}, .columns = IndexRuns::all(4)};
+  EXPECT_EQ(held_values(Counted(8, 4, {.stride = 2}).view, box), Values());
+  EXPECT_EQ(held_values(Counted(8, 4, {.rope_head_dim = 4}).view, box), Values());
+  WeightView view = Counted(8, 4, {}).view;
+  EXPECT_NE(held_values(view, box), Values());
+  view.columns_apart = true;
+  EXPECT_EQ(held_values(view, box), Values());
+  view = Counted(8, 4, {}).view;
+  view.scales = std::make_shared<const WeightScales>(WeightScales{.rows = 8, .values = {1}});
+  EXPECT_EQ(held_values(view, box), Values());
+}
+
 TEST(WeightBox, WholeRowsSideBySideAreReadAtOnce) {
   const Counted weight(8, 4, {});
   const WeightBox box{.rows = {.extent = 5, .runs = {{0, 2, 5}}}, .columns = IndexRuns::all(4)};

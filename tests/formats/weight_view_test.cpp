@@ -4,12 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
-#include <memory>
 #include <numeric>
 #include <span>
 #include <vector>
-
-#include "support/temporary_folder.h"
 
 namespace dunlin {
 namespace {
@@ -59,34 +56,6 @@ TEST(WeightView, RopeElementsOfAVectorAreUnpermuted) {
 TEST(WeightView, OneRowOfTwoInTurn) {
   EXPECT_EQ(read(view_of(1, 3, 0, {.offset = 1, .stride = 2}), 0, 1),
             (std::vector<float>{3, 4, 5}));
-}
-
-// Where it lies one after the other in a source that holds its bytes.
-TEST(WeightView, RowsAreHeldAsTheyAreStored) {
-  const TemporaryFolder folder;
-  std::vector<float> values(256);
-  std::iota(values.begin(), values.end(), 0.0f);
-  ASSERT_TRUE(write_file_atomically(folder.file("a"), std::as_bytes(std::span(values))).ok());
-  const auto file = open_file(folder.file("a")).value();
-  const auto held = [&](RowMap map, bool columns_apart = false) {
-    WeightView view{"w", Format::f32, 4, 3, file, 8, map};
-    view.columns_apart = columns_apart;
-    return view.hold_rows(1, 2).value();
-  };
-  const auto floats = [](const HeldBytes& rows) {
-    std::vector<float> read(rows.bytes.size() / sizeof(float));
-    std::memcpy(read.data(), rows.bytes.data(), rows.bytes.size());
-    return read;
-  };
-  EXPECT_EQ(floats(*held({})), (std::vector<float>{5, 6, 7, 8, 9, 10}));
-  EXPECT_EQ(floats(*held({.offset = 2})), (std::vector<float>{11, 12, 13, 14, 15, 16}));
-  EXPECT_FALSE(held({.stride = 2}));
-  EXPECT_FALSE(held({.rope_head_dim = 4}));
-  EXPECT_FALSE(held({}, /*columns_apart=*/true));
-  EXPECT_FALSE(view_of(4, 3, 8, {}).hold_rows(1, 2).value());  // in memory
-  WeightView scaled{"w", Format::f32, 4, 3, file, 8, {}};
-  scaled.scales = std::make_shared<const WeightScales>(WeightScales{.rows = 4, .values = {1}});
-  EXPECT_FALSE(scaled.hold_rows(1, 2).value());
 }
 
 TEST(WeightView, RowsInTurnAreOneWeight) {

@@ -126,13 +126,9 @@ constexpr uintptr_t kSharedAlignment = 64;
 // The one array of a use where it lies in memory as it is, nothing where it has to be read or copied.
 Result<std::optional<HeldBytes>> held_array(const BoxOfWeight& stored, const WeightUse& use,
                                             const TensorType& type) {
-  const auto& [view, box] = stored;
-  const bool as_stored =
-      use.form.kind == DeviceForm::Kind::values && stored_as(view.format, type.element);
-  const bool one_piece = box.columns.is_all_of(view.columns) && box.rows.runs.size() == 1 &&
-                         box.rows.runs.front().count == box.rows.extent;
-  if (!as_stored || !one_piece) return std::optional<HeldBytes>();
-  DUNLIN_ASSIGN_OR_RETURN(auto held, view.hold_rows(box.rows.runs.front().begin, box.rows.extent));
+  if (use.form.kind != DeviceForm::Kind::values || !stored_as(stored.view.format, type.element))
+    return std::optional<HeldBytes>();
+  DUNLIN_ASSIGN_OR_RETURN(auto held, hold_box(stored.view, stored.box));
   if (held && reinterpret_cast<uintptr_t>(held->bytes.data()) % kSharedAlignment != 0) held.reset();
   return held;
 }
