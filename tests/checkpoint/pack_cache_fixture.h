@@ -117,7 +117,7 @@ class PackCacheFixture : public testing::Test {
 
   TemporaryFolder folder_;
   const std::string model_ = folder_.file("model.gguf");
-  const std::string cache_ = folder_.file("deep/packed");
+  std::string cache_ = folder_.file("deep/packed");
   std::unique_ptr<Checkpoint> checkpoint_;
   std::vector<std::string> warnings_;
 };

@@ -139,7 +139,9 @@ TEST(Client, ArraysOfTheHostAreSharedWithTheCpu) {
     EXPECT_EQ(download(*shared, type), std::vector<float>(floats.begin(), floats.end()));
     const bool in_place = shared->address().value() == reinterpret_cast<uintptr_t>(floats.data());
     EXPECT_EQ(in_place, skipped == 0);
-    if (in_place) EXPECT_GT(memory.use_count(), 1);
+    if (in_place) {
+      EXPECT_GT(memory.use_count(), 1);
+    }
     {
       const Buffer gone = std::move(shared).value();
     }

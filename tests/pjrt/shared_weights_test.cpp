@@ -47,7 +47,8 @@ class SharedWeights : public testing::Test {
                           .rows = kWords,
                           .columns = kWidth,
                           .source = open_file(path_).value(),
-                          .offset = offset};
+                          .offset = offset,
+                          .row_map = {}};
     auto loaded = DeviceWeights::load(*client_, program_, {view}, {use_}, {.load_mode = mode});
     ASSERT_TRUE(loaded.ok()) << loaded.error().message;
     weights_ = std::move(loaded).value();
