@@ -54,8 +54,9 @@ class FileSource final : public ByteSource {
   const std::string& name() const override { return path_; }
 
   // A file system that maps no files is no error.
-  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
-    if (!in_one_piece(lines)) return std::optional<HeldBytes>();
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines,
+                                              size_t alignment) const override {
+    if (!in_one_piece(lines) || lines.offset % alignment != 0) return std::optional<HeldBytes>();
     const uint64_t bytes = uint64_t{lines.count} * lines.bytes;
     DUNLIN_RETURN_IF_ERROR(check_range(lines.offset, bytes));
     auto part = MappedFile::part(fd_, lines.offset, bytes, path_);
@@ -88,12 +89,15 @@ class MemorySource final : public ByteSource {
     if (!into.empty()) std::memcpy(into.data(), bytes_->data() + offset, into.size());
     return {};
   }
-  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines,
+                                              size_t alignment) const override {
     if (!in_one_piece(lines)) return std::optional<HeldBytes>();
     const uint64_t bytes = uint64_t{lines.count} * lines.bytes;
     DUNLIN_RETURN_IF_ERROR(check_range(lines.offset, bytes));
-    return std::optional(
-        HeldBytes{.bytes = std::span(*bytes_).subspan(lines.offset, bytes), .owner = bytes_});
+    const auto held = std::span(*bytes_).subspan(lines.offset, bytes);
+    if (reinterpret_cast<uintptr_t>(held.data()) % alignment != 0)
+      return std::optional<HeldBytes>();
+    return std::optional(HeldBytes{.bytes = held, .owner = bytes_});
   }
   uint64_t size() const override { return bytes_->size(); }
   const std::string& name() const override { return label_; }
@@ -111,7 +115,8 @@ class MemorySource final : public ByteSource {
 
 }  // namespace
 
-Result<std::optional<HeldBytes>> ByteSource::hold_lines(const ByteLines& /*lines*/) const {
+Result<std::optional<HeldBytes>> ByteSource::hold_lines(const ByteLines& /*lines*/,
+                                                        size_t /*alignment*/) const {
   return std::optional<HeldBytes>();
 }
 

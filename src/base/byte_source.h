@@ -41,9 +41,11 @@ class ByteSource {
   // Puts line i at `into` + i * `into_step`. Errors are those of read_at(), which reads each line here.
   // A source whose bytes are stored in another order reads many lines at a time.
   virtual Result<void> read_lines(const ByteLines& lines, std::byte* into, size_t into_step) const;
-  // The lines without a copy, where one lies right after the other in what the source has of them; nothing
-  // where they have to be read, which the caller then does. Errors are those of read_lines().
-  virtual Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const;
+  // The lines without a copy, where one lies right after the other in what the source has of them, and the
+  // first at a multiple of `alignment`, a power of two up to a page; nothing where they have to be read,
+  // which the caller then does. Errors are those of read_lines().
+  virtual Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines,
+                                                      size_t alignment) const;
   virtual uint64_t size() const = 0;            // bytes
   virtual const std::string& name() const = 0;  // path, or a label for memory
 };

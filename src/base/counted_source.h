@@ -30,8 +30,9 @@ class CountedSource final : public ByteSource {
     count_->reads += lines.count;
     return source_->read_lines(lines, into, into_step);
   }
-  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
-    auto held = source_->hold_lines(lines);
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines,
+                                              size_t alignment) const override {
+    auto held = source_->hold_lines(lines, alignment);
     if (held.ok() && *held) {
       count_->bytes += lines.count * lines.bytes;
       ++count_->reads;

@@ -94,7 +94,8 @@ class JoinedSource final : public ByteSource {
   }
 
   // Some rows of all columns of a part.
-  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines) const override {
+  Result<std::optional<HeldBytes>> hold_lines(const ByteLines& lines,
+                                              size_t alignment) const override {
     const auto row_bytes = static_cast<uint64_t>(whole_.row_bytes);
     const auto row = static_cast<int64_t>(lines.offset / row_bytes);
     const auto column = static_cast<int64_t>(lines.offset % row_bytes);
@@ -115,7 +116,8 @@ class JoinedSource final : public ByteSource {
         {.offset = part.offset + static_cast<uint64_t>(part_row * part.columns.extent),
          .step = lines.bytes,
          .bytes = lines.bytes,
-         .count = lines.count});
+         .count = lines.count},
+        alignment);
   }
   uint64_t size() const override { return static_cast<uint64_t>(whole_.rows * whole_.row_bytes); }
   const std::string& name() const override { return whole_.file; }

@@ -220,7 +220,8 @@ Result<void> read_box(const WeightView& view, const WeightBox& box, const TakeBo
   return BoxReader(upright, elements).read(take);
 }
 
-Result<std::optional<HeldBytes>> hold_box(const WeightView& view, const WeightBox& box) {
+Result<std::optional<HeldBytes>> hold_box(const WeightView& view, const WeightBox& box,
+                                          size_t alignment) {
   const auto is_one_run = [](const IndexRuns& runs) {
     return runs.runs.size() == 1 && runs.runs.front().count == runs.extent;
   };
@@ -235,7 +236,8 @@ Result<std::optional<HeldBytes>> hold_box(const WeightView& view, const WeightBo
   return view.source->hold_lines({.offset = view.offset + static_cast<uint64_t>(at),
                                   .step = static_cast<uint64_t>(view.bytes_per_row()),
                                   .bytes = static_cast<size_t>(columns->extent),
-                                  .count = static_cast<size_t>(box.rows.extent)});
+                                  .count = static_cast<size_t>(box.rows.extent)},
+                                 alignment);
 }
 
 Result<void> read_box_of_both(const WeightView& both, const WeightBox& box, const TakeBoxes& take) {

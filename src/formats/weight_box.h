@@ -43,9 +43,10 @@ using TakeBox = std::function<Result<void>(std::span<const std::byte> bytes)>;
 Result<void> read_box(const WeightView& view, const WeightBox& box, const TakeBox& take);
 
 // The box where it lies in memory as read_box() would give it; nothing where it has to be read: in another
-// order or with others between, with scales beside the elements, padded, or of a source that does not hold
-// its bytes.
-Result<std::optional<HeldBytes>> hold_box(const WeightView& view, const WeightBox& box);
+// order or with others between, with scales beside the elements, padded, not at a multiple of `alignment`,
+// or of a source that does not hold its bytes.
+Result<std::optional<HeldBytes>> hold_box(const WeightView& view, const WeightBox& box,
+                                          size_t alignment);
 
 // Gives the same box of two weights whose rows are stored in turn, piece by piece of both, from one
 // reading of `both`, their rows_in_turn(). Numbers of `take`: 0 is the weight of the even rows.

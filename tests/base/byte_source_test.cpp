@@ -74,15 +74,18 @@ TEST_F(ByteSourceTest, AFileHoldsItsBytes) {
   ASSERT_TRUE(write_file_atomically(path("a"), bytes_of(text)).ok());
   auto file = open_file(path("a")).value();
   const uint64_t before = file_reads().bytes;
-  const auto held = file->hold_lines({.offset = 5002, .step = 2, .bytes = 2, .count = 2});
+  const auto held = file->hold_lines({.offset = 5002, .step = 2, .bytes = 2, .count = 2}, 1);
   ASSERT_TRUE(held.ok()) << held.error().message;
   ASSERT_TRUE(held->has_value());
   EXPECT_EQ(file_reads().bytes - before, 4u);
-  EXPECT_TRUE((*file->hold_lines({.offset = 5010, .bytes = 0, .count = 1}))->bytes.empty());
+  EXPECT_TRUE((*file->hold_lines({.offset = 5010, .bytes = 0, .count = 1}, 1))->bytes.empty());
   for (const uint64_t offset : {uint64_t{5007}, uint64_t{5011}, UINT64_MAX - 3})
-    EXPECT_EQ(file->hold_lines({.offset = offset, .bytes = 4, .count = 1}).error().message,
+    EXPECT_EQ(file->hold_lines({.offset = offset, .bytes = 4, .count = 1}, 1).error().message,
               file->read_at(offset, four_).error().message);
-  EXPECT_FALSE(file->hold_lines({.offset = 0, .step = 3, .bytes = 2, .count = 2})->has_value());
+  EXPECT_FALSE(file->hold_lines({.offset = 0, .step = 3, .bytes = 2, .count = 2}, 1)->has_value());
+  EXPECT_TRUE(file->hold_lines({.offset = 64, .bytes = 2, .count = 1}, 64)->has_value());
+  EXPECT_FALSE(file->hold_lines({.offset = 32, .bytes = 2, .count = 1}, 64)->has_value());
+  EXPECT_EQ(file_reads().bytes - before, 6u);
   file.reset();
   fs::remove(path("a"));
   const std::span<const std::byte> bytes = (*held)->bytes;
@@ -91,9 +94,9 @@ TEST_F(ByteSourceTest, AFileHoldsItsBytes) {
 
 TEST_F(ByteSourceTest, MemoryHoldsItsBytes) {
   auto memory = memory_of("0123456789");
-  const auto held = memory->hold_lines({.offset = 3, .bytes = 4, .count = 1});
-  EXPECT_FALSE(memory->hold_lines({.offset = 7, .bytes = 4, .count = 1}).ok());
-  EXPECT_FALSE(memory->hold_lines({.step = 3, .bytes = 2, .count = 2})->has_value());
+  const auto held = memory->hold_lines({.offset = 3, .bytes = 4, .count = 1}, 1);
+  EXPECT_FALSE(memory->hold_lines({.offset = 7, .bytes = 4, .count = 1}, 1).ok());
+  EXPECT_FALSE(memory->hold_lines({.step = 3, .bytes = 2, .count = 2}, 1)->has_value());
   memory.reset();
   EXPECT_EQ(std::to_integer<char>((*held)->bytes.front()), '3');
   EXPECT_EQ((*held)->bytes.size(), 4u);
@@ -103,11 +106,11 @@ TEST_F(ByteSourceTest, WhatIsHeldOfACountedSourceCounts) {
   ASSERT_TRUE(write_file_atomically(path("a"), bytes_of("0123456789")).ok());
   const auto count = std::make_shared<ReadCount>();
   EXPECT_FALSE(CountedSource(open_file(path("a")).value(), count)
-                   .hold_lines({.step = 3, .bytes = 2, .count = 2})
+                   .hold_lines({.step = 3, .bytes = 2, .count = 2}, 1)
                    ->has_value());
   EXPECT_EQ(count->bytes, 0u);
   EXPECT_TRUE(CountedSource(open_file(path("a")).value(), count)
-                  .hold_lines({.offset = 1, .step = 3, .bytes = 3, .count = 2})
+                  .hold_lines({.offset = 1, .step = 3, .bytes = 3, .count = 2}, 1)
                   ->has_value());
   EXPECT_EQ(count->bytes, 6u);
   EXPECT_EQ(count->reads, 1u);

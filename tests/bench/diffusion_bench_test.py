@@ -163,9 +163,9 @@ class StepsTest(FakeTest):
         self.assertEqual(self.dunlin.calls(), [])
 
     def test_a_processor_without_a_known_peak_keeps_no_limit_of_it(self):
-        result = self.steps(ISA="avx2")
+        result = self.steps(ISA="neon")
         self.assertEqual(result.returncode, 1)
-        self.assertIn("no figure: no peak is known for isa avx2", result.stdout)
+        self.assertIn("no figure: no peak is known for isa neon", result.stdout)
         self.assertIn("| no cache / dual cache | 3.20 (3.20 to 3.20) | at least 2.0 | - | kept |", result.stdout)
 
     def test_a_peak_that_kernels_bench_does_not_have(self):

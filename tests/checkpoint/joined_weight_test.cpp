@@ -85,7 +85,8 @@ TEST(JoinedWeight, HoldsWhatLiesInOnePart) {
         ->hold_lines({.offset = static_cast<uint64_t>(row * kRowBytes + column),
                       .step = kRowBytes,
                       .bytes = columns,
-                      .count = rows})
+                      .count = rows},
+                     1)
         .value();
   };
   const auto second = held(5, 0, 6, 2);

@@ -69,7 +69,7 @@ TEST(WeightBox, RowsAndColumnsComeWithZerosBetween) {
 }
 
 Values held_values(const WeightView& view, const WeightBox& box) {
-  const auto held = hold_box(view, box);
+  const auto held = hold_box(view, box, 1);
   EXPECT_TRUE(held.ok()) << held.error().message;
   if (!held.ok() || !*held) return {};
   Values values((*held)->bytes.size() / 4);

@@ -121,16 +121,14 @@ Result<DevicesOfShares> devices_of_shares(const WeightDeclaration& weight, const
 }
 
 // XLA for CPU copies what does not start at a multiple of this.
-constexpr uintptr_t kSharedAlignment = 64;
+constexpr size_t kSharedAlignment = 64;
 
 // The one array of a use where it lies in memory as it is, nothing where it has to be read or copied.
 Result<std::optional<HeldBytes>> held_array(const BoxOfWeight& stored, const WeightUse& use,
                                             const TensorType& type) {
   if (use.form.kind != DeviceForm::Kind::values || !stored_as(stored.view.format, type.element))
     return std::optional<HeldBytes>();
-  DUNLIN_ASSIGN_OR_RETURN(auto held, hold_box(stored.view, stored.box));
-  if (held && reinterpret_cast<uintptr_t>(held->bytes.data()) % kSharedAlignment != 0) held.reset();
-  return held;
+  return hold_box(stored.view, stored.box, kSharedAlignment);
 }
 
 // Brings weights to the devices, one after the other.
