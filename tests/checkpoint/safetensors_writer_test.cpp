@@ -48,7 +48,7 @@ TEST_F(SafetensorsWriterTest, TensorsComeBack) {
     EXPECT_EQ((*tensors)[0].name, name);
     EXPECT_EQ((*tensors)[0].shape, (std::vector<int64_t>{3, 5}));
     EXPECT_EQ((*tensors)[0].format, Format::bf16);
-    EXPECT_EQ((*tensors)[0].offset % 8, 0u);
+    EXPECT_EQ((*tensors)[0].offset % 64, 0u);
     EXPECT_EQ((*tensors)[1].shape, (std::vector<int64_t>{7}));
     EXPECT_EQ((*tensors)[2].format, Format::f16);
     std::vector<std::byte> read(data.size());
