@@ -26,8 +26,11 @@ struct Q2_KBlock {
     return out;
   }
   void unpack_codes(int8_t* codes) const {
-    for (int k = 0; k < 256; ++k) {
-      codes[k] = static_cast<int8_t>(pairs[k / 128 * 32 + k % 32] >> (k % 128 / 32 * 2) & 0x03);
+    for (int part = 0; part < 8; ++part) {
+      for (int i = 0; i < 32; ++i) {
+        codes[32 * part + i] =
+            static_cast<int8_t>(pairs[part / 4 * 32 + i] >> (part % 4 * 2) & 0x03);
+      }
     }
   }
   void unpack(UnpackedBlock out) const { unpack_super_block(*this, out); }

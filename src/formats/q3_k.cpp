@@ -29,10 +29,12 @@ struct Q3_KBlock {
     return out;
   }
   void unpack_codes(int8_t* codes) const {
-    for (int k = 0; k < 256; ++k) {
-      const int two = low[k / 128 * 32 + k % 32] >> (k % 128 / 32 * 2) & 0x03;
-      const int one = high[k % 32] >> (k / 32) & 0x01;
-      codes[k] = static_cast<int8_t>((two | one << 2) - 4);
+    for (int part = 0; part < 8; ++part) {
+      for (int i = 0; i < 32; ++i) {
+        const int two = low[part / 4 * 32 + i] >> (part % 4 * 2) & 0x03;
+        const int one = high[i] >> part & 0x01;
+        codes[32 * part + i] = static_cast<int8_t>((two | one << 2) - 4);
+      }
     }
   }
   void unpack(UnpackedBlock out) const { unpack_super_block(*this, out); }

@@ -18,8 +18,11 @@ struct Q4_KBlock {
 
   BlockFactors load_factors() const { return scales.load(); }
   void unpack_codes(int8_t* codes) const {
-    for (int k = 0; k < 256; ++k) {
-      codes[k] = static_cast<int8_t>(nibbles[k / 64 * 32 + k % 32] >> (k % 64 / 32 * 4) & 0x0f);
+    for (int part = 0; part < 8; ++part) {
+      for (int i = 0; i < 32; ++i) {
+        codes[32 * part + i] =
+            static_cast<int8_t>(nibbles[part / 2 * 32 + i] >> (part % 2 * 4) & 0x0f);
+      }
     }
   }
   void unpack(UnpackedBlock out) const { unpack_super_block(*this, out); }

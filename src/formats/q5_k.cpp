@@ -19,10 +19,12 @@ struct Q5_KBlock {
 
   BlockFactors load_factors() const { return scales.load(); }
   void unpack_codes(int8_t* codes) const {
-    for (int k = 0; k < 256; ++k) {
-      const int four = nibbles[k / 64 * 32 + k % 32] >> (k % 64 / 32 * 4) & 0x0f;
-      const int one = high[k % 32] >> (k / 32) & 0x01;
-      codes[k] = static_cast<int8_t>(four | one << 4);
+    for (int part = 0; part < 8; ++part) {
+      for (int i = 0; i < 32; ++i) {
+        const int four = nibbles[part / 2 * 32 + i] >> (part % 2 * 4) & 0x0f;
+        const int one = high[i] >> part & 0x01;
+        codes[32 * part + i] = static_cast<int8_t>(four | one << 4);
+      }
     }
   }
   void unpack(UnpackedBlock out) const { unpack_super_block(*this, out); }

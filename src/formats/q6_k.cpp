@@ -24,10 +24,12 @@ struct Q6_KBlock {
     return out;
   }
   void unpack_codes(int8_t* codes) const {
-    for (int k = 0; k < 256; ++k) {
-      const int four = low[k / 128 * 64 + k % 64] >> (k % 128 / 64 * 4) & 0x0f;
-      const int two = high[k / 128 * 32 + k % 32] >> (k % 128 / 32 * 2) & 0x03;
-      codes[k] = static_cast<int8_t>((four | two << 4) - 32);
+    for (int part = 0; part < 8; ++part) {
+      for (int i = 0; i < 32; ++i) {
+        const int four = low[part / 4 * 64 + part % 2 * 32 + i] >> (part % 4 / 2 * 4) & 0x0f;
+        const int two = high[part / 4 * 32 + i] >> (part % 4 * 2) & 0x03;
+        codes[32 * part + i] = static_cast<int8_t>((four | two << 4) - 32);
+      }
     }
   }
   void unpack(UnpackedBlock out) const { unpack_super_block(*this, out); }

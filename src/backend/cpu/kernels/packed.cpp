@@ -29,22 +29,60 @@ void put_float16(float value, std::byte* values, int64_t index) {
   std::memcpy(values + 2 * index, &half, 2);
 }
 
-// The stored code of column k of a record, into its channel.
-void put_code(const PackedLayout& layout, std::byte* record, int64_t k, int64_t channel, int code) {
-  const int64_t byte = 4 * channel + k % 4;
-  if (layout.form == PackedForm::q8) {
-    record[64 * (k / 4) + byte] = static_cast<std::byte>(code);
-    return;
+// ---- codes: four columns of a channel are one word of a line, a byte each ----
+
+uint32_t load_word(const std::byte* bytes) {
+  uint32_t word;
+  std::memcpy(&word, bytes, sizeof(word));
+  return word;
+}
+
+void store_word(uint32_t word, std::byte* bytes) {
+  std::memcpy(bytes, &word, sizeof(word));
+}
+
+// 32 columns of a channel, stored codes below 2^kBits, to their lines: those of all bits or of the
+// low four, and those of the bits above. Word by word, as a code at a time takes ten times as long.
+template <int kBits>
+void put_codes(const std::byte* codes, std::byte* lines, std::byte* high_lines) {
+  constexpr uint32_t kNibbles = 0x0f0f0f0f;
+  constexpr int kHighBits = kBits - 4;
+  for (int64_t four = 0; four < 8; four += kBits == 8 ? 1 : 2) {
+    const uint32_t word = load_word(codes + 4 * four);
+    if constexpr (kBits == 8) {
+      store_word(word, lines + 64 * four);
+      continue;
+    }
+    const uint32_t next = load_word(codes + 4 * four + 4);
+    store_word((word & kNibbles) | (next & kNibbles) << 4, lines + 32 * four);
+    if constexpr (kBits == 5 || kBits == 6) {
+      constexpr int64_t kPerByte = 8 / kHighBits;  // codes in a byte of high bits; even
+      const auto shift = static_cast<int>(kHighBits * (four % kPerByte));
+      std::byte* const high = high_lines + 64 * (four / kPerByte);
+      const uint32_t bits = (word >> 4 & kNibbles) | (next >> 4 & kNibbles) << kHighBits;
+      store_word(load_word(high) | bits << shift, high);
+    }
   }
-  const int shift = k % 8 < 4 ? 0 : 4;
-  record[64 * (k / 8) + byte] |= static_cast<std::byte>((code & 15) << shift);
-  const int64_t high_bits = code_bits(layout.form) - 4;
-  if (high_bits == 0) return;
-  std::byte* high = record + 8 * layout.record_columns() + 64 * high_bits * (k / 32);
-  const int64_t four = k % 32 / 4;
-  const int64_t per_byte = 8 / high_bits;
-  high[64 * (four / per_byte) + byte] |=
-      static_cast<std::byte>(code >> 4 << (high_bits * (four % per_byte)));
+}
+
+// Columns k .. k + 31 of a record.
+void put_codes(const PackedLayout& layout, const std::byte* codes, int64_t k, int64_t channel,
+               std::byte* record) {
+  const int bits = code_bits(layout.form);
+  const int64_t low_bits = bits == 8 ? 8 : 4;
+  std::byte* const lines = record + 2 * low_bits * k + 4 * channel;
+  std::byte* const high =
+      record + 2 * low_bits * layout.record_columns() + 2 * (bits - low_bits) * k + 4 * channel;
+  switch (bits) {
+    case 4:
+      return put_codes<4>(codes, lines, high);
+    case 5:
+      return put_codes<5>(codes, lines, high);
+    case 6:
+      return put_codes<6>(codes, lines, high);
+    default:
+      return put_codes<8>(codes, lines, high);
+  }
 }
 
 // Memory for one row on its way: its values, or its codes and scales.
@@ -75,16 +113,21 @@ struct RowScratch {
   int64_t bytes = 0;
 };
 
+uint32_t value_bits(PackedForm form, float value) {
+  return form == PackedForm::bf16 ? to_bfloat16(value).bits : to_float16(value).bits;
+}
+
 void pack_values(const PackedLayout& layout, const float* values, int64_t channel,
                  std::byte* stripe) {
-  for (int64_t k = 0; k < layout.columns; ++k) {
-    if (layout.form == PackedForm::f32) {
-      std::memcpy(stripe + 64 * k + 4 * channel, values + k, 4);
-      continue;
-    }
-    const uint16_t bits =
-        layout.form == PackedForm::bf16 ? to_bfloat16(values[k]).bits : to_float16(values[k]).bits;
-    std::memcpy(stripe + 64 * (k / 2) + 4 * channel + 2 * (k % 2), &bits, 2);
+  std::byte* line = stripe + 4 * channel;
+  if (layout.form == PackedForm::f32) {
+    for (int64_t k = 0; k < layout.columns; ++k, line += 64) std::memcpy(line, values + k, 4);
+    return;
+  }
+  for (int64_t k = 0; k < layout.columns; k += 2, line += 64) {
+    const uint32_t even = value_bits(layout.form, values[k]);
+    const uint32_t odd = k + 1 < layout.columns ? value_bits(layout.form, values[k + 1]) : 0;
+    store_word(even | odd << 16, line);
   }
 }
 
@@ -109,11 +152,15 @@ void pack_row_scale(const PackedLayout& layout, float scale, int64_t channel, st
 
 void pack_scales(const PackedLayout& layout, const RowScratch& row, int64_t channel,
                  std::byte* stripe) {
-  for (int64_t group = 0; group < layout.columns / layout.group; ++group) {
-    std::byte* scales = record_of(layout, stripe, group * layout.group) + layout.code_bytes();
-    const int64_t index = group % layout.record_groups() * kStripeRows + channel;
-    put_float16(row.scales[group], scales, index);
-    if (has_min(layout.form)) put_float16(row.mins[group], scales + layout.mins_at(), index);
+  const int64_t groups = layout.columns / layout.group;
+  for (int64_t first = 0; first < groups; first += layout.record_groups()) {
+    std::byte* const scales = record_of(layout, stripe, first * layout.group) + layout.code_bytes();
+    const int64_t count = std::min(layout.record_groups(), groups - first);
+    for (int64_t g = 0; g < count; ++g) {
+      const int64_t index = g * kStripeRows + channel;
+      put_float16(row.scales[first + g], scales, index);
+      if (has_min(layout.form)) put_float16(row.mins[first + g], scales + layout.mins_at(), index);
+    }
   }
 }
 
@@ -134,13 +181,24 @@ void pack_factors(const PackedLayout& layout, const RowScratch& row, int64_t cha
   }
 }
 
+// The codes of a row, to which the offset is added.
+void put_row(const PackedLayout& layout, std::byte* codes, int64_t channel, std::byte* stripe) {
+  auto* const stored = reinterpret_cast<uint8_t*>(codes);
+  const auto offset = static_cast<uint8_t>(code_offset(layout.form));
+  const int64_t columns = layout.columns;  // here, as bytes may alias the layout
+  for (int64_t k = 0; k < columns; ++k) stored[k] = static_cast<uint8_t>(stored[k] + offset);
+  for (int64_t first = 0; first < columns; first += layout.record_columns()) {
+    std::byte* const record = record_of(layout, stripe, first);
+    const int64_t count = std::min(layout.record_columns(), columns - first);
+    for (int64_t k = 0; k < count; k += 32)
+      put_codes(layout, codes + first + k, k, channel, record);
+  }
+}
+
 void pack_integers(const PackedLayout& layout, const RowForm& form, const std::byte* stored,
                    const RowScratch& row, int64_t channel, std::byte* stripe) {
   form.decode_groups(stored, row.codes, row.scales, row.mins);
-  for (int64_t k = 0; k < layout.columns; ++k) {
-    put_code(layout, record_of(layout, stripe, k), k % layout.record_columns(), channel,
-             row.codes[k] + code_offset(layout.form));
-  }
+  put_row(layout, reinterpret_cast<std::byte*>(row.codes), channel, stripe);
   if (layout.scale == ScaleType::f32) {
     pack_row_scale(layout, row.scales[0], channel, stripe);
     return;
@@ -205,10 +263,9 @@ bool pack_mxfp4(const PackedLayout& layout, const std::byte* stored, const RowSc
     const Mxfp4Group group = ordinary_group(codes + 32 * g, exponents[g]);
     std::byte* record = record_of(layout, stripe, 32 * g);
     bool zeros = true;
-    for (int64_t k = 0; k < 32; ++k) {
-      zeros = zeros && group.codes[k] == 0;
-      put_code(layout, record, 32 * (g % 2) + k, channel, group.codes[k]);
-    }
+    for (const uint8_t code : group.codes) zeros = zeros && code == 0;
+    put_codes(layout, reinterpret_cast<const std::byte*>(group.codes), 32 * (g % 2), channel,
+              record);
     record[layout.code_bytes() + kStripeRows * (g % 2) + channel] =
         static_cast<std::byte>(group.exponent);
     if (zeros) continue;
