@@ -113,33 +113,42 @@ struct RowScratch {
   int64_t bytes = 0;
 };
 
-uint32_t value_bits(PackedForm form, float value) {
-  return form == PackedForm::bf16 ? to_bfloat16(value).bits : to_float16(value).bits;
+// Two columns to a line, the even one in the low half of the word.
+template <typename Half>
+void pack_halves(const float* values, int64_t columns, Half half, std::byte* line) {
+  for (int64_t k = 0; k + 1 < columns; k += 2, line += 64)
+    store_word(half(values[k]).bits | uint32_t{half(values[k + 1]).bits} << 16, line);
+  if (columns % 2 != 0) store_word(half(values[columns - 1]).bits, line);
 }
 
 void pack_values(const PackedLayout& layout, const float* values, int64_t channel,
                  std::byte* stripe) {
   std::byte* line = stripe + 4 * channel;
-  if (layout.form == PackedForm::f32) {
-    for (int64_t k = 0; k < layout.columns; ++k, line += 64) std::memcpy(line, values + k, 4);
-    return;
-  }
-  for (int64_t k = 0; k < layout.columns; k += 2, line += 64) {
-    const uint32_t even = value_bits(layout.form, values[k]);
-    const uint32_t odd = k + 1 < layout.columns ? value_bits(layout.form, values[k + 1]) : 0;
-    store_word(even | odd << 16, line);
+  const int64_t columns = layout.columns;  // here, as bytes may alias the layout
+  if (layout.form == PackedForm::bf16) {
+    pack_halves(values, columns, [](float x) { return to_bfloat16(x); }, line);
+  } else if (layout.form == PackedForm::f16) {
+    pack_halves(values, columns, [](float x) { return to_float16(x); }, line);
+  } else {
+    for (int64_t k = 0; k < columns; ++k, line += 64) std::memcpy(line, values + k, 4);
   }
 }
 
 // One scale and the codes of a whole row: its records lie without a gap, four columns to a line.
 void pack_wide(const PackedLayout& layout, const float* values, int64_t channel,
                std::byte* stripe) {
-  const SymmetricCodes codes = SymmetricCodes::of(values, layout.columns);
+  const int64_t columns = layout.columns;  // here, as bytes may alias the layout
+  const SymmetricCodes codes = SymmetricCodes::of(values, columns);
   std::memcpy(stripe + 4 * channel, &codes.scale, 4);
-  std::byte* const lines = stripe + layout.records_at() + 4 * channel;
-  for (int64_t k = 0; k < layout.columns; ++k) {
-    const int code = codes.code(values[k]) + code_offset(PackedForm::wide);
-    lines[64 * (k / 4) + k % 4] = static_cast<std::byte>(code);
+  std::byte* line = stripe + layout.records_at() + 4 * channel;
+  for (int64_t first = 0; first < columns; first += 4, line += 64) {
+    const int64_t count = std::min<int64_t>(4, columns - first);
+    std::byte four[4] = {};
+    for (int64_t k = 0; k < count; ++k) {
+      const int code = codes.code(values[first + k]) + code_offset(PackedForm::wide);
+      four[k] = static_cast<std::byte>(code);
+    }
+    std::memcpy(line, four, 4);
   }
 }
 
@@ -219,27 +228,27 @@ void pack_integers(const PackedLayout& layout, const RowForm& form, const std::b
 // where a double is none, both are infinite.
 struct Mxfp4Group {
   uint8_t exponent;
+  bool zeros;
   uint8_t codes[32];
 };
 
 Mxfp4Group ordinary_group(const uint8_t* codes, uint8_t exponent) {
   constexpr uint8_t kHalves[8] = {0, 0, 0, 0, 2, 3, 4, 5};
   constexpr uint8_t kDoubles[8] = {0, 2, 4, 5, 6, 7, 7, 7};
-  Mxfp4Group group{exponent, {}};
-  bool zeros = true;
-  for (int k = 0; k < 32; ++k) {
-    const auto sign = static_cast<uint8_t>(codes[k] & 8);
-    auto magnitude = static_cast<uint8_t>(codes[k] & 7);
-    if (exponent == 0) magnitude = kHalves[magnitude];
-    if (exponent == 255) magnitude = kDoubles[magnitude];
-    zeros = zeros && magnitude == 0;
-    group.codes[k] = magnitude == 0 ? uint8_t{0} : static_cast<uint8_t>(sign | magnitude);
+  Mxfp4Group group;
+  std::memcpy(group.codes, codes, sizeof(group.codes));
+  if (exponent == 0 || exponent == 255) {
+    const uint8_t* const magnitudes = exponent == 0 ? kHalves : kDoubles;
+    for (uint8_t& code : group.codes)
+      code = static_cast<uint8_t>((code & 8) | magnitudes[code & 7]);
   }
-  if (zeros) {
-    group.exponent = 127;
-  } else {
-    group.exponent = std::clamp<uint8_t>(exponent, 1, 254);
+  uint8_t any = 0;
+  for (uint8_t& code : group.codes) {
+    code = (code & 7) == 0 ? uint8_t{0} : code;
+    any = static_cast<uint8_t>(any | code);
   }
+  group.zeros = any == 0;
+  group.exponent = group.zeros ? uint8_t{127} : std::clamp<uint8_t>(exponent, 1, 254);
   return group;
 }
 
@@ -262,13 +271,11 @@ bool pack_mxfp4(const PackedLayout& layout, const std::byte* stored, const RowSc
   for (int64_t g = 0; g < layout.columns / 32; ++g) {
     const Mxfp4Group group = ordinary_group(codes + 32 * g, exponents[g]);
     std::byte* record = record_of(layout, stripe, 32 * g);
-    bool zeros = true;
-    for (const uint8_t code : group.codes) zeros = zeros && code == 0;
     put_codes(layout, reinterpret_cast<const std::byte*>(group.codes), 32 * (g % 2), channel,
               record);
     record[layout.code_bytes() + kStripeRows * (g % 2) + channel] =
         static_cast<std::byte>(group.exponent);
-    if (zeros) continue;
+    if (group.zeros) continue;
     note_scale(std::bit_cast<float>(static_cast<uint32_t>(group.exponent) << 23), !noted, stripe);
     noted = true;
   }

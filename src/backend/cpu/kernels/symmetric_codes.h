@@ -2,7 +2,8 @@
 // (docs/decisions/0002-numerics.md), one number at a time: of keys and values, and of rows of weights.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
+#include <bit>
 #include <cstdint>
 #include <limits>
 
@@ -14,15 +15,14 @@ struct SymmetricCodes {
   float scale;
   float inverse;  // 0: all codes are
 
+  // The bits of magnitudes are in the order of what they stand for, what is not finite last.
+  // Compilers make vectors of such a maximum, but not of one of floating-point numbers.
   static SymmetricCodes of(const float* x, int64_t count) {
-    float largest = 0.0f;
-    bool finite = true;
-    for (int64_t i = 0; i < count; ++i) {
-      const float magnitude = std::fabs(x[i]);
-      finite = finite && magnitude < std::numeric_limits<float>::infinity();
-      largest = magnitude > largest ? magnitude : largest;
-    }
-    if (!finite) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
+    int32_t most = 0;
+    for (int64_t i = 0; i < count; ++i)
+      most = std::max(most, std::bit_cast<int32_t>(x[i]) & 0x7fffffff);
+    const auto largest = std::bit_cast<float>(most);
+    if (most >= 0x7f800000) return {std::numeric_limits<float>::quiet_NaN(), 0.0f};
     if (largest < 0x1p-100f) return {0.0f, 0.0f};
     return {largest / 127.0f, 127.0f / largest};
   }
