@@ -9,7 +9,6 @@
 
 constexpr int64_t kPanelColumns =
     256;  // panel of 32 channels: 32 KB, with the rows' 6 KB within a 48 KB L1
-constexpr int64_t kPrefetchBytes = 2048;
 
 // Calls f(stripe, stripe_end, row, rows) for each part of at most kLinearStripeBlock stripes and
 // kLinearRowBlock rows. Rows outside: a block of them stays in L2 while the stripes go by.

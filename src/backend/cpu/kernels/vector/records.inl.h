@@ -2,6 +2,8 @@
 // float32 (layouts: packed.h). Included inside the namespace and target region of an instruction
 // set.
 
+constexpr int64_t kPrefetchBytes = 2048;
+
 // What the kernels ask of a layout for every block, worked out once per call.
 template <PackedForm F>
 struct Records {
@@ -30,6 +32,12 @@ struct Records {
     return stripe + (F == PackedForm::mxfp4 ? 64 : 0) + (block >> shift) * bytes;
   }
   DUNLIN_INLINE int64_t within(int64_t block) const { return block & ((int64_t{1} << shift) - 1); }
+  // As many bytes as block `within` of a record takes.
+  DUNLIN_INLINE void read_ahead(const std::byte* record, int64_t within) const {
+    const int64_t block_bytes = bytes >> shift;
+    const std::byte* const ahead = record + within * block_bytes + kPrefetchBytes;
+    for (int64_t at = 0; at < block_bytes; at += 64) prefetch(ahead + at);
+  }
 };
 
 // Scales of the groups of one record.
@@ -126,13 +134,58 @@ DUNLIN_INLINE void load_pair(const std::byte* record, int j, Floats* even, Float
   }
 }
 
-// value = scale * code (+ min), each rounded, then rounded to bf16 when Round.
-template <PackedForm F, bool Round>
+// How a weight is rounded to bf16: not at all, as round_bf16 does, or as round_weight does.
+enum class WeightRounding { none, any, finite };
+
+// round_bf16 of zeros and of magnitudes of 2^-100 to 2^100, in a third of the operations. The
+// product of x and 2^16 - 1 keeps x rounded to 8 bits below 2^16 x, so what the product loses is
+// what x does. (With 2^16 + 1 a carry into the next power of two would lose a bit more.)
+DUNLIN_INLINE Floats round_weight(Floats x) {
+  const Floats product = mul(x, broadcast(65535.0f));
+  const Floats lost = fma(x, broadcast(-65535.0f), product);
+  return sub(x, lost);
+}
+
+// value = scale * code (+ min), each rounded; with a minimum the product is exact (11 bits of d, 6
+// of a factor, 5 of a code).
+template <PackedForm F, WeightRounding R>
 DUNLIN_INLINE Floats code_value(Ints code, Floats scale, Floats min) {
   if constexpr (code_offset(F) != 0) code = sub(code, broadcast_int(code_offset(F)));
-  Floats value = mul(scale, to_floats(code));
-  if constexpr (has_min(F)) value = add(value, min);
-  return Round ? round_bf16(value) : value;
+  Floats value;
+  if constexpr (has_min(F)) {
+    value = fma(scale, to_floats(code), min);
+  } else {
+    value = mul(scale, to_floats(code));
+  }
+  if constexpr (R == WeightRounding::any) value = round_bf16(value);
+  if constexpr (R == WeightRounding::finite) value = round_weight(value);
+  return value;
+}
+
+// Whether values of such scales are what round_weight takes. Those of F16 are multiples of 2^-24 or
+// not finite, and so are the minima.
+DUNLIN_INLINE bool rounds_simply(Floats scale) {
+  const Floats magnitude = abs(scale);
+  const Mask zeros = equal(magnitude, zero());
+  return bits(less(magnitude, broadcast(0x1p90f))) == 0xffff &&
+         bits(less(magnitude, broadcast(0x1p-90f))) == bits(zeros);
+}
+
+template <PackedForm F, WeightRounding R>
+DUNLIN_INLINE void expand_lines(const BlockCodes<F>& codes, const Floats (&scale)[2],
+                                const Floats (&min)[2], float* out, int64_t stride) {
+  for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
+    const Ints four = codes.template four<C>();
+    const Ints byte = broadcast_int(255);
+    float* to = out + 4 * C * stride;
+    const auto put = [&](int k, Ints code) DUNLIN_ALWAYS_INLINE {
+      store(to + k * stride, code_value<F, R>(code, scale[C / 4], min[C / 4]));
+    };
+    put(0, bit_and(four, byte));
+    put(1, bit_and(shift_right<8>(four), byte));
+    put(2, bit_and(shift_right<16>(four), byte));
+    put(3, shift_right<24>(four));
+  });
 }
 
 template <PackedForm F, bool Round>
@@ -143,23 +196,20 @@ DUNLIN_INLINE void expand_codes(const Records<F>& records, const std::byte* reco
   const int64_t groups = records.groups;
   Floats scale[2];
   Floats min[2];
+  bool simply = true;
   for (int64_t i = 0; i < 2; ++i) {
     const int64_t group = groups * block + (groups == 2 ? i : 0);
     scale[i] = scales.scale(group);
     min[i] = has_min(F) ? scales.min(group) : zero();
+    simply = simply && rounds_simply(scale[i]) && (!has_min(F) || rounds_simply(min[i]));
   }
-  for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
-    const Ints four = codes.template four<C>();
-    const Ints byte = broadcast_int(255);
-    float* to = out + 4 * C * stride;
-    const auto put = [&](int k, Ints code) DUNLIN_ALWAYS_INLINE {
-      store(to + k * stride, code_value<F, Round>(code, scale[C / 4], min[C / 4]));
-    };
-    put(0, bit_and(four, byte));
-    put(1, bit_and(shift_right<8>(four), byte));
-    put(2, bit_and(shift_right<16>(four), byte));
-    put(3, shift_right<24>(four));
-  });
+  if constexpr (!Round) {
+    expand_lines<F, WeightRounding::none>(codes, scale, min, out, stride);
+  } else if (simply) {
+    expand_lines<F, WeightRounding::finite>(codes, scale, min, out, stride);
+  } else {
+    expand_lines<F, WeightRounding::any>(codes, scale, min, out, stride);
+  }
 }
 
 // 2^(e - 127) of a group of mxfp4.
@@ -190,6 +240,7 @@ inline void expand_block(const Records<F>& records, const std::byte* stripe, int
   if constexpr (F == PackedForm::mxfp4) {
     expand_mxfp4(record, records.within(block), out, stride);
   } else if constexpr (is_integer(F)) {
+    records.read_ahead(record, records.within(block));
     expand_codes<F, Round>(records, record, records.within(block), out, stride);
   } else {
     for (int j = 0; j < 16; ++j) {
