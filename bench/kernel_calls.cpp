@@ -15,7 +15,9 @@
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/kernels/kernels.h"
+#include "backend/cpu/kernels/packed.h"
 #include "base/thread_pool.h"
+#include "formats/format.h"
 #include "kernel_data.h"
 
 // Not a tail call: what is counted ends when this function is left.
@@ -204,11 +206,31 @@ void add_rows(const Kernels& table, Calls& calls) {
   });
 }
 
+// A stripe of sixteen rows of a number format, as loading packs it; the same for all instruction sets.
+void add_packing(Calls& calls) {
+  constexpr int64_t kColumns = 1024;
+  for (const Format format :
+       {Format::bf16, Format::q4_0, Format::q4_k, Format::q6_k, Format::q8_0, Format::mxfp4}) {
+    const FormatTraits& stored = traits(format);
+    calls[std::string("pack_") + stored.name + "/m16_k1024"] = [&stored]() -> Call {
+      const PackedLayout layout = *packed_layout(stored, kStripeRows, kColumns, false);
+      const auto rows = zeros(kStripeRows * row_bytes(stored, kColumns));
+      const auto scratch = zeros(pack_scratch_bytes(layout));
+      const auto stripe = zeros(layout.stripe_bytes());
+      return [=, &stored] {
+        pack_stripe(layout, {&stored, kColumns}, rows->data, kStripeRows, scratch->data,
+                    stripe->data);
+      };
+    };
+  }
+}
+
 Calls all_calls(const Kernels& table) {
   Calls calls;
   add_linears(table, calls);
   add_attention(table, calls);
   add_rows(table, calls);
+  add_packing(calls);
   return calls;
 }
 
