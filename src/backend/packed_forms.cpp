@@ -17,6 +17,10 @@ constexpr DeviceForm values(CodeType code) {
 constexpr DeviceForm channels(CodeType code) {
   return {.code = code, .kind = Kind::channels};
 }
+// XLA for CUDA reads what it sums over side by side.
+constexpr DeviceForm channels_of_rows(CodeType code) {
+  return {.code = code, .kind = Kind::channels, .inputs_last = true};
+}
 constexpr DeviceForm groups(CodeType code, int64_t group, bool minimums = false) {
   return {.code = code, .kind = Kind::groups, .group = group, .minimums = minimums};
 }
@@ -32,6 +36,11 @@ constexpr const char* kGpuFour =
 constexpr const char* kGpuEight = "i8 [G,32,N], scale on the weight: temp 121 MB (1.8 %)";
 constexpr const char* kGpuF4 =
     "f4E2M1FN: temp 121 MB (1.8 %); nibbles and exponents: 177 to 239 MB";
+
+constexpr const char* kGpuI8 =
+    "[O,I], temp 4.0 MB on an H100; on an H200 a row takes 26 us for 14336 x 4096 as a sum and 35 "
+    "as a "
+    "product, where [I,O] takes 54; four rows 24 and 29";
 
 constexpr size_t kFormats = 17;
 using FormTable = std::array<FormRow, kFormats>;
@@ -73,7 +82,7 @@ constexpr FormTable kGpu = {{
     {Format::q5_k, values(CodeType::bf16), kGpuEight},
     {Format::q6_k, values(CodeType::bf16), kGpuEight},
     {Format::mxfp4, values(CodeType::bf16), kGpuF4},
-    {Format::i8, channels(CodeType::i8), "temp 4.0 MB on an H100, convert fused into the product"},
+    {Format::i8, channels_of_rows(CodeType::i8), kGpuI8},
     {Format::f8_e4m3, values(CodeType::bf16), kNoF8},
     {Format::f8_e5m2, values(CodeType::bf16), kNoF8},
 }};

@@ -29,17 +29,19 @@ int64_t code_bits(CodeType code);
 // the format decodes (formats/format.h), and no bit of what a checkpoint says is lost.
 struct DeviceForm {
   enum class Kind : uint8_t {
-    values,    // decoded: [.., O, I] in `code`
-    channels,  // codes [.., I, O] and a scale for each output [.., O], which the sum is multiplied by
-    groups,    // codes [.., I / group, group, O] and scales [.., I / group, O]: a product for each
-               // group, multiplied by its scale and then summed, so that no scale meets a code
-    rows,      // a table that rows are looked up in: codes [V, D], scales [V, D / group] or [V]
+    values,  // decoded: [.., O, I] in `code`
+    channels,  // codes [.., I, O] and a scale for each output [.., O], which the sum is multiplied by;
+               // with `inputs_last` codes [.., O, I]
+    groups,  // codes [.., I / group, group, O] and scales [.., I / group, O]: a product for each
+             // group, multiplied by its scale and then summed, so that no scale meets a code
+    rows,    // a table that rows are looked up in: codes [V, D], scales [V, D / group] or [V]
   };
   CodeType code = CodeType::f32;
   Kind kind = Kind::values;
-  int64_t group = 0;       // columns that share a scale; 0: all of a row
-  bool minimums = false;   // of the shape of the scales
-  bool exponents = false;  // a scale is a byte e, and means 2^(e - 127)
+  int64_t group = 0;         // columns that share a scale; 0: all of a row
+  bool minimums = false;     // of the shape of the scales
+  bool exponents = false;    // a scale is a byte e, and means 2^(e - 127)
+  bool inputs_last = false;  // of channels: the inputs of an output lie side by side, as in files
 
   friend auto operator<=>(const DeviceForm&, const DeviceForm&) = default;
 };

@@ -27,8 +27,12 @@ HostArrays packed(const WeightView& view, const WeightBox& box, const DeviceForm
 }
 
 std::vector<DeviceForm> forms_of(Format format) {
-  return {matrix_form(format, Precision::automatic, Platform::tpu),
-          matrix_form(format, Precision::automatic, Platform::cpu), table_form(format)};
+  std::vector<DeviceForm> forms = {matrix_form(format, Precision::automatic, Platform::tpu),
+                                   matrix_form(format, Precision::automatic, Platform::cpu),
+                                   table_form(format)};
+  const DeviceForm on_gpu = matrix_form(format, Precision::automatic, Platform::gpu);
+  if (on_gpu.kind != DeviceForm::Kind::values) forms.push_back(on_gpu);
+  return forms;
 }
 
 TEST(PackWeight, ArraysHoldTheValuesOfTheFormat) {

@@ -75,6 +75,7 @@ struct Wanted {
   std::string topology;
   Format format = Format::f32;
   bool experts = false;
+  int64_t rows = 8;  // of a decode step
 };
 
 // Routers and what is no matrix are float32.
@@ -145,7 +146,7 @@ void expect_no_weight_in_floats(const CompiledProgram& program, int64_t elements
 TEST_P(PackedAheadOfTime, WeightsStayPackedInADecodeStep) {
   const Program program = expanded_program();
   ASSERT_EQ(widening_note(program, options(program)), "");
-  const auto made = compiled(program, {8, 1, true});
+  const auto made = compiled(program, {GetParam().rows, 1, true});
   ASSERT_TRUE(made.ok()) << made.error().message;
   const auto memory = made->memory();
   ASSERT_TRUE(memory.ok()) << memory.error().message;
@@ -221,6 +222,12 @@ std::vector<Wanted> dense_in(const std::vector<Format>& formats) {
   return all;
 }
 
+// One row is a sum there, which takes an expert from its stack without a copy of it.
+std::vector<Wanted> single_rows_on_gpus() {
+  return {{"h200", Format::i8, /*experts=*/false, /*rows=*/1},
+          {"h200", Format::bf16, /*experts=*/true, /*rows=*/1}};
+}
+
 std::vector<Wanted> mixtures_on_tpus() {
   std::vector<Wanted> all;
   for (const Format format : {Format::i8, Format::q4_0, Format::mxfp4})
@@ -235,6 +242,8 @@ const auto wanted_name = [](const auto& info) {
 };
 
 INSTANTIATE_TEST_SUITE_P(Dense, PackedAheadOfTime, testing::ValuesIn(dense_in(kEveryKind)),
+                         wanted_name);
+INSTANTIATE_TEST_SUITE_P(SingleRows, PackedAheadOfTime, testing::ValuesIn(single_rows_on_gpus()),
                          wanted_name);
 INSTANTIATE_TEST_SUITE_P(Mixtures, PackedAheadOfTime, testing::ValuesIn(mixtures_on_tpus()),
                          wanted_name);

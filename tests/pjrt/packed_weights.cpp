@@ -74,7 +74,7 @@ std::vector<Format> packed_formats() {
 std::vector<float> values_of(const HostArrays& arrays, const DeviceForm& form, int64_t matrices,
                              int64_t outputs, int64_t columns) {
   const int64_t groups = form.group == 0 ? 1 : columns / form.group;
-  const bool in_rows = form.kind == DeviceForm::Kind::rows;
+  const bool in_rows = form.kind == DeviceForm::Kind::rows || form.inputs_last;
   std::vector<float> values;
   for (int64_t m = 0; m < matrices; ++m) {
     for (int64_t o = 0; o < outputs; ++o) {

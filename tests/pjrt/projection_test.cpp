@@ -44,24 +44,25 @@ std::vector<TensorType> types_of(const DeviceForm& form, int64_t outputs, int64_
   return weight_types(program, {kMatrix, form});
 }
 
-// A function of the arrays of the weight and of one more argument; `write` says of what.
+// The type of values, or of codes and scales. A function of them and of one more argument; `write` says
+// of what.
 template <typename Write>
 std::string function_of(const DeviceForm& form, const std::vector<TensorType>& types,
                         const TensorType& more, const Write& write) {
   Builder b;
   DeviceWeight weight{.form = form};
   weight.codes = b.argument(types[0]);
-  weight.scales = b.argument(types[1]);
+  if (types.size() > 1) weight.scales = b.argument(types[1]);
   if (types.size() > 2) weight.minimums = b.argument(types[2]);
   const Var last = b.argument(more);
   return b.finish({write(b, weight, last)});
 }
 
 std::string projection_text(const DeviceForm& form, int64_t rows, int64_t outputs, int64_t columns,
-                            Element element) {
+                            const ProductForm& product) {
   return function_of(form, types_of(form, outputs, columns), {Element::f32, {rows, columns}},
                      [&](Builder& b, const DeviceWeight& weight, const Var& x) {
-                       return project(b, x, weight, element);
+                       return project(b, x, weight, product);
                      });
 }
 
@@ -101,11 +102,11 @@ std::vector<float> inputs(int64_t count) {
 
 // The largest distance of a projection from sums in double, relative to max(1, |value|).
 Result<double> distance(Format format, const DeviceForm& form, int64_t rows, int64_t outputs,
-                        int64_t columns, Element element) {
+                        int64_t columns, const ProductForm& product) {
   const WeightView view = random_weight(format, outputs, columns);
   const std::vector<float> x = inputs(rows * columns);
   DUNLIN_ASSIGN_OR_RETURN(const std::vector<float> y,
-                          run(projection_text(form, rows, outputs, columns, element), view, form,
+                          run(projection_text(form, rows, outputs, columns, product), view, form,
                               types_of(form, outputs, columns), {Element::f32, {rows, columns}},
                               std::as_bytes(std::span(x)), {Element::f32, {rows, outputs}}));
   const std::vector<float> w = decoded(view);
@@ -133,28 +134,29 @@ class Projection : public testing::TestWithParam<Format> {
 TEST_P(Projection, IsTheSumOfProducts) {
   DUNLIN_NEEDS_PLUGIN();
   for (const int64_t rows : {3, 80}) {
-    const auto f32 = distance(GetParam(), form(), rows, 700, 512, Element::f32);
+    const auto f32 = distance(GetParam(), form(), rows, 700, 512, {Element::f32});
     ASSERT_TRUE(f32.ok()) << f32.error().message;
     EXPECT_LE(*f32, tolerance().f32) << rows;
-    const auto bf16 = distance(GetParam(), form(), rows, 700, 512, Element::bf16);
+    const auto bf16 = distance(GetParam(), form(), rows, 700, 512, {Element::bf16});
     ASSERT_TRUE(bf16.ok()) << bf16.error().message;
     EXPECT_LE(*bf16, tolerance().bf16) << rows;
     EXPECT_GT(*bf16, *f32) << "nothing was rounded";
   }
 }
 
-TEST_P(Projection, RowsOfATableAreDecoded) {
-  DUNLIN_NEEDS_PLUGIN();
-  const DeviceForm table = table_form(GetParam());
-  const WeightView view = random_weight(GetParam(), 24, 512);
+// Rows `wanted` of a table of 24 rows of 512.
+void expect_rows(Format format, const std::vector<int32_t>& wanted, TableReads reads) {
+  const DeviceForm table = table_form(format);
+  const WeightView view = random_weight(format, 24, 512);
   const std::vector<TensorType> types = types_of(table, 24, 512);
-  const TensorType ids{Element::i32, {3}};
-  const std::vector<int32_t> wanted = {23, 0, 7};
-  const std::string text = function_of(
-      table, types, ids,
-      [](Builder& b, const DeviceWeight& w, const Var& rows) { return table_rows(b, w, rows); });
+  const auto count = static_cast<int64_t>(wanted.size());
+  const TensorType ids{Element::i32, {count}};
+  const std::string text =
+      function_of(table, types, ids, [&](Builder& b, const DeviceWeight& w, const Var& rows) {
+        return table_rows(b, w, rows, reads);
+      });
   const auto rows = run(text, view, table, types, ids, std::as_bytes(std::span(wanted)),
-                        {Element::f32, {3, 512}});
+                        {Element::f32, {count, 512}});
   ASSERT_TRUE(rows.ok()) << rows.error().message;
   const std::vector<float> whole = decoded(view);
   for (size_t i = 0; i < wanted.size(); ++i) {
@@ -166,13 +168,40 @@ TEST_P(Projection, RowsOfATableAreDecoded) {
   }
 }
 
+// Sixteen rows are a turn of the loop over slices, of which the last two overlap.
+TEST_P(Projection, RowsOfATableAreDecoded) {
+  DUNLIN_NEEDS_PLUGIN();
+  std::vector<int32_t> many;
+  for (int32_t i = 0; i < 37; ++i) many.push_back(7 * i % 24);
+  expect_rows(GetParam(), {23, 0, 7}, TableReads::gather);
+  expect_rows(GetParam(), {23, 0, 7}, TableReads::slices);
+  expect_rows(GetParam(), many, TableReads::slices);
+}
+
 INSTANTIATE_TEST_SUITE_P(Formats, Projection, testing::ValuesIn(packed_formats()),
                          [](const auto& info) { return std::string(traits(info.param).name); });
+
+// As a GPU has them: one row as a sum, more as a product.
+TEST(Projection, OfAGpuIsTheSumOfProducts) {
+  DUNLIN_NEEDS_PLUGIN();
+  for (const Format format : {Format::f32, Format::bf16, Format::i8}) {
+    const DeviceForm form = matrix_form(format, Precision::automatic, Platform::gpu);
+    for (const int64_t rows : {1, 3}) {
+      const auto f32 = distance(format, form, rows, 700, 512, {Element::f32, true});
+      ASSERT_TRUE(f32.ok()) << f32.error().message;
+      const bool rounds = format == Format::bf16;
+      EXPECT_LE(*f32, rounds ? tolerance().bf16 : tolerance().f32) << traits(format).name << rows;
+      const auto bf16 = distance(format, form, rows, 700, 512, {Element::bf16, true});
+      ASSERT_TRUE(bf16.ok()) << bf16.error().message;
+      EXPECT_LE(*bf16, tolerance().bf16) << traits(format).name << rows;
+    }
+  }
+}
 
 // Nothing but a conversion stands between codes and their product.
 TEST(ProjectionText, ScalesMeetTheSumsOfGroups) {
   const DeviceForm form = matrix_form(Format::q4_0, Precision::automatic, Platform::tpu);
-  const std::string text = projection_text(form, 8, 1024, 4096, Element::bf16);
+  const std::string text = projection_text(form, 8, 1024, 4096, {Element::bf16});
   EXPECT_THAT(text, HasSubstr("stablehlo.convert %arg0 : (tensor<128x32x1024xi4>) -> "
                               "tensor<128x32x1024xbf16>"));
   EXPECT_THAT(text, HasSubstr("batching_dims = [1] x [0], contracting_dims = [2] x [1] : "
@@ -183,16 +212,44 @@ TEST(ProjectionText, ScalesMeetTheSumsOfGroups) {
 }
 
 TEST(ProjectionText, AScalePerOutputMeetsTheSum) {
-  const DeviceForm form = matrix_form(Format::i8, Precision::automatic, Platform::gpu);
-  const std::string text = projection_text(form, 8, 1024, 4096, Element::bf16);
+  const DeviceForm form = matrix_form(Format::i8, Precision::automatic, Platform::tpu);
+  const std::string text = projection_text(form, 8, 1024, 4096, {Element::bf16});
   EXPECT_THAT(text, HasSubstr("(tensor<4096x1024xi8>) -> tensor<4096x1024xbf16>"));
   EXPECT_THAT(text, HasSubstr("stablehlo.multiply"));
   EXPECT_THAT(text, Not(HasSubstr("tensor<4096x1024xf32>")));
 }
 
+TEST(ProjectionText, OneRowOnAGpuIsASum) {
+  LoweringOptions options{.formats = {Format::bf16, Format::i8}};
+  options.platform = Platform::gpu;
+  const DeviceForm form = matrix_form(Format::i8, Precision::automatic, Platform::gpu);
+  const std::string one = projection_text(form, 1, 1024, 4096, product_form(options));
+  EXPECT_THAT(one, Not(HasSubstr("stablehlo.dot_general")));
+  EXPECT_THAT(one, HasSubstr("(tensor<1024x4096xi8>) -> tensor<1024x4096xf32>"));
+  const std::string two = projection_text(form, 2, 1024, 4096, product_form(options));
+  EXPECT_THAT(two, HasSubstr("contracting_dims = [1] x [1] : (tensor<2x4096xbf16>, "
+                             "tensor<1024x4096xbf16>) -> tensor<2x1024xf32>"));
+  options.platform = Platform::tpu;
+  EXPECT_THAT(projection_text(form, 1, 1024, 4096, product_form(options)),
+              HasSubstr("stablehlo.dot_general"));
+}
+
+// A TPU copies a table of other rows before it gathers from it.
+TEST(ProjectionText, RowsOfNoWholeTilesAreSlicedOnATpu) {
+  const auto reads = [](Platform platform, int64_t columns) {
+    DeviceWeight table;
+    table.codes.type = {Element::bf16, {32, columns}};
+    return table_reads(platform, table);
+  };
+  EXPECT_EQ(reads(Platform::tpu, 2880), TableReads::slices);
+  EXPECT_EQ(reads(Platform::tpu, 2944), TableReads::gather);
+  EXPECT_EQ(reads(Platform::gpu, 2880), TableReads::gather);
+  EXPECT_EQ(reads(Platform::cpu, 2880), TableReads::gather);
+}
+
 TEST(ProjectionText, ExponentsBecomePowersOfTwo) {
   const DeviceForm form = matrix_form(Format::mxfp4, Precision::automatic, Platform::tpu);
-  const std::string text = projection_text(form, 8, 1024, 4096, Element::bf16);
+  const std::string text = projection_text(form, 8, 1024, 4096, {Element::bf16});
   EXPECT_THAT(text, HasSubstr("tensor<128x32x1024xf4E2M1FN>"));
   EXPECT_THAT(text, HasSubstr("stablehlo.shift_left"));
   EXPECT_THAT(text, HasSubstr("(tensor<128x1024xi32>) -> tensor<128x1024xf32>"));
@@ -201,7 +258,7 @@ TEST(ProjectionText, ExponentsBecomePowersOfTwo) {
 // The sums of all groups of an LM head would be 268 MB.
 TEST(ProjectionText, LargeSumsAreMadeInTiles) {
   const DeviceForm form = matrix_form(Format::q4_0, Precision::automatic, Platform::tpu);
-  const std::string text = projection_text(form, 64, 8192, 4096, Element::bf16);
+  const std::string text = projection_text(form, 64, 8192, 4096, {Element::bf16});
   EXPECT_THAT(text, HasSubstr("stablehlo.while"));
   EXPECT_THAT(text, HasSubstr("tensor<128x64x2048xf32>"));
   EXPECT_THAT(text, Not(HasSubstr("tensor<128x64x8192xf32>")));
@@ -210,7 +267,7 @@ TEST(ProjectionText, LargeSumsAreMadeInTiles) {
 // A prompt never has its weight in bf16 as a whole.
 TEST(ProjectionText, ManyRowsDecodeATileAtATime) {
   const DeviceForm form = matrix_form(Format::q4_k, Precision::automatic, Platform::tpu);
-  const std::string text = projection_text(form, 512, 8192, 4096, Element::bf16);
+  const std::string text = projection_text(form, 512, 8192, 4096, {Element::bf16});
   EXPECT_THAT(text, HasSubstr("stablehlo.while"));
   EXPECT_THAT(text, HasSubstr("tensor<4096x512xbf16>"));
   EXPECT_THAT(text, Not(HasSubstr("x8192xbf16")));
@@ -291,6 +348,9 @@ TEST(WeightArrays, GroupsAreSplitAsTheirColumns) {
   const DeviceForm channels = matrix_form(Format::i8, Precision::automatic, Platform::tpu);
   EXPECT_EQ(weight_splits({rows, columns}, channels),
             (std::vector<Splits>{{columns, rows}, Splits{rows}}));
+  const DeviceForm of_rows = matrix_form(Format::i8, Precision::automatic, Platform::gpu);
+  EXPECT_EQ(weight_splits({rows, columns}, of_rows),
+            (std::vector<Splits>{{rows, columns}, Splits{rows}}));
   EXPECT_EQ(weight_splits({rows, columns}, table_form(Format::q8_0)),
             (std::vector<Splits>{{rows, columns}, {rows, columns}}));
   EXPECT_EQ(weight_splits({rows, columns}, {}), (std::vector<Splits>{{rows, columns}}));

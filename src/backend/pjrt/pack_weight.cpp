@@ -88,7 +88,7 @@ void FormPacker::decode(const std::byte* row, Block& block, int64_t index) const
 
 // Rows [first, first + count) of one matrix.
 void FormPacker::store(const Block& block, int64_t matrix, int64_t first, int64_t count) {
-  const bool in_rows = form_.kind == Kind::rows;
+  const bool in_rows = form_.kind == Kind::rows || form_.inputs_last;
   const int64_t before = matrix * outputs_;  // rows of the matrices before
   // Where element i of `each` of row r of the block goes.
   const auto place = [&](int64_t r, int64_t i, int64_t each) {

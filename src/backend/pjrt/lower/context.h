@@ -172,15 +172,29 @@ Vars lower_state_read(const NodeLowering& it);   // state.cpp
 void write_state(LoweringContext& context, const StateAttributes& place, const Var& keys,
                  const Var& values);
 
+// How products with weights are written.
+struct ProductForm {
+  Element element = Element::bf16;  // packed codes are multiplied in: bf16 or float32
+  // A single row is multiplied and summed instead of a product of matrices: XLA for CUDA makes of it a
+  // kernel that reads the weight once, as it lies, also where it is one of a stack.
+  bool row_as_sum = false;
+};
+ProductForm product_form(const LoweringOptions& options);
+
 // projection.cpp: x [..,I] times a matrix of `outputs` O, summed over I in float32: [..,O]. Both are
-// multiplied in the type of the matrix' values, or packed codes in `element`: bf16 or float32.
-Var project(Builder& b, const Var& x, const DeviceWeight& matrix, Element element);
-// The element type of the last argument.
-Element product_element(Precision precision);
+// multiplied in the type of the matrix' values, or packed codes in `form.element`.
+Var project(Builder& b, const Var& x, const DeviceWeight& matrix, const ProductForm& form);
+// How rows of a table are read: all by one gather, or each by a slice. libtpu copies a table whose rows
+// are no whole tiles of 128 lanes before it gathers from it, in every step: 297 MB of 201088 x 2880 / 4
+// in bf16, and back.
+enum class TableReads : uint8_t { gather, slices };
+
 // Number `index` (i32) of a stack.
 DeviceWeight one_of(Builder& b, const DeviceWeight& stack, const Var& index);
 // Rows of a table by their numbers [T], in float32.
-Var table_rows(Builder& b, const DeviceWeight& table, const Var& ids);
+Var table_rows(Builder& b, const DeviceWeight& table, const Var& ids, TableReads reads);
+// How that is done on a platform.
+TableReads table_reads(Platform platform, const DeviceWeight& table);
 
 // weight_arrays.cpp: how the arrays of a form are split where the weight's own dimensions are split
 // like this: groups as its columns.

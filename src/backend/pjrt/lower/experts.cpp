@@ -94,7 +94,7 @@ Vars lower_experts(const NodeLowering& it) {
   Builder& b = it.b;
   const std::vector<MeshAxis> by_expert = it.context.axes_of(it.node, 3, 0);
   const std::vector<MeshAxis> by_ffn = it.context.axes_of(it.node, 3, 1);
-  const Element element = product_element(it.context.options.precision);
+  const ProductForm form = product_form(it.context.options);
   const DeviceWeight& gate = it.context.matrix(it.node.operands[3]);
   const DeviceWeight& up = it.context.matrix(it.node.operands[4]);
   const DeviceWeight& down = it.context.matrix(it.node.operands[5]);
@@ -114,7 +114,7 @@ Vars lower_experts(const NodeLowering& it) {
   };
   const auto apply = [&](const Var& expert, const Var& input, const DeviceWeight& stack,
                          size_t bias) {
-    const Var y = project(b, input, one_of(b, stack, expert), element);
+    const Var y = project(b, input, one_of(b, stack, expert), form);
     if (!it.has(bias)) return y;
     const Var row = bias_row(bias, {expert, b.scalar(0)}, stack.outputs());
     return b.add(y, b.broadcast(row, y.type.dims, {0, 1}));

@@ -18,6 +18,7 @@ constexpr int64_t kFewRows = 64;
 constexpr int64_t kSumBytes = int64_t{64} << 20;
 constexpr int64_t kTileColumns = 512;  // that are decoded at a time: 15 MB of bf16 at 14336 inputs
 constexpr int64_t kLane = 128;         // a TPU's: tiles are whole ones
+constexpr int64_t kRowsOfTurn = 16;    // of a table, that a turn of a loop slices
 
 // Scales in float32. A byte of exponent is the exponent field of a float32: 0 is flushed to zero
 // where it means 2^-127, and 255, which stands for no number, gives an infinity.
@@ -82,6 +83,14 @@ Var in_tiles(Builder& b, const DeviceWeight& w, int64_t rows, int64_t each,
   return b.counted_loop(count, {result}, tile).front();
 }
 
+// [1,I] times [O,I]: products of two bf16 numbers are exact in float32.
+Var sum_of_products(Builder& b, const Var& row, const Var& codes, Element element) {
+  const Var rounded = b.convert(b.convert(row, element), Element::f32);
+  const Var inputs = b.broadcast(b.reshape(rounded, {row.dim(1)}), codes.type.dims, {1});
+  const Var sums = b.reduce(Reduction::sum, b.multiply(b.convert(codes, Element::f32), inputs), 1);
+  return b.reshape(sums, {1, codes.dim(0)});
+}
+
 Var project_groups(Builder& b, const Var& x, const DeviceWeight& w, Element element) {
   const int64_t rows = x.dim(0);
   if (rows > kFewRows) {
@@ -95,34 +104,69 @@ Var project_groups(Builder& b, const Var& x, const DeviceWeight& w, Element elem
                   [&](const DeviceWeight& part) { return sum_of_groups(b, x, part, element); });
 }
 
+// Rows `ids` of an array, each by a slice of its own: [T,..].
+Var some_rows(Builder& b, const Var& array, const Var& ids) {
+  Shape sizes = array.type.dims;
+  sizes.front() = 1;
+  Vars rows;
+  for (int64_t i = 0; i < ids.dim(0); ++i) {
+    Vars starts(sizes.size(), b.scalar(0));
+    starts.front() = b.reshape(b.slice(ids, 0, i, i + 1), {});
+    rows.push_back(b.dynamic_slice(array, starts, sizes));
+  }
+  return b.concatenate(rows, 0);
+}
+
+// The same of any number of rows. The last turn reaches back over rows of the one before it.
+Var sliced_rows(Builder& b, const Var& array, const Var& ids) {
+  const int64_t count = ids.dim(0);
+  if (count <= kRowsOfTurn) return some_rows(b, array, ids);
+  Shape dims = array.type.dims;
+  dims.front() = count;
+  const auto turn = [&](const Var& number, const Vars& carried) {
+    const Var start = b.multiply(number, b.scalar(kRowsOfTurn));
+    const Var first = b.minimum(start, b.scalar(count - kRowsOfTurn));
+    const Var rows = some_rows(b, array, b.dynamic_slice(ids, {first}, {kRowsOfTurn}));
+    Vars place(dims.size(), b.scalar(0));
+    place.front() = first;
+    return Vars{b.dynamic_update_slice(carried[0], rows, place)};
+  };
+  const Var turns = b.scalar((count + kRowsOfTurn - 1) / kRowsOfTurn);
+  const Var none = b.constant({array.type.element, dims}, 0.0);
+  return b.counted_loop(turns, {none}, turn).front();
+}
+
 }  // namespace
 
 int64_t DeviceWeight::outputs() const {
   const Shape& dims = codes.type.dims;
-  return form.kind == Kind::values ? dims[dims.size() - 2] : dims.back();
+  return form.kind == Kind::values || form.inputs_last ? dims[dims.size() - 2] : dims.back();
 }
 
-Element product_element(Precision precision) {
-  return precision == Precision::f32 ? Element::f32 : Element::bf16;
+ProductForm product_form(const LoweringOptions& options) {
+  return {.element = options.precision == Precision::f32 ? Element::f32 : Element::bf16,
+          .row_as_sum = options.platform == Platform::gpu};
 }
 
 // The order of a sum is the plug-in's.
-Var project(Builder& b, const Var& x, const DeviceWeight& matrix, Element element) {
-  if (matrix.form.kind == Kind::values) {
-    return b.dot(b.convert(x, matrix.codes.type.element), matrix.codes,
-                 {.contract_left = {x.rank() - 1}, .contract_right = {1}});
-  }
+Var project(Builder& b, const Var& x, const DeviceWeight& matrix, const ProductForm& form) {
+  const bool values = matrix.form.kind == Kind::values;
+  const Element element = values ? matrix.codes.type.element : form.element;
   Shape dims = x.type.dims;
   const int64_t columns = dims.back();
   dims.back() = 1;
-  const Var rows = b.reshape(x, {element_count(dims), columns});
+  const int64_t count = element_count(dims);
+  const Var rows = b.reshape(x, {count, columns});
   dims.back() = matrix.outputs();
   if (matrix.form.kind == Kind::groups)
     return b.reshape(project_groups(b, rows, matrix, element), dims);
-  const Var sums = b.dot(b.convert(rows, element), b.convert(matrix.codes, element),
-                         {.contract_left = {1}, .contract_right = {0}});
-  const Var scales = b.broadcast(matrix.scales, sums.type.dims, {1});
-  return b.reshape(b.multiply(sums, scales), dims);
+  const bool inputs_last = values || matrix.form.inputs_last;
+  Var sums = form.row_as_sum && count == 1 && inputs_last
+                 ? sum_of_products(b, rows, matrix.codes, element)
+                 : b.dot(b.convert(rows, element), b.convert(matrix.codes, element),
+                         {.contract_left = {1}, .contract_right = {inputs_last ? 1 : 0}});
+  if (!values) sums = b.multiply(sums, b.broadcast(matrix.scales, sums.type.dims, {1}));
+  return b.reshape(sums, dims);
 }
 
 DeviceWeight one_of(Builder& b, const DeviceWeight& stack, const Var& index) {
@@ -144,16 +188,24 @@ DeviceWeight one_of(Builder& b, const DeviceWeight& stack, const Var& index) {
   return one;
 }
 
-Var table_rows(Builder& b, const DeviceWeight& table, const Var& ids) {
-  const Var codes = b.convert(b.gather(table.codes, ids, 0), Element::f32);
+TableReads table_reads(Platform platform, const DeviceWeight& table) {
+  const bool whole_tiles = table.codes.dim(1) % kLane == 0;
+  return platform == Platform::tpu && !whole_tiles ? TableReads::slices : TableReads::gather;
+}
+
+Var table_rows(Builder& b, const DeviceWeight& table, const Var& ids, TableReads reads) {
+  const auto rows_of = [&](const Var& array) {
+    return reads == TableReads::gather ? b.gather(array, ids, 0) : sliced_rows(b, array, ids);
+  };
+  const Var codes = b.convert(rows_of(table.codes), Element::f32);
   if (table.form.kind == Kind::values) return codes;
-  const Var scales = b.gather(table.scales, ids, 0);  // [T,G] or [T]
+  const Var scales = rows_of(table.scales);  // [T,G] or [T]
   const int64_t group = table.form.group == 0 ? codes.dim(1) : table.form.group;
   const Shape parts{ids.dim(0), codes.dim(1) / group, group};
   const Axes axes = scales.rank() == 1 ? Axes{0} : Axes{0, 1};
   Var values = b.multiply(b.reshape(codes, parts), b.broadcast(scales, parts, axes));
   if (table.form.minimums) {
-    const Var minimums = b.gather(table.minimums, ids, 0);
+    const Var minimums = rows_of(table.minimums);
     values = b.add(values, b.broadcast(minimums, parts, axes));
   }
   return b.reshape(values, codes.type.dims);

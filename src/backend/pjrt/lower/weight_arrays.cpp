@@ -140,7 +140,8 @@ std::vector<TensorType> weight_types(const Program& program, const WeightUse& us
   }
   codes.pop_back();
   if (form.kind == Kind::channels) {
-    codes.insert(codes.end(), {columns, rows});
+    codes.insert(codes.end(),
+                 {form.inputs_last ? rows : columns, form.inputs_last ? columns : rows});
     return with_scales(form, codes, scales);
   }
   DUNLIN_CHECK(columns % form.group == 0, program.weights[weight].name + " in whole groups");
@@ -169,8 +170,8 @@ std::vector<Splits> weight_splits(const Splits& splits, const DeviceForm& form) 
   Splits scales = codes;
   switch (form.kind) {
     case Kind::channels:
-      codes.push_back(columns);
-      codes.push_back(rows);
+      codes.push_back(form.inputs_last ? rows : columns);
+      codes.push_back(form.inputs_last ? columns : rows);
       scales.push_back(rows);
       break;
     case Kind::groups:

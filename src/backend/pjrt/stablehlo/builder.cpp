@@ -15,7 +15,7 @@ namespace {
 // Finite numbers as decimals that read back to the same bits; others by their bits.
 std::string number(double value, Element element) {
   if (element == Element::i1) return value != 0.0 ? "true" : "false";
-  if (element == Element::i32) return fmt::format("{}", static_cast<int64_t>(value));
+  if (!is_float(element)) return fmt::format("{}", static_cast<int64_t>(value));
   const auto narrow = static_cast<float>(value);
   if (std::isfinite(narrow)) return fmt::format("{:.9e}", narrow);
   DUNLIN_CHECK(element == Element::f32, "a constant that is no number");
