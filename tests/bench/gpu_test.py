@@ -38,7 +38,7 @@ PRINTED = """[==========] 25 tests from 3 test suites ran. (1000 ms total)
 
 def sweep(one, eight):
     """What `bench sweep` prints of batches of one and of eight."""
-    return json.dumps({"sides": [{"rows": [{"batch": 1, "samples_seconds": one}, {"batch": 8, "samples_seconds": eight}]}]})
+    return json.dumps({"results": [{"rows": [{"batch": 1, "samples_seconds": one}, {"batch": 8, "samples_seconds": eight}]}]})
 
 
 class GpuTest(unittest.TestCase):
@@ -87,7 +87,7 @@ class GpuTest(unittest.TestCase):
         self.assertEqual(result.returncode, 1)
         self.assertIn("error: no plug-in", result.stderr)
         self.assertIn("| pjrt_cases_test | 46 | 4 |", result.stdout)
-        (self.path / "bench").write_text('{"sides": []}')
+        (self.path / "bench").write_text('{"results": []}')
         (self.path / "code").write_text("1")
         (self.path / "printed").write_text("[  FAILED  ] Some.Test\n")
         result = self.run_script()
@@ -106,6 +106,15 @@ class GpuTest(unittest.TestCase):
         result = self.run_script("--minutes", "0")
         self.assertEqual(result.returncode, 1)
         self.assertIn("pjrt_cases_test: the minutes are over", result.stderr)
+
+    def test_parts(self):
+        result = self.run_script("--parts", "tokens")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        self.assertNotIn("_test", (self.path / "calls").read_text())
+        self.assertIn("| llama-3.1-8b, int8 | 8 |", result.stdout)
+        result = self.run_script("--parts", "all")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("--parts all: expected tests, tokens or tests,tokens", result.stderr)
 
     def test_wrong_use(self):
         (self.path / "bin" / "pjrt_cases_test").unlink()
