@@ -111,7 +111,7 @@ TEST(Optimizations, LeaveScalarKernelsAndNoFusion) {
   }
 }
 
-constexpr int64_t kWideRow = 8448;  // floats: 16 such rows do not fit into kLinearWorkspaceBytes
+constexpr int64_t kWideRow = 9472;  // floats: 16 such rows do not fit into kLinearWorkspaceBytes
 
 // One linear over normed rows, of [300,kWideRow].
 TinyModel wide_norm_model() {

@@ -152,7 +152,7 @@ void expect_blocks_to_agree_with_single_rows(const WeightCase& weight, Arithmeti
   const FlushToZero flush_to_zero;
   std::mt19937 random(11);
   const int64_t columns = 544;
-  const int64_t channels = 16 * 9 + 3;
+  const int64_t channels = 16 * (kTileStripeBlock + 1) + 3;
   const int64_t rows = kLinearRowBlock + 37;
   const PackedCase packed = pack(weight, random_matrix(weight, channels, columns, random));
   const std::vector<float> x = random_floats(rows * columns, random);
@@ -181,6 +181,11 @@ TEST(EmulatedAmx, Int8BlocksOfRowsAndStripesAgreeWithSingleRows) {
   expect_blocks_to_agree_with_single_rows(
       weight_case("q4_0"), Arithmetic::int8, amx::prepare_int8_tiles<16>,
       amx::linear_int8_tiles<amx::EmulatedTiles, PackedForm::q4>);
+}
+
+TEST(EmulatedAmx, Bf16BlocksOfRowsAndStripesAgreeWithSingleRows) {
+  expect_blocks_to_agree_with_single_rows(weight_case("q4_0"), Arithmetic::bf16, amx::prepare_tiles,
+                                          amx::linear_tiles<amx::EmulatedTiles, PackedForm::q4>);
 }
 
 TEST(EmulatedAmx, WideBlocksOfRowsAndStripesAgreeWithSingleRows) {

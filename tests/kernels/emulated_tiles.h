@@ -46,6 +46,8 @@ struct EmulatedTiles {
     __builtin_memset(bytes, 0, sizeof(bytes));
     __builtin_memset(rows, 0, sizeof(rows));
   }
+  static void prefetch_l1(const std::byte*) {}
+  static void prefetch_l2(const std::byte*) {}
   static void require_product(int sum, int a, int b) {
     require(configured());
     require(rows[sum] == rows[a] && bytes[sum] == bytes[b] && bytes[a] / 4 == rows[b]);

@@ -183,9 +183,8 @@ void LinearStep::multiply(const RunContext& context) const noexcept {
     run_tasks(0, tasks, 0);
     return;
   }
-  const int64_t whole_piece = rows >= kManyRows
-                                  ? kLinearStripeBlock
-                                  : std::max<int64_t>(1, kPieceBytes * stripes_ / bytes_);
+  const int64_t whole_piece =
+      rows >= kManyRows ? kTileStripeBlock : std::max<int64_t>(1, kPieceBytes * stripes_ / bytes_);
   const int64_t even_piece = std::max<int64_t>(1, tasks / (int64_t{4} * threads));
   context.pool.parallel_for(tasks, std::min(whole_piece, even_piece), run_tasks);
 }

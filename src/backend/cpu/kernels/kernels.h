@@ -52,11 +52,12 @@ struct LinearArgs {
 };
 using LinearFunction = void(const LinearArgs&) noexcept;
 
-// Expanded weight panels and unfinished sums of at most 512 rows x 8 stripes: a call with a few
-// stripes per worker (8 at many rows) wastes nothing.
+// Expanded weight panels and unfinished sums of at most 512 rows x 8 stripes, in tiles of 16 stripes: a
+// call with a few stripes per worker (16 at many rows) wastes nothing.
 inline constexpr int64_t kLinearStripeBlock = 8;
+inline constexpr int64_t kTileStripeBlock = 16;
 inline constexpr int64_t kLinearRowBlock = 512;
-inline constexpr int64_t kLinearWorkspaceBytes = 512 * 1024;
+inline constexpr int64_t kLinearWorkspaceBytes = 576 * 1024;
 
 // ---- rows and elements ----
 

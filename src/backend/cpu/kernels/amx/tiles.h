@@ -36,6 +36,13 @@ struct HardwareTiles {
   }
   static DUNLIN_INLINE void release() { _tile_release(); }
 
+  static DUNLIN_INLINE void prefetch_l1(const std::byte* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T0);
+  }
+  static DUNLIN_INLINE void prefetch_l2(const std::byte* p) {
+    _mm_prefetch(reinterpret_cast<const char*>(p), _MM_HINT_T1);
+  }
+
   // Tile numbers are part of the instruction: the macros want literals.
   template <int Tile>
   static DUNLIN_INLINE void zero() {

@@ -10,16 +10,15 @@
 constexpr int64_t kPanelColumns =
     256;  // panel of 32 channels: 32 KB, with the rows' 6 KB within a 48 KB L1
 
-// Calls f(stripe, stripe_end, row, rows) for each part of at most kLinearStripeBlock stripes and
+// Calls f(stripe, stripe_end, row, rows) for each part of at most `Stripes` stripes and
 // kLinearRowBlock rows. Rows outside: a block of them stays in L2 while the stripes go by.
-template <typename F>
+template <int64_t Stripes = kLinearStripeBlock, typename F>
 DUNLIN_INLINE void for_linear_blocks(const LinearArgs& args, const F& f) {
   for (int64_t row = args.row_begin; row < args.row_end; row += kLinearRowBlock) {
     const int64_t left = args.row_end - row;
     const int64_t rows = left < kLinearRowBlock ? left : kLinearRowBlock;
-    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end;
-         stripe += kLinearStripeBlock) {
-      const int64_t end = stripe + kLinearStripeBlock;
+    for (int64_t stripe = args.stripe_begin; stripe < args.stripe_end; stripe += Stripes) {
+      const int64_t end = stripe + Stripes;
       f(stripe, end < args.stripe_end ? end : args.stripe_end, row, rows);
     }
   }
