@@ -181,8 +181,8 @@ TEST_P(PackedLoopAheadOfTime, KeepsNoConvertedWeight) {
   ASSERT_TRUE(recorded.ok()) << recorded.error().message;
   const Program program =
       expand(*recorded, [](const Node& node) { return is_lowered_directly(node.op); }).value();
-  const Bucket bucket{.segments = {{8, 1, true}},
-                      .logit_rows = 8,
+  const Bucket bucket{.segments = {{GetParam().rows, 1, true}},
+                      .logit_rows = GetParam().rows,
                       .kv_length = 256,
                       .slots = 256,
                       .steps = 8,
@@ -194,6 +194,13 @@ TEST_P(PackedLoopAheadOfTime, KeepsNoConvertedWeight) {
   RecordProperty("temporary", std::to_string(memory->temporary));
   EXPECT_LE(memory->temporary, int64_t{64} << 20);
 }
+
+// A single row on a GPU takes float32 of each weight into its sum, and of bf16 weights nothing ties them to
+// their step.
+const std::vector<Wanted> kSingleRowsOfLoops = {
+    {"h200", Format::i8, /*experts=*/false, /*rows=*/1},
+    {"h200", Format::bf16, /*experts=*/false, /*rows=*/1},
+};
 
 class PackedPromptAheadOfTime : public PackedAheadOfTime {};
 
@@ -250,6 +257,8 @@ INSTANTIATE_TEST_SUITE_P(Mixtures, PackedAheadOfTime, testing::ValuesIn(mixtures
 // The other forms differ in what stands between code and sum, not in the codes.
 INSTANTIATE_TEST_SUITE_P(Dense, PackedLoopAheadOfTime,
                          testing::ValuesIn(dense_in({Format::i8, Format::q4_0, Format::mxfp4})),
+                         wanted_name);
+INSTANTIATE_TEST_SUITE_P(SingleRows, PackedLoopAheadOfTime, testing::ValuesIn(kSingleRowsOfLoops),
                          wanted_name);
 INSTANTIATE_TEST_SUITE_P(Dense, PackedPromptAheadOfTime, testing::ValuesIn(dense_in(kEveryKind)),
                          wanted_name);
