@@ -229,7 +229,8 @@ std::vector<Wanted> dense_in(const std::vector<Format>& formats) {
   return all;
 }
 
-// One row is a sum there, which takes an expert from its stack without a copy of it.
+// What is compiled of the sum that one row is there. XLA makes such a sum of a product of one row, too, where
+// there is no device to time them on: ProjectionText.OneRowOnAGpuIsASum tells which was asked for.
 std::vector<Wanted> single_rows_on_gpus() {
   return {{"h200", Format::i8, /*experts=*/false, /*rows=*/1},
           {"h200", Format::bf16, /*experts=*/true, /*rows=*/1}};

@@ -175,8 +175,8 @@ void write_state(LoweringContext& context, const StateAttributes& place, const V
 // How products with weights are written.
 struct ProductForm {
   Element element = Element::bf16;  // packed codes are multiplied in: bf16 or float32
-  // A single row is multiplied and summed instead of a product of matrices: XLA for CUDA makes of it a
-  // kernel that reads the weight once, as it lies, also where it is one of a stack.
+  // A single row is multiplied and summed instead of a product of matrices: of that XLA for CUDA makes
+  // a kernel that reads the weight once, as it lies. 32 us instead of 40 for 14336 x 4096 of bf16.
   bool row_as_sum = false;
 };
 ProductForm product_form(const LoweringOptions& options);
@@ -184,6 +184,7 @@ ProductForm product_form(const LoweringOptions& options);
 // projection.cpp: x [..,I] times a matrix of `outputs` O, summed over I in float32: [..,O]. Both are
 // multiplied in the type of the matrix' values, or packed codes in `form.element`.
 Var project(Builder& b, const Var& x, const DeviceWeight& matrix, const ProductForm& form);
+
 // How rows of a table are read: all by one gather, or each by a slice. libtpu copies a table whose rows
 // are no whole tiles of 128 lanes before it gathers from it, in every step: 297 MB of 201088 x 2880 / 4
 // in bf16, and back.
