@@ -81,6 +81,12 @@ struct OffloadOptions {
   uint64_t other_bytes = 0;
 };
 
+// Of the CPU back end: measuring how weights are read fastest (docs/performance.md, "Memory").
+struct MemoryTuningOptions {
+  std::string folder = {};   // where it is kept; empty: nothing is measured or found
+  uint64_t least_bytes = 0;  // of weights; reading less is soon done
+};
+
 struct CompileOptions {
   Precision precision = Precision::automatic;
   std::optional<KvType> kv_type = {};  // kv_type_of(); int8: the back ends cpu and reference
@@ -101,6 +107,7 @@ struct CompileOptions {
   // Of the CPU back end, with LoadMode::mmap and one of both. Without prepared weights it needs the
   // store to keep what is packed, a piece at a time.
   OffloadOptions offload = {};
+  MemoryTuningOptions memory_tuning = {};
 
   bool enabled(std::string_view optimization) const {
     return std::ranges::find(disabled, optimization) == disabled.end();
@@ -230,6 +237,9 @@ class Executable {
   virtual std::optional<uint64_t> attention_bytes() const { return std::nullopt; }
   // Nothing where compile() does all there is to compile.
   virtual DevicePrograms programs() const { return {}; }
+
+  // How weights are read and how that is known, for people; empty from a back end that chooses nothing.
+  virtual std::string memory_tuning() const { return {}; }
 
   // Nothing unless weights are read while the model runs.
   virtual std::optional<OffloadStatistics> offload() const { return std::nullopt; }

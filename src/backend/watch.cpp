@@ -30,6 +30,7 @@ class Watch::WatchedExecutable final : public Executable {
   uint64_t workspace_bytes() const override { return inner_->workspace_bytes(); }
   std::optional<uint64_t> attention_bytes() const override { return inner_->attention_bytes(); }
   DevicePrograms programs() const override { return inner_->programs(); }
+  std::string memory_tuning() const override { return inner_->memory_tuning(); }
   std::optional<OffloadStatistics> offload() const override { return inner_->offload(); }
   Result<void> record(Profile* profile) override { return inner_->record(profile); }
 

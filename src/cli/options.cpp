@@ -242,7 +242,8 @@ void ModelFlags::add_to(Command command) {
   add_disable_flag(command, disable);
   add_switch(command, "-q,--quiet", quiet, "no banner and no timings");
   add_switch(command, "-v,--verbose", verbose,
-             "more on stderr: what the pack cache did, the kernels that were chosen");
+             "more on stderr: what the pack cache did, how weights are read, the kernels that were "
+             "chosen");
   ignored.add_to(command);
 }
 
@@ -274,6 +275,8 @@ Result<std::unique_ptr<Model>> load_with_banner(const ModelFlags& flags,
     note("note     {}\n", remark);
   if (flags.verbose) {
     for (const std::string& line : model->pack_notes) note("cache    {}\n", line);
+    if (const std::string line = model->executable->memory_tuning(); !line.empty())
+      note("memory   {}\n", line);
     for (const auto& [operation, kernel] : model->executable->kernels())
       note("kernel   {}: {}\n", operation, kernel);
   }

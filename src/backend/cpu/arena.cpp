@@ -19,7 +19,7 @@ constexpr int64_t kSmallPage = 4096;
 
 }  // namespace
 
-Result<Arena> Arena::create(int64_t bytes, const std::string& purpose) {
+Result<Arena> Arena::create(int64_t bytes, const std::string& purpose, Pages pages) {
   Arena arena;
   if (bytes == 0) return arena;
   void* mapped = mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
@@ -32,7 +32,8 @@ Result<Arena> Arena::create(int64_t bytes, const std::string& purpose) {
   arena.data_ = static_cast<std::byte*>(mapped);
   arena.bytes_ = bytes;
   // Advice only: without huge pages everything works on small ones.
-  (void)madvise(mapped, static_cast<size_t>(bytes), MADV_HUGEPAGE);
+  const int advice = pages == Pages::huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE;
+  (void)madvise(mapped, static_cast<size_t>(bytes), advice);
   spread_pages(mapped, static_cast<size_t>(bytes));
   return arena;
 }

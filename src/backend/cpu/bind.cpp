@@ -83,6 +83,7 @@ std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep&
     settings.limit = attributes.limit;
     settings.gated_y = binding.f32(gated.results[0]);
   }
+  settings.prefetch_bytes = binding.prefetch_bytes;
   settings.limits = binding.options.limits;
   return std::make_unique<LinearStep>(std::move(settings));
 }

@@ -21,6 +21,7 @@ struct Binding {
   const Weights& weights;
   KvType kv_type;
   std::vector<std::byte*> addresses;  // by value: memory, or a plain weight; null where neither
+  int64_t prefetch_bytes = kPrefetchBytes;  // of `linear` (memory_tuning.h)
 
   const Node& node(int32_t number) const { return program.nodes[static_cast<size_t>(number)]; }
   float* f32(ValueId id) const {

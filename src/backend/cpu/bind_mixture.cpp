@@ -60,6 +60,7 @@ std::unique_ptr<BoundStep> bind_experts(const Binding& binding, const Node& node
   settings.alpha = attributes.alpha;
   settings.limit = attributes.limit;
   settings.add_scaled = binding.kernels.add_scaled;
+  settings.prefetch_bytes = binding.prefetch_bytes;
   settings.limits = binding.options.limits;
   settings.grouped = binding.options.enabled(kMoeGrouping);
   return std::make_unique<ExpertsStep>(std::move(settings));

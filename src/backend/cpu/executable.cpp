@@ -1,6 +1,8 @@
 // Compile: fuse, pack, plan memory, bind. Run: inputs, page moves, steps, outputs.
 #include "backend/cpu/executable.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cstring>
 
@@ -81,7 +83,10 @@ Result<void> CpuExecutable::compile(const WeightSource& source) {
   fused_ = fuse(program_, options_.disabled);
   // What is wrong with the budget is told before the weights are packed.
   if (options_.offload.on) DUNLIN_RETURN_IF_ERROR(weights_budget(options_.offload.other_bytes));
-  DUNLIN_ASSIGN_OR_RETURN(weights_, Weights::load(program_, fused_, source, options_, *pool_));
+  DUNLIN_RETURN_IF_ERROR(tune_memory(source));
+  const Pages pages = memory_.tuning.huge_pages ? Pages::huge : Pages::small;
+  DUNLIN_ASSIGN_OR_RETURN(weights_,
+                          Weights::load(program_, fused_, source, options_, *pool_, pages));
   options_.store.reset();  // it is of one loading
   // Pages of an arena that are given back are not read again: they are zeros.
   if (options_.offload.on && !weights_.mapped())
@@ -89,11 +94,32 @@ Result<void> CpuExecutable::compile(const WeightSource& source) {
   DUNLIN_ASSIGN_OR_RETURN(reference_, ReferenceRunner::create(program_, fused_, source, options_));
   binding_ =
       std::make_unique<Binding>(Binding{program_, options_, kernels_, weights_, kv_type_, {}});
+  binding_->prefetch_bytes = memory_.tuning.prefetch_bytes;
   DUNLIN_RETURN_IF_ERROR(reserve_values(fused_));
   bind_steps(fused_);
   DUNLIN_RETURN_IF_ERROR(reserve_scratch());
   find_outputs();
   return options_.offload.on ? start_offload() : Result<void>();
+}
+
+// Before the weights are there, when the memory that it takes is free. With an offload it may not be.
+Result<void> CpuExecutable::tune_memory(const WeightSource& source) {
+  const MemoryTuningOptions& wanted = options_.memory_tuning;
+  if (wanted.folder.empty() || !options_.enabled(kMemoryTuning)) return {};
+  DUNLIN_ASSIGN_OR_RETURN(const Weights weights,
+                          Weights::lay_out(program_, fused_, source, options_));
+  const auto kernel = streaming_kernel(program_, weights, kernels_);
+  if (!kernel || weights.bytes() < wanted.least_bytes) return {};
+  if (options_.progress) options_.progress(0, "measuring memory");
+  const auto bytes = static_cast<int64_t>(weights.bytes());
+  memory_ = cpu::tune_memory(*kernel, *pool_, wanted.folder, options_.offload.on ? 0 : bytes);
+  return {};
+}
+
+std::string CpuExecutable::memory_tuning() const {
+  return fmt::format("weights asked for {} bytes ahead, {} pages ({})",
+                     memory_.tuning.prefetch_bytes, memory_.tuning.huge_pages ? "huge" : "small",
+                     memory_.origin);
 }
 
 // After activations and scratch, so that what is still free is what the weights and the caller have.

@@ -11,6 +11,7 @@
 #include "backend/cpu/arena.h"
 #include "backend/cpu/bind.h"
 #include "backend/cpu/bound_step.h"
+#include "backend/cpu/memory_tuning.h"
 #include "backend/cpu/offload.h"
 #include "backend/cpu/reference_step.h"
 #include "backend/cpu/step_recorder.h"
@@ -44,12 +45,14 @@ class CpuExecutable final : public Executable {
   }
   // As the scratch memory was planned.
   std::optional<uint64_t> attention_bytes() const override;
+  std::string memory_tuning() const override;
   std::optional<OffloadStatistics> offload() const override;
   Result<void> record(Profile* profile) override;
 
  private:
   CpuExecutable(Program program, const CompileOptions& options, Isa isa, KvType kv_type);
   Result<void> compile(const WeightSource& source);
+  Result<void> tune_memory(const WeightSource& source);
   Result<void> reserve_values(const std::vector<FusedStep>& fused);
   void bind_steps(const std::vector<FusedStep>& fused);
   int64_t plan_scratch();  // bytes
@@ -82,6 +85,7 @@ class CpuExecutable final : public Executable {
   KvType kv_type_;
   Kernels kernels_;
   std::unique_ptr<ThreadPool> pool_;
+  TunedMemory memory_;
   Weights weights_;
   std::unique_ptr<ReferenceRunner> reference_;  // null: every step has a kernel
   Arena values_;                                // of the Program

@@ -227,6 +227,7 @@ void ExpertsStep::multiply(const ExpertMatrices& matrices, const ExpertGroup& gr
   args.y_stride = width;
   args.bias = matrices.bias == nullptr ? nullptr : matrices.bias + group.expert * width;
   args.workspace = workspace;
+  args.prefetch_bytes = settings_.prefetch_bytes;
   matrices.kernel[row_class].run(args);
 }
 

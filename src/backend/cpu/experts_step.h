@@ -42,6 +42,7 @@ struct ExpertsSettings {
   float alpha = 0;
   float limit = 0;
   Kernel<AddScaledFunction> add_scaled;
+  int64_t prefetch_bytes = kPrefetchBytes;  // of `linear`
   StepLimits limits;
   bool grouped = true;
 };

@@ -207,6 +207,7 @@ void LinearStep::multiply_stripes(const LinearMatrix& matrix, int64_t begin, int
   args.bias = matrix.bias;
   args.residual = matrix.residual == nullptr ? nullptr : matrix.residual + block.first * width;
   args.workspace = workspace;
+  args.prefetch_bytes = settings_.prefetch_bytes;
   matrix.kernel[row_class].run(args);
 }
 

@@ -41,6 +41,7 @@ struct LinearSettings {
   float limit = 0;
   float* gated_y = nullptr;
 
+  int64_t prefetch_bytes = kPrefetchBytes;  // of `linear`
   StepLimits limits;
 };
 

@@ -72,6 +72,8 @@ std::vector<Optimization> optimizations() {
   for (const Rewrite& rewrite : std::views::reverse(rewrites()))
     all.push_back({rewrite.name, rewrite.brings});
   all.push_back({kMemoryReuse, "values that are no longer read make room for others"});
+  all.push_back(
+      {kMemoryTuning, "how weights are read fastest is measured when a large model is loaded"});
   all.push_back({kGqa, "query heads of one kv head read its keys and values without copies"});
   all.push_back({kMoeGrouping, "each expert of a mixture is read once for all rows that chose it"});
   for (const KernelFamily& family : kFamilies) all.push_back({family.name, family.brings});

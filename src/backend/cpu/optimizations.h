@@ -13,6 +13,9 @@ namespace dunlin::cpu {
 // Values share memory where their lives allow it (memory_plan.h).
 inline constexpr const char* kMemoryReuse = "memory_reuse";
 
+// How weights are read is measured once (memory_tuning.h), where the loading says where it is kept.
+inline constexpr const char* kMemoryTuning = "memory_tuning";
+
 // Query heads read the keys and values of their kv head where they are
 // (repeated_attention_step.h: without it).
 inline constexpr const char* kGqa = "gqa";

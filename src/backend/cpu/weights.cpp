@@ -92,10 +92,11 @@ Result<void> pack_into(PackedWeightStore& store, WeightPacker& packer,
 
 Result<Weights> Weights::load(const Program& program, const std::vector<FusedStep>& steps,
                               const WeightSource& source, const CompileOptions& options,
-                              ThreadPool& pool) {
+                              ThreadPool& pool, Pages pages) {
   DUNLIN_ASSIGN_OR_RETURN(const WeightLayout layout,
                           WeightLayout::create(program, steps, source, options.precision));
   Weights weights;
+  weights.pages_ = pages;
   weights.bytes_ = layout.bytes();
   if (options.prepared != nullptr) {
     DUNLIN_RETURN_IF_ERROR(check_packing(*options.prepared));
@@ -103,18 +104,19 @@ Result<Weights> Weights::load(const Program& program, const std::vector<FusedSte
         weights.take(options.prepared, options.load_mode == LoadMode::mmap, layout, options, pool));
     return weights;
   }
-  if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
+  if (auto stored = find_stored(layout, options, pool, pages)) return std::move(*stored);
   if (options.offload.on) return pack_and_map(layout, options, pool);
   DUNLIN_RETURN_IF_ERROR(weights.read(program, layout, options, pool));
   // Those that are to be mapped can be now.
   if (weights.stored_ && options.load_mode == LoadMode::mmap) {
-    if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
+    if (auto stored = find_stored(layout, options, pool, pages)) return std::move(*stored);
   }
   return weights;
 }
 
 std::unique_ptr<Weights> Weights::find_stored(const WeightLayout& layout,
-                                              const CompileOptions& options, ThreadPool& pool) {
+                                              const CompileOptions& options, ThreadPool& pool,
+                                              Pages pages) {
   if (options.store == nullptr) return nullptr;
   auto found = options.store->find(kPacking, layout.parts());
   if (found == nullptr) return nullptr;
@@ -122,6 +124,7 @@ std::unique_ptr<Weights> Weights::find_stored(const WeightLayout& layout,
   const bool mapped =
       options.load_mode == LoadMode::mmap || (options.load_mode == LoadMode::automatic && large);
   auto weights = std::make_unique<Weights>();
+  weights->pages_ = pages;
   weights->bytes_ = layout.bytes();
   const auto taken = weights->take(std::move(found), mapped, layout, options, pool);
   if (taken.ok()) return weights;
@@ -138,12 +141,12 @@ Result<Weights> Weights::pack_and_map(const WeightLayout& layout, const CompileO
   DUNLIN_RETURN_IF_ERROR(pack_into(store, *make_packer(layout, pool), options));
   if (!store.commit()) return store.not_kept();
   if (options.progress) options.progress(1, "");
-  if (auto stored = find_stored(layout, options, pool)) return std::move(*stored);
+  if (auto stored = find_stored(layout, options, pool, Pages::huge)) return std::move(*stored);
   return store.not_kept();
 }
 
 Result<std::byte*> Weights::reserve(const WeightLayout& layout) {
-  DUNLIN_ASSIGN_OR_RETURN(Arena arena, Arena::create(layout.bytes(), "packed weights"));
+  DUNLIN_ASSIGN_OR_RETURN(Arena arena, Arena::create(layout.bytes(), "packed weights", pages_));
   std::byte* const data = arena.data();
   arena_ = std::make_shared<Arena>(std::move(arena));
   return data;

@@ -30,13 +30,14 @@ struct HeldWeight {
 
 class Weights {
  public:
-  // Reads what the steps that kernels run need, or finds it in options.prepared or options.store.
+  // Reads what the steps that kernels run need, or finds it in options.prepared or options.store; what is
+  // copied lies in `pages`.
   // Errors are those of WeightLayout, and a tensor that cannot be read; prepared weights of another
   // packing, or for another precision. What is wrong in the store is an error only with
   // options.offload, where memory need not hold what is packed.
   static Result<Weights> load(const Program& program, const std::vector<FusedStep>& steps,
                               const WeightSource& source, const CompileOptions& options,
-                              ThreadPool& pool);
+                              ThreadPool& pool, Pages pages = Pages::huge);
 
   // The same layout without the weights: packed matrices without data, nothing read, nothing
   // reserved. `arena`: where they are taken to lie, for who compares addresses.
@@ -58,7 +59,8 @@ class Weights {
  private:
   // Null: there are none.
   static std::unique_ptr<Weights> find_stored(const WeightLayout& layout,
-                                              const CompileOptions& options, ThreadPool& pool);
+                                              const CompileOptions& options, ThreadPool& pool,
+                                              Pages pages);
   // Packs into the store, a piece at a time, and maps that.
   static Result<Weights> pack_and_map(const WeightLayout& layout, const CompileOptions& options,
                                       ThreadPool& pool);
@@ -77,6 +79,7 @@ class Weights {
   std::shared_ptr<const Arena> arena_ = {};
   std::shared_ptr<const PreparedWeights> prepared_ = {};
   bool stored_ = false;  // read() left them in the store
+  Pages pages_ = Pages::huge;
   int64_t bytes_ = 0;
   std::vector<uint64_t> bytes_by_weight_;
   int64_t loading_bytes_ = 0;     // of a thread

@@ -34,6 +34,10 @@ struct PrepareArgs {
 using PrepareFunction = void(const PrepareArgs&) noexcept;
 int64_t activation_bytes(Arithmetic arithmetic, int64_t rows, int64_t columns);
 
+// How far ahead of what they multiply kernels ask for packed weights, in bytes, where nobody measured what
+// is best (backend/cpu/memory_tuning.h), and for keys and values.
+inline constexpr int64_t kPrefetchBytes = 2048;
+
 // Computes stripes [stripe_begin, stripe_end) for rows [row_begin, row_end): y = residual + (sum +
 // bias), where a null residual or bias is left out. `residual` may be `y`.
 struct LinearArgs {
@@ -49,6 +53,7 @@ struct LinearArgs {
   const float* bias;
   const float* residual;
   std::byte* workspace;  // kLinearWorkspaceBytes, one per thread
+  int64_t prefetch_bytes = kPrefetchBytes;
 };
 using LinearFunction = void(const LinearArgs&) noexcept;
 

@@ -31,7 +31,7 @@ DUNLIN_INLINE void int8_record(const Records<F>& records, const std::byte* recor
   // channels of a block have 64 bytes for every bit of a code, and at most a line of scales.
   constexpr int kLines = code_bits(F) + 1;
   const RecordScales<F> scales = RecordScales<F>::of(records, record);
-  const std::byte* ahead = record + kPrefetchBytes;
+  const std::byte* ahead = record + records.prefetch_bytes;
   for (int64_t block = 0; block < blocks; ++block, ++x.tile, ahead += 64 * kLines) {
     for (int line = 0; line < kLines; ++line) prefetch(ahead + 64 * line);
     const BlockCodes<F> codes = BlockCodes<F>::of(records, record, block);
@@ -84,7 +84,7 @@ DUNLIN_INLINE void for_row_tiles(const LinearArgs& args, const F& f) {
 
 template <PackedForm F, int R, int T, bool Half>
 inline void int8_tiles(const LinearArgs& args) {
-  const Records<F> records = Records<F>::of(args.weight.layout);
+  const Records<F> records = Records<F>::of(args.weight.layout, args.prefetch_bytes);
   for_row_tiles<T>(
       args, [&args, &records](int64_t stripe, int64_t row, int64_t row_end) DUNLIN_ALWAYS_INLINE {
         int8_rows<F, R, T, Half>(args, records, stripe, row, row_end);

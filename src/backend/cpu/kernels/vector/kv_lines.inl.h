@@ -31,7 +31,7 @@ DUNLIN_INLINE void chain_keys(const std::byte* lines, const float* q, int64_t q_
     };
     chain_pairs(load, q, q_stride, c);
   } else {
-    chain_record<kKvForm<T>, R>(lines, q, q_stride, c);
+    chain_record<kKvForm<T>, R>(lines, kPrefetchBytes, q, q_stride, c);
   }
 }
 

@@ -64,11 +64,12 @@ DUNLIN_INLINE void chain_pairs(const Load& load, const float* x, int64_t x_strid
 }
 
 template <PackedForm F, int R>
-DUNLIN_INLINE void chain_record(const std::byte* record, const float* x, int64_t x_stride,
-                                Floats (&c)[R]) {
-  const auto load = [record](int j, Floats* even, Floats* odd) DUNLIN_ALWAYS_INLINE {
+DUNLIN_INLINE void chain_record(const std::byte* record, int64_t prefetch_bytes, const float* x,
+                                int64_t x_stride, Floats (&c)[R]) {
+  const std::byte* const ahead = record + prefetch_bytes;
+  const auto load = [record, ahead](int j, Floats* even, Floats* odd) DUNLIN_ALWAYS_INLINE {
     load_pair<F>(record, j, even, odd);
-    prefetch(record + kPrefetchBytes + (F == PackedForm::f32 ? 128 : 64) * j);
+    prefetch(ahead + (F == PackedForm::f32 ? 128 : 64) * j);
   };
   chain_pairs(load, x, x_stride, c);
 }
@@ -85,7 +86,7 @@ inline void direct_rows(const LinearArgs& args, int64_t stripe, int64_t row, int
     Floats c[R];
     for (int r = 0; r < R; ++r) c[r] = zero();
     for (int64_t record = 0; record < records; ++record)
-      chain_record<F, R>(weight + record * kBytes, x + 32 * record, stride, c);
+      chain_record<F, R>(weight + record * kBytes, args.prefetch_bytes, x + 32 * record, stride, c);
     for (int r = 0; r < R; ++r) write_sum(args, stripe, row + r, c[r]);
   }
   if constexpr (R > 1) direct_rows<F, R / 2>(args, stripe, row, row_end);
@@ -250,7 +251,7 @@ DUNLIN_INLINE void direct_mxfp4(const LinearArgs& args, int64_t stripe, int64_t 
     const std::byte* record = records.record(weight, block);
     const int64_t half = records.within(block);
     const std::byte* lines = record + 256 * half;
-    for (int64_t at = 0; at < 256 + 32 * half; at += 64) prefetch(lines + kPrefetchBytes + at);
+    for (int64_t at = 0; at < 256 + 32 * half; at += 64) prefetch(lines + args.prefetch_bytes + at);
     chain_mxfp4<ScaleSums, R>(lines, load_e8m0(record + 512 + 16 * half), x + 32 * block, stride,
                               c);
   }

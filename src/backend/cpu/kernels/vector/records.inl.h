@@ -2,8 +2,6 @@
 // float32 (layouts: packed.h). Included inside the namespace and target region of an instruction
 // set.
 
-constexpr int64_t kPrefetchBytes = 2048;
-
 // What the kernels ask of a layout for every block, worked out once per call.
 template <PackedForm F>
 struct Records {
@@ -13,8 +11,10 @@ struct Records {
   int64_t groups;     // of a block: 1 or 2
   int64_t scales_at;  // from the start of a record
   int64_t mins_at;    // from its scales; with factors, where those of the minima are
+  int64_t prefetch_bytes;
 
-  static DUNLIN_INLINE Records of(const PackedLayout& layout) {
+  static DUNLIN_INLINE Records of(const PackedLayout& layout,
+                                  int64_t prefetch_bytes = kPrefetchBytes) {
     const bool factors = layout.scale == ScaleType::factors;
     const int64_t shift = layout.scale == ScaleType::none ? 0 : factors ? 3 : 1;
     const int64_t groups = layout.group == 16 ? 2 : 1;
@@ -24,7 +24,8 @@ struct Records {
             shift,
             groups,
             (64 * code_bits(F)) << shift,
-            factors ? kFactorsAt + kStripeRows * all : 32 * all};
+            factors ? kFactorsAt + kStripeRows * all : 32 * all,
+            prefetch_bytes};
   }
   static constexpr int64_t kFactorsAt = has_min(F) ? 64 : 32;  // from a record's scales
   // Of a stripe: the record that block `block` is in, and its number there.
@@ -35,7 +36,7 @@ struct Records {
   // As many bytes as block `within` of a record takes.
   DUNLIN_INLINE void read_ahead(const std::byte* record, int64_t within) const {
     const int64_t block_bytes = bytes >> shift;
-    const std::byte* const ahead = record + within * block_bytes + kPrefetchBytes;
+    const std::byte* const ahead = record + within * block_bytes + prefetch_bytes;
     for (int64_t at = 0; at < block_bytes; at += 64) prefetch(ahead + at);
   }
 };

@@ -4,10 +4,11 @@
 
 // sum[r] += the sums of a record of 64 columns.
 template <int R>
-DUNLIN_INLINE void wide_record(const std::byte* record, const int8_t* rows, Ints (&sum)[R]) {
+DUNLIN_INLINE void wide_record(const std::byte* record, int64_t prefetch_bytes, const int8_t* rows,
+                               Ints (&sum)[R]) {
   for (int half = 0; half < 2; ++half) {
     const BlockCodes<PackedForm::wide> codes{record + 512 * half, nullptr};
-    for (int line = 0; line < 8; ++line) prefetch(codes.low + kPrefetchBytes + 64 * line);
+    for (int line = 0; line < 8; ++line) prefetch(codes.low + prefetch_bytes + 64 * line);
     Ints dot[R];
     dot_group<PackedForm::wide, R, 0, 8>(codes, WideRows{rows + 32 * half}, dot);
     for (int r = 0; r < R; ++r) sum[r] = add(sum[r], dot[r]);
@@ -28,7 +29,7 @@ inline void wide_rows(const LinearArgs& args, int64_t stripe, int64_t row, int64
     Ints sum[R];
     for (int r = 0; r < R; ++r) sum[r] = broadcast_int(0);
     for (int64_t block = 0; block < blocks; ++block)
-      wide_record<R>(records + 1024 * block, tiles[block].codes[row % T], sum);
+      wide_record<R>(records + 1024 * block, args.prefetch_bytes, tiles[block].codes[row % T], sum);
     for (int r = 0; r < R; ++r) write_wide_sum<kQ8Unsigned>(args, stripe, row + r, sum[r]);
   }
   if constexpr (R > 1) wide_rows<R / 2, T>(args, stripe, row, row_end);
