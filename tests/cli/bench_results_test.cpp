@@ -161,7 +161,8 @@ TEST_F(BenchProfile, HasEveryStepOfEveryTest) {
   ASSERT_EQ(result.code, 0) << result.err;
   EXPECT_THAT(result.out, StartsWith("| model "));
   EXPECT_THAT(result.out, HasSubstr("of roof"));
-  // Five are linear, the others angles, embedding, attention and the choice of rows for the head.
+  // Six are linear, one of them with the embedding; the others angles, attention and the choice of rows
+  // for the head.
   EXPECT_THAT(result.out, HasSubstr("9 of 9 kinds of steps"));
   EXPECT_THAT(result.out, HasSubstr("\nlinear"));
   EXPECT_THAT(result.out, HasSubstr("No peak was calibrated"));

@@ -94,13 +94,13 @@ TEST(Inspect, AProgramIsShownBeforeAndAfterFusion) {
                                             "--program", "--layers", "1"};
   const ProcessResult fused = run_dunlin(command);
   ASSERT_EQ(fused.code, 0) << fused.err;
-  const size_t steps = fused.out.find("\nsteps of the back end cpu: 9\n");
+  const size_t steps = fused.out.find("\nsteps of the back end cpu: 8\n");
   ASSERT_NE(steps, std::string::npos) << fused.out;
   EXPECT_LT(fused.out.find(" = rms_norm("), steps);
   EXPECT_THAT(fused.out.substr(steps),
-              testing::ContainsRegex("\nlinear[+]shared_input[+]input_norm +layers.0.rms_norm, "
-                                     "layers.0.attend.q_proj, layers.0.attend.k_proj, "
-                                     "layers.0.attend.v_proj\n"));
+              testing::ContainsRegex("\nlinear[+]shared_input[+]input_norm[+]embed_norm +embed, "
+                                     "layers.0.rms_norm, layers.0.attend.q_proj, "
+                                     "layers.0.attend.k_proj, layers.0.attend.v_proj\n"));
   std::vector<std::string> plain = command;
   plain.insert(plain.end(), {"--disable", "all"});
   const std::string text = run_dunlin(plain).out;

@@ -32,9 +32,10 @@ Tensor matrix(Recorder& recorder, const std::string& name, int64_t rows, int64_t
 }
 
 // Operation and rewrites of each step: "linear: residual_add".
-std::vector<std::string> steps_of(const Program& program) {
+std::vector<std::string> steps_of(const Program& program,
+                                  const std::vector<std::string>& disabled = {}) {
   std::vector<std::string> names;
-  for (const FusedStep& step : fuse(program)) {
+  for (const FusedStep& step : fuse(program, disabled)) {
     std::string name = op_name(program.nodes[static_cast<size_t>(step.node)].op);
     for (const char* rewrite : step.rewrites()) name += std::string(" ") + rewrite;
     names.push_back(name);
@@ -164,8 +165,8 @@ TEST(InputNorm, IsWithTheLinearThatReadsIt) {
     return linear(normed(recorder, x), matrix(recorder, "w", kWidth, kWidth));
   };
   const Program program = record_over_x(forward);
-  EXPECT_THAT(steps_of(program), ElementsAre("embed", "linear input_norm"));
-  EXPECT_EQ(program.nodes[static_cast<size_t>(fuse(program)[1].norm)].op, Op::rms_norm);
+  EXPECT_THAT(steps_of(program), ElementsAre("linear input_norm embed_norm"));
+  EXPECT_EQ(program.nodes[static_cast<size_t>(fuse(program)[0].norm)].op, Op::rms_norm);
 }
 
 TEST(InputNorm, IsWithAllLinearsOfAStep) {
@@ -174,9 +175,9 @@ TEST(InputNorm, IsWithAllLinearsOfAStep) {
                   matrix(recorder, "down", kWidth, kFfn)) +
            x;
   });
-  EXPECT_THAT(
-      steps_of(program),
-      ElementsAre("embed", "linear shared_input gated_linears input_norm", "linear residual_add"));
+  EXPECT_THAT(steps_of(program),
+              ElementsAre("linear shared_input gated_linears input_norm embed_norm",
+                          "linear residual_add"));
 }
 
 TEST(InputNorm, LeavesANormThatATapAsksFor) {
@@ -204,6 +205,91 @@ TEST(InputNorm, LeavesANormOfLinearsThatRunApart) {
   const std::vector<std::string> disabled = {"shared_input"};
   for (const FusedStep& step : fuse(record_over_x(forward), disabled))
     EXPECT_EQ(step.norm, kNoNode);
+}
+
+Tensor normed_linear(Recorder& recorder, Tensor x) {
+  return linear(normed(recorder, x), matrix(recorder, "w", kWidth, kWidth));
+}
+
+TEST(EmbedNorm, GathersWhatTheLinearNorms) {
+  const Program program = record_over_x(normed_linear);
+  const std::vector<FusedStep> steps = fuse(program);
+  ASSERT_EQ(steps.size(), 1u);
+  EXPECT_EQ(program.nodes[static_cast<size_t>(steps[0].embed)].op, Op::embed);
+  EXPECT_THAT(steps[0].nodes(), ElementsAre(0, 1, 2));
+  EXPECT_THAT(steps_of(program, {"embed_norm"}), ElementsAre("embed", "linear input_norm"));
+}
+
+// The step's own addition, another step, and a tap.
+TEST(EmbedNorm, AlsoOfRowsThatAreReadLater) {
+  const auto in_the_step = [](Recorder& recorder, Tensor x) {
+    return x + normed_linear(recorder, x);
+  };
+  EXPECT_THAT(steps_of(record_over_x(in_the_step)),
+              ElementsAre("linear residual_add input_norm embed_norm"));
+  const auto behind_it = [](Recorder& recorder, Tensor x) {
+    tap(x, "x");
+    const Tensor y = normed_linear(recorder, x);
+    return act(x, ActAttributes::Kind::silu) * y;
+  };
+  EXPECT_THAT(steps_of(record_over_x(behind_it, {"x"})),
+              ElementsAre("linear input_norm embed_norm", "act", "mul"));
+}
+
+TEST(EmbedNorm, LeavesRowsThatAnotherStepReadsBefore) {
+  const auto act_before = [](Recorder& recorder, Tensor x) {
+    const Tensor gate = act(x, ActAttributes::Kind::silu);
+    return gate * normed_linear(recorder, x);
+  };
+  EXPECT_THAT(steps_of(record_over_x(act_before)),
+              ElementsAre("embed", "act", "linear input_norm", "mul"));
+  const auto view_before = [](Recorder& recorder, Tensor x) {
+    const Tensor heads = reshape(x, {Symbol::rows, 2, kWidth / 2});
+    const Tensor twice = reshape(heads + heads, {Symbol::rows, kWidth});
+    return twice * normed_linear(recorder, x);
+  };
+  EXPECT_THAT(steps_of(record_over_x(view_before)),
+              ElementsAre("embed", "add", "linear input_norm", "mul"));
+  const auto linear_before = [](Recorder& recorder, Tensor x) {
+    const Tensor plain = linear(x, matrix(recorder, "plain", kWidth, kWidth));
+    return plain * normed_linear(recorder, x);
+  };
+  EXPECT_THAT(steps_of(record_over_x(linear_before)),
+              ElementsAre("embed", "linear", "linear input_norm", "mul"));
+}
+
+// The addition where the linear ends is behind a reader that is recorded after the linear.
+TEST(EmbedNorm, LeavesRowsThatAreReadBeforeTheLinearsPlace) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor y = normed_linear(recorder, x);
+    return act(x, ActAttributes::Kind::silu) + y;
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)),
+              ElementsAre("embed", "act", "linear residual_add input_norm"));
+}
+
+TEST(EmbedNorm, GathersOnceForTwoNorms) {
+  const auto forward = [](Recorder& recorder, Tensor x) {
+    const Tensor first = normed_linear(recorder, x);
+    const Tensor factors = recorder.weights().vector("other_norm", {{Axis::embed, kWidth}});
+    const Tensor other = rms_norm(x, factors, {});
+    return first * linear(other, matrix(recorder, "other", kWidth, kWidth));
+  };
+  EXPECT_THAT(steps_of(record_over_x(forward)),
+              ElementsAre("linear input_norm embed_norm", "linear input_norm", "mul"));
+}
+
+// Whoever norms them apart reads them before.
+TEST(EmbedNorm, LeavesRowsThatAreNormedApart) {
+  const Program program = record_over_x(normed_linear);
+  EXPECT_THAT(steps_of(program, {"input_norm"}), ElementsAre("embed", "rms_norm", "linear"));
+  EXPECT_THAT(steps_of(record_over_x(normed_linear, {"norm"})),
+              ElementsAre("embed", "rms_norm", "linear"));
+}
+
+TEST(EmbedNorm, LeavesRowsThatAreNoEmbedding) {
+  const auto forward = [](Recorder& recorder, Tensor x) { return normed_linear(recorder, x + x); };
+  EXPECT_THAT(steps_of(record_over_x(forward)), ElementsAre("embed", "add", "linear input_norm"));
 }
 
 std::vector<std::string> attention_steps(const std::vector<std::string>& taps, bool stateful) {
@@ -253,11 +339,12 @@ TEST(Views, AreNoSteps) {
 
 TEST(Llama, HasFiveStepsPerLayer) {
   const std::vector<std::string> steps = steps_of(tiny_model("llama", "F32").program);
-  const std::vector<std::string> layer{
-      "linear shared_input input_norm", "attention rope_attention", "linear residual_add",
-      "linear shared_input gated_linears input_norm", "linear residual_add"};
-  std::vector<std::string> expected{"rope_angles", "embed"};
+  std::vector<std::string> layer{
+      "linear shared_input input_norm embed_norm", "attention rope_attention",
+      "linear residual_add", "linear shared_input gated_linears input_norm", "linear residual_add"};
+  std::vector<std::string> expected{"rope_angles"};
   expected.insert(expected.end(), layer.begin(), layer.end());
+  layer.front() = "linear shared_input input_norm";
   expected.insert(expected.end(), layer.begin(), layer.end());
   expected.insert(expected.end(), {"gather_rows", "linear input_norm"});
   EXPECT_EQ(steps, expected);

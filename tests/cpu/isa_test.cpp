@@ -124,6 +124,7 @@ TEST(Executable, ReportsWhatItChose) {
                                               "linear_int8_q4_min_scalar")));
   EXPECT_THAT(kernels,
               testing::Contains(Pair("linear+residual_add q6 prompt", "linear_bf16_q6_scalar")));
+  EXPECT_THAT(kernels, testing::Contains(Pair("embed", "decode_row_q6_scalar")));
   for (const auto& [operation, kernel] : kernels) {
     EXPECT_THAT(kernel, testing::Not(HasSubstr("reference"))) << operation;
   }

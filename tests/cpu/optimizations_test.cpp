@@ -68,6 +68,7 @@ TEST(Optimizations, HaveNamesOfTheirOwnAndALineEach) {
   }
   // What rests on others comes first, so that a bisection names it and not what it rests on.
   EXPECT_LT(std::ranges::find(all, "gated_linears"), std::ranges::find(all, "shared_input"));
+  EXPECT_LT(std::ranges::find(all, "embed_norm"), std::ranges::find(all, "input_norm"));
 }
 
 TEST(Optimizations, ChangeNoBitWhenTheyAreLeftOut) {
@@ -197,8 +198,8 @@ TEST(KernelFamilies, HoldEveryVectorKernelAndEachSome) {
   }
 }
 
-// Rows of several sequences in each step, some beyond a split of 256 positions and far behind the
-// window.
+// Rows of several sequences in each step, at last of both classes, some beyond a split of 256 positions
+// and far behind the window.
 std::vector<uint32_t> bits_of_batches(const TinyModel& model, const CompileOptions& options) {
   const auto backend = make_cpu_backend();
   TinySession session(*backend, model, options);
@@ -207,7 +208,8 @@ std::vector<uint32_t> bits_of_batches(const TinyModel& model, const CompileOptio
        {std::vector<Chunk>{{0, 300, RowClass::prompt}, {1, 33, RowClass::prompt}},
         {{2, 1, RowClass::prompt}, {0, 40, RowClass::prompt}},
         {{0, 1, RowClass::generated}, {1, 1, RowClass::generated}, {2, 3, RowClass::generated}},
-        {{0, 1, RowClass::generated}}}) {
+        {{0, 1, RowClass::generated}},
+        {{0, 1, RowClass::generated}, {1, 70, RowClass::prompt}, {2, 2, RowClass::generated}}}) {
     for (const auto& row : session.step(chunks)) {
       for (const float logit : row) result.push_back(std::bit_cast<uint32_t>(logit));
     }
@@ -255,6 +257,43 @@ TEST(Gqa, LeftOutGivesTheBitsOfAnyBatch) {
   }
 }
 
+// The rows of ids that another step has computed; linears gather them behind a constant, and they are
+// read again after that.
+TinyModel chosen_rows_model() {
+  const auto forward = [](Recorder& recorder) {
+    const AxisList width{{Axis::embed, 64}};
+    const WeightScope weights = recorder.weights();
+    const Tensor table = weights.matrix("table", {{Axis::vocab, 300}}, width);
+    const auto square = [&](const char* name) {
+      return weights.matrix(name, {{Axis::ffn, 64}}, width);
+    };
+    const Tensor x = embed(gather(recorder.tokens(), recorder.logit_rows(), 0), table, 2.0f);
+    const Tensor factor = constant(recorder, {64}, {0.25}, DType::f32);
+    const Tensor normed = rms_norm(x, weights.vector("norm", width), {});
+    const Tensor hidden = gated(linear(normed, square("gate")), linear(normed, square("up")), {});
+    const Tensor sum = x * factor + linear(hidden, square("down"));
+    recorder.output(kLogitsOutput, linear(sum, table));
+  };
+  TinyModel model;
+  model.program = record("chosen_rows", {}, forward).value();
+  model.weights = case_weights(model.program, Format::q8_0);
+  return model;
+}
+
+TEST(EmbedNorm, HasTheBitsOfAnEmbeddingApart) {
+  for (const TinyModel& model : {chosen_rows_model(), parallel_norm_model()}) {
+    const auto gathers = [](const FusedStep& step) { return step.embed != kNoNode; };
+    EXPECT_EQ(std::ranges::count_if(fuse(model.program), gathers), 1) << model.program.model;
+    const auto wanted = bits_of_batches(model, without({"embed_norm"}, Precision::automatic));
+    EXPECT_EQ(bits_of_batches(model, without({kMemoryReuse}, Precision::automatic)), wanted);
+    for (const int threads : {1, 2, 64}) {
+      CompileOptions options = without({}, Precision::automatic);
+      options.threads = threads;
+      EXPECT_EQ(bits_of_batches(model, options), wanted) << model.program.model << ' ' << threads;
+    }
+  }
+}
+
 TEST(Optimizations, ThatAreNotNamedStay) {
   const TinyModel model = tiny_model("llama", "mixed", {});
   const auto backend = make_cpu_backend();
@@ -272,6 +311,7 @@ TEST(Fusions, AreTheNodesThatRunWithAnother) {
   const std::vector<FusedNode> layer = {{"shared_input", "layers.0.attend.k_proj"},
                                         {"shared_input", "layers.0.attend.v_proj"},
                                         {"input_norm", "layers.0.rms_norm"},
+                                        {"embed_norm", "embed"},
                                         {"rope_attention", "layers.0.attend.rope"},
                                         {"rope_attention", "layers.0.attend.rope_2"},
                                         {"residual_add", "layers.0.add"},
@@ -279,7 +319,8 @@ TEST(Fusions, AreTheNodesThatRunWithAnother) {
                                         {"gated_linears", "layers.0.feed_forward.gated"},
                                         {"input_norm", "layers.0.rms_norm_2"},
                                         {"residual_add", "layers.0.add_2"}};
-  ASSERT_EQ(fusions.size(), 2 * layer.size() + 1);
+  // The second layer has no embedding; behind it comes the head's norm.
+  ASSERT_EQ(fusions.size(), layer.size() + (layer.size() - 1) + 1);
   EXPECT_EQ(fusions.back(), (FusedNode{"input_norm", "rms_norm"}));
   EXPECT_TRUE(std::equal(layer.begin(), layer.end(), fusions.begin()));
 }

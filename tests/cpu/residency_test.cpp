@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -88,6 +89,25 @@ TEST(Residency, TheBudgetIsWhatTheRestLeaves) {
     EXPECT_EQ(residency.pinned_layers, residency.layers);
     EXPECT_EQ(residency.reread_bytes(), 0u);
     EXPECT_LE(residency.pinned_bytes, held.weights);
+  }
+}
+
+// A token reads one row of it, though it does in the first layer. A head that is the same weight reads
+// all of it.
+TEST(Residency, LeavesATableThatIsOnlyLookedUpToTheSystem) {
+  const MemoryBudget nothing("0");
+  for (const auto& [family, tied] : {std::pair("llama", true), std::pair("qwen2", false)}) {
+    const TinyModel model = tiny_model(family, "BF16");
+    const Footprint held = make_cpu_backend()
+                               ->footprint(model.program, unreadable(model.weights),
+                                           tiny_options(Precision::automatic, 2), {7})
+                               .value();
+    uint64_t streamed = 0;
+    for (size_t i = 0; i < held.by_weight.size(); ++i) {
+      const bool is_table = model.program.weights[i].name == "model.embed_tokens.weight";
+      if (tied || !is_table) streamed += held.by_weight[i];
+    }
+    EXPECT_EQ(planned_residency(model, 0).streamed_bytes, streamed) << family;
   }
 }
 

@@ -71,6 +71,7 @@ std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep&
     settings.eps = std::get<RmsNormAttributes>(norm.attributes).eps;
     x = norm.operands[0];
   }
+  if (step.embed != kNoNode) settings.embed = embed_rows(binding, binding.node(step.embed));
   settings.x = binding.f32(x);
   settings.columns = dims.back().size;
   settings.rows = *leading_rows(dims, 1);

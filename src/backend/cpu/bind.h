@@ -8,6 +8,7 @@
 
 #include "backend/api.h"
 #include "backend/cpu/bound_step.h"
+#include "backend/cpu/embed_rows.h"
 #include "backend/cpu/fuse.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/weights.h"
@@ -45,6 +46,9 @@ std::string step_name(const Binding& binding, const FusedStep& step);
 // What multiplies by a packed weight for rows of a class.
 Kernel<LinearFunction> linear_kernel(const Binding& binding, const HeldWeight& weight,
                                      Arithmetic arithmetic);
+
+// What gathers the rows of an `embed`.
+EmbedRows embed_rows(const Binding& binding, const Node& node);
 
 // The parts of bind().
 std::unique_ptr<BoundStep> bind_linears(const Binding& binding, const FusedStep& step);

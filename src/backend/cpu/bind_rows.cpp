@@ -85,21 +85,11 @@ std::unique_ptr<BoundStep> bind_constant(const Binding& binding, const Node& nod
 }
 
 std::unique_ptr<BoundStep> bind_embed(const Binding& binding, const Node& node) {
-  const PackedMatrix weight = *binding.weights.of(binding.program, node.operands[1]).packed;
-  const auto kernel = binding.kernels.decode_row[static_cast<size_t>(weight.layout.form)];
-  const int32_t* ids = binding.i32(node.operands[0]);
-  const float scale = std::get<EmbedAttributes>(node.attributes).scale;
-  float* y = binding.f32(node.results[0]);
-  const int64_t width = weight.layout.columns;
-  const int64_t last = weight.layout.rows - 1;
-  // Ids that a model computes are not checked by validate(): the nearest row is read, as `gather`
-  // does.
-  return make_row_step("embed", kernel.name,
-                       *leading_rows(binding.program.type(node.operands[0]).dims, 0), width,
-                       [=](const RunContext&, int64_t row) noexcept {
-                         const int64_t id = std::clamp<int64_t>(ids[row], 0, last);
-                         kernel.run(weight, id, scale, y + row * width);
-                       });
+  const EmbedRows rows = embed_rows(binding, node);
+  return make_row_step("embed", rows.decode.name,
+                       *leading_rows(binding.program.type(node.operands[0]).dims, 0),
+                       rows.table.layout.columns,
+                       [=](const RunContext&, int64_t row) noexcept { rows.gather(row); });
 }
 
 std::unique_ptr<BoundStep> bind_rms_norm(const Binding& binding, const Node& node) {
@@ -211,6 +201,15 @@ std::unique_ptr<BoundStep> bind_gather_rows(const Binding& binding, const Node& 
 }
 
 }  // namespace
+
+EmbedRows embed_rows(const Binding& binding, const Node& node) {
+  const PackedMatrix table = *binding.weights.of(binding.program, node.operands[1]).packed;
+  return {.table = table,
+          .decode = binding.kernels.decode_row[static_cast<size_t>(table.layout.form)],
+          .ids = binding.i32(node.operands[0]),
+          .scale = std::get<EmbedAttributes>(node.attributes).scale,
+          .y = binding.f32(node.results[0])};
+}
 
 std::unique_ptr<BoundStep> bind_rows(const Binding& binding, const Node& node) {
   switch (node.op) {

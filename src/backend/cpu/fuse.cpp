@@ -90,6 +90,43 @@ void input_norm(Fusion& fusion, const char* name) {
   }
 }
 
+// What a value is a view of; itself where it is none.
+ValueId viewed(const Program& program, ValueId id) {
+  const Node* node = producer(program, id);
+  while (node != nullptr && select_runner(program, *node) == Runner::view) {
+    id = node->operands[0];
+    node = producer(program, id);
+  }
+  return id;
+}
+
+// The value, or a view of it.
+bool reads(const Fusion& fusion, const FusedStep& step, ValueId value) {
+  return std::ranges::any_of(step.nodes(), [&](int32_t number) {
+    return std::ranges::any_of(fusion.node(number).operands,
+                               [&](ValueId id) { return viewed(fusion.program(), id) == value; });
+  });
+}
+
+// After all that moves steps to an earlier place. The rows are written where the linears are: none of the
+// steps before may read them.
+void embed_norm(Fusion& fusion, const char* name) {
+  for (FusedStep& step : fusion.steps()) {
+    if (step.node == kNoNode || step.norm == kNoNode) continue;
+    const ValueId x = fusion.node(step.norm).operands[0];
+    FusedStep* embed = fusion.step_of(x, Op::embed);
+    if (embed == nullptr) continue;
+    const std::span before(fusion.steps().data(), &step);
+    const bool read_before = std::ranges::any_of(before, [&](const FusedStep& other) {
+      return other.node != kNoNode && reads(fusion, other, x);
+    });
+    if (read_before) continue;
+    step.embed = embed->node;
+    step.absorbed.push_back({name, embed->node});
+    fusion.remove(*embed);
+  }
+}
+
 void rope_attention(Fusion& fusion, const char* name) {
   for (FusedStep& step : fusion.steps()) {
     if (step.node == kNoNode || fusion.node(step.node).op != Op::attention) continue;
@@ -114,6 +151,8 @@ std::vector<Rewrite>& all_rewrites() {
        "the activation follows its gate and up projections at once (needs shared_input)",
        gated_linears},
       {"input_norm", "linears norm their input while they prepare it", input_norm},
+      {"embed_norm", "linears gather the rows of the embedding that they norm (needs input_norm)",
+       embed_norm},
       {"rope_attention", "attention rotates q and k itself", rope_attention},
   };
   return all;
@@ -135,7 +174,7 @@ std::vector<int32_t> FusedStep::nodes() const {
     numbers.push_back(part.linear);
     numbers.push_back(part.residual_add);
   }
-  numbers.insert(numbers.end(), {norm, gated, rope_q, rope_k});
+  numbers.insert(numbers.end(), {norm, embed, gated, rope_q, rope_k});
   if (linears.empty()) numbers.push_back(node);
   std::erase(numbers, kNoNode);
   std::ranges::sort(numbers);

@@ -5,9 +5,11 @@
 //   shared_input      linears that read one x prepare it once and run in one parallel region
 //   gated_linears     act(gate x) * (up x) within the region of the two linears
 //   input_norm        linears norm their x themselves, some rows at a time, while they prepare it
+//   embed_norm        they gather the rows of the embedding themselves, each before they norm it
 //   rope_attention    rotation of q and k, the write to the KV cache and attention in one step
 //
-// A value that someone else reads, a tap for example, keeps its nodes apart.
+// A value that someone else reads, a tap for example, keeps its nodes apart. The rows of an embedding
+// are stored all the same, for those that read them later.
 #pragma once
 
 #include <cstdint>
@@ -39,6 +41,7 @@ struct FusedStep {
   int32_t node = kNoNode;
   std::vector<LinearPart> linears;
   int32_t norm = kNoNode;    // of what the linears read
+  int32_t embed = kNoNode;   // whose rows the norm reads
   int32_t gated = kNoNode;   // over linears[0] (gate) and linears[1] (up)
   int32_t rope_q = kNoNode;  // of an attention
   int32_t rope_k = kNoNode;

@@ -1,6 +1,6 @@
-// Norms x once per class and prepares it once per class and arithmetic, then splits stripes of 16
-// output channels over the threads: neighbouring stripes stay together, so each worker streams
-// through one range of weights.
+// Norms x once per class, each row behind its gathering, and prepares it once per class and arithmetic,
+// then splits stripes of 16 output channels over the threads: neighbouring stripes stay together, so
+// each worker streams through one range of weights. All rows are gathered by then: x may be a residual.
 #include "backend/cpu/linear_step.h"
 
 #include <algorithm>
@@ -47,7 +47,7 @@ void LinearStep::run(const RunContext& context) noexcept {
   multiply(context);
 }
 
-// A stripe is read once for the rows of both classes.
+// A stripe is read once for the rows of both classes; of a table of embeddings a row for each.
 std::optional<StepWork> LinearStep::work(const RunContext& /*context*/) const noexcept {
   int64_t rows = 0;
   for (const Block& block : blocks_) rows += block.rows;
@@ -57,7 +57,9 @@ std::optional<StepWork> LinearStep::work(const RunContext& /*context*/) const no
     const PackedLayout& layout = matrix.weight.layout;
     elements += static_cast<double>(layout.rows) * static_cast<double>(layout.columns);
   }
-  return StepWork{.bytes = static_cast<double>(bytes_),
+  const EmbedRows& embed = settings_.embed;
+  const int64_t gathered = embed.decode.run == nullptr ? 0 : rows * embed.row_bytes();
+  return StepWork{.bytes = static_cast<double>(bytes_ + gathered),
                   .flops = 2 * static_cast<double>(rows) * elements};
 }
 
@@ -131,6 +133,7 @@ void LinearStep::norm_rows(const Block& block, int64_t first, int64_t end,
   const int64_t columns = settings_.columns;
   auto* const normed = reinterpret_cast<float*>(memory);
   for (int64_t row = first; row < end; ++row) {
+    if (settings_.embed.decode.run != nullptr) settings_.embed.gather(block.first + row);
     settings_.norm.run(settings_.x + (block.first + row) * columns, settings_.norm_weight, columns,
                        settings_.eps, normed + row % kRowTile * columns);
   }
@@ -274,6 +277,8 @@ std::vector<std::pair<std::string, std::string>> LinearStep::kernels() const {
     names.emplace_back(settings_.name + " " + form + " generated",
                        matrix.kernel[index(RowClass::generated)].name);
   }
+  if (settings_.embed.decode.run != nullptr)
+    names.emplace_back("embed", settings_.embed.decode.name);
   if (settings_.norm.run != nullptr) names.emplace_back("rms_norm", settings_.norm.name);
   if (settings_.gated.run != nullptr) names.emplace_back("gated", settings_.gated.name);
   return names;

@@ -1,5 +1,5 @@
-// The steps of `linear`: one or several over the same x, which may be normed first, each with bias and
-// residual, or a gate and an up projection with their activation.
+// The steps of `linear`: one or several over the same x, which may be normed first, and gathered before
+// that, each with bias and residual, or a gate and an up projection with their activation.
 #pragma once
 
 #include <optional>
@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "backend/cpu/bound_step.h"
+#include "backend/cpu/embed_rows.h"
 #include "backend/cpu/kernels/kernels.h"
 #include "backend/cpu/select.h"
 
@@ -34,6 +35,8 @@ struct LinearSettings {
   Kernel<RmsNormFunction> norm;
   const float* norm_weight = nullptr;  // [columns]
   float eps = 0;
+  // Writes each row of x before the norm reads it; without a function: x is there.
+  EmbedRows embed;
 
   // y of the first matrix is replaced by act(gate) * up, where there is a gate; `gated_y` may be it.
   Kernel<GatedFunction> gated;
@@ -66,7 +69,8 @@ class LinearStep final : public BoundStep {
   void cut_into_blocks(const RunContext& context) noexcept;
   void add_block(const RowRun& run, const RunContext& context, int64_t* used) noexcept;
   void prepare(const RunContext& context) const noexcept;
-  // Rows [first, end) of a block and one tile, into memory for a tile of them.
+  // Rows [first, end) of a block and one tile, gathered if they are an embedding's, into memory for a
+  // tile of normed ones.
   void norm_rows(const Block& block, int64_t first, int64_t end, std::byte* memory) const noexcept;
   // Such rows for all arithmetics; `x` is the first.
   void prepare_rows(const Block& block, int64_t first, int64_t end, const float* x) const noexcept;

@@ -77,7 +77,8 @@ class Planner {
     buffer.last = std::max(buffer.last, step);
   }
 
-  // The sum of a linear that ends in an addition is never stored, nor the norm of a linear's input.
+  // The sum of a linear that ends in an addition is never stored, nor the norm of a linear's input. The
+  // rows of an embedding that it norms are.
   static bool stores(const FusedStep& step, int32_t number) {
     if (number == step.norm) return false;
     return std::ranges::none_of(step.linears, [number](const LinearPart& part) {
