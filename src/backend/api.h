@@ -81,7 +81,7 @@ struct OffloadOptions {
   uint64_t other_bytes = 0;
 };
 
-// Of the CPU back end: measuring how weights are read fastest (docs/performance.md, "Memory").
+// Of the CPU back end: measuring how weights are read fastest (docs/performance.md, "Processors and memory").
 struct MemoryTuningOptions {
   std::string folder = {};   // where it is kept; empty: nothing is measured or found
   uint64_t least_bytes = 0;  // of weights; reading less is soon done

@@ -91,12 +91,18 @@ class Stream {
  private:
   Stream(const StreamingKernel& kernel, ThreadPool& pool) : kernel_(kernel), pool_(&pool) {}
 
-  // Zeros that nobody wrote would all be one page.
+  // Zeros that nobody wrote would all be one page. Ranges of scales are those of weights that need no care:
+  // the kernel of MXFP4 would multiply all others in a slower way.
   void touch() {
     const int64_t stripe = kernel_.layout.stripe_bytes();
     const int64_t piece = std::max<int64_t>(1, kPieceBytes / stripe);
     pool_->parallel_for(kernel_.layout.stripes(), piece, [&](int64_t begin, int64_t end, int) {
-      std::memset(weights_.data() + begin * stripe, 0, static_cast<size_t>((end - begin) * stripe));
+      for (int64_t i = begin; i < end; ++i) {
+        std::byte* const at = weights_.data() + i * stripe;
+        std::memset(at, 0, static_cast<size_t>(stripe));
+        const Mxfp4Range range;
+        if (kernel_.layout.form == PackedForm::mxfp4) std::memcpy(at, &range, sizeof range);
+      }
     });
     memory_.touch();
   }
