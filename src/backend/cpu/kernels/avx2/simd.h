@@ -246,9 +246,16 @@ constexpr int dot_steps(int bits) {
 }
 static_assert(dot_steps(4) >= 8 && dot_steps(5) == 4 && dot_steps(6) == 2);
 
+// g++ 12 would multiply a whole group before it adds, and keep the products in memory meanwhile: 1.1 to
+// 1.2 times the time of many rows (on Zen 1).
+DUNLIN_INLINE Ints added_now(Ints sum) {
+  asm("" : "+x"(sum.low), "+x"(sum.high));
+  return sum;
+}
+
 DUNLIN_INLINE Ints dot_step(Ints partial, Ints codes, Ints x) {
-  return {_mm256_add_epi16(partial.low, _mm256_maddubs_epi16(codes.low, x.low)),
-          _mm256_add_epi16(partial.high, _mm256_maddubs_epi16(codes.high, x.high))};
+  return added_now({_mm256_add_epi16(partial.low, _mm256_maddubs_epi16(codes.low, x.low)),
+                    _mm256_add_epi16(partial.high, _mm256_maddubs_epi16(codes.high, x.high))});
 }
 DUNLIN_INLINE Ints dot_total(Ints partial) {
   const __m256i ones = _mm256_set1_epi16(1);
@@ -265,7 +272,7 @@ DUNLIN_INLINE Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
   const __m256i flip = _mm256_set1_epi8(INT8_MIN);
   const __m256i low = dot_signed(_mm256_xor_si256(codes.low, flip), x.low);
   const __m256i high = dot_signed(_mm256_xor_si256(codes.high, flip), x.high);
-  return {_mm256_add_epi32(sum.low, low), _mm256_add_epi32(sum.high, high)};
+  return added_now({_mm256_add_epi32(sum.low, low), _mm256_add_epi32(sum.high, high)});
 }
 
 // The compiler shares the two look-ups of a line between its eight columns.
