@@ -44,6 +44,8 @@ struct PackCacheSettings {
   std::string folder = {};  // made when something is kept; empty: nothing is kept or found
   uint64_t least_bytes = kLeastBytes;
   uint64_t most_bytes = kMostBytes;  // what was not used for longest goes first
+  // Of packed weights, from which on what was measured of memory is kept beside them (api.h).
+  uint64_t tuned_bytes = kLeastBytes;
 
   // Of an entry that is written while the model answers. Both are called by the thread that ends the
   // model, and throw nothing.

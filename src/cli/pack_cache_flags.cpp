@@ -62,6 +62,7 @@ PackCacheSettings PackCacheFlags::settings() const {
   if (!off) settings.folder = pack_cache_folder();
   settings.most_bytes = static_cast<uint64_t>(gigabytes) * 1'000'000'000;
   settings.least_bytes = static_cast<uint64_t>(least_megabytes) * 1'000'000;
+  settings.tuned_bytes = settings.least_bytes;
   return settings;
 }
 

@@ -212,7 +212,7 @@ Result<void> compile(Model& model, Backend& backend, const Checkpoint& stored) {
       .load_mode = options.offload ? LoadMode::mmap : options.load_mode,
       .offload = {.on = options.offload, .other_bytes = options.offload ? kv_bytes(model) : 0},
       .memory_tuning = {.folder = options.pack_cache.folder,
-                        .least_bytes = options.pack_cache.least_bytes}};
+                        .least_bytes = options.pack_cache.tuned_bytes}};
   if (options.watch != nullptr)
     DUNLIN_RETURN_IF_ERROR(attach_watch(*options.watch, backend, compile_options, model.program));
   WeightSource weights = [&checkpoint = *model.checkpoint](const std::string& name) {

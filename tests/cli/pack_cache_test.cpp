@@ -71,7 +71,7 @@ TEST_F(PackCacheCommand, TheSecondRunSaysWhereItsWeightsAreFrom) {
 
 // Written while it answers; the end of the process waits for it.
 TEST_F(PackCacheCommand, TheEntryIsThereWhenTheProcessHasEnded) {
-  const Arguments all = {"--pack-cache-least-mb", "0"};
+  const Arguments all = {"--pack-cache-least-mb", "0", "--disable", "memory_tuning"};
   const ProcessResult first = run(all);
   ASSERT_EQ(first.code, 0) << first.err;
   ASSERT_EQ(files(cache_).size(), 1u);
@@ -85,6 +85,20 @@ TEST_F(PackCacheCommand, TheEntryIsThereWhenTheProcessHasEnded) {
   const ProcessResult second = run(all);
   EXPECT_THAT(second.err, HasSubstr("cache    from " + entry));
   EXPECT_EQ(second.json()["ids"], first.json()["ids"]);
+}
+
+// How weights are read is measured for models that are large enough to be kept.
+TEST_F(PackCacheCommand, WhatWasMeasuredOfMemoryLiesBesideTheEntries) {
+  const Arguments all = {"--pack-cache-least-mb", "0"};
+  const ProcessResult first = run(all);
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_THAT(first.err, HasSubstr("memory   weights asked for "));
+  EXPECT_THAT(first.err, HasSubstr("(measured, kept in " + cache_ + "/memory-"));
+  EXPECT_EQ(files(cache_).size(), 2u);
+  EXPECT_THAT(run(all).err, HasSubstr("(measured before, kept in " + cache_ + "/memory-"));
+  EXPECT_THAT(run({}).err, HasSubstr("huge pages (as usual)"));
+  const ProcessResult off = run({"--no-pack-cache", "--pack-cache-least-mb", "0"});
+  EXPECT_THAT(off.err, HasSubstr("huge pages (as usual)"));
 }
 
 // Its answer is not lost to a disk that takes nothing.

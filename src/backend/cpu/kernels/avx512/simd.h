@@ -23,7 +23,6 @@ constexpr int kDirectRows = 8;      // rows that share one pass over 16-bit weig
 constexpr int kInt8Rows = 8;        // rows that share one pass over integer weights
 constexpr int kAttentionRows = 8;   // queries that share one pass over a page
 constexpr bool kQ8Unsigned = true;  // dot_step_q8 multiplies code + 128
-constexpr float kFp4Unit = 1.0f;
 
 DUNLIN_INLINE Mask first_lanes(int64_t n) {
   return static_cast<Mask>(n >= 16 ? 0xffffu : (1u << n) - 1u);
@@ -214,7 +213,7 @@ DUNLIN_INLINE Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
 
 // VPERMPS reads the low four bits of a lane only.
 template <int C>
-DUNLIN_INLINE Floats fp4_units(Ints line) {
+DUNLIN_INLINE Floats fp4_values(Ints line) {
   const Floats values = _mm512_setr_ps(0.0f, 0.5f, 1.0f, 1.5f, 2.0f, 3.0f, 4.0f, 6.0f, 0.0f, -0.5f,
                                        -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f);
   return _mm512_permutexvar_ps(_mm512_srli_epi32(line, 8 * (C % 4) + 4 * (C / 4)), values);

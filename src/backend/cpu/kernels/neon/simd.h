@@ -38,7 +38,6 @@ constexpr int kDirectRows = 2;       // rows that share one pass over 16-bit wei
 constexpr int kInt8Rows = 4;         // rows that share one pass over integer weights
 constexpr int kAttentionRows = 2;    // queries that share one pass over a page
 constexpr bool kQ8Unsigned = false;  // dot_step_q8 multiplies the code itself
-constexpr float kFp4Unit = 1.0f;
 
 constexpr int32_t kLaneNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 constexpr uint8_t kLaneBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
@@ -298,7 +297,7 @@ DUNLIN_INLINE int32_t four_codes(const int8_t* x) {
 // Twice the value as an integer, converted as a number with one binary place. The compiler shares
 // the two look-ups of a line between its eight columns.
 template <int C>
-DUNLIN_INLINE float32x4_t fp4_units_of(int32x4_t line) {
+DUNLIN_INLINE float32x4_t fp4_values_of(int32x4_t line) {
   const uint8x16_t bytes = vreinterpretq_u8_s32(line);
   uint8x16_t nibbles;
   if constexpr (C < 4) {
@@ -310,9 +309,9 @@ DUNLIN_INLINE float32x4_t fp4_units_of(int32x4_t line) {
   return vcvtq_n_f32_s32(vshrq_n_s32(vshlq_n_s32(twice, 24 - 8 * (C % 4)), 24), 1);
 }
 template <int C>
-DUNLIN_INLINE Floats fp4_units(Ints line) {
-  return {fp4_units_of<C>(line.a), fp4_units_of<C>(line.b), fp4_units_of<C>(line.c),
-          fp4_units_of<C>(line.d)};
+DUNLIN_INLINE Floats fp4_values(Ints line) {
+  return {fp4_values_of<C>(line.a), fp4_values_of<C>(line.b), fp4_values_of<C>(line.c),
+          fp4_values_of<C>(line.d)};
 }
 
 }  // namespace

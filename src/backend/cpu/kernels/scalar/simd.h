@@ -35,7 +35,6 @@ constexpr int kDirectRows = 1;
 constexpr int kInt8Rows = 1;
 constexpr int kAttentionRows = 1;
 constexpr bool kQ8Unsigned = false;
-constexpr float kFp4Unit = 1.0f;
 
 template <typename To, typename From, typename F>
 DUNLIN_INLINE To map(const From& a, F f) {
@@ -292,9 +291,9 @@ inline Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
              }));
 }
 
-// The FP4 value (formats/mxfp4.h) of column C of a line, C = 0 .. 7, divided by kFp4Unit.
+// The FP4 value (formats/mxfp4.h) of column C of a line, C = 0 .. 7.
 template <int C>
-inline Floats fp4_units(Ints line) {
+inline Floats fp4_values(Ints line) {
   return map<Floats>(line, [](int32_t v) {
     return kFp4Values[static_cast<uint32_t>(v) >> (8 * (C % 4) + 4 * (C / 4)) & 15u];
   });

@@ -212,18 +212,14 @@ DUNLIN_INLINE bool scales_exactly(const float* row_end, const std::byte* stripe)
 template <bool ScaleSums, int R>
 DUNLIN_INLINE void chain_mxfp4(const std::byte* lines, Floats scale, const float* x,
                                int64_t x_stride, Floats (&c)[R]) {
-  const Floats unit = mul(scale, broadcast(kFp4Unit));
   Floats even[R];
   Floats odd[R];
   for (int r = 0; r < R; ++r) even[r] = odd[r] = zero();
   for (int64_t j = 0; j < 4; ++j) {
     const Ints line = load_ints(lines + 64 * j);
     for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
-      Floats weight = fp4_units<C>(line);
-      if constexpr (!ScaleSums) {
-        if constexpr (kFp4Unit != 1.0f) weight = mul(weight, broadcast(kFp4Unit));
-        weight = mul(weight, scale);
-      }
+      Floats weight = fp4_values<C>(line);
+      if constexpr (!ScaleSums) weight = mul(weight, scale);
       for (int r = 0; r < R; ++r) {
         const Floats value = broadcast(x[r * x_stride + 8 * j + C]);
         if constexpr (C % 2 == 0) even[r] = fma(value, weight, even[r]);
@@ -233,7 +229,7 @@ DUNLIN_INLINE void chain_mxfp4(const std::byte* lines, Floats scale, const float
   }
   for (int r = 0; r < R; ++r) {
     const Floats sum = add(even[r], odd[r]);
-    c[r] = ScaleSums ? fma(sum, unit, c[r]) : add(c[r], sum);
+    c[r] = ScaleSums ? fma(sum, scale, c[r]) : add(c[r], sum);
   }
 }
 
@@ -245,13 +241,15 @@ DUNLIN_INLINE void direct_mxfp4(const LinearArgs& args, int64_t stripe, int64_t 
   const int64_t stride = float_row_stride(layout.columns);
   const float* x = reinterpret_cast<const float*>(args.activations) + row * stride;
   const int64_t blocks = padded_columns(layout.columns) / 32;
+  const int64_t prefetch_bytes = args.prefetch_bytes;
   Floats c[R];
   for (int r = 0; r < R; ++r) c[r] = zero();
   for (int64_t block = 0; block < blocks; ++block) {
     const std::byte* record = records.record(weight, block);
     const int64_t half = records.within(block);
     const std::byte* lines = record + 256 * half;
-    for (int64_t at = 0; at < 256 + 32 * half; at += 64) prefetch(lines + args.prefetch_bytes + at);
+    const std::byte* ahead = lines + prefetch_bytes;
+    for (int64_t at = 0; at < 256 + 32 * half; at += 64) prefetch(ahead + at);
     chain_mxfp4<ScaleSums, R>(lines, load_e8m0(record + 512 + 16 * half), x + 32 * block, stride,
                               c);
   }

@@ -226,9 +226,7 @@ DUNLIN_INLINE void expand_mxfp4(const std::byte* record, int64_t block, float* o
     const Ints line = load_ints(record + 256 * block + 64 * j);
     float* to = out + 8 * j * stride;
     for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {
-      Floats value = fp4_units<C>(line);
-      if constexpr (kFp4Unit != 1.0f) value = mul(value, broadcast(kFp4Unit));
-      store(to + C * stride, mul(value, scale));
+      store(to + C * stride, mul(fp4_values<C>(line), scale));
     });
   }
 }
