@@ -122,8 +122,8 @@ Call attention_call(const Kernels& table, int64_t group, int64_t rows, int64_t l
 
 void add_linears(const Kernels& table, Calls& calls) {
   std::vector<LinearShape> shapes;
-  for (const PackedForm form :
-       {PackedForm::q4, PackedForm::q4_min, PackedForm::q5, PackedForm::q6, PackedForm::q8}) {
+  for (const PackedForm form : {PackedForm::q4, PackedForm::q4_min, PackedForm::q5, PackedForm::q6,
+                                PackedForm::q8, PackedForm::mxfp4}) {
     for (const int64_t rows : {1, 8}) shapes.push_back({Arithmetic::int8, form, rows});
   }
   for (const int64_t rows : {1, 8})

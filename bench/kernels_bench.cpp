@@ -139,8 +139,9 @@ void add_linear(Isa isa, Arithmetic arithmetic, PackedForm form, int64_t rows) {
 }
 
 void register_all(Isa isa) {
-  for (const PackedForm form : {PackedForm::q4, PackedForm::q4_min, PackedForm::q5,
-                                PackedForm::q5_min, PackedForm::q6, PackedForm::q8}) {
+  for (const PackedForm form :
+       {PackedForm::q4, PackedForm::q4_min, PackedForm::q5, PackedForm::q5_min, PackedForm::q6,
+        PackedForm::q8, PackedForm::mxfp4}) {
     for (const int64_t rows : {1, 4, 8, 32}) add_linear(isa, Arithmetic::int8, form, rows);
   }
   for (const int64_t rows : {1, 4, 8, 32, 512}) {

@@ -73,7 +73,10 @@ Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_cl
     if (!kept) return Arithmetic::int8wide;
     precision = Precision::int8;
   }
-  if (traits(weight).group == 0) return Arithmetic::bf16;  // no integers to multiply
+  const FormatTraits& format = traits(weight);
+  if (format.code_group() == 0) return Arithmetic::bf16;  // no integers to multiply
+  // Values of a floating-point format have an exact product with bf16, which `auto` keeps.
+  if (format.group == 0 && precision == Precision::automatic) return Arithmetic::bf16;
   const bool generated = row_class == RowClass::generated;
   const bool int8 =
       precision == Precision::int8 || (precision == Precision::automatic && generated);

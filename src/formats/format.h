@@ -58,7 +58,7 @@ struct FormatTraits {
   void (*decode)(const std::byte* blocks, int64_t elements, float* values);
   // Integer formats: codes[elements], of 2^bits values from 0 with minima and from -2^(bits - 1)
   // without; scales[elements / group], and mins of the same count when has_min (otherwise
-  // untouched).
+  // untouched). MXFP4: as formats/mxfp4.h has it. Null for others.
   void (*decode_groups)(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
                         float* mins);
   // Super-block formats, null for others: what decode_groups multiplies its scales from.
@@ -72,6 +72,11 @@ struct FormatTraits {
   // > 0: scales lie beside the elements and bring the largest of them to this number.
   float largest = 0.0f;
 
+  // k that share a scale of decode_groups; 0 where there is none.
+  int64_t code_group() const {
+    if (decode_groups == nullptr) return 0;
+    return group > 0 ? group : block_elements;
+  }
   // Numbers as they are, without scales.
   bool is_plain() const { return block_elements == 1 && largest == 0.0f; }
 };

@@ -2,6 +2,7 @@
 // which byte i holds element i in its low half and element i + 16 in its high half.
 #include "formats/mxfp4.h"
 
+#include <algorithm>
 #include <bit>
 #include <cstring>
 
@@ -97,6 +98,23 @@ void encode_block(const float* values, const float* importance, Mxfp4Block& bloc
 }
 
 }  // namespace
+
+void decode_groups_mxfp4(const std::byte* blocks, int64_t elements, int8_t* codes, float* scales,
+                         float* /*mins*/) {
+  for (int64_t at = 0; at < elements; at += Mxfp4Block::kElements, blocks += sizeof(Mxfp4Block)) {
+    Mxfp4Block block;
+    std::memcpy(&block, blocks, sizeof block);
+    const bool doubled = block.exponent == 255;
+    bool zeros = true;
+    for (int i = 0; i < Mxfp4Block::kElements; ++i) {
+      const int code = kTwiceFp4[block.code(i)];
+      zeros = zeros && code == 0;
+      *codes++ = static_cast<int8_t>(doubled ? std::clamp(2 * code, -12, 12) : code);
+    }
+    const uint32_t exponent = zeros ? 127u : std::clamp<uint32_t>(block.exponent, 1, 254);
+    *scales++ = std::bit_cast<float>((exponent - 1) << 23);
+  }
+}
 
 void decode_mxfp4(const std::byte* blocks, int64_t elements, float* values) {
   for (int64_t index = 0; index < elements / 32; ++index) {

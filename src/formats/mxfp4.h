@@ -12,6 +12,11 @@ namespace dunlin {
 inline constexpr float kFp4Values[16] = {0.0f, 0.5f,  1.0f,  1.5f,  2.0f,  3.0f,  4.0f,  6.0f,
                                          0.0f, -0.5f, -1.0f, -1.5f, -2.0f, -3.0f, -4.0f, -6.0f};
 
+// As integers (decode_groups) a block has one scale, 2^(e - 128), and codes of twice its elements: whole numbers
+// from -12 to 12. A scale below 2^-126 is 0; with e = 255 it is 2^126, and codes are doubled to at most 12. A block of
+// zeros has the scale 0.5: no infinity comes of it.
+inline constexpr int8_t kTwiceFp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
+
 // The elements of whole blocks as stored: four bits each, and an exponent per 32.
 void unpack_mxfp4(const std::byte* blocks, int64_t elements, uint8_t* codes, uint8_t* exponents);
 

@@ -21,7 +21,8 @@ TEST(Format, TableAnswersForItsOwnNamesAndTypes) {
     }
     EXPECT_EQ(row.ggml_type.has_value(), row.largest == 0.0f) << row.name;
     EXPECT_EQ(parse_format(row.name), row.format);
-    EXPECT_EQ(row.group == 0, row.decode_groups == nullptr) << row.name;
+    EXPECT_EQ(row.code_group() == 0, row.decode_groups == nullptr) << row.name;
+    EXPECT_EQ(row.code_group(), row.format == Format::mxfp4 ? 32 : row.group) << row.name;
     EXPECT_EQ(row.group == 0, row.bits == 0) << row.name;
     EXPECT_EQ(row.group > 0 && row.block_elements > row.group, row.decode_factors != nullptr)
         << row.name;

@@ -49,6 +49,8 @@ LinearFunction* emulated_pairs(PackedForm form) {
       return i8mm::linear_int8_pairs<PackedForm::q6>;
     case PackedForm::q8:
       return i8mm::linear_int8_pairs<PackedForm::q8>;
+    case PackedForm::mxfp4:
+      return i8mm::linear_int8_pairs<PackedForm::mxfp4>;
     case PackedForm::wide:
       return i8mm::linear_wide_pairs;
     default:
@@ -62,7 +64,7 @@ class EmulatedI8mmTest : public LinearTest {};
 TEST_P(EmulatedI8mmTest, EqualsThePlainLoops) {
   LinearFunction* linear = emulated_pairs(weight_->form);
   const bool wide = weight_->form == PackedForm::wide;
-  ASSERT_EQ(linear != nullptr, wide || is_integer(weight_->form));
+  ASSERT_EQ(linear != nullptr, dot_bits(weight_->form) != 0);
   if (linear == nullptr) return;
   const FlushToZero flush_to_zero;
   const Arithmetic arithmetic = wide ? Arithmetic::int8wide : Arithmetic::int8;

@@ -43,7 +43,7 @@ class LinearTest : public testing::TestWithParam<std::tuple<int, int64_t>> {
     for (int64_t row = 0; row < kMostRows; ++row) {
       const float* x = x_.data() + row * columns_;
       const auto quantised =
-          matrix_.group == 0 ? reference::QuantisedRow() : reference::quantise(x, columns_);
+          matrix_.code_group == 0 ? reference::QuantisedRow() : reference::quantise(x, columns_);
       for (int64_t channel = 0; channel < channels_; ++channel)
         y.push_back(expected_sum(arithmetic, x, quantised, channel));
     }

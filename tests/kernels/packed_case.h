@@ -190,6 +190,7 @@ class MatrixMaker {
     matrix.rows = rows;
     matrix.columns = columns;
     matrix.group = traits_.group;
+    matrix.code_group = traits_.code_group();
     matrix.has_min = traits_.has_min;
   }
 
@@ -277,6 +278,10 @@ class MatrixMaker {
     append(block, sizeof(block));
     made_.matrix.values.resize(made_.matrix.values.size() + 32);
     traits_.decode(block, 32, made_.matrix.values.data() + made_.matrix.values.size() - 32);
+    made_.matrix.codes.resize(made_.matrix.values.size());
+    made_.matrix.scales.resize(made_.matrix.values.size() / 32);
+    traits_.decode_groups(block, 32, made_.matrix.codes.data() + made_.matrix.codes.size() - 32,
+                          &made_.matrix.scales.back(), nullptr);
   }
 
   const WeightCase& weight_;

@@ -55,11 +55,12 @@ inline float lanes_of_squares(const float* x, int64_t n) {
 struct Matrix {
   int64_t rows = 0;
   int64_t columns = 0;
-  int64_t group = 0;  // 0: floats
+  int64_t group = 0;       // 0: floats
+  int64_t code_group = 0;  // of codes and scales, which mxfp4 has beside its values; 0: none
   bool has_min = false;
   std::vector<float> values;  // floating-point formats
   std::vector<int8_t> codes;
-  std::vector<float> scales;  // [rows][columns / group]
+  std::vector<float> scales;  // [rows][columns / code_group]
   std::vector<float> mins;
 
   float value(int64_t row, int64_t k) const {
@@ -108,15 +109,15 @@ inline QuantisedRow quantise(const float* x, int64_t n) {
 
 inline float linear_int8(const QuantisedRow& x, const Matrix& w, int64_t row) {
   float acc = 0.0f;
-  for (int64_t g = 0; g < w.columns / w.group; ++g) {
+  for (int64_t g = 0; g < w.columns / w.code_group; ++g) {
     int32_t dot = 0;
     int32_t sum = 0;
-    for (int64_t k = g * w.group; k < (g + 1) * w.group; ++k) {
+    for (int64_t k = g * w.code_group; k < (g + 1) * w.code_group; ++k) {
       dot += x.codes[static_cast<size_t>(k)] * w.codes[static_cast<size_t>(row * w.columns + k)];
       sum += x.codes[static_cast<size_t>(k)];
     }
-    const size_t at = static_cast<size_t>(row * (w.columns / w.group) + g);
-    const float scale = x.scales[static_cast<size_t>(g * w.group / 32)];
+    const size_t at = static_cast<size_t>(row * (w.columns / w.code_group) + g);
+    const float scale = x.scales[static_cast<size_t>(g * w.code_group / 32)];
     acc = std::fma(static_cast<float>(dot), w.scales[at] * scale, acc);
     if (w.has_min) acc = std::fma(static_cast<float>(sum), w.mins[at] * scale, acc);
   }

@@ -96,7 +96,7 @@ struct LinearSizes {
     if (is_integer(prompt) || is_integer(generated)) {
       const FormatTraits& format_traits = traits(format);
       const bool wide = prompt == Arithmetic::int8wide;
-      group = wide ? columns : format_traits.group;
+      group = wide ? columns : format_traits.code_group();
       codes = static_cast<size_t>(rows * columns);
       scales = static_cast<size_t>(rows * (columns / group));
       if (!wide && format_traits.has_min) mins = scales;

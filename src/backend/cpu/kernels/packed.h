@@ -70,13 +70,20 @@ constexpr int code_bits(PackedForm form) {
 constexpr bool has_min(PackedForm form) {
   return form == PackedForm::q4_min || form == PackedForm::q5_min;
 }
-// Forms that the int8 arithmetic multiplies; int8wide has wide alone.
+// Forms of whole numbers that the int8 arithmetic multiplies, as it does mxfp4; int8wide has wide alone.
 constexpr bool is_integer(PackedForm form) {
   return code_bits(form) != 0 && form != PackedForm::mxfp4 && form != PackedForm::wide;
 }
+// Of mxfp4 what a look-up adds to twice an element, for the int8 arithmetic.
 constexpr int32_t code_offset(PackedForm form) {
+  if (form == PackedForm::mxfp4) return 12;
   const bool has_offset = form == PackedForm::wide || (is_integer(form) && !has_min(form));
   return has_offset ? 1 << (code_bits(form) - 1) : 0;
+}
+
+// Bits of a code in the int8 arithmetic, as it is multiplied without its sign.
+constexpr int dot_bits(PackedForm form) {
+  return form == PackedForm::mxfp4 ? 5 : code_bits(form);
 }
 
 enum class ScaleType : uint8_t { none, f16, factors, f32, e8m0, channel };

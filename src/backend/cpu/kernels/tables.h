@@ -42,7 +42,8 @@ float log_once(float z);
   DUNLIN_LINEAR_ROW(table, isa, int8, q5, kernel<PackedForm::q5>);         \
   DUNLIN_LINEAR_ROW(table, isa, int8, q5_min, kernel<PackedForm::q5_min>); \
   DUNLIN_LINEAR_ROW(table, isa, int8, q6, kernel<PackedForm::q6>);         \
-  DUNLIN_LINEAR_ROW(table, isa, int8, q8, kernel<PackedForm::q8>)
+  DUNLIN_LINEAR_ROW(table, isa, int8, q8, kernel<PackedForm::q8>);         \
+  DUNLIN_LINEAR_ROW(table, isa, int8, mxfp4, kernel<PackedForm::mxfp4>)
 
 #define DUNLIN_WIDE_ROW(table, isa, kernel) DUNLIN_LINEAR_ROW(table, isa, int8wide, wide, kernel)
 

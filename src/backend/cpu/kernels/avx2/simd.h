@@ -274,6 +274,12 @@ DUNLIN_INLINE Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
   return added_now({_mm256_add_epi32(sum.low, low), _mm256_add_epi32(sum.high, high)});
 }
 
+DUNLIN_INLINE Ints fp4_codes(Ints nibbles) {
+  const __m256i codes = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+  return {_mm256_shuffle_epi8(codes, nibbles.low), _mm256_shuffle_epi8(codes, nibbles.high)};
+}
+
 // The upper two bytes of a float32 are all that an FP4 value needs. They are looked up apart, then come together
 // for two columns of eight channels: the compiler shares the look-ups between the four columns of a half of
 // the nibbles. (To shift bytes to the top, extend and convert them takes a row 1.2 times as long on Zen 1.)

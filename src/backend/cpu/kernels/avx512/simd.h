@@ -211,6 +211,12 @@ DUNLIN_INLINE Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
   return _mm512_dpbusd_epi32(sum, codes, x);
 }
 
+DUNLIN_INLINE Ints fp4_codes(Ints nibbles) {
+  const __m512i codes = _mm512_broadcast_i32x4(
+      _mm_setr_epi8(12, 13, 14, 15, 16, 18, 20, 24, 12, 11, 10, 9, 8, 6, 4, 0));
+  return _mm512_shuffle_epi8(codes, nibbles);
+}
+
 // VPERMPS reads the low four bits of a lane only.
 template <int C>
 DUNLIN_INLINE Floats fp4_values(Ints line) {

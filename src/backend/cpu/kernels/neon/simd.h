@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include "backend/cpu/kernels/target.h"
+#include "formats/mxfp4.h"
 
 namespace dunlin::neon {
 namespace {
@@ -41,7 +42,6 @@ constexpr bool kQ8Unsigned = false;  // dot_step_q8 multiplies the code itself
 
 constexpr int32_t kLaneNumbers[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 constexpr uint8_t kLaneBits[16] = {1, 2, 4, 8, 16, 32, 64, 128, 1, 2, 4, 8, 16, 32, 64, 128};
-constexpr int8_t kTwiceFp4[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 DUNLIN_INLINE uint32x4_t four_between(const int32_t* lanes, int32x4_t begin, int32x4_t end) {
   const int32x4_t lane = vld1q_s32(lanes);
@@ -292,6 +292,14 @@ DUNLIN_INLINE int32_t four_codes(const int8_t* x) {
   int32_t word;
   __builtin_memcpy(&word, x, 4);
   return word;
+}
+
+DUNLIN_INLINE Ints fp4_codes(Ints nibbles) {
+  const int8x16_t codes = vaddq_s8(vld1q_s8(kTwiceFp4), vdupq_n_s8(12));
+  const auto look_up = [&codes](int32x4_t line) DUNLIN_ALWAYS_INLINE {
+    return vreinterpretq_s32_s8(vqtbl1q_s8(codes, vreinterpretq_u8_s32(line)));
+  };
+  return {look_up(nibbles.a), look_up(nibbles.b), look_up(nibbles.c), look_up(nibbles.d)};
 }
 
 // Twice the value as an integer, converted as a number with one binary place. The compiler shares

@@ -291,6 +291,16 @@ inline Ints dot_step_q8(Ints sum, Ints codes, Ints x) {
              }));
 }
 
+// Bytes of FP4 codes (formats/mxfp4.h) to twice their values, and 12.
+inline Ints fp4_codes(Ints nibbles) {
+  return map<Ints>(nibbles, [](int32_t v) {
+    uint32_t codes = 0;
+    for (int shift = 0; shift < 32; shift += 8)
+      codes |= static_cast<uint32_t>(kTwiceFp4[v >> shift & 15] + 12) << shift;
+    return static_cast<int32_t>(codes);
+  });
+}
+
 // The FP4 value (formats/mxfp4.h) of column C of a line, C = 0 .. 7.
 template <int C>
 inline Floats fp4_values(Ints line) {

@@ -5,7 +5,7 @@
 template <PackedForm F, int R, int First, int Fours, typename Rows>
 DUNLIN_INLINE void dot_group(const BlockCodes<F>& codes, const Rows& x, Ints (&dot)[R]) {
   constexpr bool kBytes = code_bits(F) == 8;
-  constexpr int kSteps = kBytes ? 8 : dot_steps(code_bits(F));
+  constexpr int kSteps = kBytes ? 8 : dot_steps(dot_bits(F));
   Ints partial[R];
   for (int r = 0; r < R; ++r) partial[r] = broadcast_int(0);
   for_eight([&]<int C>() DUNLIN_ALWAYS_INLINE {

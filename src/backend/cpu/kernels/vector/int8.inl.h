@@ -54,7 +54,8 @@ inline void int8_rows(const LinearArgs& args, const Records<F>& records, int64_t
   const Int8Tile<T>* tiles =
       reinterpret_cast<const Int8Tile<T>*>(args.activations) + row / T * blocks;
   for (; row_end - row >= R; row += R) {
-    const std::byte* record = args.weight.data + stripe * layout.stripe_bytes();
+    const std::byte* record =
+        args.weight.data + stripe * layout.stripe_bytes() + layout.records_at();
     Floats acc[R];
     for (int r = 0; r < R; ++r) acc[r] = zero();
     for (int64_t block = 0; block < blocks; block += record_blocks) {

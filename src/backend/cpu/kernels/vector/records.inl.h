@@ -41,6 +41,11 @@ struct Records {
   }
 };
 
+// 2^(e - 127) of a group of mxfp4.
+DUNLIN_INLINE Floats load_e8m0(const std::byte* exponents) {
+  return as_floats(shift_left<23>(load_unsigned_bytes(exponents)));
+}
+
 // Scales of the groups of one record.
 template <PackedForm F>
 struct RecordScales {
@@ -63,6 +68,8 @@ struct RecordScales {
   DUNLIN_INLINE Floats scale(int64_t group) const {
     if (f16) return load_f16(at + 32 * group);
     if constexpr (F == PackedForm::q8) return load(reinterpret_cast<const float*>(at));
+    // Codes are twice the elements.
+    if constexpr (F == PackedForm::mxfp4) return mul(load_e8m0(at + 16 * group), broadcast(0.5f));
     return mul(d, to_floats(load_signed_bytes(at + Records<F>::kFactorsAt + 16 * group)));
   }
   DUNLIN_INLINE Floats min(int64_t group) const {
@@ -84,7 +91,8 @@ struct BlockCodes {
     return {record + kBytes * block, record + (256 << records.shift) + kHighBytes * block};
   }
 
-  // Stored codes 4 C .. 4 C + 3 of every channel, a byte each.
+  // Stored codes 4 C .. 4 C + 3 of every channel, a byte each; of mxfp4 twice the elements and
+  // code_offset.
   template <int C>
   DUNLIN_INLINE Ints four() const {
     if constexpr (code_bits(F) == 8) {
@@ -93,7 +101,9 @@ struct BlockCodes {
       const Ints line = load_ints(low + 64 * (C / 2));
       const Ints nibbles = bit_and(shift_right<4 * (C % 2)>(line), broadcast_int(0x0f0f0f0f));
       constexpr int kHigh = code_bits(F) - 4;
-      if constexpr (kHigh == 0) {
+      if constexpr (F == PackedForm::mxfp4) {
+        return fp4_codes(nibbles);
+      } else if constexpr (kHigh == 0) {
         return nibbles;
       } else {
         constexpr int kPerByte = 8 / kHigh;
@@ -211,11 +221,6 @@ DUNLIN_INLINE void expand_codes(const Records<F>& records, const std::byte* reco
   } else {
     expand_lines<F, WeightRounding::any>(codes, scale, min, out, stride);
   }
-}
-
-// 2^(e - 127) of a group of mxfp4.
-DUNLIN_INLINE Floats load_e8m0(const std::byte* exponents) {
-  return as_floats(shift_left<23>(load_unsigned_bytes(exponents)));
 }
 
 // Exact: a value is a power of two times two bits, so that rounding it to bf16 changes nothing.
