@@ -102,11 +102,11 @@ def decode_at_depth(bench, shape, depth):
     return bench.each_round(lambda: depth_fraction(bench.result(model, *flags), config)), ""
 
 
-def pairs_with_llama(bench, model, test, isa=None):
+def pairs_with_llama(bench, model, test, isa=None, precision=None):
     """[dunlin / llama.cpp] of the rounds."""
     peer = bench.llama(isa or "native")
-    (pairs,) = comparison.run_rounds(bench.context, (dunlin.Dunlin(isa), model), [(peer, model, "")], [test], bench.rounds,
-                                     pathlib.Path(model).name)
+    (pairs,) = comparison.run_rounds(bench.context, (dunlin.Dunlin(isa, precision=precision), model), [(peer, model, "")],
+                                     [test], bench.rounds, pathlib.Path(model).name)
     if pairs.problem is not None:
         raise Unavailable(pairs.problem)
     bench.busy += pairs.busy
@@ -114,8 +114,8 @@ def pairs_with_llama(bench, model, test, isa=None):
     return pairs.ratios, medians
 
 
-def against_llama(bench, shape, types, test, isa=None):
-    return pairs_with_llama(bench, bench.model(shape, types), test, isa)
+def against_llama(bench, shape, types, test, isa=None, precision=None):
+    return pairs_with_llama(bench, bench.model(shape, types), test, isa, precision)
 
 
 def best_peer(pairs, shape, test):
@@ -320,6 +320,9 @@ def mixture_rows():
                  "bench/compare FILE", against_llama, shape, "MXFP4", DECODE)
     yield target("moe-llama-prefill", f"prefill 512, {title}, against llama.cpp on the same file", 3.0, None, "x",
                  "bench/compare FILE", against_llama, shape, "MXFP4", PREFILL)
+    for what, test, must in (("decode", DECODE, 1.15), ("prefill", PREFILL, 3.0)):
+        yield target(f"moe-int8-{what}", f"{what}, {title}, activations in 8 bits as llama.cpp's, against it", must, None, "x",
+                     "bench/compare --precision int8 FILE", against_llama, shape, "MXFP4", test, None, "int8", profile="int8")
 
 
 def all_targets():

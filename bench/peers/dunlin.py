@@ -6,9 +6,10 @@ from peers import base, llama_cpp
 class Dunlin:
     name = "dunlin"
 
-    def __init__(self, isa=None, rows=None):
-        """`rows`: the most prompt tokens in a step of several sequences, where it is not dunlin's own."""
-        self.isa, self.rows = isa, rows
+    def __init__(self, isa=None, rows=None, precision=None):
+        """`rows`: the most prompt tokens in a step of several sequences, where it is not dunlin's own; `precision`: the
+        profile, where it is not the context's."""
+        self.isa, self.rows, self.precision = isa, rows, precision
 
     def run(self, context, model, tests):
         """{test: tokens per second, or Unavailable}; a dry run returns {}."""
@@ -41,7 +42,8 @@ class Dunlin:
 
     def bench(self, context, what, model, *flags):
         """The JSON of `dunlin bench WHAT`."""
-        command = [context.dunlin, "bench", what, model, "-t", context.threads, "--precision", context.precision, "--json"]
+        precision = self.precision or context.precision
+        command = [context.dunlin, "bench", what, model, "-t", context.threads, "--precision", precision, "--json"]
         environment = {"DUNLIN_ISA": self.isa} if self.isa else None
         return context.execute_json([*command, *flags], pinned=True, environment=environment)
 
