@@ -31,13 +31,21 @@ TEST(Arithmetic, F32WeightsStayF32InEveryProfile) {
 }
 
 TEST(Arithmetic, ShortFloatingFormatsAreBf16) {
-  for (const Format format :
-       {Format::f16, Format::bf16, Format::mxfp4, Format::f8_e4m3, Format::f8_e5m2}) {
+  for (const Format format : {Format::f16, Format::bf16, Format::f8_e4m3, Format::f8_e5m2}) {
     for (const Precision precision : {Precision::automatic, Precision::exact, Precision::int8}) {
       for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
         EXPECT_EQ(linear_arithmetic(format, precision, row_class), Arithmetic::bf16);
       }
     }
+  }
+}
+
+// Its values are bf16, and halves of whole numbers.
+TEST(Arithmetic, Mxfp4IsInt8WhereThatIsAskedFor) {
+  for (const RowClass row_class : {RowClass::prompt, RowClass::generated}) {
+    for (const Precision precision : {Precision::automatic, Precision::exact})
+      EXPECT_EQ(linear_arithmetic(Format::mxfp4, precision, row_class), Arithmetic::bf16);
+    EXPECT_EQ(linear_arithmetic(Format::mxfp4, Precision::int8, row_class), Arithmetic::int8);
   }
 }
 

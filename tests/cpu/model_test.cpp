@@ -50,7 +50,7 @@ TEST_P(TinyModels, HaveTheBitsOfTheReferenceInEveryProfile) {
   const auto reference = make_reference_backend();
   const TinyModel model = this->model();
   for (const Precision precision :
-       {Precision::automatic, Precision::exact, Precision::fast, Precision::f32}) {
+       {Precision::automatic, Precision::exact, Precision::int8, Precision::fast, Precision::f32}) {
     const Logits expected = run_on(*reference, model, tiny_options(precision));
     for (const cpu::IsaCandidate& candidate : cpu::isa_candidates(cpu_features())) {
       if (!candidate.refusal.empty()) continue;
