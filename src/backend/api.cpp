@@ -75,7 +75,7 @@ Arithmetic linear_arithmetic(Format weight, Precision precision, RowClass row_cl
   }
   const FormatTraits& format = traits(weight);
   if (format.code_group() == 0) return Arithmetic::bf16;  // no integers to multiply
-  // Values of a floating-point format have an exact product with bf16, which `auto` keeps.
+  // MXFP4: `auto` rounds its activations to bf16, which its values are.
   if (format.group == 0 && precision == Precision::automatic) return Arithmetic::bf16;
   const bool generated = row_class == RowClass::generated;
   const bool int8 =

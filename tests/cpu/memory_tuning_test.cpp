@@ -11,9 +11,12 @@
 #include <string>
 #include <vector>
 
+#include "backend/cpu/bind.h"
 #include "backend/cpu/cpu_backend.h"
 #include "backend/cpu/fuse.h"
+#include "backend/cpu/memory_plan.h"
 #include "backend/cpu/optimizations.h"
+#include "backend/cpu/select.h"
 #include "support/temporary_folder.h"
 #include "tiny_model.h"
 
@@ -196,6 +199,82 @@ TEST(MemoryTuning, ChangesNoBit) {
       EXPECT_EQ(logits_of(each.model, options), wanted) << isa_name(isa);
     }
   }
+}
+
+// Of the kernels that are called, whatever they would multiply.
+std::vector<int64_t> distances;
+void note_distance(const LinearArgs& args) noexcept {
+  distances.push_back(args.prefetch_bytes);
+}
+
+TEST(MemoryTuning, ReachesTheKernelsOfLinearsAndExperts) {
+  const TinyModel model = tiny_model("gpt_oss", "MXFP4");
+  const CompileOptions options = tiny_options(Precision::automatic);
+  const std::vector<FusedStep> steps = fuse(model.program);
+  Kernels table = kernels(Isa::scalar);
+  for (auto& row : table.linear) {
+    for (Kernel<LinearFunction>& kernel : row) {
+      if (kernel.run != nullptr) kernel.run = note_distance;
+    }
+  }
+  const auto layout = Weights::lay_out(model.program, steps, model.weights, options).value();
+  const Arena arena = Arena::create(static_cast<int64_t>(layout.bytes()), "weights").value();
+  const auto weights =
+      Weights::lay_out(model.program, steps, model.weights, options, arena.data()).value();
+  Binding binding{model.program, options, table, weights, KvType::bf16, {}};
+  binding.prefetch_bytes = 4096;
+  const MemoryPlan plan = plan_memory(model.program, steps, options.limits, /*reuse=*/false);
+  const Arena values = Arena::create(plan.bytes, "values").value();
+  for (size_t i = 0; i < plan.offsets.size(); ++i) {
+    const auto id = static_cast<ValueId>(i);
+    std::byte* const memory = values.data() + plan.offsets[i];
+    auto* const plain = is_weight(model.program, id)
+                            ? const_cast<float*>(weights.of(model.program, id).plain)
+                            : nullptr;
+    binding.addresses.push_back(plan.offsets[i] < 0 ? reinterpret_cast<std::byte*>(plain) : memory);
+  }
+  const auto backend = make_cpu_backend();
+  TinySession session(*backend, model, options);
+  const StepPlan step_plan = session.plan({{0, 1, RowClass::generated}});
+  StepTables tables(options.limits);
+  tables.read(step_plan);
+  const auto pool = ThreadPool::create(1).value();
+  for (const FusedStep& step : steps) {
+    const Op op = binding.node(step.node).op;
+    if (op != Op::linear && op != Op::experts) continue;
+    const auto bound = bind(binding, step);
+    const Arena scratch = Arena::create(bound->scratch_bytes() + 64, "scratch").value();
+    const Arena workspace = Arena::create(bound->workspace_bytes() + 64, "workspace").value();
+    distances.clear();
+    bound->run({step_plan, dynamic_cast<CpuKvState&>(session.state()), tables, *pool,
+                scratch.data(), workspace.data(), 0});
+    EXPECT_THAT(distances, testing::Not(testing::IsEmpty())) << op_name(op);
+    EXPECT_THAT(distances, testing::Each(4096)) << op_name(op);
+  }
+}
+
+// "nh" among the flags of a mapping: no huge pages (proc(5)).
+int64_t mappings_of_small_pages() {
+  std::ifstream file("/proc/self/smaps");
+  int64_t count = 0;
+  for (std::string line; std::getline(file, line);)
+    count += line.starts_with("VmFlags:") && line.find(" nh") != std::string::npos ? 1 : 0;
+  return count;
+}
+
+TEST_F(TunedExecutable, SmallPagesAreThoseOfTheWeights) {
+  const auto added = [&](const char* huge_pages) {
+    write(std::string(R"({"schema_version": 1, "prefetch_bytes": 2048, "huge_pages": )") +
+          huge_pages + "}");
+    CompileOptions options = tuned(0);
+    options.isa = "scalar";
+    const int64_t before = mappings_of_small_pages();
+    const auto executable =
+        make_cpu_backend()->compile(tuned_.model.program, tuned_.model.weights, options).value();
+    return mappings_of_small_pages() - before;
+  };
+  EXPECT_EQ(added("true"), 0);
+  EXPECT_EQ(added("false"), 1);
 }
 
 }  // namespace

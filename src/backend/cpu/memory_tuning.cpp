@@ -28,10 +28,10 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
-// Shorter ones come too late, and behind 8 KB lines were gone again where this was tried.
+// On Zen 1 the first read 6 % less per second than the second, and the others 2 % more, in one measurement.
 constexpr int64_t kDistances[] = {1024, 2048, 4096, 8192};
 
-// Two such arenas in turn are more than the last cache of most processors, and read in some 25 ms.
+// Read in 13 ms at 20 GB/s. Two such arenas take turns, so that caches of less than both hold little of either.
 constexpr int64_t kStreamBytes = 128 << 20;
 constexpr double kSeconds = 0.4;
 
