@@ -97,6 +97,14 @@ class PeerTest(unittest.TestCase):
                          ["decode 32 at 16", "prefill 512", "decode 32 at 16, batch 8"])
         self.assertEqual([test.tokens for test in (DECODE, PREFILL, BATCH)], [32, 512, 256])
 
+    def test_the_profile_of_dunlin_is_its_own_or_the_contexts(self):
+        for own, used in ((None, "exact"), ("int8", "int8")):
+            context = types.SimpleNamespace(dunlin="dunlin", threads=2, precision="exact",
+                                            execute_json=unittest.mock.Mock(return_value={}))
+            dunlin.Dunlin(precision=own).bench(context, "model", "m.gguf", "-n", 1)
+            command = context.execute_json.call_args.args[0]
+            self.assertEqual(command[command.index("--precision") + 1], used)
+
     def test_instruction_sets_of_llama_cpp(self):
         self.assertEqual(llama_cpp.isa_flags("native"), ["-DGGML_NATIVE=ON"])
         flags = llama_cpp.isa_flags("avx2")
